@@ -1,0 +1,129 @@
+"""Protocols: what a component must be able to do to take part. A new one is a class and a YAML."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from PIL import Image
+from torch import Generator, Tensor
+
+from seekloop.contracts.records import (
+    Annotations,
+    Block,
+    Feedback,
+    PoolView,
+    Problem,
+    Query,
+    Regions,
+    Tokens,
+    TrainingRows,
+)
+
+
+@runtime_checkable
+class Collection(Protocol):
+    """The N images being searched. An image is known by its position in `paths`."""
+
+    name: str
+    paths: Sequence[str]
+    annotations: Annotations
+    problems: Sequence[Problem]
+
+    def read(self, image: int) -> Image.Image:
+        """Decode one image to upright 8-bit RGB; `UnreadableImageError` where that cannot be done."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash of all that determines the pixels: relative paths, sizes, contents."""
+        ...
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A frozen network, an `nn.Module` in eval mode: normalised images in, tokens out.
+
+    Attributes:
+        name: for people.
+        dim: d of the tokens.
+        image_size: (height, width) that images are brought to.
+        mean: per channel, of images in [0, 1].
+        std: likewise.
+        interpolation: "bilinear" or "bicubic".
+        weights_hash: hash of the parameters' values.
+    """
+
+    name: str
+    dim: int
+    image_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    weights_hash: str
+
+    def __call__(self, pixels: Float[Tensor, "b 3 h w"]) -> Tokens: ...
+
+
+@runtime_checkable
+class Descriptors(Protocol):
+    """A collection's descriptors, ready to be read. Stores are; tests hand in arrays."""
+
+    images: int
+    dim: int
+    regions: Regions
+    readable: Bool[Tensor, " n"]
+
+    def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
+        """The descriptors of these images, unit length, float32, in this order; local ones only if asked for."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A fitted classifier of one or more queries: higher is more likely to show the object, 0 is the boundary."""
+
+    def scores(self, descriptors: Float[Tensor, "r d"]) -> Float[Tensor, "q r"]:
+        """Decision values of every query for every descriptor."""
+        ...
+
+    def select(self, queries: Int[Tensor, " k"]) -> "Scorer":
+        """The part that belongs to these queries."""
+        ...
+
+    def join(self, others: "Sequence[Scorer]") -> "Scorer":
+        """This one's queries followed by those of the others, which are of the same type."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Labelled rows in, a scorer out. Holds settings only: what was learnt is in the scorer."""
+
+    def fit(self, rows: TrainingRows, previous: Scorer | None) -> Scorer:
+        """Fit every query on its own rows.
+
+        `previous` is this classifier's scorer of the round before, for the same queries in the same order, whose rows
+        were a prefix of these: a warm start. The result may depend on it only below the solver's tolerance, except
+        where the classifier's definition says otherwise.
+        """
+        ...
+
+
+@runtime_checkable
+class Criterion(Protocol):
+    """Chooses which images to ask about next."""
+
+    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
+        """For every query, `budget` distinct candidate images (positions in the collection), in the order to ask.
+
+        `rngs` holds one generator per query. Ties go to the lower position.
+        """
+        ...
+
+
+@runtime_checkable
+class User(Protocol):
+    """Answers the questions: simulated from annotations, or a person."""
+
+    def answer(self, query: Query, image: int, round: int) -> Feedback:
+        """What the user says about one image, asked in this round."""
+        ...

@@ -1,0 +1,224 @@
+"""Frozen records: the only things one stage hands to another. Axes carry one letter everywhere.
+
+q queries, n images of the collection, m regions of an image, d dimensions, r training rows, b images asked in a round
+(or in a block), c classes, o annotated objects.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from seekloop.contracts import boxes as box_geometry
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What is really in the images. Only the simulated user and the metrics ever see it.
+
+    Attributes:
+        classes: class names; `label` counts into them.
+        image: position in the collection of each object's image.
+        label: class of each object.
+        box: where it is, (x0, y0, x1, y1) in [0, 1], clipped, with an area.
+        crowd: the box surrounds a crowd, not one object (COCO's iscrowd).
+        difficult: hard to recognise (VOC's difficult).
+    """
+
+    classes: tuple[str, ...]
+    image: Int[Tensor, " o"]
+    label: Int[Tensor, " o"]
+    box: Float[Tensor, "o 4"]
+    crowd: Bool[Tensor, " o"]
+    difficult: Bool[Tensor, " o"]
+
+    def keep(self, rows: Bool[Tensor, " o"]) -> "Annotations":
+        """The annotations of these rows, same classes."""
+        return replace(
+            self,
+            image=self.image[rows],
+            label=self.label[rows],
+            box=self.box[rows],
+            crowd=self.crowd[rows],
+            difficult=self.difficult[rows],
+        )
+
+    def relevance(self, images: int) -> Bool[Tensor, "c n"]:
+        """Which of the collection's images contain which class."""
+        table = torch.zeros(len(self.classes), images, dtype=torch.bool)
+        table[self.label, self.image] = True
+        return table
+
+    def largest_box(self, image: int, label: int) -> Float[Tensor, " 4"] | None:
+        """The box of the class that covers most of the image; the first of equals; None where there is none."""
+        mine = self.box[(self.image == image) & (self.label == label)]
+        return mine[box_geometry.area(mine).argmax()] if len(mine) else None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the input that was left out, and why; reported, never fatal."""
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images on their way to a backbone, already resized and normalised.
+
+    Attributes:
+        pixels: images, zeros where the file could not be read.
+        image: position in the collection.
+        readable: False where `pixels` is only a placeholder.
+    """
+
+    pixels: Float[Tensor, "b 3 h w"]
+    image: Int[Tensor, " b"]
+    readable: Bool[Tensor, " b"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a backbone gives for a batch: class token (None for CNNs), registers (r may be 0), patch tokens."""
+
+    cls: Float[Tensor, "b d"] | None
+    registers: Float[Tensor, "b r d"]
+    patches: Float[Tensor, "b h w d"]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Which parts of each image have a local descriptor.
+
+    Attributes:
+        boxes: fixed regions: the m boxes that every image has; ragged: all images' boxes, one image after the other.
+        offsets: None for fixed regions; ragged: the boxes of image i are `boxes[offsets[i]:offsets[i + 1]]`.
+    """
+
+    boxes: Float[Tensor, "r 4"]
+    offsets: Int[Tensor, " n+1"] | None
+
+    def of(self, image: int) -> Float[Tensor, "m 4"]:
+        """The boxes of one image."""
+        if self.offsets is None:
+            return self.boxes
+        return self.boxes[int(self.offsets[image]) : int(self.offsets[image + 1])]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Descriptors of some images, all of unit length (zero where the image could not be read).
+
+    Attributes:
+        image: position in the collection of each image of the block.
+        whole: global descriptors.
+        local: local descriptors, one image after the other; None where only global ones were asked for.
+        offsets: the local descriptors of the i-th image are `local[offsets[i]:offsets[i + 1]]`.
+    """
+
+    image: Int[Tensor, " b"]
+    whole: Float[Tensor, "b d"]
+    local: Float[Tensor, "r d"] | None
+    offsets: Int[Tensor, " b+1"] | None
+
+    @cached_property
+    def owner(self) -> Int[Tensor, " r"]:
+        """For each local descriptor, which image of the block it belongs to."""
+        if self.offsets is None:
+            raise ValueError("this block holds global descriptors only")
+        return torch.repeat_interleave(torch.arange(len(self.image)), self.offsets.diff())
+
+
+class Answer(StrEnum):
+    """What a user can say about an image."""
+
+    RELEVANT = "relevant"
+    IRRELEVANT = "irrelevant"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """One answer. A relevant image may come with the box of the object; `seconds` is what the answer cost."""
+
+    image: int
+    answer: Answer
+    box: Float[Tensor, " 4"] | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Query:
+    """One search: a class, its number among the queries of that class, the first image with its box, the negatives."""
+
+    class_name: str
+    number: int
+    image: int
+    box: Float[Tensor, " 4"] | None
+    negatives: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Labelled descriptors, one padded batch over queries.
+
+    Attributes:
+        rows: descriptors; zeros where `mask` is False.
+        labels: +1 or -1; 0 where `mask` is False.
+        weights: factor on the row's loss, before any class weight; 1 by default.
+        mask: which rows are real. Real rows come first, in the order they were labelled, so that the rows of an
+            earlier round are a prefix of the rows of a later one.
+        query: descriptor of the query's own object (region, or whole image).
+    """
+
+    rows: Float[Tensor, "q r d"]
+    labels: Float[Tensor, "q r"]
+    weights: Float[Tensor, "q r"]
+    mask: Bool[Tensor, "q r"]
+    query: Float[Tensor, "q d"]
+
+
+@dataclass(frozen=True)
+class PoolView:
+    """What a criterion may look at. There is no truth in it: annotations cannot leak.
+
+    Attributes:
+        scores: decision value of every image for every query; 0 is the boundary, -inf where an image is unreadable.
+        candidate: which images may still be asked about.
+        answers: +1 relevant, -1 irrelevant, 0 not answered (or unsure).
+        whole: global descriptors shared by all queries, unit length.
+        round: number of the round that these scores come from.
+    """
+
+    scores: Float[Tensor, "q n"]
+    candidate: Bool[Tensor, "q n"]
+    answers: Int[Tensor, "q n"]
+    whole: Float[Tensor, "n d"]
+    round: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """One turn of the loop, after fitting and scoring.
+
+    Attributes:
+        number: 0 is the query alone.
+        asked: images asked about before this round's fit, in the order asked; b = 0 in round 0.
+        region: the region of each asked image that scored highest when it was asked; -1 is the whole image.
+        asked_score: its score then.
+        feedback: the answers to them, per query.
+        scores: decision values now.
+        answers: +1, -1, 0 as in `PoolView`, now.
+    """
+
+    number: int
+    asked: Int[Tensor, "q b"]
+    region: Int[Tensor, "q b"]
+    asked_score: Float[Tensor, "q b"]
+    feedback: tuple[tuple[Feedback, ...], ...]
+    scores: Float[Tensor, "q n"]
+    answers: Int[Tensor, "q n"]

@@ -1,0 +1,56 @@
+"""The linear scorer: the one kind that the loop can stream with a single matrix product."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seekloop.contracts.protocols import Scorer
+
+
+@dataclass(frozen=True)
+class LinearScorer:
+    r"""Hyperplanes: :math:`f_q(x) = w_q \cdot x + b_q`.
+
+    Attributes:
+        weights: one normal per query.
+        intercept: one per query.
+        duals: dual variable of each training row, zero-padded, where the solver has them: its next warm start.
+        anchor: scale of the anchor, where the classifier has one (`svm_anchored`).
+    """
+
+    weights: Float[Tensor, "q d"]
+    intercept: Float[Tensor, " q"]
+    duals: Float[Tensor, "q r"] | None = None
+    anchor: Float[Tensor, " q"] | None = None
+
+    def scores(self, descriptors: Float[Tensor, "r d"]) -> Float[Tensor, "q r"]:
+        """Decision values."""
+        return torch.addmm(self.intercept[:, None], self.weights, descriptors.T)
+
+    def select(self, queries: Int[Tensor, " k"]) -> "LinearScorer":
+        """The hyperplanes of these queries."""
+        return LinearScorer(
+            self.weights[queries],
+            self.intercept[queries],
+            None if self.duals is None else self.duals[queries],
+            None if self.anchor is None else self.anchor[queries],
+        )
+
+    def join(self, others: Sequence[Scorer]) -> "LinearScorer":
+        """All hyperplanes in one."""
+        parts = [self, *[other for other in others if isinstance(other, LinearScorer)]]
+        return LinearScorer(
+            torch.cat([p.weights for p in parts]),
+            torch.cat([p.intercept for p in parts]),
+            stack_padded([p.duals for p in parts if p.duals is not None]) if self.duals is not None else None,
+            torch.cat([p.anchor for p in parts if p.anchor is not None]) if self.anchor is not None else None,
+        )
+
+
+def stack_padded(parts: Sequence[Float[Tensor, "_ _"]]) -> Float[Tensor, "q r"]:
+    """Stack tables of different width, zeros on the right."""
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in parts])
