@@ -31,11 +31,11 @@ class LinearScorer:
         return torch.addmm(self.intercept[:, None], self.weights, descriptors.T)
 
     def select(self, queries: Int[Tensor, " k"]) -> "LinearScorer":
-        """The hyperplanes of these queries."""
+        """The hyperplanes of these queries; duals without the padding that only the others needed."""
         return LinearScorer(
             self.weights[queries],
             self.intercept[queries],
-            None if self.duals is None else self.duals[queries],
+            None if self.duals is None else _without_padding(self.duals[queries]),
             None if self.anchor is None else self.anchor[queries],
         )
 
@@ -54,3 +54,8 @@ def stack_padded(parts: Sequence[Float[Tensor, "_ _"]]) -> Float[Tensor, "q r"]:
     """Stack tables of different width, zeros on the right."""
     width = max(part.shape[1] for part in parts)
     return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in parts])
+
+
+def _without_padding(table: Float[Tensor, "q r"]) -> Float[Tensor, "q _"]:
+    used = (table != 0).any(dim=0).nonzero()
+    return table[:, : int(used[-1]) + 1 if len(used) else 0]

@@ -1,0 +1,53 @@
+"""From overrides to a resolved config, and from a config to parts: the only place that knows where configs live."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from seekloop.contracts.protocols import Descriptors
+from seekloop.loop.engine import Loop
+from seekloop.representations.representation import Representation
+
+
+def conf_dir() -> Path:
+    """The folder of the configs: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def resolve(command: str, overrides: Sequence[str]) -> DictConfig:
+    """The config of a command with these overrides, as its command line would compose it."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose(command, overrides=list(overrides))
+
+
+def choices(config: DictConfig) -> dict[str, str]:
+    """Which entry of each group was chosen, such as {"local": "all", "criterion": "uncertainty"}."""
+    chosen: Mapping[str, Any] = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return {group: str(name) for group, name in chosen.items() if group in config and name is not None}
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The config with everything resolved, as ordinary dictionaries and lists, without Hydra's own part."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(resolved, dict):
+        raise TypeError(f"a config is a mapping, not {type(resolved).__name__}")
+    return {str(key): value for key, value in resolved.items()}
+
+
+def build_loop(config: DictConfig, descriptors: Descriptors) -> Loop:
+    """The loop that a `retrieve` config describes, over these descriptors."""
+    return Loop(
+        descriptors,
+        Representation(instantiate(config.local), instantiate(config.fusion)),
+        instantiate(config.classifier),
+        instantiate(config.criterion),
+        seed=config.seed,
+        memory=config.engine.memory,
+    )

@@ -1,0 +1,91 @@
+"""Which searches an experiment runs: drawn from the annotations, the same for every setting compared."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.randomness import generator
+from seekloop.contracts.records import Annotations, Query
+
+MIN_POSITIVES = 2
+
+
+def draw_queries(
+    annotations: Annotations,
+    readable: Bool[Tensor, " n"],
+    *,
+    queries: int,
+    negatives: int,
+    classes: Sequence[str] | None,
+    seed: int,
+) -> tuple[tuple[Query, ...], dict[str, str]]:
+    """Draw `min(queries, positives)` distinct first images per class, each with its own true negatives.
+
+    Every draw depends on the seed, the class name and the query's number alone: neither on the other classes nor
+    on the number of queries.
+
+    Returns:
+        The queries, class by class, and the classes left out with the reason.
+
+    Raises:
+        ConfigError: if a class is unknown or no class can be searched.
+    """
+    names = _chosen(annotations.classes, classes)
+    relevance = annotations.relevance(len(readable)) & readable
+    drawn: list[Query] = []
+    left_out: dict[str, str] = {}
+    for name in names:
+        label = annotations.classes.index(name)
+        positive = relevance[label].nonzero()[:, 0]
+        negative = (~relevance[label] & readable).nonzero()[:, 0]
+        if len(positive) < MIN_POSITIVES or len(negative) < negatives:
+            left_out[name] = f"{len(positive)} positives (2 needed), {len(negative)} negatives ({negatives} needed)"
+            continue
+        order = torch.randperm(len(positive), generator=generator(seed, "query", name))
+        for number, image in enumerate(positive[order[:queries]].tolist()):
+            rng = generator(seed, "negatives", name, number)
+            picks = negative[torch.randperm(len(negative), generator=rng)[:negatives]]
+            drawn.append(Query(name, number, image, annotations.largest_box(image, label), tuple(picks.tolist())))
+    if not drawn:
+        raise ConfigError("loop.classes", classes, f"no class can be searched: {left_out}", "Add annotated images.")
+    return tuple(drawn), left_out
+
+
+def _chosen(known: Sequence[str], asked: Sequence[str] | None) -> Sequence[str]:
+    if not known:
+        raise ConfigError(
+            "collection",
+            "no boxes",
+            "a simulated search needs annotated objects and this collection has none",
+            "Give boxes (for collection=folder: collection.boxes=<file or folder>).",
+        )
+    if asked is None:
+        return known
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise ConfigError("loop.classes", unknown, "the collection has no such class", f"Choose from {list(known)}.")
+    return [name for name in known if name in asked]
+
+
+def queries_table(queries: Sequence[Query], paths: Sequence[str]) -> pd.DataFrame:
+    """One row per query: class_name, query, image (position), path, x0, y0, x1, y1, negatives."""
+    rows = [
+        {
+            "class_name": query.class_name,
+            "query": query.number,
+            "image": query.image,
+            "path": paths[query.image],
+            **dict(zip(("x0", "y0", "x1", "y1"), _corners(query), strict=True)),
+            "negatives": list(query.negatives),
+        }
+        for query in queries
+    ]
+    return pd.DataFrame(rows)
+
+
+def _corners(query: Query) -> list[float | None]:
+    return [None] * 4 if query.box is None else [float(v) for v in query.box]

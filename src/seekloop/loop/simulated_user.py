@@ -1,0 +1,74 @@
+"""A user made of annotations: the only part of a simulation that knows the truth."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seekloop.contracts.boxes import clip
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.randomness import generator
+from seekloop.contracts.records import Annotations, Answer, Feedback, Query
+
+
+@dataclass(frozen=True)
+class SimulatedUser:
+    """Answers from the annotations, with the faults of a person where asked for.
+
+    An answer depends on (seed, class, query, image) alone: not on the round, nor on what was asked before.
+
+    Args:
+        annotations: the truth.
+        seed: of all faults.
+        draws_boxes: whether a relevant image comes with the box of its largest object of the class.
+        label_noise: probability of answering the opposite.
+        missed: probability of overlooking the object in a relevant image.
+        unsure: probability of answering "unsure".
+        box_jitter: standard deviation of each side of a drawn box, as a share of the box's width or height.
+        click_seconds: time of an answer.
+        box_seconds: time of drawing a box, on top.
+    """
+
+    annotations: Annotations
+    seed: int
+    draws_boxes: bool
+    label_noise: float
+    missed: float
+    unsure: float
+    box_jitter: float
+    click_seconds: float
+    box_seconds: float
+
+    def __post_init__(self) -> None:
+        for name in ("label_noise", "missed", "unsure"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"user.{name}", getattr(self, name), "it is a probability", "Use 0 to 1.")
+        for name in ("box_jitter", "click_seconds", "box_seconds"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"user.{name}", getattr(self, name), "it cannot be negative", "Use 0 or more.")
+
+    def answer(self, query: Query, image: int, round: int) -> Feedback:
+        """Relevant with the largest box of the class, or irrelevant, or a fault."""
+        label = self.annotations.classes.index(query.class_name)
+        box = self.annotations.largest_box(image, label)
+        rng = generator(self.seed, "user", query.class_name, query.number, image)
+        unsure, missed, flipped = torch.rand(3, generator=rng).tolist()
+        if unsure < self.unsure:
+            return Feedback(image, Answer.UNSURE, None, self.click_seconds)
+        relevant = box is not None and missed >= self.missed
+        if flipped < self.label_noise:
+            relevant = not relevant
+        if not relevant:
+            return Feedback(image, Answer.IRRELEVANT, None, self.click_seconds)
+        if box is None or not self.draws_boxes:
+            return Feedback(image, Answer.RELEVANT, None, self.click_seconds)
+        return Feedback(image, Answer.RELEVANT, self._drawn(box, rng), self.click_seconds + self.box_seconds)
+
+    def _drawn(self, box: Float[Tensor, " 4"], rng: torch.Generator) -> Float[Tensor, " 4"]:
+        if self.box_jitter == 0:
+            return box
+        size = (box[2:] - box[:2]).repeat(2)
+        moved = clip((box + self.box_jitter * size * torch.randn(4, generator=rng))[None])[0]
+        low, high = moved[:2].minimum(moved[2:]), moved[:2].maximum(moved[2:])
+        return torch.cat([low, high]) if ((high - low) > 0).all() else box

@@ -1,0 +1,102 @@
+"""Fusions of the global descriptor g with a local one l into the vector that is classified.
+
+Source: Zaher, Buisson & Joly, arXiv 2604.00809, Sec. 3 (GL-concat, GL-pool).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@runtime_checkable
+class Fusion(Protocol):
+    """A fusion.
+
+    Attributes:
+        uses_whole: whether the global descriptor takes part.
+        keep_pos_negatives: whether regions beside the object in a relevant image remain as negative rows.
+    """
+
+    uses_whole: bool
+    keep_pos_negatives: bool
+
+    def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k e"]:
+        """The classified vectors, row by row."""
+        ...
+
+    def split(self, weights: Float[Tensor, "q e"]) -> tuple[Float[Tensor, "q d"] | None, Float[Tensor, "q d"]] | None:
+        r"""Hyperplanes for g and for l with :math:`w \cdot fuse(g, l) = w_g \cdot g + w_l \cdot l`.
+
+        None in the first place where g takes no part; None altogether where the fusion is not linear.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class NoFusion:
+    """The local descriptor alone (or, with `local=none`, the global one alone)."""
+
+    uses_whole = False
+    keep_pos_negatives = True
+
+    def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
+        """The local descriptor."""
+        return local
+
+    def split(self, weights: Float[Tensor, "q d"]) -> tuple[None, Float[Tensor, "q d"]]:
+        """All weight on l."""
+        return None, weights
+
+
+@dataclass(frozen=True)
+class Concat:
+    r"""GL-concat: :math:`[g, l] \in R^{2d}`, of norm :math:`\sqrt 2`.
+
+    Args:
+        keep_pos_negatives: the paper drops the negatives from relevant images, since they share g with positives.
+        renorm: divide by the norm.
+    """
+
+    keep_pos_negatives: bool
+    renorm: bool
+    uses_whole = True
+
+    def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k e"]:
+        """Side by side."""
+        both = torch.cat([whole, local], dim=1)
+        return F.normalize(both, dim=1) if self.renorm else both
+
+    def split(self, weights: Float[Tensor, "q e"]) -> tuple[Float[Tensor, "q d"], Float[Tensor, "q d"]] | None:
+        """First half on g, second on l."""
+        if self.renorm:
+            return None
+        whole, local = weights.chunk(2, dim=1)
+        return whole, local
+
+
+@dataclass(frozen=True)
+class Pool:
+    """GL-pool: (g + l) / 2.
+
+    Args:
+        keep_pos_negatives: keep the regions beside the object in relevant images as negatives. The paper says for
+            concatenation only that they are dropped.
+        renorm: bring the mean back to unit length; the paper does not say.
+    """
+
+    keep_pos_negatives: bool
+    renorm: bool
+    uses_whole = True
+
+    def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
+        """The mean."""
+        mean = (whole + local) / 2
+        return F.normalize(mean, dim=1) if self.renorm else mean
+
+    def split(self, weights: Float[Tensor, "q d"]) -> tuple[Float[Tensor, "q d"], Float[Tensor, "q d"]] | None:
+        """Half of the weight on each."""
+        return None if self.renorm else (weights / 2, weights / 2)

@@ -1,0 +1,144 @@
+"""How labelled images become training rows, and how region scores become an image score."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from seekloop.contracts import boxes as box_geometry
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.protocols import Scorer
+from seekloop.contracts.records import Answer, Block, Feedback
+from seekloop.contracts.scorers import LinearScorer
+from seekloop.representations.fusion import Fusion
+from seekloop.representations.local import PROTOTYPE, WHOLE, Local, RowChoice
+
+
+@dataclass(frozen=True)
+class Representation:
+    """A local strategy and a fusion, put together.
+
+    Raises:
+        ConfigError: if a fusion is asked for without local descriptors.
+    """
+
+    local: Local
+    fusion: Fusion
+
+    def __post_init__(self) -> None:
+        if self.fusion.uses_whole and not self.local.uses_regions:
+            raise ConfigError(
+                "fusion",
+                type(self.fusion).__name__.lower(),
+                "with local=none there is no local descriptor to join with the global one",
+                "Use fusion=none, or local=all, one_rand or one_proto.",
+            )
+
+    def rows(self, feedback: Feedback, regions: Float[Tensor, "m 4"], best: int | None, rng: Generator) -> RowChoice:
+        """Training rows of one answered image.
+
+        Args:
+            feedback: the answer; "unsure" trains nothing.
+            regions: boxes of the image's regions.
+            best: the region the model scored highest when it asked; stands in for a box that was not drawn.
+            rng: for strategies that draw.
+        """
+        if feedback.answer is Answer.UNSURE:
+            return RowChoice(torch.empty(0, dtype=torch.long), torch.empty(0))
+        if feedback.answer is Answer.IRRELEVANT:
+            return self.local.negative(regions, rng)
+        box = feedback.box
+        if box is None and best is not None and best >= 0:
+            box = regions[best]
+        choice = self.local.positive(regions, box)
+        if self.fusion.keep_pos_negatives:
+            return choice
+        return RowChoice(choice.region[choice.label > 0], choice.label[choice.label > 0])
+
+    def query_region(self, regions: Float[Tensor, "m 4"], box: Float[Tensor, " 4"] | None) -> int:
+        """Which region stands for the query's own object; WHOLE where only g is used, PROTOTYPE without a box."""
+        if not self.local.uses_regions:
+            return WHOLE
+        return PROTOTYPE if box is None else int(box_geometry.iou(regions, box[None])[:, 0].argmax())
+
+    def vectors(self, block: Block, position: Int[Tensor, " k"], region: Int[Tensor, " k"]) -> Float[Tensor, "k e"]:
+        """The classified vector of each (image of the block, region) pair; WHOLE and PROTOTYPE are understood."""
+        whole = block.whole[position]
+        if block.local is None or block.offsets is None:
+            return whole
+        index = block.offsets[position] + region.clamp(min=0)
+        local = block.local[index.clamp(max=max(len(block.local) - 1, 0))]
+        special = region == PROTOTYPE
+        if special.any():
+            local = torch.where(special[:, None], self.prototypes(block)[position], local)
+        local = torch.where((region == WHOLE)[:, None], whole, local)
+        return self.fusion.fuse(whole, local)
+
+    def prototypes(self, block: Block) -> Float[Tensor, "b d"]:
+        """Mean of each image's local descriptors; zero for an image without any."""
+        if block.local is None or block.offsets is None:
+            raise ValueError("prototypes need local descriptors, and this block holds global ones only")
+        total = torch.zeros_like(block.whole).index_add_(0, block.owner, block.local)
+        mean = total / block.offsets.diff().clamp(min=1)[:, None]
+        return F.normalize(mean, dim=1) if self.local.renorm else mean
+
+    def score(self, scorer: Scorer, block: Block) -> Float[Tensor, "q b"]:
+        r"""Score of each image: :math:`s_i = \max_m s_{i,m}`; -inf for an image without regions.
+
+        Hyperplanes are applied to global and local descriptors apart, so that fused vectors are never built.
+        """
+        if block.local is None:
+            return scorer.scores(block.whole)
+        parts = self.fusion.split(scorer.weights) if isinstance(scorer, LinearScorer) else None
+        if parts is None or not isinstance(scorer, LinearScorer):
+            return self._best(self.region_scores(scorer, block), block)
+        whole, local = parts
+        scores = _region_max(local @ block.local.T, block)
+        if self.local.scores_prototype:
+            scores = scores.maximum(local @ self.prototypes(block).T)
+        if whole is not None:
+            scores = scores + whole @ block.whole.T
+        return scores + scorer.intercept[:, None]
+
+    def region_scores(self, scorer: Scorer, block: Block) -> Float[Tensor, "q r"]:
+        """Scores of every region, one image after the other; then of the prototypes where they compete."""
+        if block.local is None:
+            return scorer.scores(block.whole)
+        vectors = [self.fusion.fuse(block.whole[block.owner], block.local)]
+        if self.local.scores_prototype:
+            vectors.append(self.fusion.fuse(block.whole, self.prototypes(block)))
+        return scorer.scores(torch.cat(vectors))
+
+    def best_regions(self, scorer: Scorer, block: Block) -> Int[Tensor, "q b"]:
+        """The region of each image that scores highest, the first of equals; WHOLE where only g is scored."""
+        if block.local is None or block.offsets is None:
+            return torch.full((len(scorer.scores(block.whole[:1])), len(block.image)), WHOLE)
+        scores = self.region_scores(scorer, block)[:, : len(block.local)]
+        spans = zip(block.offsets[:-1].tolist(), block.offsets[1:].tolist(), strict=True)
+        return torch.stack(
+            [
+                scores[:, a:b].argmax(dim=1) if b > a else scores.new_full((len(scores),), WHOLE).long()
+                for a, b in spans
+            ],
+            dim=1,
+        )
+
+    def _best(self, scores: Float[Tensor, "q r"], block: Block) -> Float[Tensor, "q b"]:
+        if block.local is None:
+            return scores
+        regions = len(block.local)
+        best = _region_max(scores[:, :regions], block)
+        return best.maximum(scores[:, regions:]) if self.local.scores_prototype else best
+
+
+def _region_max(scores: Float[Tensor, "q r"], block: Block) -> Float[Tensor, "q b"]:
+    """Maximum over each image's regions; -inf where it has none."""
+    if block.offsets is None:
+        return scores
+    counts = block.offsets.diff()
+    if len(counts) and bool((counts == counts[0]).all()) and counts[0] > 0:
+        return scores.view(len(scores), len(counts), -1).amax(dim=2)
+    best = scores.new_full((len(scores), len(counts)), -torch.inf)
+    return best.scatter_reduce_(1, block.owner.expand(len(scores), -1), scores, "amax")
