@@ -1,0 +1,54 @@
+"""Coverage: how much of a class's variety the positives found so far touch."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from seekloop.contracts.randomness import derived_seed
+from seekloop.metrics.kmeans import kmeans_labels
+
+
+def cluster_positives(
+    whole: Float[Tensor, "p d"], clusters: int, clusterings: int, seed: int, class_name: str
+) -> Int[Tensor, "{clusterings} p"]:
+    """Cluster all positives of a class, several times over. Shared by all strategies that are compared.
+
+    Args:
+        whole: global descriptors of the class's images, unit length.
+        clusters: wanted per clustering; min(this, distinct rows) are made.
+        clusterings: how many, each with a seed of its own.
+        seed: together with `class_name` and the clustering's number it fixes each clustering.
+        class_name: whose positives these are.
+    """
+    if len(whole) == 0:
+        raise ValueError(f"class {class_name!r} has no positives to cluster")
+    seeds = [derived_seed(seed, "coverage", class_name, number) for number in range(clusterings)]
+    return torch.stack([kmeans_labels(whole, clusters, each) for each in seeds])
+
+
+def coverage(labels: Int[Tensor, "s p"], found: Bool[Tensor, "q p"]) -> Float[Tensor, " q"]:
+    r"""Share of clusters that hold a positive found so far, averaged over the clusterings.
+
+    .. math:: \frac{1}{S} \sum_{s=1}^{S} \frac{|\{\ell_s(i) : i \in F\}|}{|\{\ell_s(i) : i\}|}
+
+    Never falls as more are found; 1 once all are. The query's own image counts as found.
+
+    Args:
+        labels: from `cluster_positives`; the columns are the class's positives.
+        found: which of them each query has found, all rounds together.
+
+    Returns:
+        In float64.
+
+    Reference:
+        Zaher, Buisson & Joly, arXiv 2604.00809.
+    """
+    shares = [_touched(row.unique(return_inverse=True)[1], found) for row in labels]
+    return torch.stack(shares).mean(dim=0)
+
+
+def _touched(cluster: Int[Tensor, " p"], found: Bool[Tensor, "q p"]) -> Float[Tensor, " q"]:
+    clusters = int(cluster.max()) + 1
+    hits = torch.zeros(len(found), clusters, dtype=torch.int32, device=found.device)
+    hits.index_add_(1, cluster.to(found.device), found.int())
+    return (hits > 0).double().mean(dim=1)
