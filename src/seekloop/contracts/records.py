@@ -100,7 +100,7 @@ class Regions:
     """
 
     boxes: Float[Tensor, "r 4"]
-    offsets: Int[Tensor, " n+1"] | None
+    offsets: Int[Tensor, " ends"] | None
 
     def of(self, image: int) -> Float[Tensor, "m 4"]:
         """The boxes of one image."""

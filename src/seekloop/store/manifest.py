@@ -1,0 +1,109 @@
+"""What a store holds: everything that determines its content, and how it is cut into files."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seekloop.contracts.errors import StoreError
+from seekloop.contracts.grids import Grid, grid_boxes
+from seekloop.store import files
+
+FORMAT = 1
+MANIFEST, COMPLETE, READABLE, FAILURES, OFFSETS, BOXES = (
+    "manifest.json",
+    "COMPLETE",
+    "readable.npy",
+    "failures.json",
+    "offsets.npy",
+    "boxes.npy",
+)
+
+
+@dataclass(frozen=True)
+class StoreManifest:
+    """The description of a store, written first; equal content has an equal `key`.
+
+    Attributes:
+        content: what determines the content: images, weights, transform, regions, encoding, pooling, precision, ...
+        images: n.
+        dim: d.
+        dtype: of the files, "float16" or "float32".
+        shard: images per file.
+        grids: fixed regions: the grids whose cells are stored; None for ragged regions.
+        poolable: whether cells are means of tokens, so that coarser cells are averages of them.
+        tokens: rows and columns of the backbone's map, where cells come from it.
+        versions: of the packages that wrote it. They do not change the key.
+        failures: number of unreadable images; None until finished.
+    """
+
+    content: Mapping[str, Any]
+    images: int
+    dim: int
+    dtype: str
+    shard: int
+    grids: tuple[Grid, ...] | None
+    poolable: bool
+    tokens: Grid | None
+    versions: Mapping[str, str]
+    failures: int | None
+
+    @property
+    def key(self) -> str:
+        """Hash of the content's description."""
+        return content_key(self.content)
+
+    @property
+    def shards(self) -> int:
+        """Number of files of each kind."""
+        return -(-self.images // self.shard)
+
+    @property
+    def cells(self) -> int | None:
+        """How many fixed regions an image has; None where they are ragged."""
+        return None if self.grids is None else len(grid_boxes(self.grids))
+
+    def span(self, shard: int) -> tuple[int, int]:
+        """First image of a shard, and the one after its last."""
+        return shard * self.shard, min((shard + 1) * self.shard, self.images)
+
+    def write(self, folder: Path) -> None:
+        """Write it into the store's folder."""
+        files.write_json(folder / MANIFEST, {"format": FORMAT, "key": self.key, **asdict(self)})
+
+
+def content_key(content: Mapping[str, Any]) -> str:
+    """Hash of a description made of plain values; the order of its keys does not matter."""
+    text = json.dumps({"format": FORMAT, **content}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def read_manifest(folder: Path) -> StoreManifest:
+    """The manifest of a store.
+
+    Raises:
+        StoreError: if there is none, or it belongs to another version of the format.
+    """
+    try:
+        raw = files.read_json(folder / MANIFEST)
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder} holds no descriptors. Make them with: seekloop extract") from error
+    except ValueError as error:
+        raise StoreError(f"{folder / MANIFEST} is damaged. Delete the folder and extract again.") from error
+    if raw.pop("format") != FORMAT:
+        raise StoreError(f"{folder} was written by another version of seekloop. Delete it and extract again.")
+    raw.pop("key")
+    grids = None if raw["grids"] is None else tuple((rows, columns) for rows, columns in raw["grids"])
+    tokens = None if raw["tokens"] is None else (raw["tokens"][0], raw["tokens"][1])
+    return StoreManifest(**{**raw, "grids": grids, "tokens": tokens})
+
+
+def folder_name(collection: str, backbone: str, key: str) -> str:
+    """A name that people can read and that is unique."""
+    readable = "-".join(
+        "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in part)
+        for part in (collection, backbone)
+    )
+    return f"{readable}-{key[:12]}"

@@ -1,0 +1,181 @@
+"""The reader: descriptors of any images from the memory-mapped shards, cells pooled as asked for, unit length."""
+
+import itertools
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from seekloop.contracts.errors import ConfigError, StoreError
+from seekloop.contracts.grids import Grid, check_not_finer, divides, grid_boxes, parse_grid, pool_cells, write_grid
+from seekloop.contracts.records import Block, Regions
+from seekloop.store import manifest, shards
+from seekloop.store.manifest import StoreManifest, read_manifest
+
+
+class Store:
+    """A collection's descriptors on disk. Implements `Descriptors`; made by `open_store`.
+
+    Attributes:
+        images: n.
+        dim: d.
+        regions: which part of the image each local descriptor comes from.
+        readable: False for images whose descriptors are zero because the file could not be decoded.
+        folder: where the files are.
+        manifest: what they hold.
+        grids: the grids that local descriptors are read as; None for ragged regions.
+    """
+
+    def __init__(self, folder: Path, described: StoreManifest, grids: tuple[Grid, ...] | None) -> None:
+        self.folder = folder
+        self.manifest = described
+        self.images = described.images
+        self.dim = described.dim
+        self.grids = grids
+        offsets = None if grids is not None else _load(folder / manifest.OFFSETS)
+        boxes = grid_boxes(grids) if grids is not None else _load(folder / manifest.BOXES)
+        self.regions = Regions(boxes, offsets)
+        self.readable: Bool[Tensor, " n"] = _load(folder / manifest.READABLE)
+        self._whole, self._local = _map_all(folder, described, offsets)
+        self._starts = torch.tensor([described.span(s)[0] for s in range(described.shards)] + [self.images])
+
+    def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
+        """The descriptors of these images, unit length, float32, in this order; local ones only if asked for.
+
+        Raises:
+            IndexError: if a position is outside the collection.
+        """
+        if len(images) and (int(images.min()) < 0 or int(images.max()) >= self.images):
+            raise IndexError(f"image positions must lie in [0, {self.images}), got {int(images.min())}..{images.max()}")
+        whole = unit_length(_gather(self._whole, self._starts, images))
+        if not local:
+            return Block(images, whole, None, None)
+        if self.regions.offsets is None:
+            cells = self._cells(images)
+            offsets = torch.arange(len(images) + 1) * cells.shape[1]
+            return Block(images, whole, cells.flatten(0, 1), offsets)
+        return Block(images, whole, *self._ragged(images, self.regions.offsets))
+
+    def _cells(self, images: Int[Tensor, " b"]) -> Float[Tensor, "b m d"]:
+        stored, asked = self.manifest.grids or (), self.grids or ()
+        cells = _gather(self._local, self._starts, images)
+        if self.manifest.poolable:
+            (rows, columns), n = stored[0], len(images)
+            fine = cells.reshape(n, rows, columns, self.dim)
+            return torch.cat([unit_length(pool_cells(fine, grid)) for grid in asked], dim=1)
+        return unit_length(cells if asked == stored else cells[:, _columns(stored, asked)])
+
+    def _ragged(
+        self, images: Int[Tensor, " b"], offsets: Int[Tensor, " ends"]
+    ) -> tuple[Float[Tensor, "r d"], Int[Tensor, " b+1"]]:
+        counts = offsets[images + 1] - offsets[images]
+        ends = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+        within = torch.arange(int(ends[-1])) - torch.repeat_interleave(ends[:-1], counts)
+        rows = torch.repeat_interleave(offsets[images], counts) + within
+        return unit_length(_gather(self._local, offsets[self._starts], rows)), ends
+
+
+def unit_length(descriptors: Float[Tensor, "*k d"]) -> Float[Tensor, "*k d"]:
+    """Divide by the Euclidean norm; zero stays zero."""
+    return F.normalize(descriptors, dim=-1, eps=torch.finfo(torch.float32).tiny)
+
+
+def open_store(path: Path | str, grid: str | None) -> Store:
+    """Open a finished store: headers, sizes and manifest are checked, contents are not read.
+
+    Args:
+        path: folder of the store.
+        grid: grids to read, such as "1x1+2x2+4x4"; None for what is stored (always so for ragged regions).
+
+    Raises:
+        StoreError: if it is unfinished or damaged.
+        ConfigError: if the store does not hold this grid.
+    """
+    folder = Path(path)
+    described = read_manifest(folder)
+    if not (folder / manifest.COMPLETE).exists():
+        raise StoreError(f"{folder} is not finished. Run the extraction again: it continues where it stopped.")
+    if absent := shards.missing(folder, described):
+        names = ", ".join(shards.record_name(shard) for shard in absent[:3])
+        raise StoreError(
+            f"{folder} lacks {len(absent)} shards or they are cut short ({names}). Extract again to repair them."
+        )
+    return Store(folder, described, _asked(described, grid))
+
+
+def _asked(described: StoreManifest, grid: str | None) -> tuple[Grid, ...] | None:
+    if grid is None:
+        return described.grids
+    if described.grids is None:
+        raise ConfigError("grid", grid, "this store holds drawn boxes, not cells", "Use regions=grid.")
+    grids = parse_grid(grid)
+    if described.tokens is not None:
+        check_not_finer(grids, described.tokens)
+    stored = described.grids
+    held = all(divides(g, stored[0]) for g in grids) if described.poolable else set(grids) <= set(stored)
+    if not held:
+        raise ConfigError("grid", grid, f"the store holds {write_grid(stored)}", "Extract with this grid first.")
+    return grids
+
+
+def _columns(stored: tuple[Grid, ...], asked: tuple[Grid, ...]) -> Int[Tensor, " m"]:
+    """Positions of the asked grids' cells among the stored ones."""
+    ends = list(itertools.accumulate((rows * columns for rows, columns in stored), initial=0))
+    places = [stored.index(grid) for grid in asked]
+    return torch.cat([torch.arange(ends[place], ends[place + 1]) for place in places])
+
+
+def _load(path: Path) -> Tensor:
+    try:
+        return shards.map_array(path).clone()
+    except (FileNotFoundError, ValueError) as error:
+        raise StoreError(f"{path} is missing or damaged. Delete {path.parent} and extract again.") from error
+
+
+def _map_all(
+    folder: Path, described: StoreManifest, offsets: Int[Tensor, " ends"] | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    whole, local = [], []
+    for shard in range(described.shards):
+        expected = shards.shapes(described, offsets, shard)
+        maps = [_map_checked(folder / name, shape) for name, shape in expected.items()]
+        whole.append(maps[0])
+        local.append(maps[1])
+    return whole, local
+
+
+def _map_checked(path: Path, shape: tuple[int, ...]) -> Tensor:
+    try:
+        found = shards.map_array(path)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} is damaged. Delete it and extract again.") from error
+    if tuple(found.shape) != shape:
+        raise StoreError(f"{path} has shape {tuple(found.shape)}, not {shape}. Delete it and extract again.")
+    return found
+
+
+def _gather(maps: list[Tensor], starts: Int[Tensor, " starts"], rows: Int[Tensor, " k"]) -> Float[Tensor, "k *shape"]:
+    """Rows of all shards counted through, in this order: whole slices where they follow each other.
+
+    Args:
+        maps: one array per shard.
+        starts: the first row of each shard, and the number of all rows.
+        rows: which rows.
+    """
+    out = torch.empty(len(rows), *maps[0].shape[1:], dtype=torch.float32)
+    if not len(rows):
+        return out
+    first, last = int(rows[0]), int(rows[-1])
+    owner = torch.searchsorted(starts, rows, right=True) - 1
+    if bool((rows.diff() == 1).all()):
+        for shard in range(int(owner[0]), int(owner[-1]) + 1):
+            begin, end = int(starts[shard]), int(starts[shard + 1])
+            low, high = max(first, begin), min(last + 1, end)
+            out[low - first : high - first] = maps[shard][low - begin : high - begin]
+        return out
+    for shard in set(owner.tolist()):
+        here = owner == shard
+        out[here] = maps[shard][rows[here] - starts[shard]].float()
+    return out
