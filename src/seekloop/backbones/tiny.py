@@ -1,0 +1,71 @@
+"""The built-in backbone: a small ViT with registers, shipped in the package; for first steps and tests."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from timm.models import PretrainedCfg
+from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
+
+from seekloop.backbones import checkpoints
+from seekloop.backbones.preprocessing import preprocessing
+from seekloop.backbones.variants import choose
+from seekloop.backbones.vit import PatchTokens
+from seekloop.contracts.errors import ConfigError
+
+WEIGHTS = Path(__file__).with_name("tiny.safetensors")
+VARIANTS = {"four": "tiny"}
+
+
+class Tiny(PatchTokens):
+    """The small transformer that comes with the package, or one that was trained with its recipe.
+
+    Args:
+        registers: `four` or `own`; there is no variant without registers.
+        checkpoint: a safetensors file written by the recipe; None: the one in the package.
+        image_size: side, or (height, width), multiples of the patch size; None: that of its training.
+
+    Raises:
+        ConfigError: if the variant or the size cannot be had, or the file does not say what it holds.
+    """
+
+    def __init__(self, registers: str, checkpoint: str | None, image_size: int | Sequence[int] | None) -> None:
+        _, name = choose(VARIANTS, registers)
+        path = WEIGHTS if checkpoint is None else Path(checkpoint).expanduser()
+        about = metadata(path)
+        architecture = about["architecture"]
+        trunk = build_tiny(architecture)
+        checkpoints.load(trunk, path)
+        side = architecture["img_size"]
+        trained = PretrainedCfg(
+            input_size=(3, side, side), mean=about["mean"], std=about["std"], interpolation="bicubic"
+        )
+        expects = preprocessing(trained, image_size, None, tuple(trunk.patch_embed.patch_size))
+        super().__init__(trunk, f"{name} ({json.dumps(architecture, sort_keys=True)})", expects)
+        self.name = name  # the architecture is in the hash, since the number of heads shows in no weight
+
+
+def build_tiny(architecture: Mapping[str, Any]) -> TimmVisionTransformer:
+    """A network of this architecture (arguments of timm's `VisionTransformer`), its parameters random."""
+    return TimmVisionTransformer(**architecture)
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    """Architecture, mean and std from a weights file's header.
+
+    Raises:
+        ConfigError: if there is no such file, or its header lacks one of them.
+    """
+    if not path.is_file():
+        fix = "Install the package again, or choose another backbone."
+        raise ConfigError("backbone.checkpoint", str(path), "there is no such file", fix)
+    checkpoints.read(path)  # says what is wrong with a file that is no safetensors
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+    keys = ("architecture", "mean", "std")
+    if lacking := [key for key in keys if key not in header]:
+        why = f"its header lacks {', '.join(lacking)}"
+        raise ConfigError("backbone.checkpoint", str(path), why, "Give a file that the recipe for tiny wrote.")
+    return {key: json.loads(header[key]) for key in keys}
