@@ -1,0 +1,20 @@
+"""How large the objects of a collection are: what tells easy collections from hard ones."""
+
+from collections import Counter
+
+from seekloop.contracts.boxes import stratum
+from seekloop.contracts.records import Annotations
+
+STRATA = ("small", "medium", "large")
+
+
+def size_shares(annotations: Annotations) -> dict[str, float]:
+    """Shares of small (below 1/16 of the image), medium, and large (from 1/4 on) objects among all boxes.
+
+    All 0 where nothing is annotated.
+
+    Reference:
+        Zaher, Buisson & Joly, arXiv 2604.00809, Table 3.
+    """
+    counts = Counter(stratum(annotations.box))
+    return {name: counts[name] / max(1, len(annotations.box)) for name in STRATA}
