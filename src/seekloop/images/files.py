@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -19,6 +20,7 @@ from seekloop.images.decoding import read_rgb
 # had rested this long when they were read.
 SETTLED_NS = 2_000_000_000
 
+Hashes = dict[str, list[int | str]]  # by path: the three numbers of the stamp, and the hash
 Stamp = tuple[int, int, int]  # size, mtime, ctime: while these stay, the content is taken to have stayed
 
 
@@ -44,12 +46,13 @@ class FileCollection:
         paths: Sequence[str],
         annotations: Annotations,
         problems: Sequence[Problem],
-        cache: Path | None,
+        cache: str | None,
     ) -> None:
         if not paths:
             raise ConfigError("collection.root", str(root), "there are no images in it", "Point it at some images.")
         self.name, self.root, self.paths = name, root, tuple(paths)
-        self.annotations, self.problems, self.cache = annotations, tuple(problems), cache
+        self.annotations, self.problems = annotations, tuple(problems)
+        self.cache = Path(cache) if cache else None
 
     def read(self, image: int) -> Image.Image:
         """Decode one image.
@@ -81,15 +84,27 @@ def existing_folder(root: str | None, what: str) -> Path:
     return folder
 
 
+def present(root: Path, paths: Sequence[str], listed_in: str) -> tuple[list[str], list[Problem]]:
+    """Those of the listed images whose files are there, and a problem for each other one."""
+    missing = [not (root / path).is_file() for path in paths]
+    problems = [
+        Problem(path, f"listed in {listed_in}, but there is no such file")
+        for path, gone in zip(paths, missing, strict=True)
+        if gone
+    ]
+    return [path for path, gone in zip(paths, missing, strict=True) if not gone], problems
+
+
 def content_hashes(root: Path, paths: Sequence[str], cache: Path | None) -> list[tuple[int, str]]:
     """Size and content hash of every file, from the cache where size and times are those of when it was hashed."""
     memory = cache / f"{hashlib.blake2b(str(root).encode(), digest_size=12).hexdigest()}.json" if cache else None
     known = load_hashes(memory)
     with ThreadPoolExecutor(max_workers=8) as pool:  # hashing and reading both let other threads run
         current = list(pool.map(lambda path: hash_file(root / path, known.get(path)), paths))
-    fresh = {path: [*stamp, digest] for path, (stamp, digest, settled) in zip(paths, current, strict=True) if settled}
+    fresh: Hashes = {path: [*stamp, digest] for path, (stamp, digest, ok) in zip(paths, current, strict=True) if ok}
     if memory and any(known.get(path) != entry for path, entry in fresh.items()):
-        save_hashes(memory, {**load_hashes(memory), **fresh})
+        with suppress(OSError):  # a cache that cannot be written costs time, nothing else
+            save_hashes(memory, {**load_hashes(memory), **fresh})
     return [(stamp[0], digest) for stamp, digest, _ in current]
 
 
@@ -98,7 +113,7 @@ def hash_file(path: Path, known: list[int | str] | None) -> tuple[Stamp, str, bo
     try:
         stat = path.stat()
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        if known is not None and tuple(known[:3]) == stamp:
+        if known is not None and len(known) == 4 and tuple(known[:3]) == stamp:
             return stamp, str(known[3]), True
         settled = time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED_NS
         with path.open("rb") as file:
@@ -107,7 +122,7 @@ def hash_file(path: Path, known: list[int | str] | None) -> tuple[Stamp, str, bo
         return (-1, 0, 0), "unreadable", False
 
 
-def load_hashes(memory: Path | None) -> dict[str, list[int | str]]:
+def load_hashes(memory: Path | None) -> Hashes:
     """The remembered hashes; none where there is no such file or it is damaged, since they only save time."""
     if memory is None:
         return {}
@@ -118,7 +133,7 @@ def load_hashes(memory: Path | None) -> dict[str, list[int | str]]:
     return entries if isinstance(entries, dict) else {}
 
 
-def save_hashes(memory: Path, entries: dict[str, list[int | str]]) -> None:
+def save_hashes(memory: Path, entries: Hashes) -> None:
     """Replace the remembered hashes in one step: a reader sees the old or the new file, never half of one."""
     memory.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=memory.parent, prefix=".writing-")

@@ -1,0 +1,81 @@
+"""Fetching a public collection's archive: whole or not at all, checked, and once even if two processes ask."""
+
+import hashlib
+import shutil
+import tempfile
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from seekloop.contracts.errors import ConfigError
+
+TIMEOUT = 30  # seconds without a byte
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file to fetch.
+
+    Attributes:
+        url: where it is.
+        md5: of the file, where its owners publish it.
+        member: the folder inside it that is wanted.
+        target: what that folder becomes below the collection's root.
+    """
+
+    url: str
+    md5: str | None
+    member: str
+    target: str
+
+
+def fetch(archive: Archive, root: Path) -> None:
+    """Put the archive's folder below `root`, unless it is there. It appears complete or not at all.
+
+    Raises:
+        ConfigError: if it cannot be fetched or is damaged; says what to put where by hand.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".download.lock"):
+        if (root / archive.target).exists():
+            return
+        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
+            try:
+                unpacked = unpack(download(archive, Path(folder)), Path(folder) / "unpacked") / archive.member
+                unpacked.replace(root / archive.target)
+            except (OSError, ValueError, shutil.ReadError) as error:
+                raise ConfigError(
+                    "collection.download",
+                    True,
+                    f"{archive.url} could not be fetched ({error})",
+                    f"Fetch it elsewhere, and put its folder {archive.member} at {root / archive.target}.",
+                ) from error
+
+
+def download(archive: Archive, folder: Path) -> Path:
+    """The archive as a file in `folder`.
+
+    Raises:
+        OSError: if it cannot be reached.
+        ValueError: if its checksum is wrong.
+    """
+    path = folder / archive.url.rsplit("/", 1)[-1]
+    with urllib.request.urlopen(archive.url, timeout=TIMEOUT) as source, path.open("wb") as file:
+        shutil.copyfileobj(source, file, length=1 << 20)
+    if archive.md5 is not None:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if found != archive.md5:
+            raise ValueError(f"its MD5 is {found}, not {archive.md5}")
+    return path
+
+
+def unpack(path: Path, folder: Path) -> Path:
+    """Extract a tar or zip file; members that point outside the folder are refused."""
+    if path.suffix == ".tar":
+        shutil.unpack_archive(path, folder, filter="data")
+    else:
+        shutil.unpack_archive(path, folder)
+    return folder
