@@ -1,0 +1,1 @@
+"""From tokens and regions to descriptors."""

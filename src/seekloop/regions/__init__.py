@@ -1,0 +1,1 @@
+"""Which parts of an image get a descriptor of their own."""

@@ -137,10 +137,10 @@ class StoreWriter:
         limit = float(np.finfo(self.manifest.dtype).max)
         if (peak > limit).any():
             raise ConfigError(
-                "store_dtype",
+                "store.dtype",
                 self.manifest.dtype,
                 f"{self._names(image[peak > limit])} has values up to {float(peak.max()):.3g}, beyond {limit:.3g}",
-                "Set store_dtype=float32.",
+                "Set store.dtype=float32.",
             )
 
     def _names(self, image: Int[Tensor, " k"]) -> str:

@@ -1,0 +1,121 @@
+"""How local descriptors come about: from the tokens of the whole image, or from crops that are described one by one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from seekloop.contracts.records import Batch, Regions, Tokens
+from seekloop.descriptors.pool import box_means, region_means
+from seekloop.descriptors.pooling import Pooling
+
+Network = Callable[[Tensor], Tokens]
+
+
+@dataclass(frozen=True)
+class Described:
+    """Descriptors of some images, not normalised.
+
+    Attributes:
+        image: position in the collection.
+        readable: False where the rows are only placeholders.
+        whole: global descriptors.
+        local: local descriptors, one image after the other.
+    """
+
+    image: Int[Tensor, " b"]
+    readable: Bool[Tensor, " b"]
+    whole: Float[Tensor, "b d"]
+    local: Float[Tensor, "r d"]
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """A choice of `conf/encoding/*.yaml`.
+
+    Attributes:
+        name: in the store's key.
+        poolable: whether local descriptors are means of tokens, so that cells can be averaged to coarser ones.
+    """
+
+    name: str
+    poolable: bool
+
+    def crops(self, regions: Regions, image: int) -> Float[Tensor, "v 4"]:
+        """Parts of the image that the network has to see on their own, besides the whole image."""
+        ...
+
+    def images_per_batch(self, regions: Regions, images: int, rows: int) -> int:
+        """How many images make a batch of about so many rows through the network."""
+        ...
+
+    def describe(self, network: Network, pooling: Pooling, batch: Batch, regions: Regions, rows: int) -> Described:
+        """Descriptors of a batch: images, each followed by its crops; at most `rows` at once through the network."""
+        ...
+
+
+class FromTokens:
+    """Average the patch tokens inside each region: one forward pass per image, whatever the number of regions."""
+
+    name = "tokens"
+    poolable = True
+
+    def crops(self, regions: Regions, image: int) -> Float[Tensor, "v 4"]:
+        """None."""
+        return torch.empty(0, 4, dtype=torch.float32)
+
+    def images_per_batch(self, regions: Regions, images: int, rows: int) -> int:
+        """As many as rows."""
+        return rows
+
+    def describe(
+        self,
+        network: Network,
+        pooling: Pooling,
+        batch: Batch,
+        regions: Regions,
+        rows: int,
+    ) -> Described:
+        """Global and local descriptors from the same tokens."""
+        tokens = network(batch.pixels)
+        if regions.offsets is None:
+            local = region_means(tokens.patches, regions.boxes).flatten(0, 1)
+        else:
+            pairs = zip(tokens.patches, batch.image.tolist(), strict=True)
+            local = torch.cat([box_means(patches, regions.of(image)) for patches, image in pairs])
+        return Described(batch.image, batch.readable, pooling(tokens), local)
+
+
+class FromCrops:
+    """Cut each region out of the original image, bring it to the network's size and take its global descriptor.
+
+    Finer than tokens for small regions, at one forward pass per region.
+    """
+
+    name = "crops"
+    poolable = False
+
+    def crops(self, regions: Regions, image: int) -> Float[Tensor, "v 4"]:
+        """All regions."""
+        return regions.of(image)
+
+    def images_per_batch(self, regions: Regions, images: int, rows: int) -> int:
+        """As many as fit with their crops, on average; at least one."""
+        crops = len(regions.boxes) if regions.offsets is None else -(-len(regions.boxes) // images)
+        return max(1, rows // (1 + crops))
+
+    def describe(
+        self,
+        network: Network,
+        pooling: Pooling,
+        batch: Batch,
+        regions: Regions,
+        rows: int,
+    ) -> Described:
+        """Pool every row; the first row of an image is the whole of it."""
+        pooled = torch.cat([pooling(network(part)) for part in batch.pixels.split(rows)])  # type: ignore[no-untyped-call]
+        whole = torch.diff(batch.image, prepend=batch.image.new_tensor([-1])) != 0
+        return Described(batch.image[whole], batch.readable[whole], pooled[whole], pooled[~whole])

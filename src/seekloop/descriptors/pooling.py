@@ -1,0 +1,84 @@
+"""One descriptor for a whole image (or crop): which of its tokens, and how they are averaged."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.records import Tokens
+
+
+@runtime_checkable
+class Pooling(Protocol):
+    """Tokens in, one descriptor per image out, not normalised."""
+
+    def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]: ...
+
+
+@dataclass(frozen=True)
+class ClassToken:
+    """The class token."""
+
+    def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
+        """Take it.
+
+        Raises:
+            ConfigError: if the backbone has none.
+        """
+        if tokens.cls is None:
+            raise ConfigError("pooling", "cls", "this backbone has no class token", "Take pooling=auto, mean or gem.")
+        return tokens.cls.float()
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of the patch tokens."""
+
+    def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
+        """Average them."""
+        return tokens.patches.float().mean(dim=(1, 2))
+
+
+@dataclass(frozen=True)
+class Auto:
+    """The class token where there is one, else the mean of the patch tokens."""
+
+    def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
+        """Take the class token or average."""
+        return (Mean() if tokens.cls is None else ClassToken())(tokens)
+
+
+@dataclass(frozen=True)
+class GeM:
+    r"""Generalised mean of the patch tokens.
+
+    .. math:: g = \Big(\frac{1}{|P|} \sum_{x \in P} \max(x, \epsilon)^p\Big)^{1/p}
+
+    Meant for maps after a ReLU. Tokens of transformers have negative values too: those are cut to epsilon, so about
+    half of each token is lost, and `mean` is usually the better choice there.
+
+    Args:
+        p: 1 is the mean (of positive values), larger values approach the maximum.
+        eps: the least value, which keeps the root's gradient finite.
+
+    Raises:
+        ConfigError: if p or eps is not positive.
+
+    Reference:
+        Radenovic, Tolias & Chum, Fine-tuning CNN image retrieval with no human annotation, TPAMI 2019.
+    """
+
+    p: float
+    eps: float
+
+    def __post_init__(self) -> None:
+        for key, value in (("pooling.p", self.p), ("pooling.eps", self.eps)):
+            if not value > 0:
+                raise ConfigError(key, value, "it is not positive", "Usual: p=3, eps=1e-6.")
+
+    def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
+        """Average the powers."""
+        powers = tokens.patches.float().clamp(min=self.eps).pow(self.p)
+        return powers.mean(dim=(1, 2)).pow(1 / self.p)

@@ -1,0 +1,45 @@
+"""The annotated boxes themselves: an upper bound, not a method."""
+
+import hashlib
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seekloop.contracts.boxes import WHOLE_IMAGE
+from seekloop.contracts.records import Annotations, Regions
+from seekloop.regions.parts import Parts
+
+
+class AnnotatedBoxes:
+    """Every annotated box of any class is a region of its image; the whole image where nothing is annotated.
+
+    This looks at the truth: results with it are an upper bound of what a perfect detector could bring, and must be
+    marked as such wherever they are shown.
+    """
+
+    def parts(self, annotations: Annotations, images: int, poolable: bool) -> Parts:
+        """One region per box, in the order of the annotations."""
+        offsets, boxes = ragged_boxes(annotations.image, annotations.box, images)
+        digest = hashlib.blake2b(offsets.numpy().tobytes() + boxes.numpy().tobytes(), digest_size=16).hexdigest()
+        return Parts(Regions(boxes, offsets), None, (), False, {"kind": "boxes", "boxes": digest})
+
+
+def ragged_boxes(
+    image: Int[Tensor, " o"], box: Float[Tensor, "o 4"], images: int
+) -> tuple[Int[Tensor, " ends"], Float[Tensor, "r 4"]]:
+    """Boxes sorted by image, with the whole image for images that have none.
+
+    Returns:
+        Offsets and boxes: those of image i are `boxes[offsets[i]:offsets[i + 1]]`.
+
+    Example:
+        >>> ragged_boxes(torch.tensor([2, 2]), torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 1.0]]), 3)[0]
+        tensor([0, 1, 2, 4])
+    """
+    empty = torch.ones(images, dtype=torch.bool).index_fill(0, image, False).nonzero()[:, 0]
+    owner = torch.cat([image, empty])
+    all_boxes = torch.cat([box, torch.tensor(WHOLE_IMAGE, dtype=box.dtype).expand(len(empty), 4)])
+    order = owner.argsort(stable=True)
+    ends = torch.bincount(owner, minlength=images).cumsum(0)
+    return torch.cat([torch.zeros(1, dtype=torch.long), ends]), all_boxes[order].contiguous()
