@@ -1,0 +1,48 @@
+# make demo and make test do all their own set-up: a virtual environment in .venv and everything in it.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+# Without an NVIDIA GPU the CPU build of torch is pinned, see constraints-cpu.txt.
+GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | head -n 1)
+CONSTRAINTS := $(if $(GPU),,-c constraints-cpu.txt)
+FAISS := $(if $(GPU),faiss-gpu,faiss-cpu)
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test slow lint notebooks docs bench wheel clean
+
+$(STAMP): pyproject.toml constraints-cpu.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(if $(GPU),,$(BIN)/python -m pip install --quiet torch==2.13.0)
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[dev,$(FAISS)]'
+	touch $(STAMP)
+
+# Four representations on the built-in scenes with the built-in backbone: progress, a table, figures.
+demo: $(STAMP)
+	$(BIN)/seekloop retrieve -m experiment=demo
+	$(BIN)/seekloop report runs/demo by=local,fusion
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest -q -n 2
+
+slow: $(STAMP)
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports
+
+notebooks: $(STAMP)
+	$(BIN)/python -m pytest -q --nbmake notebooks -p no:jaxtyping -o addopts= -o filterwarnings=
+
+docs: $(STAMP)
+	$(BIN)/python docs/reference.py
+	$(BIN)/mkdocs build --strict --quiet
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf dist build site .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,199 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.records import Answer, Feedback, Query, Regions
+from seekloop.loop.engine import Question, check_pool
+from seekloop.loop.queries import draw_queries
+from seekloop.loop.state import State
+from seekloop.representations.fusion import Concat, NoFusion, Pool
+from seekloop.representations.local import All, GlobalOnly, OneProto, OneRand
+from seekloop.representations.representation import Representation
+from tests.loop.parts import GO, loop, perfect_user
+from tests.worlds import ArrayDescriptors, blobs
+
+CONCAT, POOL = Concat(keep_pos_negatives=False, renorm=False), Pool(keep_pos_negatives=False, renorm=False)
+EVERY = [
+    GO,
+    *[Representation(local, NoFusion()) for local in (OneRand(), OneProto(renorm=False), All())],
+    Representation(All(), CONCAT),
+    Representation(OneRand(), POOL),
+]
+
+
+def queries_of(world, count=2, seed=0):
+    drawn, _ = draw_queries(
+        world.annotations, world.descriptors.readable, queries=count, negatives=3, classes=None, seed=seed
+    )
+    return drawn
+
+
+def play(world, representation=GO, rounds=4, budget=3, user=None, queries=None, **settings_):
+    engine = loop(world.descriptors, representation, **settings_)
+    queries = queries or queries_of(world)
+    state = engine.start(queries, [0.0] * len(queries))
+    user = user or perfect_user(world.annotations)
+    return [(done, after.pack()) for done, after in engine.rounds(state, user, rounds=rounds, budget=budget)]
+
+
+def test_first_round_by_hand():
+    """On a line through angles: query at 0 degrees, negative at 180; images at 60 and 80 degrees.
+
+    w = (1, 0) - (-1, 0) = (2, 0), boundary half-way: scores 2 cos: 1 for 60 degrees, 0.35 for 80. The nearer to the
+    boundary is asked first. Both seeds have left the pool.
+    """
+    angles = torch.deg2rad(torch.tensor([0.0, 180, 60, 80]))
+    points = torch.stack([angles.cos(), angles.sin()], dim=1)
+    world = ArrayDescriptors(points, points, Regions(torch.tensor([[0.0, 0, 1, 1]]), None))
+    engine = loop(world)
+    state = engine.start((Query("x", 0, 0, None, (1,)),), [5.0])
+    engine.fit(state)
+    scores = engine.score(state)
+    torch.testing.assert_close(scores, 2 * points[None, :, 0])
+    assert engine.ask(state, scores, 2).image.tolist() == [[3, 2]]
+    assert engine.ask(state, scores, 9).image.tolist() == [[3, 2]]  # fewer left than asked for
+    assert state.seconds.tolist() == [5.0]
+
+
+@pytest.mark.parametrize("representation", EVERY, ids=lambda r: f"{type(r.local).__name__}-{type(r.fusion).__name__}")
+@pytest.mark.parametrize("ragged", [False, True], ids=["fixed", "ragged"])
+def test_every_representation_finds_everything_in_an_easy_world(representation, ragged):
+    world = blobs(60, classes=("star", "moon"), ragged=ragged)
+    final = play(world, representation)[-1][0]
+    for query, scores in zip(queries_of(world), final.scores, strict=True):
+        relevant = world.relevant[world.annotations.classes.index(query.class_name)]
+        assert scores[relevant].min() > scores[~relevant].max()
+
+
+def test_each_round_adds_its_budget_and_never_forgets():
+    world = blobs(60, classes=("star", "moon"))
+    previous = None
+    for number, (done, packed) in enumerate(play(world)):
+        known = {tuple(pair) for pair in packed["answered"].tolist()}
+        assert done.number == number
+        assert len(known) == len(queries_of(world)) * (1 + 3 + 3 * number)
+        if previous is not None:
+            assert previous < known
+        previous = known
+
+
+def test_answers_are_the_truth():
+    world = blobs(60, classes=("star", "moon"))
+    queries = queries_of(world)
+    packed = play(world)[-1][1]
+    for (position, image), answer in zip(packed["answered"].tolist(), packed["answers"].tolist(), strict=True):
+        label = world.annotations.classes.index(queries[position].class_name)
+        assert (answer == 1) == bool(world.relevant[label, image])
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.sampled_from(EVERY), st.integers(0, 5))
+def test_searches_do_not_notice_each_other_nor_the_size_of_a_block(representation, seed):
+    """Together or one by one, in one block or image by image: the same questions and the same scores."""
+    world = blobs(40, classes=("star", "moon"), seed=seed, dtype=torch.float32)
+    queries = queries_of(world)
+    together = play(world, representation, queries=queries)[-1][0]
+    for position, query in enumerate(queries):
+        alone = play(world, representation, queries=(query,), memory=1e-6)[-1][0]
+        assert alone.asked.tolist() == together.asked[position : position + 1].tolist()
+        torch.testing.assert_close(alone.scores, together.scores[position : position + 1])
+
+
+@pytest.mark.parametrize("stop", [0, 2])
+def test_a_search_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(stop):
+    world = blobs(60, classes=("star", "moon"))
+    queries = queries_of(world)
+    whole = play(world, Representation(OneRand(), NoFusion()), user=perfect_user(world.annotations, label_noise=0.2))
+    state = State.unpack(whole[stop][1], queries, world.descriptors.images)
+    engine = loop(world.descriptors, Representation(OneRand(), NoFusion()))
+    rest = list(engine.rounds(state, perfect_user(world.annotations, label_noise=0.2), rounds=4, budget=3))
+    assert [done.number for done, _ in rest] == list(range(stop + 1, 5))
+    for (resumed, _), (uninterrupted, _) in zip(rest, whole[stop + 1 :], strict=True):
+        assert resumed.asked.equal(uninterrupted.asked)
+        assert resumed.scores.equal(uninterrupted.scores)
+
+
+def test_all_with_a_single_region_is_go_on_that_region():
+    """METHODS 10: one region, the local descriptor equal to the global one."""
+    world = blobs(40, classes=("star",), noise=0.6)
+    single = ArrayDescriptors(
+        world.descriptors.whole, world.descriptors.whole, Regions(torch.tensor([[0.0, 0, 1, 1]]), None)
+    )
+    queries = queries_of(world)
+    runs = []
+    for representation in (GO, Representation(All(), NoFusion())):
+        engine = loop(single, representation)
+        state = engine.start(queries, [0.0] * len(queries))
+        runs.append([r for r, _ in engine.rounds(state, perfect_user(world.annotations), rounds=4, budget=3)])
+    for go, all_ in zip(*runs, strict=True):
+        assert go.asked.equal(all_.asked)
+        torch.testing.assert_close(go.scores, all_.scores)
+
+
+def test_concatenation_with_zeros_ranks_like_go():
+    """METHODS 10: GL-concat with one row per image and l = 0."""
+    world = blobs(40, classes=("star",), noise=0.6)
+    zeros = ArrayDescriptors(world.descriptors.whole, torch.zeros(40, 8), Regions(torch.tensor([[0.0, 0, 1, 1]]), None))
+    queries = queries_of(world)
+    runs = []
+    for representation in (GO, Representation(OneRand(), CONCAT)):
+        engine = loop(zeros, representation)
+        state = engine.start(queries, [0.0] * len(queries))
+        runs.append([r.scores for r, _ in engine.rounds(state, perfect_user(world.annotations), rounds=3, budget=3)])
+    for go, concat in zip(*runs, strict=True):
+        assert go.argsort(dim=1, stable=True).equal(concat.argsort(dim=1, stable=True))
+
+
+def test_unreadable_images_are_never_asked_about_and_rank_last():
+    world = blobs(40, classes=("star",))
+    readable = torch.ones(40, dtype=torch.bool)
+    readable[5:15] = False
+    broken = ArrayDescriptors(world.descriptors.whole, world.descriptors.local, world.descriptors.regions, readable)
+    queries, _ = draw_queries(world.annotations, readable, queries=2, negatives=3, classes=None, seed=0)
+    engine = loop(broken, Representation(All(), NoFusion()))
+    state = engine.start(queries, [0.0, 0.0])
+    for done, _ in engine.rounds(state, perfect_user(world.annotations), rounds=5, budget=4):
+        assert readable[done.asked].all()
+        assert (done.scores[:, ~readable] == -torch.inf).all()
+
+
+def test_unsure_leaves_the_pool_costs_time_and_trains_nothing():
+    world = blobs(40, classes=("star",))
+    engine = loop(world.descriptors)
+    state = engine.start(queries_of(world, 1), [0.0])
+    engine.fit(state)
+    rows = len(state.rows[0].image)
+    question = engine.ask(state, engine.score(state), 1)
+    image = int(question.image[0, 0])
+    engine.learn(state, question, [[Feedback(image, Answer.UNSURE, None, 1.8)]])
+    assert not state.candidate[0, image]
+    assert state.answers[0, image] == 0
+    assert state.seconds[0] == pytest.approx(1.8)
+    assert len(state.rows[0].image) == rows
+
+
+def test_a_relevant_image_without_a_box_trains_on_the_region_that_scored_highest():
+    world = blobs(40, classes=("star",))
+    engine = loop(world.descriptors, Representation(OneRand(), NoFusion()))
+    state = engine.start(queries_of(world, 1), [0.0])
+    engine.fit(state)
+    question = Question(torch.tensor([[7]]), torch.tensor([[2]]), torch.tensor([[0.0]]))
+    engine.learn(state, question, [[Feedback(7, Answer.RELEVANT, None, 1.8)]])
+    assert (int(state.rows[0].image[-1]), int(state.rows[0].region[-1])) == (7, 2)
+
+
+def test_too_many_questions_are_refused_with_numbers_that_fit():
+    with pytest.raises(ConfigError, match=r"3 rounds of it ask about 60 images and 38 can.*budget to 12.*rounds to 1"):
+        check_pool(38, 3, 20)
+    check_pool(60, 3, 20)
+
+
+def test_go_reads_no_local_descriptors():
+    world = blobs(20, classes=("star",))
+    reads = []
+    original = world.descriptors.read
+    world.descriptors.read = lambda images, local: (reads.append(local), original(images, local))[1]
+    play(world, Representation(GlobalOnly(), NoFusion()), rounds=1)
+    assert set(reads) == {False}
