@@ -1,0 +1,98 @@
+r"""The one objective of all support vector machines here, and the checks on what they are given.
+
+For every query, with rows :math:`x_i`, labels :math:`y_i = \pm 1` and row factors :math:`s_i`,
+
+.. math:: \min_{w, b} \; \tfrac12 \|w\|^2 + \tfrac12 b^2 + C \sum_i s_i \max(0, 1 - y_i (w \cdot x_i + b))^2
+
+The intercept is the weight of a constant feature 1 and is regularised like the others, which is what liblinear does
+with `intercept_scaling=1`. :math:`s_i` is the row's weight times the weight of its class.
+"""
+
+import math
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.records import TrainingRows
+
+ClassWeight = str | float | int
+
+
+def check_positive(key: str, value: float) -> None:
+    """Refuse a setting that is not a positive finite number.
+
+    Raises:
+        ConfigError: naming `key`.
+    """
+    if not (math.isfinite(value) and value > 0):
+        raise ConfigError(key, value, "it must be a positive finite number", "Try 1.0.")
+
+
+def check_class_weight(class_weight: ClassWeight) -> None:
+    """Refuse a class weight that is neither a known word nor a positive ratio.
+
+    Raises:
+        ConfigError: naming `classifier.class_weight`.
+    """
+    number = not isinstance(class_weight, str) and math.isfinite(class_weight) and class_weight > 0
+    if class_weight not in ("none", "balanced") and not number:
+        why = "it must be none, balanced, or a positive number: the weight of a positive where a negative has 1"
+        raise ConfigError("classifier.class_weight", class_weight, why, "Try balanced.")
+
+
+def real_counts(rows: TrainingRows) -> Int[Tensor, " q"]:
+    """How many real rows each query has; they come first.
+
+    Raises:
+        ValueError: if a query's rows cannot be learnt from; says which query and why.
+    """
+    used = rows.mask & (rows.weights > 0)
+    _refuse((rows.mask[:, 1:] & ~rows.mask[:, :-1]).any(1), "has padding before a real row")
+    sums = rows.rows.sum(2)  # not finite wherever a value is not, and much cheaper than asking every value
+    _refuse((rows.mask & ~sums.isfinite()).any(1), "has NaN or infinity in its rows")
+    _refuse((rows.mask & ~((rows.weights >= 0) & rows.weights.isfinite())).any(1), "has a negative or infinite weight")
+    _refuse((rows.mask & (rows.labels.abs() != 1)).any(1), "has a label other than +1 and -1")
+    _refuse(~(used & (rows.labels > 0)).any(1), "has no positive row with a weight above 0")
+    _refuse(~(used & (rows.labels < 0)).any(1), "has no negative row with a weight above 0")
+    return rows.mask.sum(1)
+
+
+def _refuse(bad: Tensor, what: str) -> None:
+    if bad.any():
+        raise ValueError(f"the query at position {int(bad.nonzero()[0, 0])} of the batch {what}")
+
+
+def row_factors(rows: TrainingRows, class_weight: ClassWeight) -> Float[Tensor, "q r"]:
+    r"""The factors :math:`s_i`, in float64: the row's weight times the weight of its class; 0 for padding.
+
+    `none`: 1. `balanced`: :math:`n / (2 n_c)` per query, where :math:`n` and :math:`n_c` sum the weights of its real
+    rows (so that a row given twice and a row of weight 2 are the same thing). A number: that, for positives.
+
+    Example:
+        >>> import torch
+        >>> y = torch.tensor([[1.0, -1.0, -1.0, -1.0, 0.0]])
+        >>> rows = TrainingRows(torch.zeros(1, 5, 1), y, torch.ones(1, 5), y != 0, torch.zeros(1, 1))
+        >>> row_factors(rows, "balanced")
+        tensor([[2.0000, 0.6667, 0.6667, 0.6667, 0.0000]], dtype=torch.float64)
+    """
+    weights = rows.weights.double() * rows.mask
+    positive = (rows.labels > 0).double()
+    if class_weight == "none":
+        return weights
+    if class_weight == "balanced":
+        total, positives = weights.sum(1, keepdim=True), (weights * positive).sum(1, keepdim=True)
+        return weights * total / 2 * (positive / positives + (1 - positive) / (total - positives))
+    return weights * (1 + positive * (float(class_weight) - 1))
+
+
+def objective(
+    weights: Float[Tensor, " d"],
+    intercept: Float[Tensor, ""],
+    rows: Float[Tensor, "r d"],
+    labels: Float[Tensor, " r"],
+    costs: Float[Tensor, " r"],
+) -> Float[Tensor, ""]:
+    """The value of the objective for one query; `costs` are C s_i."""
+    slack = (1 - labels * (rows @ weights + intercept)).clamp(min=0)
+    return (weights.square().sum() + intercept.square()) / 2 + (costs * slack.square()).sum()
