@@ -1,0 +1,287 @@
+"""One W&B run per run folder, fed from its Parquet files, so that it can always be told again from the start."""
+
+import contextlib
+import logging
+import math
+import netrc
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+import wandb
+from PIL import Image
+
+from seekloop.logs import curves
+from seekloop.logs.run_folder import RunFolder
+
+MODES = ("auto", "online", "offline", "disabled")
+CURVES = ("ap", "coverage", "precision", "positives", "ap_small", "ap_medium", "ap_large")
+AXES = ("labels", "seconds")
+THUMBNAIL = 320  # pixels, longest side of the pictures sent
+LOGIN_SECONDS = 30.0
+FINISH_SECONDS = 300.0  # then the rest stays on disk, to be sent with `wandb sync`
+NO_KEY = "wandb.mode=online but no API key is configured: run `wandb login` once. This run is logged offline."
+
+_log = logging.getLogger(__name__)
+
+Box = tuple[float, float, float, float]
+Read = Callable[[int], Image.Image]
+RegionBox = Callable[[int, int], Box]
+
+
+class WandbLog:
+    """Tells W&B what a run folder holds.
+
+    W&B is never allowed to end a run: whatever it raises becomes one warning, and the run goes on without it. A run
+    that was killed and goes on leaves one whole curve: offline, the earlier files are replaced and all rounds are sent
+    again; online, the rounds that the server lacks are sent.
+
+    Args:
+        folder: of the run.
+        run_id: becomes W&B's id, except under a sweep agent, which has its own.
+        name: for people.
+        group: name of the experiment.
+        config: the resolved config.
+        mode: auto, online, offline or disabled. auto is online where an API key is configured, else offline.
+        project: of W&B.
+        entity: user or team of W&B; None for the key's own.
+        tags: to find the run by.
+        read: gives an image by its position, to show what was asked; None for no pictures.
+        region_box: (image, region) to the region's box.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        run_id: str,
+        name: str,
+        group: str,
+        config: Mapping[str, object],
+        mode: str,
+        project: str,
+        entity: str | None,
+        tags: Sequence[str],
+        read: Read | None,
+        region_box: RegionBox | None,
+    ) -> None:
+        self.folder, self.read, self.region_box = folder, read, region_box
+        self.mode = resolve_mode(mode, os.environ)
+        self._identity = identity(run_id, project, entity, os.environ)
+        self._about = {
+            "name": name,
+            "group": group,
+            "tags": [str(tag)[:64] for tag in tags],
+            "config": {**config, "run_id": run_id},
+            "dir": str(folder.path),
+        }
+        self._run: wandb.Run | None = None
+        if self.mode != "disabled":
+            self._start()
+        self._next = 0 if self._run is None else self._run.starting_step
+
+    def __enter__(self) -> "WandbLog":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(0 if kind is None else 1)
+
+    def catch_up(self) -> None:
+        """Send every whole round that has not been sent."""
+        if self._run is None:
+            return
+        with self._harmless("log a round"):
+            rounds = self.folder.rounds()
+            missing = rounds[rounds["round"] >= self._next]
+            means = curves.curve(missing)
+            for number in means.index:
+                row = {**curve_row(int(number), means.loc[number]), **self._pictures(int(number))}
+                self._run.log(row, step=int(number))
+                self._next = int(number) + 1
+
+    def finish(self, summary: Mapping[str, object], figures: Sequence[Path]) -> None:
+        """Send what is known at the end: summary, table of classes, figures. Nothing if the server has it already."""
+        self.catch_up()
+        if self._run is None:
+            return
+        with self._harmless("log the results"):
+            rounds = self.folder.rounds()
+            end = int(rounds["round"].max()) + 1
+            if self._next <= end:
+                row: dict[str, object] = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
+                row["classes_table"] = wandb.Table(dataframe=curves.class_table(rounds))
+                row.update({key: value for key, value in summary.items() if isinstance(value, (int, float))})
+                self._run.log(row, step=end)
+                self._next = end + 1
+            self._run.summary.update(dict(summary))
+
+    def close(self, exit_code: int) -> None:
+        """Send what is left and leave; 0 where the run went well."""
+        if self._run is None:
+            return
+        with self._harmless("finish"):
+            self._run.finish(exit_code=exit_code)
+        self._run = None
+
+    def _start(self) -> None:
+        wandb.setup(settings=quiet_settings())
+        if self.mode == "online" and not has_key(os.environ):
+            _log.warning(NO_KEY)  # W&B would stop and ask for one
+            self.mode = "offline"
+        if self.mode == "online":
+            with self._harmless("reach its server", "This run is logged offline; send it later with `wandb sync`."):
+                self._run = self._init("online")
+                return
+            wandb.teardown()  # it holds on to the id of the run it could not start
+            self.mode = "offline"
+        with self._harmless("start"):
+            self._forget_earlier()
+            self._run = self._init("offline")
+
+    def _init(self, mode: str) -> wandb.Run:
+        resume = "allow" if mode == "online" else None
+        run = wandb.init(mode=mode, resume=resume, settings=quiet_settings(), **self._identity, **self._about)  # type: ignore[arg-type]
+        define_axes(run)
+        return run
+
+    def _forget_earlier(self) -> None:
+        """Remove the offline files of earlier attempts: all rounds are told again."""
+        for earlier in (self.folder.path / "wandb").glob("offline-run-*"):
+            shutil.rmtree(earlier, ignore_errors=True)
+
+    def _pictures(self, number: int) -> dict[str, object]:
+        if self.read is None:
+            return {}
+        asked = self.folder.asked()
+        if asked.empty:
+            return {}
+        first = asked.iloc[0]  # one query is followed from round to round
+        mine = asked[asked["class_name"].eq(first["class_name"]) & asked["query"].eq(first["query"])]
+        shown = [self._picture(row) for _, row in mine[mine["round"] == number].iterrows()]
+        return {"asked": shown} if shown else {}
+
+    def _picture(self, row: pd.Series) -> wandb.Image:
+        image = self.read(int(row["image"])) if self.read is not None else Image.new("RGB", (1, 1))
+        image = image.convert("RGB")
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        answer = answer_of(row["relevant"])
+        caption = f"{row['class_name']}: {answer}, score {row['score']:.3g}"
+        return wandb.Image(image, caption=caption, boxes=boxes_of(row, self.region_box), file_type="jpg")
+
+    @contextlib.contextmanager
+    def _harmless(
+        self, what: str, instead: str = "The run goes on; its Parquet files hold everything."
+    ) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever W&B raises, the run is worth more
+            _log.warning("W&B could not %s: %s: %s. %s", what, type(error).__name__, error, instead)
+            run, self._run = self._run, None
+            if run is not None:
+                with contextlib.suppress(Exception):
+                    run.finish(exit_code=1)
+
+
+def quiet_settings() -> wandb.Settings:
+    """Settings that leave the terminal alone and never wait for ever."""
+    wished: dict[str, Any] = {
+        "silent": True,
+        "quiet": True,
+        "console": "off",
+        "save_code": False,
+        "reinit": "create_new",
+        "init_timeout": LOGIN_SECONDS,
+        "finish_timeout": FINISH_SECONDS,
+    }
+    return wandb.Settings(**{key: value for key, value in wished.items() if key in wandb.Settings.model_fields})
+
+
+def resolve_mode(mode: str, environ: Mapping[str, str]) -> str:
+    """What `wandb.mode` means here: `auto` follows WANDB_MODE, else is online where an API key is configured.
+
+    Raises:
+        ValueError: an unknown mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f"wandb.mode={mode!r} is none of {', '.join(MODES)}")
+    if mode != "auto":
+        return mode
+    wished = environ.get("WANDB_MODE", "")
+    if wished in MODES[1:]:
+        return wished
+    return "online" if has_key(environ) else "offline"
+
+
+def has_key(environ: Mapping[str, str]) -> bool:
+    """Is an API key configured, in the environment or in a netrc file?"""
+    if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
+    named = environ.get("NETRC")
+    places = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
+    for place in places:
+        with contextlib.suppress(OSError, netrc.NetrcParseError):
+            if netrc.netrc(place).hosts.get(host):
+                return True
+    return False
+
+
+def identity(run_id: str, project: str, entity: str | None, environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Which run of W&B this is: ours, or the one that a sweep agent has prepared and waits for."""
+    if environ.get("WANDB_SWEEP_ID"):
+        return {}
+    own = {"project": project, "entity": entity}
+    return own if environ.get("WANDB_RUN_ID") else {**own, "id": run_id}
+
+
+def define_axes(run: wandb.Run) -> None:
+    """Tell W&B what each curve is drawn against."""
+    run.define_metric("round", hidden=True)
+    for axis in AXES:
+        run.define_metric(axis, step_metric="round")
+    for name in CURVES:
+        run.define_metric(name, step_metric="round")
+        for axis in AXES:
+            run.define_metric(f"against_{axis}/{name}", step_metric=axis, summary="none")
+
+
+def curve_row(number: int, means: pd.Series) -> dict[str, object]:
+    """The values of one round under W&B's keys; empty values are left out."""
+    known = {str(name): float(value) for name, value in means.items() if not math.isnan(value)}
+    row: dict[str, object] = {"round": number, **known}
+    for axis in AXES:
+        if axis in known:
+            row.update({f"against_{axis}/{name}": known[name] for name in CURVES if name in known})
+    return row
+
+
+ANSWERS = ("irrelevant", "relevant", "unsure", "best region")
+
+
+def answer_of(relevant: object) -> str:
+    """The word for a cell of the column `relevant`."""
+    return "unsure" if pd.isna(relevant) else "relevant" if relevant else "irrelevant"  # type: ignore[call-overload]
+
+
+def boxes_of(row: pd.Series, region_box: RegionBox | None) -> dict[str, dict[str, Any]] | None:
+    """The user's box and the region that scored highest, as W&B draws them over an image."""
+    label = f"{row['class_name']} {row['score']:.3g}"
+    drawn = []
+    if not pd.isna(row["x0"]):
+        drawn.append((ANSWERS.index(answer_of(row["relevant"])), tuple(row[["x0", "y0", "x1", "y1"]])))
+    if region_box is not None and row["region"] >= 0:
+        drawn.append((ANSWERS.index("best region"), region_box(int(row["image"]), int(row["region"]))))
+    data = [
+        {
+            "position": dict(zip(("minX", "minY", "maxX", "maxY"), map(float, box), strict=True)),
+            "class_id": kind,
+            "box_caption": label,
+            "scores": {"score": float(row["score"])},
+        }
+        for kind, box in drawn
+    ]
+    return {"asked": {"box_data": data, "class_labels": dict(enumerate(ANSWERS))}} if data else None
