@@ -1,0 +1,186 @@
+"""Extraction: from a collection to its finished store, alone or shared with other processes."""
+
+import copy
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from filelock import FileLock, Timeout
+
+from seekloop.contracts.errors import StoreError
+from seekloop.contracts.protocols import Backbone, Collection
+from seekloop.descriptors.encoding import Encoding
+from seekloop.descriptors.pooling import Pooling
+from seekloop.modules.describe import Describe
+from seekloop.modules.images import Images, Span, transform_of
+from seekloop.modules.plan import Plan, plan, superseded
+from seekloop.modules.progress import ImagesPerSecond
+from seekloop.modules.writer import WriteToStore
+from seekloop.regions.parts import PartsOfImages
+from seekloop.store import manifest, writer
+
+QUIET = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "enable_progress_bar": False,  # ours counts images
+    "use_distributed_sampler": False,  # shards are divided, not images
+}
+
+
+def ensure_store(
+    collection: Collection,
+    backbone: Backbone,
+    regions: PartsOfImages,
+    encoding: Encoding,
+    pooling: Pooling,
+    *,
+    store_dir: Path | str,
+    trainer: Mapping[str, Any],
+    batch_size: int,
+    workers: int,
+    dtype: str,
+    shard: int,
+    fail_fast: bool,
+    say: Callable[[str], None],
+) -> Path:
+    """The folder of the finished store of these choices; whatever of it is missing is computed first.
+
+    Any number of processes may ask for the same store at once: one computes, the others wait for it.
+
+    Args:
+        collection: the images.
+        backbone: the network, on the CPU and in float32.
+        regions: which parts of images.
+        encoding: from tokens or from crops.
+        pooling: of global descriptors.
+        store_dir: folder of all stores.
+        trainer: settings of Lightning's `Trainer` (accelerator, devices, strategy, precision, ...).
+        batch_size: images, or crops, at once through the network.
+        workers: decoding processes. Results do not depend on them.
+        dtype: of the files.
+        shard: images per file.
+        fail_fast: stop at an unreadable image instead of recording it.
+        say: where messages for people go.
+
+    Raises:
+        ConfigError: if the choices do not fit together.
+        StoreError: if the disk is full, or the network gives values that are not finite.
+        UnreadableImageError: with `fail_fast`.
+    """
+    look = partial(
+        plan,
+        collection,
+        backbone,
+        regions,
+        encoding,
+        pooling,
+        store_dir=store_dir,
+        trainer=trainer,
+        batch_size=batch_size,
+        dtype=dtype,
+        shard=shard,
+    )
+    ahead = look()
+    if ahead.finished:
+        return ahead.folder
+    ahead.folder.parent.mkdir(parents=True, exist_ok=True)
+    with _claimed(ahead.folder, say):
+        ahead = look()  # others may have worked meanwhile
+        if ahead.finished:
+            return ahead.folder
+        _announce(ahead, collection, store_dir, say)
+        ahead = _begin(ahead)
+        step = encoding.images_per_batch(ahead.parts.regions, ahead.manifest.images, batch_size)
+        images = Images(
+            collection, transform_of(backbone), encoding, ahead.parts.regions, _batches(ahead, step), workers
+        )
+        network = _own_copy(backbone, ahead.manifest.content["precision"])
+        describe = Describe(network, pooling, encoding, ahead.parts.regions, batch_size)
+        _predict(describe, images, ahead, trainer, collection, fail_fast)
+        _report(writer.finish(ahead.folder, ahead.manifest, collection.paths), ahead, say)
+    return ahead.folder
+
+
+@contextmanager
+def _claimed(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"another process is extracting {folder.name}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _announce(ahead: Plan, collection: Collection, store_dir: Path | str, say: Callable[[str], None]) -> None:
+    missing, described = ahead.missing_images(), ahead.manifest
+    done = f" ({described.images - missing:,} are done already)" if missing < described.images else ""
+    say(f"describing {described.images:,} images{done}: {ahead.bytes() / 1e6:,.1f} MB in {ahead.folder}")
+    for old in superseded(store_dir, described):
+        say(f"the images of {collection.name} have changed: {old} holds what they were, and may be deleted")
+    free, needed = shutil.disk_usage(ahead.folder.parent).free, ahead.missing_bytes()
+    if free < needed:
+        raise StoreError(
+            f"{ahead.folder} needs {needed / 1e6:,.0f} MB more, and the disk has {free / 1e6:,.0f} MB free. Free "
+            "some, or choose another folder with store_dir=<folder>."
+        )
+
+
+def _begin(ahead: Plan) -> Plan:
+    (ahead.folder / manifest.COMPLETE).unlink(missing_ok=True)
+    return Plan(ahead.folder, writer.create(ahead.folder, ahead.manifest, ahead.parts.regions), ahead.parts)
+
+
+def _batches(ahead: Plan, step: int) -> list[list[Span]]:
+    """The batches of each missing shard; none crosses from one shard to the next."""
+    spans = [ahead.manifest.span(shard) for shard in ahead.missing_shards()]
+    return [[(first, min(first + step, stop)) for first in range(start, stop, step)] for start, stop in spans]
+
+
+def _own_copy(backbone: Backbone, precision: str) -> Backbone:
+    """The backbone itself, or a copy where Lightning would change its weights for good."""
+    return backbone if precision == "32-true" else copy.deepcopy(backbone)
+
+
+def _predict(
+    describe: Describe, images: Images, ahead: Plan, trainer: Mapping[str, Any], collection: Collection, fail_fast: bool
+) -> None:
+    described = ahead.manifest
+    store = writer.StoreWriter(ahead.folder, described, ahead.parts.regions.offsets, list(collection.paths))
+    bar = ImagesPerSecond(described.images - ahead.missing_images(), described.images)
+    settings = {**trainer, "precision": described.content["precision"], **QUIET}
+    with _lightning_silenced():
+        runner = pl.Trainer(**settings, callbacks=[bar, WriteToStore(store, fail_fast)])
+        runner.predict(describe, images, return_predictions=False)
+
+
+@contextmanager
+def _lightning_silenced() -> Iterator[None]:
+    """Without Lightning's lines about devices, workers and loggers: they are settled by our configuration."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\.")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _report(failures: list[tuple[str, str]], ahead: Plan, say: Callable[[str], None]) -> None:
+    if failures:
+        first = "; ".join(f"{path} ({why})" for path, why in failures[:3])
+        more = f"; all are listed in {ahead.folder / manifest.FAILURES}" if len(failures) > 3 else ""
+        say(f"{len(failures)} of {ahead.manifest.images} images could not be read and are left out: {first}{more}")

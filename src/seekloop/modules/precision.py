@@ -1,0 +1,25 @@
+"""In which precision the network computes; a part of the store's key."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+def resolve_precision(trainer: Mapping[str, Any]) -> str:
+    """Lightning's precision, with `auto` decided for this machine.
+
+    `auto` is bfloat16 weights on processors that multiply them much faster, else float32.
+    """
+    asked = str(trainer["precision"])
+    if asked != "auto":
+        return asked
+    from seekloop.backbones.precision import cpu_prefers_bfloat16
+
+    return "bf16-true" if _runs_on_cpu(trainer) and cpu_prefers_bfloat16() else "32-true"
+
+
+def _runs_on_cpu(trainer: Mapping[str, Any]) -> bool:
+    if trainer["accelerator"] == "auto":
+        return not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return bool(trainer["accelerator"] == "cpu")
