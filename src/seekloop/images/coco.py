@@ -69,11 +69,15 @@ def load_coco(path: Path) -> COCO:
     Raises:
         ValueError: if it is no COCO file.
     """
-    with redirect_stdout(io.StringIO()):
-        try:
-            return COCO(str(path))
-        except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not a COCO file of instances: {error!r}") from error
+    try:
+        with redirect_stdout(io.StringIO()):
+            coco = COCO(str(path))
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a COCO file of instances: {error!r}") from error
+    missing = [key for key in ("images", "annotations", "categories") if key not in coco.dataset]
+    if missing:
+        raise ValueError(f"{path} is not a COCO file of instances: it has no {', '.join(missing)}")
+    return coco
 
 
 def category_order(coco: COCO) -> list[str]:
@@ -112,5 +116,5 @@ def coco_object(coco: COCO, one: Mapping[str, Any], where: str, image: int, crow
     """One object; its box is left edge, top edge, width and height in pixels."""
     left, top, width, height = (float(v) for v in one["bbox"])
     name = str(coco.cats[one["category_id"]]["name"])
-    size = (float(coco.imgs[one["image_id"]]["width"]), float(coco.imgs[one["image_id"]]["height"]))
+    size = (int(coco.imgs[one["image_id"]]["width"]), int(coco.imgs[one["image_id"]]["height"]))
     return RawObject(where, image, name, fractions((left, top, left + width, top + height), size), crowd=crowd)

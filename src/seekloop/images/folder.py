@@ -121,17 +121,13 @@ def boxes_from_xmls(source: Path, root: Path, names: ImageNames, paths: Sequence
 
 
 def image_of_xml(tree: ElementTree.Element, relative: Path, names: ImageNames, stems: ImageNames) -> int | str:
-    """The image beside which the file would stand, else the one of the file name it states, else of its own name."""
+    """The image that stands where the file stands, by the name it states or by its own; else any one of that name."""
     stated = tree.findtext("filename", "").strip()
-    candidates = (
-        names.by_path.get(relative.with_name(stated).as_posix()) if stated else None,
-        stems.by_path.get(relative.with_suffix("").as_posix()),
-    )
-    for position in candidates:
-        if position is not None:
-            return position
-    by_statement = names.find(stated) if stated else "it states no <filename>"
-    return by_statement if isinstance(by_statement, int) or stated else stems.find(relative.stem)
+    own = relative.with_suffix("")
+    by_statement = [names.find((relative.parent / stated).as_posix()), names.find(stated)] if stated else []
+    by_own_name = [stems.find(own.as_posix()), stems.find(own.name)]
+    answers = [*by_statement[:1], *by_own_name[:1], *by_statement[1:], *by_own_name[1:]]
+    return next((answer for answer in answers if isinstance(answer, int)), answers[-1])
 
 
 def boxes_from_csv(source: Path, root: Path, names: ImageNames, paths: Sequence[str]) -> Found:

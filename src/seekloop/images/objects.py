@@ -1,13 +1,15 @@
 """From what annotation files say to `Annotations`: the steps that every format shares."""
 
-import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.records import Annotations, Problem
 
 
@@ -43,39 +45,32 @@ def annotate(objects: Iterable[RawObject], order: Sequence[str]) -> tuple[Annota
     Returns:
         The annotations, and a problem for every object left out.
     """
-    kept, problems = [], []
-    for one in sorted(objects, key=lambda o: o.image):
-        clipped = clip(one.box)
-        if clipped is None:
-            problems.append(Problem(one.where, f"box {rounded(one.box)} of {one.name!r} has no area in the image"))
-        else:
-            kept.append((one, clipped))
-    found = {one.name for one, _ in kept}
+    rows = sorted(objects, key=lambda one: one.image)
+    box = clip(torch.tensor([one.box for one in rows], dtype=torch.float64).reshape(-1, 4))
+    empty = box_geometry.degenerate(box)
+    kept = [one for one, none in zip(rows, empty.tolist(), strict=True) if not none]
+    problems = [
+        Problem(one.where, f"box {rounded(one.box)} of {one.name!r} has no area in the image")
+        for one, none in zip(rows, empty.tolist(), strict=True)
+        if none
+    ]
+    found = {one.name for one in kept}
     classes = (*(name for name in order if name in found), *sorted(found.difference(order)))
     label = {name: number for number, name in enumerate(classes)}
     return Annotations(
         classes,
-        image=torch.tensor([one.image for one, _ in kept], dtype=torch.int64),
-        label=torch.tensor([label[one.name] for one, _ in kept], dtype=torch.int64),
-        box=torch.tensor([box for _, box in kept], dtype=torch.float32).reshape(-1, 4),
-        crowd=torch.tensor([one.crowd for one, _ in kept], dtype=torch.bool),
-        difficult=torch.tensor([one.difficult for one, _ in kept], dtype=torch.bool),
+        image=torch.tensor([one.image for one in kept], dtype=torch.int64),
+        label=torch.tensor([label[one.name] for one in kept], dtype=torch.int64),
+        box=box[~empty],
+        crowd=torch.tensor([one.crowd for one in kept], dtype=torch.bool),
+        difficult=torch.tensor([one.difficult for one in kept], dtype=torch.bool),
     ), problems
 
 
-def clip(box: tuple[float, float, float, float]) -> tuple[float, float, float, float] | None:
-    """The part of a box inside its image; None where that has no area, or a corner is not a number.
-
-    Example:
-        >>> clip((-0.5, 0.25, 0.5, 0.75))
-        (0.0, 0.25, 0.5, 0.75)
-        >>> clip((1.5, 0.25, 2.0, 0.75)) is None
-        True
-    """
-    if not all(math.isfinite(v) for v in box):
-        return None
-    x0, y0, x1, y1 = torch.tensor(box, dtype=torch.float32).clamp(0, 1).tolist()  # areas are judged as they are stored
-    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+def clip(boxes: Float[Tensor, "k 4"]) -> Float[Tensor, "k 4"]:
+    """The parts of the boxes inside their images, as they are stored; not numbers where a corner is infinite."""
+    endless = boxes.isinf().any(dim=1, keepdim=True)
+    return box_geometry.clip(boxes).masked_fill(endless, torch.nan).float()
 
 
 def rounded(box: tuple[float, float, float, float]) -> str:
@@ -83,9 +78,7 @@ def rounded(box: tuple[float, float, float, float]) -> str:
     return "(" + ", ".join(f"{v:.3g}" for v in box) + ")"
 
 
-def fractions(
-    corners: tuple[float, float, float, float], size: tuple[float, float]
-) -> tuple[float, float, float, float]:
+def fractions(corners: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
     """Pixel coordinates, counted from the image's left and top edge, as fractions of (width, height)."""
     x0, y0, x1, y1 = corners
     return x0 / size[0], y0 / size[1], x1 / size[0], y1 / size[1]
@@ -102,22 +95,24 @@ class ImageNames:
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self.by_path = {normal(path): position for position, path in enumerate(paths)}
-        self.by_name: dict[str, list[int]] = {}
-        for position, path in enumerate(paths):
-            self.by_name.setdefault(normal(PurePosixPath(path).name), []).append(position)
+        self.by_path = grouped(normal(path) for path in paths)
+        self.by_name = grouped(normal(PurePosixPath(path).name) for path in paths)
 
     def find(self, name: str) -> int | str:
         """The image's position, or why there is none."""
         key = normal(name)
-        if key in self.by_path:
-            return self.by_path[key]
-        same = self.by_name.get(PurePosixPath(key).name, []) if "/" not in key else []
-        if len(same) == 1:
-            return same[0]
-        if same:
-            return f"{len(same)} images are named {name!r}: give the path from the collection's root"
-        return f"no image {name!r} in the collection"
+        same = self.by_path.get(key) or ([] if "/" in key else self.by_name.get(key, []))
+        if len(same) > 1:
+            return f"{len(same)} images are meant by {name!r}: give the path from the collection's root"
+        return same[0] if same else f"no image {name!r} in the collection"
+
+
+def grouped(names: Iterable[str]) -> dict[str, list[int]]:
+    """For each name, the positions where it stands."""
+    groups: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        groups.setdefault(name, []).append(position)
+    return groups
 
 
 def normal(name: str) -> str:

@@ -1,0 +1,48 @@
+import hashlib
+import shutil
+import zipfile
+
+import pytest
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.images.download import Archive, fetch
+
+
+@pytest.fixture
+def archive(tmp_path):
+    (tmp_path / "source" / "outer" / "inner").mkdir(parents=True)
+    (tmp_path / "source" / "outer" / "inner" / "a.txt").write_text("content")
+    path = tmp_path / "outer.zip"
+    shutil.make_archive(str(path.with_suffix("")), "zip", tmp_path / "source")
+    return path
+
+
+def test_the_wanted_folder_appears_and_nothing_else_stays(archive, tmp_path):
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    fetch(Archive(archive.as_uri(), md5, "outer/inner", "wanted"), tmp_path / "root")
+    assert (tmp_path / "root" / "wanted" / "a.txt").read_text() == "content"
+    assert {path.name for path in (tmp_path / "root").iterdir()} <= {"wanted", ".download.lock"}
+
+
+@pytest.mark.parametrize("fault", ["missing", "checksum", "damaged", "member"])
+def test_failures_say_what_to_put_where_and_leave_nothing(archive, tmp_path, fault):
+    md5, member = None, "outer/inner"
+    if fault == "missing":
+        archive.unlink()
+    elif fault == "checksum":
+        md5 = "0" * 32
+    elif fault == "damaged":
+        archive.write_bytes(archive.read_bytes()[:40])
+    else:
+        member = "another"
+    with pytest.raises(ConfigError, match=r"collection.download=True .* put its folder .* at .*wanted"):
+        fetch(Archive(archive.as_uri(), md5, member, "wanted"), tmp_path / "root")
+    assert {path.name for path in (tmp_path / "root").iterdir()} <= {".download.lock"}
+
+
+def test_members_cannot_leave_their_folder(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as file:
+        file.writestr("outer/inner/a.txt", "content")
+        file.writestr("../../escaped.txt", "content")
+    fetch(Archive((tmp_path / "bad.zip").as_uri(), None, "outer/inner", "wanted"), tmp_path / "root")
+    assert not list(tmp_path.rglob("escaped.txt"))

@@ -1,0 +1,86 @@
+import shutil
+
+import pytest
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.protocols import Collection
+from seekloop.images import voc as voc_module
+from seekloop.images.download import Archive
+from seekloop.images.voc import Voc2012
+
+
+def open_voc(root, image_set="trainval", difficult=True, download=False):
+    return Voc2012(str(root), image_set, difficult, download, None)
+
+
+def test_images_boxes_and_classes_by_hand(voc):
+    """Corners count from 1 and are inclusive: 1..10 of 20 pixels is 0 to 0.5, 11..20 is 0.5 to 1."""
+    images = open_voc(voc)
+    assert isinstance(images, Collection)
+    assert images.paths == ("JPEGImages/2.jpg", "JPEGImages/1.jpg", "JPEGImages/3.jpg")
+    mine = images.annotations
+    assert mine.classes == ("dog", "person", "zebra")  # VOC's order, then what VOC does not know
+    assert [mine.classes[label] for label in mine.label] == ["zebra", "person", "dog"]
+    assert mine.image.tolist() == [0, 1, 1]
+    assert mine.box.tolist() == [[0, 0, 1, 1], [0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]
+    assert mine.difficult.tolist() == [False, False, True]
+    assert images.read(0).size == (20, 10)
+
+
+def test_what_is_left_out_is_reported(voc):
+    found = {problem.where: problem.what for problem in open_voc(voc).problems}
+    assert set(found) == {"JPEGImages/4.jpg", "Annotations/3.xml", "Annotations/1.xml, object 3"}
+    assert "no such file" in found["JPEGImages/4.jpg"]
+    assert "showing nothing" in found["Annotations/3.xml"]
+    assert "no area" in found["Annotations/1.xml, object 3"]
+
+
+def test_difficult_objects_can_be_left_out(voc):
+    assert open_voc(voc, difficult=False).annotations.classes == ("person", "zebra")
+
+
+def test_the_inner_folder_and_lists_of_single_classes_serve_too(voc):
+    assert open_voc(voc / "VOC2012", "dog_val").paths == ("JPEGImages/1.jpg", "JPEGImages/2.jpg")
+
+
+@pytest.mark.parametrize("content", ["<annotation>", "", "<annotation><object/></annotation>"])
+def test_a_damaged_xml_is_reported_and_its_image_kept(voc, content):
+    (voc / "VOC2012" / "Annotations" / "2.xml").write_text(content)
+    images = open_voc(voc)
+    assert len(images.paths) == 3
+    assert any(problem.where.startswith("Annotations/2.xml") for problem in images.problems)
+
+
+def test_a_missing_size_is_read_from_the_image(voc, save_xml):
+    save_xml(voc / "VOC2012" / "Annotations" / "2.xml", "2.jpg", None, [("cat", 11, 1, 20, 10, 0)])
+    assert open_voc(voc).annotations.box[0].tolist() == [0.5, 0, 1, 1]
+    (voc / "VOC2012" / "JPEGImages" / "2.jpg").write_bytes(b"")
+    assert any("no image size" in problem.what for problem in open_voc(voc).problems)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"root": None}, r"collection.root=None .* needs a folder"),
+        ({"root": "nowhere"}, "collection.root='nowhere' .* no such folder"),
+        ({"image_set": "test"}, "collection.image_set='test' .*Those there: dog_val, trainval"),
+    ],
+)
+def test_what_is_missing_is_named(voc, arguments, message):
+    given = {"root": str(voc), "image_set": "trainval", "difficult": True, "download": False, "cache": None}
+    with pytest.raises(ConfigError, match=message):
+        Voc2012(**{**given, **arguments})
+
+
+def test_another_layout_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="neither VOC2012/ImageSets/Main nor"):
+        open_voc(tmp_path)
+
+
+def test_a_download_is_fetched_once(voc, tmp_path, monkeypatch):
+    archive = shutil.make_archive(str(tmp_path / "voc"), "tar", voc.parent, "VOCdevkit")
+    url = (tmp_path / "voc.tar").as_uri()
+    monkeypatch.setattr(voc_module, "ARCHIVE", Archive(url, None, "VOCdevkit/VOC2012", "VOC2012"))
+    assert len(open_voc(tmp_path / "new", download=True).paths) == 3
+    (tmp_path / archive).unlink()
+    assert len(open_voc(tmp_path / "new", download=True).paths) == 3
