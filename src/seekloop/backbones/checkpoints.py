@@ -35,6 +35,7 @@ HEADS = (  # what sits on top of the trunk; a file may have it or not
     "local_cls_norm",
     "mask_token",
 )
+PROJECTION = "patch_embed.proj.weight"
 SHOWN = 4  # keys named in an error
 
 
@@ -117,7 +118,7 @@ def _with_timm_names(trunk: nn.Module, weights: dict[str, Tensor], path: str | P
     if convert is None:
         return weights
     weights = {re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", name): value for name, value in weights.items()}
-    _check_patch_size(trunk, weights, path)
+    _check_embedding(trunk, weights, path)
     _match_position_grid(trunk, weights)
     if any(name == "register_tokens" or ".mlp.w12." in name for name in weights):
         weights.setdefault("mask_token", torch.zeros(1))  # by this key timm recognises DINOv2's names
@@ -128,24 +129,30 @@ def _with_timm_names(trunk: nn.Module, weights: dict[str, Tensor], path: str | P
         raise _misfit(path, f"its tensors cannot be brought to this model's shapes ({error})") from error
 
 
-def _check_patch_size(trunk: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Refuse patches of another size, which timm would resample without a word."""
-    name = "patch_embed.proj.weight"
-    found, needed = weights.get(name), trunk.state_dict().get(name)
+def _check_embedding(trunk: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse other patches and other tokens before them, which timm would resample away without a word."""
+    own = trunk.state_dict()
+    found, needed = weights.get(PROJECTION), own.get(PROJECTION)
     if found is not None and needed is not None and found.shape != needed.shape:
-        raise _misfit(path, f"{name} is {tuple(found.shape)}, not {tuple(needed.shape)}")
+        raise _misfit(path, f"{PROJECTION} is {tuple(found.shape)}, not {tuple(needed.shape)}")
+    for names in (("cls_token",), ("reg_token", "register_tokens", "storage_tokens")):
+        have, want = (sum(w[name].shape[1] for name in names if name in w) for w in (weights, own))
+        if have != want:
+            raise _misfit(path, f"it has {have} tokens in {' or '.join(names)}, the model {want}")
 
 
 def _match_position_grid(trunk: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Give the trunk the resolution that the file's positions were trained at, so that they load as they are."""
-    own, found = getattr(trunk, "pos_embed", None), weights.get("pos_embed")
-    if own is None or found is None or found.ndim != 3:
+    network: Any = trunk  # whose attributes no type knows
+    found = weights.get("pos_embed")
+    if getattr(network, "pos_embed", None) is None or found is None or found.ndim != 3:
         return
-    counts = (found.shape[1] - prefix for prefix in (0, 1))  # with or without a position for the class token
-    side = next((math.isqrt(count) for count in counts if math.isqrt(count) ** 2 == count), None)
-    height, width = trunk.patch_embed.patch_size  # type: ignore[union-attr, misc]
-    if side and (side, side) != tuple(trunk.patch_embed.grid_size):  # type: ignore[union-attr, arg-type]
-        trunk.set_input_size(img_size=(side * height, side * width))  # type: ignore[operator]
+    prefix = 0 if getattr(network, "no_embed_class", False) else network.num_prefix_tokens
+    counts = (found.shape[1] - before for before in (prefix, 1, 0))  # positions of tokens before the patches
+    side = next((math.isqrt(count) for count in counts if count > 0 and math.isqrt(count) ** 2 == count), None)
+    height, width = network.patch_embed.patch_size
+    if side and (side, side) != tuple(network.patch_embed.grid_size):
+        network.set_input_size(img_size=(side * height, side * width))
 
 
 def _check(trunk: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:

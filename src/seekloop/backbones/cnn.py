@@ -84,7 +84,7 @@ class FeatureMap(MapTokens):
         layer: str | None,
         checkpoint: str | None,
         image_size: int | Sequence[int] | None,
-        normalisation: Mapping[str, Sequence[float]] | None,
+        normalisation: Mapping[str, Sequence[float | int]] | None,
     ) -> None:
         _, name = choose(models, registers)
         trunk = checkpoints.without_heads(timm.create_model(name, num_classes=0))

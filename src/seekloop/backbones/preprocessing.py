@@ -29,7 +29,7 @@ class Preprocessing:
 def preprocessing(
     pretrained: Any,  # noqa: ANN401 - timm's PretrainedCfg, untyped
     image_size: int | Sequence[int] | None,
-    normalisation: Mapping[str, Sequence[float]] | None,
+    normalisation: Mapping[str, Sequence[float | int]] | None,
     multiple: tuple[int, int],
 ) -> Preprocessing:
     """The model's own preprocessing where nothing else was asked for.
@@ -82,6 +82,6 @@ def _nearest(side: int, step: int) -> tuple[int, int]:
     return below, below if side <= below else below + step
 
 
-def _triple(values: Sequence[float]) -> Triple:
+def _triple(values: Sequence[float | int]) -> Triple:
     red, green, blue = (float(value) for value in values)
     return red, green, blue

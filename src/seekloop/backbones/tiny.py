@@ -38,13 +38,10 @@ class Tiny(PatchTokens):
         architecture = about["architecture"]
         trunk = build_tiny(architecture)
         checkpoints.load(trunk, path)
-        side = architecture["img_size"]
-        trained = PretrainedCfg(
-            input_size=(3, side, side), mean=about["mean"], std=about["std"], interpolation="bicubic"
-        )
+        size = (3, *trunk.patch_embed.img_size)
+        trained = PretrainedCfg(input_size=size, mean=about["mean"], std=about["std"], interpolation="bicubic")
         expects = preprocessing(trained, image_size, None, tuple(trunk.patch_embed.patch_size))
-        super().__init__(trunk, f"{name} ({json.dumps(architecture, sort_keys=True)})", expects)
-        self.name = name  # the architecture is in the hash, since the number of heads shows in no weight
+        super().__init__(trunk, name, (json.dumps(architecture, sort_keys=True),), expects)
 
 
 def build_tiny(architecture: Mapping[str, Any]) -> TimmVisionTransformer:

@@ -27,14 +27,15 @@ class PatchTokens(nn.Module):
         trunk: a timm transformer (`VisionTransformer`, `Eva`, `Beit` and their like). It is changed: frozen, heads
             removed, brought to the input size.
         name: for people.
+        words: what outputs depend on and weights do not show; goes into the hash.
         expects: size, normalisation and interpolation of its input.
     """
 
-    def __init__(self, trunk: nn.Module, name: str, expects: Preprocessing) -> None:
+    def __init__(self, trunk: nn.Module, name: str, words: Sequence[str], expects: Preprocessing) -> None:
         super().__init__()
         network: Any = trunk  # whose attributes no type knows
         self.name = name
-        self.weights_hash = checkpoints.weights_hash(checkpoints.without_heads(trunk), name)
+        self.weights_hash = checkpoints.weights_hash(checkpoints.without_heads(trunk), name, *words)
         self.image_size, self.mean, self.std = expects.image_size, expects.mean, expects.std
         self.interpolation = expects.interpolation
         if tuple(network.patch_embed.img_size) != expects.image_size:
@@ -90,14 +91,14 @@ class VisionTransformer(PatchTokens):
         registers: str,
         checkpoint: str | None,
         image_size: int | Sequence[int] | None,
-        normalisation: Mapping[str, Sequence[float]] | None,
+        normalisation: Mapping[str, Sequence[float | int]] | None,
     ) -> None:
         _, name = choose(models, registers)
         trunk = build(name)
         published = timm.get_pretrained_cfg(name)
         expects = preprocessing(published, image_size, normalisation, tuple(trunk.patch_embed.patch_size))
         checkpoints.load(trunk, hub.fetch(name, published) if checkpoint is None else checkpoint)
-        super().__init__(trunk, name, expects)
+        super().__init__(trunk, name, (), expects)
 
 
 class NamedTransformer(VisionTransformer):
@@ -120,7 +121,7 @@ class NamedTransformer(VisionTransformer):
         registers: str,
         checkpoint: str | None,
         image_size: int | Sequence[int] | None,
-        normalisation: Mapping[str, Sequence[float]] | None,
+        normalisation: Mapping[str, Sequence[float | int]] | None,
     ) -> None:
         super().__init__({"own": model}, "own", checkpoint, image_size, normalisation)
         found = self.prefix - int(self.class_token)
