@@ -78,8 +78,7 @@ def test_duplicates_count_as_often_as_they_are_there():
     From centres 5 and 9, {0 5} has its mean at 5 / 21 and 5 leaves it; counted once each, at 2.5, and 5 stays.
     """
     rows = torch.tensor([[0.0]] * 20 + [[5.0], [9.0]])
-    for seed in range(30):
-        labels = kmeans_labels(rows, 2, seed)
+    for labels in kmeans_labels(rows, 2, range(30)):
         assert labels[:20].unique().numel() == 1
         assert labels[20] == labels[21] != labels[0]
 

@@ -53,7 +53,7 @@ class Typiclust:
         labelled = answered.nonzero()[:, 0]
         points = whole[torch.cat([kept, labelled])].cpu()
         seed = int(torch.randint(2**31, (1,), generator=rng))
-        cluster = kmeans_labels(points, budget + len(labelled), seed)
+        cluster = kmeans_labels(points, budget + len(labelled), [seed])[0]
         spread = mean_neighbour_distance(points, cluster, self.neighbours)
         return kept[by_turns(cluster, spread, len(kept), budget).to(kept.device)]
 
@@ -62,15 +62,12 @@ def mean_neighbour_distance(
     points: Float[Tensor, "p d"], cluster: Int[Tensor, " p"], neighbours: int
 ) -> Float[Tensor, " p"]:
     """Mean distance to the nearest points of one's own cluster, the inverse of typicality; 0 for a point alone."""
-    spread = torch.zeros(len(points), dtype=points.dtype)
-    for each in range(int(cluster.max()) + 1):
-        own = (cluster == each).nonzero()[:, 0]
-        if len(own) > 1:
-            # Written-out differences: through products, duplicates would be a rounding error apart.
-            distance = torch.cdist(points[own], points[own], compute_mode="donot_use_mm_for_euclid_dist")
-            nearest = distance.fill_diagonal_(torch.inf).sort(dim=1).values[:, : min(neighbours, len(own) - 1)]
-            spread[own] = nearest.mean(dim=1)
-    return spread
+    # Written-out differences: through products, the distances of duplicates would be rounding errors.
+    distance = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
+    distance[cluster[:, None] != cluster[None]] = torch.inf
+    nearest = distance.fill_diagonal_(torch.inf).sort(dim=1).values[:, :neighbours]
+    inside = nearest.isfinite()
+    return nearest.where(inside, 0.0).sum(dim=1) / inside.sum(dim=1).clamp(min=1)
 
 
 def by_turns(

@@ -23,7 +23,7 @@ def cluster_positives(
     if len(whole) == 0:
         raise ValueError(f"class {class_name!r} has no positives to cluster")
     seeds = [derived_seed(seed, "coverage", class_name, number) for number in range(clusterings)]
-    return torch.stack([kmeans_labels(whole, clusters, each) for each in seeds])
+    return kmeans_labels(whole, clusters, seeds)
 
 
 def coverage(labels: Int[Tensor, "s p"], found: Bool[Tensor, "q p"]) -> Float[Tensor, " q"]:
@@ -43,12 +43,10 @@ def coverage(labels: Int[Tensor, "s p"], found: Bool[Tensor, "q p"]) -> Float[Te
     Reference:
         Zaher, Buisson & Joly, arXiv 2604.00809.
     """
-    shares = [_touched(row.unique(return_inverse=True)[1], found) for row in labels]
-    return torch.stack(shares).mean(dim=0)
-
-
-def _touched(cluster: Int[Tensor, " p"], found: Bool[Tensor, "q p"]) -> Float[Tensor, " q"]:
-    clusters = int(cluster.max()) + 1
-    hits = torch.zeros(len(found), clusters, dtype=torch.int32, device=found.device)
-    hits.index_add_(1, cluster.to(found.device), found.int())
-    return (hits > 0).double().mean(dim=1)
+    labels = labels.to(found.device)
+    clusters = int(labels.max()) + 1
+    there = torch.zeros(len(labels), clusters, dtype=torch.bool, device=found.device).scatter_(1, labels.long(), True)
+    query, image = found.nonzero(as_tuple=True)
+    touched = torch.zeros(len(labels), len(found), clusters, dtype=torch.bool, device=found.device)
+    touched[torch.arange(len(labels))[:, None], query[None], labels[:, image].long()] = True
+    return (touched.sum(dim=2).double() / there.sum(dim=1, keepdim=True)).mean(dim=0)
