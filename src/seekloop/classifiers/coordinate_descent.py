@@ -25,20 +25,20 @@ _SMALLEST_STEP = 1e-14
 _FIRST_STATE = 0x9E3779B97F4A7C15
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(fastmath: bool | set[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`numba.njit` with the machine code kept on disk, or without where no folder can be written."""
 
     def compile_one(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
-            return numba.njit(cache=True, nogil=True, **options)(function)
+            return numba.njit(cache=True, nogil=True, fastmath=fastmath)(function)
         except RuntimeError:  # neither the package's folder nor the user's cache can be written
-            return numba.njit(nogil=True, **options)(function)
+            return numba.njit(nogil=True, fastmath=fastmath)(function)
 
     return compile_one
 
 
 # `no_type_check` keeps the shape hook of the tests away from functions that numba must see as they are written.
-@compiled(fastmath=_REORDER)
+@compiled(_REORDER)
 @no_type_check
 def _dot(row: Array, weights: Array) -> float:
     total = 0.0
@@ -47,14 +47,14 @@ def _dot(row: Array, weights: Array) -> float:
     return total
 
 
-@compiled(fastmath=_REORDER)
+@compiled(_REORDER)
 @no_type_check
 def _add(step: float, row: Array, weights: Array) -> None:
     for k in range(row.shape[0]):
         weights[k] += step * row[k]
 
 
-@compiled()
+@compiled(False)
 @no_type_check
 def _start(rows: Array, labels: Array, ridge: Array, duals: Array, weights: Array) -> tuple[Array, float]:
     """Curvature of every coordinate (infinite for rows without weight); the intercept of the starting point."""
@@ -70,7 +70,7 @@ def _start(rows: Array, labels: Array, ridge: Array, duals: Array, weights: Arra
     return curvature, intercept
 
 
-@compiled()
+@compiled(False)
 @no_type_check
 def _shuffle(order: Array, active: int, state: np.uint64) -> np.uint64:
     """Shuffle the first `active` entries by a xorshift generator, whose next state is returned."""
@@ -83,7 +83,7 @@ def _shuffle(order: Array, active: int, state: np.uint64) -> np.uint64:
     return state
 
 
-@compiled()
+@compiled(False)
 @no_type_check
 def _descend(
     rows: Array, labels: Array, ridge: Array, duals: Array, weights: Array, tol: float, max_iter: int

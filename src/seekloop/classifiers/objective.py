@@ -10,6 +10,7 @@ with `intercept_scaling=1`. :math:`s_i` is the row's weight times the weight of 
 
 import math
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from seekloop.contracts.records import TrainingRows
 ClassWeight = str | float | int
 
 
-def check_positive(key: str, value: float) -> None:
+def check_positive(key: str, value: int | float) -> None:
     """Refuse a setting that is not a positive finite number.
 
     Raises:
@@ -70,7 +71,6 @@ def row_factors(rows: TrainingRows, class_weight: ClassWeight) -> Float[Tensor, 
     rows (so that a row given twice and a row of weight 2 are the same thing). A number: that, for positives.
 
     Example:
-        >>> import torch
         >>> y = torch.tensor([[1.0, -1.0, -1.0, -1.0, 0.0]])
         >>> rows = TrainingRows(torch.zeros(1, 5, 1), y, torch.ones(1, 5), y != 0, torch.zeros(1, 1))
         >>> row_factors(rows, "balanced")
@@ -96,3 +96,15 @@ def objective(
     """The value of the objective for one query; `costs` are C s_i."""
     slack = (1 - labels * (rows @ weights + intercept)).clamp(min=0)
     return (weights.square().sum() + intercept.square()) / 2 + (costs * slack.square()).sum()
+
+
+def gradient_norm(
+    rows: Float[Tensor, "r d"],
+    labels: Float[Tensor, " r"],
+    costs: Float[Tensor, " r"],
+    plane: Float[Tensor, " d+1"],
+) -> Float[Tensor, ""]:
+    """Length of the objective's gradient at (w, b): no less than the distance to the solution, by strong convexity."""
+    points = torch.nn.functional.pad(rows, (0, 1), value=1.0)
+    slack = (1 - labels * (points @ plane)).clamp(min=0)
+    return (plane - 2 * points.T @ (costs * labels * slack)).norm()

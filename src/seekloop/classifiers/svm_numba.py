@@ -35,7 +35,9 @@ class SvmNumba:
         threads: most problems solved at a time, or auto: as many as torch uses (OMP_NUM_THREADS).
     """
 
-    def __init__(self, cost: float, class_weight: ClassWeight, tol: float, max_iter: int, threads: int | str) -> None:
+    def __init__(
+        self, cost: int | float, class_weight: ClassWeight, tol: int | float, max_iter: int, threads: int | str
+    ) -> None:
         check_positive("classifier.cost", cost)
         check_positive("classifier.tol", tol)
         check_positive("classifier.max_iter", max_iter)

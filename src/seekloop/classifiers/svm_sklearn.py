@@ -32,7 +32,7 @@ class SvmSklearn:
         max_iter: iterations after which a fit is given up with an error.
     """
 
-    def __init__(self, cost: float, class_weight: ClassWeight, tol: float, max_iter: int) -> None:
+    def __init__(self, cost: int | float, class_weight: ClassWeight, tol: int | float, max_iter: int) -> None:
         check_positive("classifier.cost", cost)
         check_positive("classifier.tol", tol)
         check_positive("classifier.max_iter", max_iter)

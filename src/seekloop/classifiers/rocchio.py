@@ -1,0 +1,52 @@
+"""Rocchio's relevance feedback: towards the mean of the relevant rows, away from the mean of the others."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seekloop.classifiers.objective import real_counts
+from seekloop.contracts.protocols import Scorer
+from seekloop.contracts.records import TrainingRows
+from seekloop.contracts.scorers import LinearScorer
+
+
+class Rocchio:
+    r"""The moved query of relevance feedback, as a hyperplane.
+
+    .. math:: w = \alpha\, l_q + \beta\, \mu_+ - \gamma\, \mu_-, \qquad b = -\tfrac12\, w \cdot (\mu_+ + \mu_-)
+
+    with the weighted means of the positive and negative rows. The intercept, which Rocchio's ranking does without and
+    which does not change the order of a single query, puts the boundary half-way between the two means. Components of w
+    are not clipped at 0, as is done for counts of terms: descriptors have both signs.
+
+    Source: Rocchio, Relevance feedback in information retrieval, in Salton (ed.), The SMART retrieval system, 1971;
+    Manning, Raghavan, Schütze, Introduction to information retrieval, 2008, section 9.1.1, for the constants.
+
+    Args:
+        alpha: factor of the query's own descriptor.
+        beta: factor of the mean of the positive rows.
+        gamma: factor of the mean of the negative rows.
+    """
+
+    def __init__(self, alpha: int | float, beta: int | float, gamma: int | float) -> None:
+        self.alpha = alpha
+        self.beta = beta
+        self.gamma = gamma
+
+    def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
+        """Move every query.
+
+        Raises:
+            ValueError: if a query lacks a class or has values that are not finite.
+        """
+        del previous
+        real_counts(rows)
+        positive, negative = weighted_mean(rows, 1.0), weighted_mean(rows, -1.0)
+        weights = self.alpha * rows.query + self.beta * positive - self.gamma * negative
+        return LinearScorer(weights, -(weights * (positive + negative)).sum(1) / 2)
+
+
+def weighted_mean(rows: TrainingRows, label: float) -> Float[Tensor, "q d"]:
+    """The weighted mean of the real rows with this label, per query."""
+    weights = rows.weights * (rows.mask & (rows.labels == label))
+    return torch.einsum("qr,qrd->qd", weights, rows.rows) / weights.sum(1, keepdim=True)

@@ -1,0 +1,85 @@
+"""Linear SVM by RAPIDS cuML on an NVIDIA GPU."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seekloop.classifiers.objective import (
+    ClassWeight,
+    check_class_weight,
+    check_positive,
+    gradient_norm,
+    real_counts,
+    row_factors,
+)
+from seekloop.contracts.errors import ConfigError, require
+from seekloop.contracts.protocols import Scorer
+from seekloop.contracts.records import TrainingRows
+from seekloop.contracts.scorers import LinearScorer
+
+
+class SvmCuml:
+    """cuML's LinearSVC (L-BFGS on the primal), in float64, one query at a time, every round afresh.
+
+    cuML leaves the intercept free unless told otherwise; `penalized_intercept=True` makes it the same objective. It
+    ends without a word where its line search fails, so the gradient of what it returns is checked here. Arrays go in
+    from the host and come back to it (`output_type="numpy"`), whatever cuML's global setting is.
+
+    Args:
+        cost: C of the objective.
+        class_weight: none, balanced, or the weight of positives where negatives have 1.
+        tol: cuML's own stopping tolerance.
+        max_iter: cuML's most iterations.
+        accuracy: largest gradient of the result, relative to the length of (w, b), that is accepted.
+
+    Raises:
+        MissingExtraError: if cuML is not installed.
+    """
+
+    def __init__(
+        self, cost: int | float, class_weight: ClassWeight, tol: int | float, max_iter: int, accuracy: int | float
+    ) -> None:
+        check_positive("classifier.cost", cost)
+        check_positive("classifier.tol", tol)
+        check_positive("classifier.max_iter", max_iter)
+        check_positive("classifier.accuracy", accuracy)
+        check_class_weight(class_weight)
+        require("cuml", "cuml")
+        self.solver = require("cuml.svm", "cuml").LinearSVC
+        self.cost = cost
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.accuracy = accuracy
+
+    def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
+        """Fit every query; cuML takes no starting point.
+
+        Raises:
+            ValueError: if a query lacks a class or has values that are not finite.
+            ConfigError: if a result is less accurate than `accuracy`.
+        """
+        del previous
+        factors = row_factors(rows, self.class_weight)
+        planes = [
+            self._fit_one(rows.rows[q, :n].double(), rows.labels[q, :n].double(), factors[q, :n])
+            for q, n in enumerate(real_counts(rows).tolist())
+        ]
+        stacked = torch.stack(planes).to(rows.rows)
+        return LinearScorer(stacked[:, :-1].contiguous(), stacked[:, -1].contiguous())
+
+    def _fit_one(
+        self, rows: Float[Tensor, "r d"], labels: Float[Tensor, " r"], factors: Float[Tensor, " r"]
+    ) -> Float[Tensor, " d+1"]:
+        solver = self.solver(
+            C=self.cost, penalized_intercept=True, tol=self.tol, max_iter=self.max_iter, output_type="numpy"
+        )
+        arrays = [np.ascontiguousarray(part.cpu().numpy()) for part in (rows, labels, factors)]
+        solver.fit(arrays[0], arrays[1], sample_weight=arrays[2])
+        plane = torch.from_numpy(np.append(solver.coef_.reshape(-1), solver.intercept_.reshape(-1))).double()
+        reached = gradient_norm(rows.cpu(), labels.cpu(), self.cost * factors.cpu(), plane) / plane.norm()
+        if reached > self.accuracy:
+            why = f"cuML stopped at a relative gradient of {float(reached):.1e}, above accuracy={self.accuracy}"
+            raise ConfigError("classifier.max_iter", self.max_iter, why, "Try more iterations or a smaller tol.")
+        return plane
