@@ -1,0 +1,53 @@
+"""One way to ask for a store, with the settings of tests; also a program, so that it can be killed."""
+
+import sys
+from pathlib import Path
+
+import seekloop  # noqa: F401 - before Lightning, which imports torchvision
+from seekloop.descriptors.encoding import FromTokens
+from seekloop.descriptors.pooling import Auto
+from seekloop.modules.extraction import ensure_store
+from seekloop.modules.plan import plan
+from seekloop.regions.grid import Grid
+from tests.modules.fakes import Noise, Patches
+
+TRAINER = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true"}
+
+
+def settings(store_dir, trainer=None, **changes):
+    chosen = {"store_dir": store_dir, "trainer": {**TRAINER, **(trainer or {})}, "batch_size": 2}
+    return {**chosen, "dtype": "float16", "shard": 4, **changes}
+
+
+def choices(collection, backbone=None, regions=None, encoding=None, pooling=None):
+    return (
+        collection,
+        backbone or Patches(),
+        regions or Grid("2x2", "4x4"),
+        encoding or FromTokens(),
+        pooling or Auto(),
+    )
+
+
+def extract(store_dir, collection, trainer=None, workers=0, fail_fast=False, say=None, chosen=None, **changes):
+    """Returns the folder; `chosen` are the components, `changes` other settings."""
+    return ensure_store(
+        *choices(collection, **(chosen or {})),
+        **settings(store_dir, trainer, **changes),
+        workers=workers,
+        fail_fast=fail_fast,
+        say=say or (lambda _: None),
+    )
+
+
+def planned(store_dir, collection, trainer=None, chosen=None, **changes):
+    return plan(*choices(collection, **(chosen or {})), **settings(store_dir, trainer, **changes))
+
+
+def contents(folder: Path):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+if __name__ == "__main__":
+    deadly = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    extract(Path(sys.argv[1]), Noise(int(sys.argv[2]), deadly=deadly), say=print)
