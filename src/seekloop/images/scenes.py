@@ -29,6 +29,8 @@ DIGITS_PER_SCENE = (1, 1, 2, 2, 3, 4)  # one of these, all equally likely
 EXTENTS = ((16, 58), (16, 58), (64, 200), (64, 200), (260, 420))
 KEPT = 0.75  # share of a digit's pixels that must stay visible
 ATTEMPTS = 12  # places to try before an object is left out
+INKED = [255 * (v >= 64) for v in range(256)]  # from ink to what belongs to the digit
+SHARPEN = [min(max((v - 88) * 3, 0), 255) for v in range(256)]  # from enlarged ink to opacity
 PROBES = 4  # scenes whose pixels go into the fingerprint
 
 
@@ -125,15 +127,15 @@ def place_digit(layers: list[Layer], digits: Digits, size: int, rng: np.random.G
 def digit_stamp(scan: UInt8[np.ndarray, "8 8"], size: int, rng: np.random.Generator) -> Image.Image:
     """One digit as an opacity mask that fits its ink: enlarged smoothly to a random extent, turned a little."""
     ink = Image.fromarray(scan)
-    ink = ink.crop(ink.point([255 * (v >= 64) for v in range(256)]).getbbox())
+    ink = ink.crop(ink.point(INKED).getbbox())
     margin = 2  # pixels of the scan: room for the stroke's soft edge, and for turning
     padded = Image.new("L", (ink.width + 2 * margin, ink.height + 2 * margin))
     padded.paste(ink, (margin, margin))
     width, height = stamp_extent(ink.width / ink.height, size, rng)
     enlarged = round(padded.width * width / ink.width), round(padded.height * height / ink.height)
     large = padded.resize(enlarged, Image.Resampling.BICUBIC)
-    turned = large.rotate(int(rng.integers(-14, 15)), Image.Resampling.BICUBIC)
-    sharp = turned.point([min(max((v - 88) * 3, 0), 255) for v in range(256)])
+    turned = large.rotate(int(rng.integers(-14, 15)), Image.Resampling.BILINEAR)  # smooth already
+    sharp = turned.point(SHARPEN)
     return sharp.crop(sharp.getbbox())
 
 
