@@ -1,0 +1,303 @@
+"""Pictures of a run: curves, classes side by side, and the images that were asked about."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image, ImageDraw, ImageOps
+
+from seekloop.logs import curves
+from seekloop.logs.files import write_atomically
+from seekloop.logs.run_folder import RunFolder
+
+Box = tuple[float, float, float, float]
+Read = Callable[[int], Image.Image]
+RegionBox = Callable[[int, int], Box]
+Style = Literal["-", "--", ":", "-."]
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5539", "#444444")
+"""Told apart by colour-blind readers too (after Okabe and Ito)."""
+LINES: tuple[Style, ...] = ("-", "--", ":", "-.")
+RIGHT, WRONG, UNSURE, QUERY = "#1a9850", "#d73027", "#8c8c8c", "#e69f00"
+NAMES = {
+    "ap": "MAP",
+    "coverage": "coverage",
+    "round": "round",
+    "labels": "labelled images",
+    "seconds": "user's time (s)",
+    "map_auc": "area under MAP",
+    "coverage_auc": "area under coverage",
+    "ap_small": "small objects",
+    "ap_medium": "medium objects",
+    "ap_large": "large objects",
+}
+METRICS = ("ap", "coverage")
+AXES = ("round", "labels", "seconds")
+EXAMPLES = 6  # classes whose first query is shown with what it asked
+TILE, FRAME, GAP, BELOW, LEFT = 128, 4, 4, 24, 26  # pixels of a contact sheet: thumbnail, its frame, margins
+DPI = 110
+
+
+def curves_of_run(rounds: pd.DataFrame) -> Figure:
+    """MAP and coverage against rounds, labels and the user's time; the band is one deviation over classes."""
+    means, band = curves.curve(rounds), curves.spread(rounds)
+    figure = Figure(figsize=(12, 6.4), layout="constrained")
+    panels = figure.subplots(len(METRICS), len(AXES), sharey="row")
+    for row, metric in enumerate(METRICS):
+        for column, axis in enumerate(AXES):
+            axes = panels[row, column]
+            x = means.index if axis == "round" else means[axis]
+            _line(axes, x, means[metric], band[metric], COLOURS[row], "-", None)
+            _tidy(axes, NAMES[axis] if row == len(METRICS) - 1 else "", NAMES[metric] if column == 0 else "")
+    classes = rounds["class_name"].nunique()
+    figure.suptitle(f"Mean over {_count(classes, 'class', 'classes')}, {_count(_queries(rounds), 'query', 'queries')}")
+    return figure
+
+
+def sizes_of_run(rounds: pd.DataFrame) -> Figure:
+    """MAP against rounds for images whose objects are small, medium and large."""
+    means = curves.curve(rounds)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, colour in zip(("ap_small", "ap_medium", "ap_large"), COLOURS, strict=False):
+        if means[name].notna().any():
+            _line(axes, means.index, means[name], None, colour, "-", NAMES[name])
+    _tidy(axes, NAMES["round"], NAMES["ap"])
+    _legend(axes)
+    return figure
+
+
+def compare(runs: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
+    """MAP and coverage against rounds, one line per label.
+
+    Args:
+        runs: the rounds tables of a label's runs (its seeds); the band is one deviation over them, if several.
+    """
+    figure = Figure(figsize=(12, 4.8 + 0.2 * (len(runs) // 3)), layout="constrained")
+    panels = figure.subplots(1, len(METRICS))
+    for number, tables in enumerate(runs.values()):
+        colour, style = COLOURS[number % len(COLOURS)], LINES[number // len(COLOURS) % len(LINES)]
+        all_means = pd.concat(
+            [curves.curve(table) for table in tables], keys=range(len(tables)), names=["run", "round"]
+        )
+        means = all_means.groupby("round").mean()
+        band = all_means.groupby("round").std(ddof=1) if len(tables) > 1 else None
+        for axes, metric in zip(panels, METRICS, strict=True):
+            _line(axes, means.index, means[metric], None if band is None else band[metric], colour, style, None)
+    for axes, metric in zip(panels, METRICS, strict=True):
+        _tidy(axes, NAMES["round"], NAMES[metric])
+    figure.legend(handles=_keys_of(list(runs)), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def bars_of_classes(rounds: pd.DataFrame) -> Figure:
+    """Areas under the curves of every class, the best found first."""
+    table = curves.class_table(rounds).sort_values("map_auc", ascending=True)
+    figure = Figure(figsize=(10, 1.4 + 0.26 * len(table)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, metric, colour in zip(panels, ("map_auc", "coverage_auc"), COLOURS, strict=False):
+        _bars(axes, table["class_name"].tolist(), table[metric], None, colour)
+        _tidy(axes, NAMES[metric], "")
+    return figure
+
+
+def bars_of_groups(table: pd.DataFrame, labels: Sequence[str]) -> Figure:
+    """Areas under the curves of groups of runs with their deviation; a diamond marks the paper's number."""
+    figure = Figure(figsize=(12, 1.6 + 0.36 * len(table)), layout="constrained")
+    metrics = [name for name in ("map_auc", "coverage_auc") if f"{name}_mean" in table]
+    panels = figure.subplots(1, max(len(metrics), 1), sharey=True, squeeze=False)[0]
+    for axes, metric, colour in zip(panels, metrics, COLOURS, strict=False):
+        backwards = table.iloc[::-1]
+        places = _bars(axes, labels[::-1], backwards[f"{metric}_mean"], backwards.get(f"{metric}_std"), colour)
+        if f"paper_{metric}" in table:
+            paper = backwards[f"paper_{metric}"].astype(float)
+            axes.plot(paper, places, "D", color="black", markersize=5, linestyle="none", label="paper")
+            _legend(axes)
+        _tidy(axes, NAMES[metric], "")
+    return figure
+
+
+def asked_of_query(asked: pd.DataFrame, query: pd.Series, read: Read, region_box: RegionBox | None) -> Figure:
+    """What one query asked about: a row per round, the query image with its box on top.
+
+    Green frames are right, red wrong, grey unsure. Over the image lies the user's box, else the region that scored
+    highest; under it the score.
+
+    Args:
+        asked: this query's rows of the asked table.
+        query: its row of the queries table: class_name, query, image, x0, y0, x1, y1.
+        read: gives an image by its position.
+        region_box: (image, region) to the region's box; None to draw none.
+    """
+    sheet = Sheet(rows=1 + asked["round"].nunique(), columns=max([4, *asked.groupby("round").size()]))
+    sheet.put(0, 0, read(int(query["image"])), _box(query), QUERY, f"{query['class_name']} {query['query']}")
+    for column, (word, colour) in enumerate({"right": RIGHT, "wrong": WRONG, "unsure": UNSURE}.items(), start=1):
+        sheet.explain(column, word, colour)
+    for row, (number, questions) in enumerate(asked.groupby("round", sort=True), start=1):
+        sheet.name(row, f"round {number}")
+        for column, (_, question) in enumerate(questions.iterrows()):
+            relevant = question["relevant"]
+            colour = UNSURE if pd.isna(relevant) else RIGHT if relevant else WRONG
+            box = _shown_box(question, region_box)
+            sheet.put(row, column, read(int(question["image"])), box, colour, f"{question['score']:+.2f}")
+    return sheet.figure()
+
+
+class Sheet:
+    """A contact sheet: thumbnails in rows, painted as one picture, because a hundred axes take a minute to lay out."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.canvas = Image.new("RGB", (LEFT + columns * (TILE + GAP), rows * (TILE + BELOW)), "white")
+        self.paint = ImageDraw.Draw(self.canvas)
+        self.words: list[tuple[float, float, str, str, int]] = []
+
+    def put(self, row: int, column: int, image: Image.Image, box: Box | None, colour: str, caption: str) -> None:
+        """Paint one image with its frame and box, the caption under it."""
+        left, top = LEFT + column * (TILE + GAP), row * (TILE + BELOW) + GAP
+        inner = TILE - 2 * FRAME
+        small = ImageOps.contain(image.convert("RGB"), (inner, inner))
+        x, y = left + (TILE - small.width) // 2, top + (TILE - small.height) // 2
+        self.paint.rectangle((left, top, left + TILE - 1, top + TILE - 1), "#f2f2f2", colour, FRAME)
+        self.canvas.paste(small, (x, y))
+        if box is not None:
+            sides = [
+                x + box[0] * small.width,
+                y + box[1] * small.height,
+                x + box[2] * small.width,
+                y + box[3] * small.height,
+            ]
+            self._outline(sides, colour)
+        self.words.append((left + TILE / 2, top + TILE + 9, caption, colour, 0))
+
+    def name(self, row: int, word: str) -> None:
+        """Write a row's name at its left."""
+        self.words.append((LEFT / 2 - 2, row * (TILE + BELOW) + GAP + TILE / 2, word, "black", 90))
+
+    def explain(self, column: int, word: str, colour: str) -> None:
+        """Say in the first row what a colour means."""
+        left, top = LEFT + column * (TILE + GAP) + TILE / 4, GAP + TILE / 3
+        self.paint.rectangle((left, top, left + TILE / 2, top + TILE / 3), "white", colour, FRAME)
+        self.words.append((left + TILE / 4, top + TILE / 6, word, colour, 0))
+
+    def figure(self) -> Figure:
+        """The sheet, a pixel of the figure for each of its own."""
+        width, height = self.canvas.size
+        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.imshow(np.asarray(self.canvas), extent=(0, width, height, 0), interpolation="nearest", aspect="auto")
+        for x, y, word, colour, angle in self.words:
+            axes.text(x, y, word, color=colour, fontsize=7, rotation=angle, ha="center", va="center")
+        return figure
+
+    def _outline(self, sides: Sequence[float], colour: str) -> None:
+        x0, y0, x1, y1 = (round(side) for side in sides)
+        self.paint.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline="white", width=4)
+        self.paint.rectangle((x0 + 1, y0 + 1, max(x1 - 2, x0 + 1), max(y1 - 2, y0 + 1)), outline=colour, width=2)
+
+
+def write_figures(folder: RunFolder, read: Read, region_box: RegionBox | None) -> list[Path]:
+    """Write a run's figures as PNG into `figures/`: curves, classes, and what the first query of some classes asked.
+
+    Args:
+        folder: of the run.
+        read: gives an image by its position.
+        region_box: (image, region) to the region's box.
+    """
+    rounds, asked, queries = folder.rounds(), folder.asked(), folder.queries()
+    place = folder.path / "figures"
+    place.mkdir(exist_ok=True)
+    drawn = {"curves": curves_of_run(rounds), "classes": bars_of_classes(rounds)}
+    if rounds[["ap_small", "ap_medium", "ap_large"]].notna().any(axis=None):
+        drawn["sizes"] = sizes_of_run(rounds)
+    written = [save(figure, place / f"{name}.png") for name, figure in drawn.items()]
+    for _, query in queries.drop_duplicates("class_name").head(EXAMPLES).iterrows():
+        mine = asked[asked["class_name"].eq(query["class_name"]) & asked["query"].eq(query["query"])]
+        name = "".join(letter if letter.isalnum() else "_" for letter in str(query["class_name"]))
+        written.append(save(asked_of_query(mine, query, read, region_box), place / f"asked_{name}.png"))
+    return written
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def _shown_box(question: pd.Series, region_box: RegionBox | None) -> Box | None:
+    """The user's box, else the region that scored highest, else none (the whole image)."""
+    box = _box(question)
+    if box is None and region_box is not None and question["region"] >= 0:
+        return region_box(int(question["image"]), int(question["region"]))
+    return box
+
+
+def _box(row: pd.Series) -> Box | None:
+    sides = [row[name] for name in ("x0", "y0", "x1", "y1")]
+    if any(pd.isna(side) for side in sides):
+        return None
+    x0, y0, x1, y1 = (float(side) for side in sides)
+    return (x0, y0, x1, y1)
+
+
+def _line(
+    axes: Axes,
+    x: "pd.Series | pd.Index",
+    y: pd.Series,
+    band: pd.Series | None,
+    colour: str,
+    style: Style,
+    label: str | None,
+) -> None:
+    axes.plot(x, y, color=colour, linestyle=style, linewidth=1.9, label=label, marker="o" if len(y) < 2 else None)
+    if band is not None and band.notna().any():
+        axes.fill_between(x, y - band, y + band, color=colour, alpha=0.14, linewidth=0)
+
+
+def _bars(axes: Axes, names: Sequence[str], values: pd.Series, errors: pd.Series | None, colour: str) -> list[int]:
+    places = list(range(len(names)))
+    known = None if errors is None or errors.isna().all() else errors.fillna(0)
+    axes.barh(places, values, xerr=known, color=colour, height=0.68, error_kw={"elinewidth": 1, "capsize": 2})
+    axes.set_yticks(places, list(names))
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlim(0, 1)
+    for place, value, error in zip(places, values, known if known is not None else [0] * len(places), strict=True):
+        axes.text(value + error + 0.01, place, f"{value:.3f}", va="center", fontsize=8)
+    return places
+
+
+def _tidy(axes: Axes, xlabel: str, ylabel: str) -> None:
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.grid(color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _legend(axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
+
+
+def _keys_of(labels: Sequence[str]) -> list[Line2D]:
+    return [
+        Line2D([], [], color=COLOURS[n % len(COLOURS)], linestyle=LINES[n // len(COLOURS) % len(LINES)], label=label)
+        for n, label in enumerate(labels)
+    ]
+
+
+def _queries(rounds: pd.DataFrame) -> int:
+    return len(rounds[["class_name", "query"]].drop_duplicates())
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
