@@ -1,0 +1,77 @@
+"""The command line: which command, its arguments, and errors that a person can read."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from seekloop.commands.compose import conf_dir
+from seekloop.commands.extract import extract
+from seekloop.commands.reports import report, status
+from seekloop.commands.retrieve import retrieve
+from seekloop.contracts.errors import MissingExtraError, StoreError
+from seekloop.logs.claim import RunBusyError
+
+COMPOSED: dict[str, Callable[[DictConfig], float | None]] = {"extract": extract, "retrieve": retrieve}
+PLAIN: dict[str, Callable[[Sequence[str]], None]] = {"status": status, "report": report}
+EXPLAINED = (MissingExtraError, StoreError, RunBusyError, OSError, ValueError)
+
+USAGE = """seekloop finds every image that shows an object, with a person in the loop.
+
+  seekloop extract  [key=value ...]            describe a collection's images once, into a store
+  seekloop retrieve [key=value ...] [-m]       simulated searches; extracts what is missing; -m sweeps
+  seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted
+  seekloop report   <folder> [by=key,key]      tables and plots of the finished runs below a folder
+
+  seekloop retrieve --help                     every key, with its choices
+"""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run one command line; exits with 0, with 1 on an error, with 2 on a command that does not exist."""
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(USAGE)
+        return
+    name, *rest = arguments
+    if name in PLAIN:
+        _explaining(lambda: PLAIN[name](rest))
+    elif name in COMPOSED:
+        _hydra(name, rest)
+    else:
+        print(f"seekloop has no command {name!r}.\n\n{USAGE}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _hydra(name: str, overrides: Sequence[str]) -> None:
+    """Let Hydra compose the command's config from `overrides`, once or as a multirun."""
+    sys.argv = [f"seekloop {name}", *overrides]
+
+    def task(config: DictConfig) -> float | None:
+        return composed(name, config)
+
+    hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(task)()
+
+
+def composed(name: str, config: DictConfig) -> float | None:
+    """Run a composed command. In a sweep, a run that cannot work is reported and the sweep goes on."""
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        try:
+            return COMPOSED[name](config)
+        except EXPLAINED as error:
+            print(f"error: {error}", file=sys.stderr)
+            return float("nan")
+    return _explaining(lambda: COMPOSED[name](config))
+
+
+def _explaining(command: Callable[[], float | None]) -> float | None:
+    try:
+        return command()
+    except EXPLAINED as error:
+        if os.environ.get("HYDRA_FULL_ERROR"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,112 @@
+"""`seekloop extract`: describe a collection's images once; later runs share the store."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from seekloop.commands.compose import plain
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.protocols import Backbone, Collection
+from seekloop.descriptors.encoding import Encoding
+from seekloop.descriptors.pooling import Pooling
+from seekloop.images.size_shares import size_shares
+from seekloop.logs.console import Console
+from seekloop.modules.extraction import ensure_store
+from seekloop.modules.plan import Plan, plan
+from seekloop.regions.parts import PartsOfImages
+from seekloop.store.verification import discard, verify
+
+VERIFY = ("none", "full")
+PER_BATCH = ("batch_size", "workers")  # of the trainer group; the rest goes to Lightning's Trainer
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Everything a store is made from, built from a config.
+
+    Attributes:
+        collection: the images.
+        backbone: the network.
+        regions: which parts.
+        encoding: from tokens or crops.
+        pooling: of the global descriptor.
+        settings: the rest, by the names of `ensure_store`.
+    """
+
+    collection: Collection
+    backbone: Backbone
+    regions: PartsOfImages
+    encoding: Encoding
+    pooling: Pooling
+    settings: dict[str, Any]
+
+    def plan(self) -> Plan:
+        """The store that is to be, or is already."""
+        settings = {key: value for key, value in self.settings.items() if key not in ("workers", "fail_fast")}
+        return plan(self.collection, self.backbone, self.regions, self.encoding, self.pooling, **settings)
+
+    def ensure(self, say: Callable[[str], None]) -> Path:
+        """The folder of the finished store."""
+        parts = (self.collection, self.backbone, self.regions, self.encoding, self.pooling)
+        return ensure_store(*parts, **self.settings, say=say)
+
+
+def prepare(config: DictConfig) -> Extraction:
+    """Build what extraction needs; nothing is computed yet."""
+    values = plain(config)
+    trainer = values["trainer"]
+    return Extraction(
+        instantiate(config.collection),
+        instantiate(config.backbone),
+        instantiate(config.regions),
+        instantiate(config.encoding),
+        instantiate(config.pooling),
+        {
+            "store_dir": config.store_dir,
+            "trainer": {key: value for key, value in trainer.items() if key not in PER_BATCH},
+            **{key: trainer[key] for key in PER_BATCH},
+            **values["store"],
+        },
+    )
+
+
+def extract(config: DictConfig) -> None:
+    """Make, finish or verify the store of a config, and say where it is."""
+    if config.verify not in VERIFY:
+        raise ConfigError("verify", config.verify, "it is unknown", f"Valid: {', '.join(VERIFY)}.")
+    console = Console()
+    extraction = prepare(config)
+    folder = extraction.ensure(console.say)
+    if config.verify == "full":
+        _verified(extraction, folder, console)
+    report_collection(extraction.collection, console)
+    console.say(f"{len(extraction.collection.paths):,} images in {folder}")
+
+
+def _verified(extraction: Extraction, folder: Path, console: Console) -> None:
+    """Read the whole store; what is damaged is computed again."""
+    damaged = verify(folder)
+    for problem in damaged:
+        console.say(f"damaged: {problem.where}: {problem.what}")
+    if damaged:
+        discard(folder, damaged)
+        extraction.ensure(console.say)
+    console.say("every checksum is right and every number finite" + (" now" if damaged else ""))
+
+
+def report_collection(collection: Collection, console: Console) -> None:
+    """Say what the annotations hold, and what was left out of them."""
+    if len(collection.annotations.image):
+        shares = size_shares(collection.annotations)
+        console.say(
+            f"{len(collection.annotations.image):,} objects of {len(collection.annotations.classes)} classes: "
+            + ", ".join(f"{share:.1%} {size}" for size, share in shares.items())
+        )
+    for problem in list(collection.problems)[:5]:
+        console.say(f"left out: {problem.where}: {problem.what}")
+    if len(collection.problems) > 5:
+        console.say(f"... and {len(collection.problems) - 5} more")

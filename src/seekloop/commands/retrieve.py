@@ -1,0 +1,166 @@
+"""`seekloop retrieve`: simulated searches over a collection, from images to curves."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from seekloop.commands.compose import build_loop, choices, plain
+from seekloop.commands.extract import prepare, report_collection
+from seekloop.contracts.boxes import WHOLE_IMAGE
+from seekloop.contracts.protocols import Collection
+from seekloop.contracts.records import Annotations, Query
+from seekloop.images.size_shares import size_shares
+from seekloop.logs.console import Console
+from seekloop.logs.figures import write_figures
+from seekloop.logs.run_folder import RunFolder, RunState
+from seekloop.logs.wandb_log import WandbLog
+from seekloop.loop.engine import Loop, check_pool
+from seekloop.loop.queries import draw_queries, queries_table
+from seekloop.loop.scoreboard import Scoreboard, summarise
+from seekloop.loop.state import State
+from seekloop.store.manifest import content_key
+from seekloop.store.reader import Store, open_store
+
+# What a run's result depends on, beside the content of its store. Folders, trainer, logs and launcher are not here.
+SCIENTIFIC = ("grid", "local", "fusion", "classifier", "criterion", "user", "loop", "metrics", "seed")
+
+
+def run_id(config: DictConfig, store_key: str) -> str:
+    """Name of a run: what people look for first, then a hash of every scientific key and the store's key."""
+    scientific = {key: value for key, value in plain(config).items() if key in SCIENTIFIC}
+    chosen = choices(config)
+    words = [chosen.get("local"), chosen.get("fusion"), config.grid, chosen.get("criterion"), f"s{config.seed}"]
+    digest = content_key({**scientific, "store": store_key})[:10]
+    return "-".join([str(word).replace("+", "_") for word in words if word] + [digest])
+
+
+def retrieve(config: DictConfig) -> float:
+    """Run the searches of a config, or find that they are finished; returns the area under the MAP curve."""
+    console = Console()
+    extraction = prepare(config)
+    ahead = extraction.plan()
+    folder = RunFolder(Path(config.runs_dir) / config.experiment_name / run_id(config, ahead.key))
+    if folder.state() is RunState.DONE and not config.force:
+        return _already_finished(folder, console)
+    with folder.claim():
+        if config.force:
+            folder.clear()
+        elif folder.complete.exists():  # another process finished it while this one waited
+            return _already_finished(folder, console)
+        described = plain(config) | {"choices": choices(config), "store_key": ahead.key}
+        folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
+        path = extraction.ensure(console.say)
+        store = open_store(path, config.grid if ahead.manifest.grids is not None else None)
+        report_collection(extraction.collection, console)
+        return Searches(config, extraction.collection, store, folder, console).run(described)
+
+
+def _already_finished(folder: RunFolder, console: Console) -> float:
+    area = float(str(folder.summary()["map_auc"]))
+    console.say(f"already finished, MAP-AUC {area:.4f}: {folder.path} (force=true runs it again)")
+    return area
+
+
+@dataclass(frozen=True)
+class Searches:
+    """The searches of one run, over an open store, into a claimed folder."""
+
+    config: DictConfig
+    collection: Collection
+    store: Store
+    folder: RunFolder
+    console: Console
+
+    def run(self, described: dict[str, Any]) -> float:
+        """Play all rounds that are missing, measure, draw, and mark the run complete."""
+        started = time.monotonic()
+        known = self.collection.annotations
+        annotations = known.keep(self.store.readable[known.image])
+        queries = self._queries(annotations)
+        loop = build_loop(self.config, self.store)
+        with self._log(described) as log:
+            rounds = self._play(loop, annotations, queries, log)
+            summary = self._summary(rounds, annotations, started)
+            figures = write_figures(self.folder, self.collection.read, self._region_box, self.config.examples)
+            log.finish(summary, figures)
+        self.folder.finish(summary)
+        self.console.say(
+            f"MAP-AUC {summary['map_auc']:.4f}, coverage-AUC {summary['coverage_auc']:.4f}: {self.folder.path}"
+        )
+        return float(summary["map_auc"])
+
+    def _summary(self, rounds: pd.DataFrame, annotations: Annotations, started: float) -> dict[str, Any]:
+        return {
+            **summarise(rounds),
+            "budget": self.config.loop.budget,
+            "images": int(self.store.readable.sum()),
+            "size_shares": size_shares(annotations),
+            "machine_seconds": round(time.monotonic() - started, 2),
+        }
+
+    def _log(self, described: dict[str, Any]) -> WandbLog:
+        return WandbLog(
+            self.folder,
+            run_id=self.folder.path.name,
+            name=self.folder.path.name,
+            group=self.config.experiment_name,
+            config=described,
+            read=self.collection.read,
+            region_box=self._region_box,
+            **described["wandb"],
+        )
+
+    def _region_box(self, image: int, region: int) -> tuple[float, float, float, float]:
+        """Where a region lies; WHOLE and PROTOTYPE are the whole image."""
+        if region < 0:
+            return WHOLE_IMAGE
+        x0, y0, x1, y1 = self.store.regions.of(image)[region].tolist()
+        return x0, y0, x1, y1
+
+    def _queries(self, annotations: Annotations) -> tuple[Query, ...]:
+        settings = self.config.loop
+        queries, left_out = draw_queries(
+            annotations,
+            self.store.readable,
+            queries=settings.queries,
+            negatives=settings.negatives,
+            classes=settings.classes,
+            seed=self.config.seed,
+        )
+        check_pool(int(self.store.readable.sum()) - 1 - settings.negatives, settings.rounds, settings.budget)
+        for name, why in left_out.items():
+            self.console.say(f"class {name!r} is left out: {why}")
+        boxes, images = len(self.store.regions.boxes), self.store.images
+        regions = boxes if self.store.regions.offsets is None else round(boxes / images, 1)
+        self.console.say(
+            f"{len(queries)} searches ({len({query.class_name for query in queries})} classes) of {settings.rounds} "
+            f"rounds x {settings.budget}, over {images:,} images x {regions} regions x {self.store.dim}"
+        )
+        self.folder.write_queries(queries_table(queries, self.collection.paths))
+        return queries
+
+    def _play(self, loop: Loop, annotations: Annotations, queries: tuple[Query, ...], log: WandbLog) -> pd.DataFrame:
+        """Rounds from wherever the folder stands, each kept before the next begins."""
+        config, folder = self.config, self.folder
+        draws_boxes = loop.representation.local.uses_boxes
+        user = instantiate(config.user, annotations=annotations, seed=config.seed, draws_boxes=draws_boxes)
+        board = Scoreboard(annotations, queries, loop.whole, self.collection.paths, seed=config.seed, **config.metrics)
+        found = folder.resume()
+        if found is None:
+            state = loop.start(queries, [user.seed_seconds(config.loop.negatives)] * len(queries))
+        else:
+            state = State.unpack(found[1], queries, self.store.images)
+        log.catch_up()
+        with self.console.rounds(config.loop.rounds, first=max(state.round, 0)) as show:
+            for done, after in loop.rounds(state, user, rounds=config.loop.rounds, budget=config.loop.budget):
+                rows = board.rounds(done, after)
+                folder.add_round(done.number, rows, board.asked(done), after.pack())
+                log.catch_up()
+                show(done.number, rows)
+        return folder.rounds()

@@ -1,0 +1,55 @@
+"""What a person watching a run sees: messages, and rounds as they pass."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+EVERY = 5  # rounds between two lines where the output is not a terminal
+
+Show = Callable[[int, pd.DataFrame], None]
+
+
+class Console:
+    """Messages and progress on standard output; plain lines where that is a file."""
+
+    def __init__(self) -> None:
+        self.terminal = Terminal(highlight=False, soft_wrap=True)
+
+    def say(self, message: str) -> None:
+        """Print one line."""
+        self.terminal.print(message, markup=False)
+
+    @contextmanager
+    def rounds(self, total: int, first: int) -> Iterator[Show]:
+        """Progress over rounds; call the result with each round's number and its rows of results.
+
+        Args:
+            total: number of the last round.
+            first: number of the round that the run starts, or goes on, from.
+        """
+        if not self.terminal.is_terminal:
+            yield lambda number, rows: self._line(number, total, rows)
+            return
+        columns = (
+            TextColumn("rounds"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+        )
+        with Progress(*columns, console=self.terminal) as progress:
+            task = progress.add_task("", total=total, completed=first)
+            yield lambda number, rows: progress.update(task, completed=number, description=found(rows))
+
+    def _line(self, number: int, total: int, rows: pd.DataFrame) -> None:
+        if number % EVERY == 0 or number == total:
+            self.say(f"round {number}/{total}: {found(rows)}")
+
+
+def found(rows: pd.DataFrame) -> str:
+    """MAP, coverage and positives of one round: mean of each class first, then over classes."""
+    means = rows.groupby("class_name")[["ap", "coverage", "positives"]].mean().mean()
+    return f"MAP {means['ap']:.3f}, coverage {means['coverage']:.3f}, {means['positives']:.1f} found"
