@@ -49,5 +49,7 @@ def contents(folder: Path):
 
 
 if __name__ == "__main__":
-    deadly = int(sys.argv[3]) if len(sys.argv) > 3 else None
-    extract(Path(sys.argv[1]), Noise(int(sys.argv[2]), deadly=deadly), say=print)
+    folder, images, deadly, devices = sys.argv[1:]
+    collection = Noise(int(images), corrupt=(7,), deadly=int(deadly))
+    strategy = "auto" if devices == "1" else "ddp_spawn"
+    extract(Path(folder), collection, trainer={"devices": int(devices), "strategy": strategy}, say=print)

@@ -41,6 +41,12 @@ def look(collection, image, box=None):
     return Patches()(pixels[None])
 
 
+def program(folder, images, deadly=-1, devices=1):
+    """A command that extracts a collection whose image 7 is corrupt."""
+    words = (folder, images, deadly, devices)
+    return [sys.executable, "-m", "tests.modules.extractions", *map(str, words)]
+
+
 def unit(rows):
     return torch.nn.functional.normalize(rows, dim=-1)
 
@@ -149,14 +155,14 @@ def test_or_stops_the_run_when_asked(tmp_path, workers):
 
 def test_killed_and_started_again_gives_the_same_bytes(tmp_path):
     """Image 9 of 12 kills the process as `kill -9` does: shards 0 and 1 are there, shard 2 is not."""
-    program = [sys.executable, "-m", "tests.modules.extractions", str(tmp_path / "killed"), "12", "9"]
-    assert subprocess.run(program, cwd=ROOT, capture_output=True, check=False).returncode == -signal.SIGKILL
+    died = subprocess.run(program(tmp_path / "killed", 12, deadly=9), cwd=ROOT, capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL
     assert planned(tmp_path / "killed", Noise(12)).missing_shards() == [2]
-    said, collection = [], Counting(12)
+    said, collection = [], Counting(12, (), (7,))
     folder = extract(tmp_path / "killed", collection, say=said.append)
     assert collection.seen == [8, 9, 10, 11]
     assert "describing 12 images (8 are done already)" in said[0]
-    assert contents(folder) == contents(extract(tmp_path / "straight", Noise(12)))
+    assert contents(folder) == contents(extract(tmp_path / "straight", Noise(12, corrupt=(7,))))
 
 
 def test_damaged_shards_alone_are_repaired(tmp_path):
@@ -229,19 +235,21 @@ def test_a_second_process_waits_and_takes_the_finished_store(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_at_once(tmp_path):
-    program = [sys.executable, "-m", "tests.modules.extractions", str(tmp_path / "both"), "40"]
-    both = [subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)]
+    command = program(tmp_path / "both", 40)
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)]
     outputs = [process.communicate()[0].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sum("describing" in output for output in outputs) == 1
-    assert contents(planned(tmp_path / "both", Noise(40)).folder) == contents(extract(tmp_path / "one", Noise(40)))
+    straight = extract(tmp_path / "one", Noise(40, corrupt=(7,)))
+    assert contents(planned(tmp_path / "both", Noise(40)).folder) == contents(straight)
 
 
 @pytest.mark.slow
 def test_two_devices_give_the_bytes_of_one(tmp_path):
-    collection = Noise(18, corrupt=(7,))
-    two = extract(tmp_path / "two", collection, trainer={"devices": 2, "strategy": "ddp_spawn"})
-    assert contents(two) == contents(extract(tmp_path / "one", collection))
+    """A program of its own, as spawned processes import the main module again."""
+    subprocess.run(program(tmp_path / "two", 18, devices=2), cwd=ROOT, check=True, capture_output=True)
+    straight = extract(tmp_path / "one", Noise(18, corrupt=(7,)))
+    assert contents(planned(tmp_path / "two", Noise(18)).folder) == contents(straight)
 
 
 def test_half_precision_has_a_key_of_its_own_and_leaves_the_backbone_as_it_was(tmp_path):

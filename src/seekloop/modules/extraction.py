@@ -99,7 +99,7 @@ def ensure_store(
         ahead = _begin(ahead)
         step = encoding.images_per_batch(ahead.parts.regions, ahead.manifest.images, batch_size)
         images = Images(
-            collection, transform_of(backbone), encoding, ahead.parts.regions, _batches(ahead, step), workers
+            collection, transform_of(backbone), encoding, ahead.parts.regions, batches(ahead, step), workers
         )
         network = _own_copy(backbone, ahead.manifest.content["precision"])
         describe = Describe(network, pooling, encoding, ahead.parts.regions, batch_size)
@@ -141,7 +141,7 @@ def _begin(ahead: Plan) -> Plan:
     return Plan(ahead.folder, writer.create(ahead.folder, ahead.manifest, ahead.parts.regions), ahead.parts)
 
 
-def _batches(ahead: Plan, step: int) -> list[list[Span]]:
+def batches(ahead: Plan, step: int) -> list[list[Span]]:
     """The batches of each missing shard; none crosses from one shard to the next."""
     spans = [ahead.manifest.span(shard) for shard in ahead.missing_shards()]
     return [[(first, min(first + step, stop)) for first in range(start, stop, step)] for start, stop in spans]
