@@ -1,5 +1,4 @@
 import hashlib
-import shutil
 import zipfile
 
 import pytest
@@ -10,10 +9,9 @@ from seekloop.images.download import Archive, fetch
 
 @pytest.fixture
 def archive(tmp_path):
-    (tmp_path / "source" / "outer" / "inner").mkdir(parents=True)
-    (tmp_path / "source" / "outer" / "inner" / "a.txt").write_text("content")
     path = tmp_path / "outer.zip"
-    shutil.make_archive(str(path.with_suffix("")), "zip", tmp_path / "source")
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("outer/inner/a.txt", "content")
     return path
 
 
@@ -24,15 +22,17 @@ def test_the_wanted_folder_appears_and_nothing_else_stays(archive, tmp_path):
     assert {path.name for path in (tmp_path / "root").iterdir()} <= {"wanted", ".download.lock"}
 
 
-@pytest.mark.parametrize("fault", ["missing", "checksum", "damaged", "member"])
+@pytest.mark.parametrize("fault", ["missing", "checksum", "cut", "damaged", "member"])
 def test_failures_say_what_to_put_where_and_leave_nothing(archive, tmp_path, fault):
     md5, member = None, "outer/inner"
     if fault == "missing":
         archive.unlink()
     elif fault == "checksum":
         md5 = "0" * 32
-    elif fault == "damaged":
+    elif fault == "cut":
         archive.write_bytes(archive.read_bytes()[:40])
+    elif fault == "damaged":  # one stored byte changed: the checksum inside the zip file notices
+        archive.write_bytes(archive.read_bytes().replace(b"content", b"CONTENT"))
     else:
         member = "another"
     with pytest.raises(ConfigError, match=r"collection.download=True .* put its folder .* at .*wanted"):
@@ -46,3 +46,9 @@ def test_members_cannot_leave_their_folder(tmp_path):
         file.writestr("../../escaped.txt", "content")
     fetch(Archive((tmp_path / "bad.zip").as_uri(), None, "outer/inner", "wanted"), tmp_path / "root")
     assert not list(tmp_path.rglob("escaped.txt"))
+
+
+def test_a_root_that_cannot_be_made_is_the_same_error(archive, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="put its folder outer/inner"):
+        fetch(Archive(archive.as_uri(), None, "outer/inner", "wanted"), tmp_path / "file" / "root")

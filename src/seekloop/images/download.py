@@ -2,9 +2,13 @@
 
 import hashlib
 import shutil
+import tarfile
 import tempfile
 import urllib.request
+import zipfile
+import zlib
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from filelock import FileLock
@@ -12,6 +16,7 @@ from filelock import FileLock
 from seekloop.contracts.errors import ConfigError
 
 TIMEOUT = 30  # seconds without a byte
+FAILURES = (OSError, ValueError, EOFError, HTTPException, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -37,21 +42,25 @@ def fetch(archive: Archive, root: Path) -> None:
     Raises:
         ConfigError: if it cannot be fetched or is damaged; says what to put where by hand.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".download.lock"):
-        if (root / archive.target).exists():
-            return
-        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
-            try:
-                unpacked = unpack(download(archive, Path(folder)), Path(folder) / "unpacked") / archive.member
-                unpacked.replace(root / archive.target)
-            except (OSError, ValueError, shutil.ReadError) as error:
-                raise ConfigError(
-                    "collection.download",
-                    True,
-                    f"{archive.url} could not be fetched ({error})",
-                    f"Fetch it elsewhere, and put its folder {archive.member} at {root / archive.target}.",
-                ) from error
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".download.lock"):
+            if not (root / archive.target).exists():
+                fetch_now(archive, root)
+    except FAILURES as error:
+        raise ConfigError(
+            "collection.download",
+            True,
+            f"{archive.url} could not be fetched ({error})",
+            f"Fetch it elsewhere, and put its folder {archive.member} at {root / archive.target}.",
+        ) from error
+
+
+def fetch_now(archive: Archive, root: Path) -> None:
+    """Download and unpack beside the target, then rename: whoever looks sees nothing or all of it."""
+    with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
+        unpacked = unpack(download(archive, Path(folder)), Path(folder) / "unpacked")
+        (unpacked / archive.member).replace(root / archive.target)
 
 
 def download(archive: Archive, folder: Path) -> Path:

@@ -33,7 +33,7 @@ class ImageFolder(FileCollection):
         boxes: None; a COCO .json; a folder of VOC .xml files; or a .csv with the columns image, class, x0, y0, x1, y1,
             one object a row. The CSV's coordinates are pixels of the upright image from its left and top edge, or
             fractions of it where none in the whole file exceeds 1. All of these name images by their path from the
-            root, or by the bare file name where just one image has it.
+            root, or by the bare file name where just one image has it. COCO's crowds do not count.
         cache: folder where content hashes are remembered; None to hash anew every time.
 
     Raises:
@@ -82,7 +82,7 @@ def find_boxes(root: Path, boxes: str | None, paths: Sequence[str]) -> Found:
 
 
 def boxes_from_json(source: Path, names: ImageNames) -> Found:
-    """COCO's format. Crowds do not count; images of the file that are not in the folder are problems."""
+    """COCO's format. Images of the file that are not in the folder are problems."""
     try:
         coco = load_coco(source)
     except (OSError, ValueError) as error:
@@ -124,9 +124,9 @@ def image_of_xml(tree: ElementTree.Element, relative: Path, names: ImageNames, s
     """The image that stands where the file stands, by the name it states or by its own; else any one of that name."""
     stated = tree.findtext("filename", "").strip()
     own = relative.with_suffix("")
-    by_statement = [names.find((relative.parent / stated).as_posix()), names.find(stated)] if stated else []
-    by_own_name = [stems.find(own.as_posix()), stems.find(own.name)]
-    answers = [*by_statement[:1], *by_own_name[:1], *by_statement[1:], *by_own_name[1:]]
+    answers = [stems.find(own.as_posix()), stems.find(own.name)]
+    if stated:
+        answers = [names.find((relative.parent / stated).as_posix()), answers[0], names.find(stated), answers[1]]
     return next((answer for answer in answers if isinstance(answer, int)), answers[-1])
 
 
