@@ -44,7 +44,7 @@ class SvmTorch:
         tol: largest gradient, relative to the length of (w, b), at which a solution is accepted.
         max_iter: Newton steps after which a fit is given up with an error.
         device: auto (cuda where there is one), cpu, cuda, cuda:1, ...
-        dtype: float64, or float32, which cannot reach a tol much below 1e-4.
+        dtype: float64, or float32, whose rounding needs a tol of about 1e-3.
     """
 
     def __init__(
