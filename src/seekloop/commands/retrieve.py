@@ -87,7 +87,7 @@ class Searches:
         with self._log(described) as log:
             rounds = self._play(loop, annotations, queries, log)
             summary = self._summary(rounds, annotations, started)
-            figures = write_figures(self.folder, self.collection.read, self._region_box, self.config.examples)
+            figures = write_figures(self.folder, self.collection.read, self._region_box)
             log.finish(summary, figures)
         self.folder.finish(summary)
         self.console.say(
@@ -149,7 +149,7 @@ class Searches:
         """Rounds from wherever the folder stands, each kept before the next begins."""
         config, folder = self.config, self.folder
         draws_boxes = loop.representation.local.uses_boxes
-        user = instantiate(config.user, annotations=annotations, seed=config.seed, draws_boxes=draws_boxes)
+        user = instantiate(config.user, _partial_=True)(annotations, config.seed, draws_boxes)
         board = Scoreboard(annotations, queries, loop.whole, self.collection.paths, seed=config.seed, **config.metrics)
         found = folder.resume()
         if found is None:

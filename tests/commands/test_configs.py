@@ -1,0 +1,92 @@
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from seekloop.commands.compose import conf_dir, resolve
+
+CONF = conf_dir()
+SOURCE = Path(__file__).parents[2] / "src"
+ENTRIES = [path for path in sorted(CONF.glob("*/*.yaml")) if "_target_" in OmegaConf.load(path)]
+GIVEN_BY_THE_RUN = {"user": {"annotations", "seed", "draws_boxes"}}
+STABLE_GROUPS = (
+    "collection backbone registers regions local fusion classifier criterion user trainer experiment"
+).split()
+STABLE_KEYS = (
+    "collection.root backbone.checkpoint backbone.image_size grid encoding loop.queries loop.negatives loop.rounds "
+    "loop.budget loop.classes seed force wandb.mode experiment_name runs_dir store_dir"
+).split()
+ARGUMENTS = {"folder", "by"}  # of commands that take no config
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_yaml_keys_are_exactly_the_constructor_arguments(entry):
+    """One home for every default: the YAML."""
+    config = OmegaConf.load(entry)
+    keys = {str(key) for key in config if not str(key).startswith("_")}
+    expected = set(inspect.signature(get_object(config._target_)).parameters)
+    assert keys == expected - GIVEN_BY_THE_RUN.get(entry.parent.name, set())
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_constructors_have_no_defaults(entry):
+    parameters = inspect.signature(get_object(OmegaConf.load(entry)._target_)).parameters.values()
+    assert [p.name for p in parameters if p.default is not inspect.Parameter.empty] == []
+
+
+@pytest.mark.parametrize("entry", sorted(CONF.glob("**/*.yaml")), ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_every_config_says_what_it_is_and_explains_every_key(entry):
+    lines = [line for line in entry.read_text().splitlines() if line.strip()]
+    opening = lines[1] if lines[0].startswith("# @package") else lines[0]
+    assert opening.startswith("# ")
+    if "_target_" in OmegaConf.load(entry):
+        unexplained = [line for line in lines if line[0].isalpha() and ":" in line and "#" not in line]
+        assert [line for line in unexplained if not line.endswith(":")] == []
+
+
+def test_the_names_that_sweeps_and_dashboards_use_are_there():
+    assert [group for group in STABLE_GROUPS if not (CONF / group).is_dir()] == []
+    config = resolve("retrieve", ["collection=voc2012", "backbone=dinov2_s"])
+    missing = [key for key in STABLE_KEYS if OmegaConf.select(config, key, default="absent") == "absent"]
+    assert missing == []
+
+
+def named_keys():
+    for path in SOURCE.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "ConfigError":
+                first = call.args[0]
+                if isinstance(first, ast.Constant):
+                    yield str(first.value)
+
+
+def test_every_config_key_named_in_an_error_exists():
+    """A message that sends the reader to a key that is not there is worse than none."""
+    config = resolve("retrieve", [])
+    groups = {path.parent.name: set() for path in ENTRIES}
+    for path in ENTRIES:
+        groups[path.parent.name] |= {str(key) for key in OmegaConf.load(path)}
+    for key in set(named_keys()) - ARGUMENTS:
+        group, _, name = key.partition(".")
+        known = (CONF / group).is_dir() if not name else name in groups.get(group, set())
+        assert known or OmegaConf.select(config, key, default="absent") != "absent", key
+
+
+@pytest.mark.parametrize("entry", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_experiment_composes(entry):
+    config = resolve("retrieve", [f"experiment={entry.stem}"])
+    assert config.experiment_name == entry.stem
+
+
+@pytest.mark.parametrize("entry", sorted((CONF / "representation").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_representation_is_one_that_can_work(entry):
+    from hydra.utils import instantiate
+
+    from seekloop.representations.representation import Representation
+
+    config = resolve("retrieve", [f"representation={entry.stem}"])
+    representation = Representation(instantiate(config.local), instantiate(config.fusion))
+    assert representation.fusion.uses_whole == entry.stem.startswith("gl_")
