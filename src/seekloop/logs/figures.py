@@ -39,8 +39,8 @@ NAMES = {
 }
 METRICS = ("ap", "coverage")
 AXES = ("round", "labels", "seconds")
-EXAMPLES = 6  # classes whose first query is shown with what it asked
-TILE, FRAME, GAP, BELOW, LEFT = 128, 4, 4, 24, 26  # pixels of a contact sheet: thumbnail, its frame, margins
+EXAMPLES = 4  # classes whose first query is shown with what it asked
+TILE, FRAME, GAP, BELOW, LEFT = 104, 4, 4, 22, 24  # pixels of a contact sheet: thumbnail, its frame, margins
 DPI = 110
 
 
@@ -117,9 +117,10 @@ def bars_of_groups(table: pd.DataFrame, labels: Sequence[str]) -> Figure:
         places = _bars(axes, labels[::-1], backwards[f"{metric}_mean"], backwards.get(f"{metric}_std"), colour)
         if f"paper_{metric}" in table:
             paper = backwards[f"paper_{metric}"].astype(float)
-            axes.plot(paper, places, "D", color="black", markersize=5, linestyle="none", label="paper")
-            _legend(axes)
+            axes.plot(paper, places, "D", color="black", markersize=6, linestyle="none", label="paper")
         _tidy(axes, NAMES[metric], "")
+    if any(str(name).startswith("paper_") for name in table):
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", frameon=False)
     return figure
 
 
@@ -144,7 +145,7 @@ def asked_of_query(asked: pd.DataFrame, query: pd.Series, read: Read, region_box
         for column, (_, question) in enumerate(questions.iterrows()):
             relevant = question["relevant"]
             colour = UNSURE if pd.isna(relevant) else RIGHT if relevant else WRONG
-            box = _shown_box(question, region_box)
+            box = shown_box(question, region_box)
             sheet.put(row, column, read(int(question["image"])), box, colour, f"{question['score']:+.2f}")
     return sheet.figure()
 
@@ -227,12 +228,12 @@ def write_figures(folder: RunFolder, read: Read, region_box: RegionBox | None) -
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 3})
     write_atomically(path, buffer.getvalue())
     return path
 
 
-def _shown_box(question: pd.Series, region_box: RegionBox | None) -> Box | None:
+def shown_box(question: pd.Series, region_box: RegionBox | None) -> Box | None:
     """The user's box, else the region that scored highest, else none (the whole image)."""
     box = _box(question)
     if box is None and region_box is not None and question["region"] >= 0:
@@ -269,8 +270,10 @@ def _bars(axes: Axes, names: Sequence[str], values: pd.Series, errors: pd.Series
     axes.set_yticks(places, list(names))
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlim(0, 1)
-    for place, value, error in zip(places, values, known if known is not None else [0] * len(places), strict=True):
-        axes.text(value + error + 0.01, place, f"{value:.3f}", va="center", fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    for place, value in zip(places, values, strict=True):
+        x, ink = (0.01, "white") if value > 0.12 else (value + 0.01, "black")
+        axes.text(x, place, f"{value:.3f}", va="center", fontsize=8, color=ink, fontweight="bold")
     return places
 
 

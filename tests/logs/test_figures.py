@@ -1,0 +1,103 @@
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from seekloop.logs import figures
+from seekloop.logs.run_folder import RunFolder
+from tests.logs.fakes import asked_of, fill, queries, rounds_of
+
+PHOTOS = [Image.fromarray(photo) for photo in load_sample_images().images]
+
+
+def read(image):
+    return PHOTOS[image % 2]
+
+
+def left_half(_image, _region):
+    return (0.0, 0.0, 0.5, 1.0)
+
+
+def table(last=3):
+    return pd.concat([rounds_of(number) for number in range(last + 1)], ignore_index=True).astype({"precision": float})
+
+
+def lines(figure):
+    return [[line.get_xydata() for line in axes.lines] for axes in figure.axes]
+
+
+def test_curves_stand_against_round_labels_and_seconds():
+    """By hand: coverage is 0.1 + 0.1 t for all, labels 6 + 3 t, seconds 1.8 a label."""
+    panels = lines(figures.curves_of_run(table()))
+    by_round, by_labels, by_seconds = (panel[0] for panel in panels[3:])
+    assert by_round == pytest.approx(np.array([[0, 0.1], [1, 0.2], [2, 0.3], [3, 0.4]]))
+    assert by_labels[:, 0].tolist() == [6, 9, 12, 15]
+    assert by_seconds[:, 0] == pytest.approx(1.8 * by_labels[:, 0])
+
+
+def test_the_band_of_a_comparison_is_over_runs():
+    """Two runs whose MAP differs by 0.2 everywhere: mean in the middle, band of half-width 0.2 / sqrt(2)."""
+    low = table()
+    high = low.assign(ap=low["ap"] + 0.2)
+    figure = figures.compare({"go": [low, high], "lo_all": [low]})
+    own, other = (line.get_ydata() for line in figure.axes[0].lines)
+    assert own == pytest.approx(other + 0.1)
+    (band,) = figure.axes[0].collections
+    edges = band.get_paths()[0].vertices
+    at_first = edges[edges[:, 0] == 0][:, 1]
+    assert at_first.max() - at_first.min() == pytest.approx(2 * 0.2 / 2**0.5)
+
+
+def test_classes_stand_best_first():
+    figure = figures.bars_of_classes(table())
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["cat", "dog"]  # from below
+
+
+def sheet_colours(relevant):
+    """Colours of the frame of the only thumbnail of round 1, and of its caption."""
+    asked = asked_of(1).iloc[:1].assign(relevant=relevant)
+    figure = figures.asked_of_query(asked, queries().iloc[0], read, left_half)
+    picture = figure.axes[0].images[0].get_array()
+    left, top = figures.LEFT, figures.TILE + figures.BELOW + figures.GAP
+    caption = next(text for text in figure.axes[0].texts if text.get_text() == "+0.30")
+    return "#{:02x}{:02x}{:02x}".format(*picture[top + 1, left + 1]), caption.get_color()
+
+
+@pytest.mark.parametrize(
+    ("relevant", "colour"), [(True, figures.RIGHT), (False, figures.WRONG), (None, figures.UNSURE)]
+)
+def test_right_wrong_and_unsure_have_their_colours(relevant, colour):
+    assert sheet_colours(pd.array([relevant], dtype="boolean")) == (colour, colour)
+
+
+def test_the_users_box_comes_before_the_best_region():
+    relevant, irrelevant, _ = (row for _, row in asked_of(1).iloc[:3].iterrows())
+    whole_image = irrelevant.copy()
+    whole_image["region"] = -1
+    assert figures.shown_box(relevant, left_half) == (0.1, 0.2, 0.6, 0.9)
+    assert figures.shown_box(irrelevant, left_half) == (0.0, 0.0, 0.5, 1.0)
+    assert figures.shown_box(whole_image, left_half) is None
+    assert figures.shown_box(irrelevant, None) is None
+
+
+def test_a_run_leaves_its_figures(tmp_path):
+    folder = fill(RunFolder(tmp_path / "run"), until=2)
+    written = figures.write_figures(folder, read, left_half)
+    assert [path.name for path in written] == [
+        "curves.png",
+        "classes.png",
+        "sizes.png",
+        "asked_cat.png",
+        "asked_dog.png",
+    ]
+    for path in written:
+        with Image.open(path) as picture:
+            assert min(picture.size) > 150
+    assert pyplot.get_fignums() == []
+
+
+def test_a_run_of_one_round_and_a_query_that_asked_nothing_can_be_drawn(tmp_path):
+    folder = fill(RunFolder(tmp_path / "run"), until=0)
+    assert len(figures.write_figures(folder, read, None)) == 5

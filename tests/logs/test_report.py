@@ -1,0 +1,147 @@
+import pytest
+import yaml
+
+from seekloop.logs.report import FinishedRun, differing_keys, look_up, report, tabulate
+from seekloop.logs.run_folder import RunFolder
+from seekloop.logs.status import find_runs, status_table
+from seekloop.logs.tables import print_table
+from tests.logs.fakes import SUMMARY, asked_of, fill, rounds_of
+
+
+def finished(path, config, **summary):
+    folder = RunFolder(path)
+    with folder.claim():
+        folder.write_config(yaml.safe_dump(config))
+        folder.add_round(0, rounds_of(0), asked_of(0), None)
+        folder.finish({**SUMMARY, **summary})
+    return folder
+
+
+def config(local, seed, budget=10, **more):
+    return {
+        "seed": seed,
+        "loop": {"budget": budget},
+        "local": {"cells": len(local)},
+        "choices": {"local": local},
+        **more,
+    }
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two seeds of GO with 0.5 and 0.7, one run of LO-All with 0.9; the paper names a number for GO only."""
+    paper = {"table": "1", "map_auc": 0.829, "coverage_auc": 0.652}
+    finished(tmp_path / "a", config("none", 0, paper=paper), map_auc=0.5)
+    finished(tmp_path / "b", config("none", 1, paper=paper), map_auc=0.7)
+    finished(tmp_path / "c", config("all", 0, paper=None), map_auc=0.9)
+    return tmp_path
+
+
+def test_mean_deviation_and_interval_by_hand(runs):
+    """0.5 and 0.7: mean 0.6; deviation over n - 1: sqrt(2 * 0.01) = 0.1414 (over n it would be 0.1);
+
+    95 % interval with one degree of freedom: t = 12.706, times 0.1414 / sqrt(2) = 1.2706.
+    """
+    table = report(runs, ["local"]).table.set_index("local")
+    assert table.loc["none", "runs"] == 2
+    assert table.loc["none", "map_auc_mean"] == pytest.approx(0.6)
+    assert table.loc["none", "map_auc_std"] == pytest.approx(0.02**0.5)
+    assert table.loc["none", "map_auc_ci95"] == pytest.approx(1.2706, abs=1e-4)
+    assert table.loc["all", "map_auc_mean"] == 0.9
+    assert table["map_auc_std"].isna().tolist() == [True, False]  # one run has no deviation
+
+
+def test_the_papers_numbers_stand_beside_ours(runs):
+    table = report(runs, ["local"]).table.set_index("local")
+    assert table.loc["none", ["paper_table", "paper_map_auc", "paper_coverage_auc"]].tolist() == ["1", 0.829, 0.652]
+    assert table.loc["all", ["paper_map_auc"]].isna().all()
+
+
+def test_the_report_is_written_and_printed(runs, capsys):
+    report(runs, None)
+    page = (runs / "report.md").read_text()
+    assert "| none    | 2      | 0.600 ± 0.141 | 0.829" in page
+    assert (runs / "report.csv").read_text().startswith("local,runs,map_auc_mean,map_auc_std,map_auc_ci95,")
+    assert (runs / "report_curves.png").exists()
+    assert (runs / "report_bars.png").exists()
+    assert "0.600 ± 0.141" in capsys.readouterr().out
+
+
+def test_what_else_was_averaged_over_is_said(runs):
+    finished(runs / "d", config("none", 0, budget=20), map_auc=0.6)
+    found = report(runs, ["local"])
+    assert found.averaged == ("loop.budget",)
+    assert "also differ in: `loop.budget`" in (runs / "report.md").read_text()
+
+
+def test_groups_are_the_keys_that_differ_but_for_the_seed():
+    configs = [config("none", 0), config("all", 1), config("all", 2, budget=5)]
+    assert differing_keys(configs) == ("local", "loop.budget")  # not seed; local.cells follows from local
+
+
+def test_keys_that_say_the_same_are_named_once():
+    configs = [{"grid": grid, "regions": {"grid": grid}, "wandb": {"tags": [grid]}} for grid in ("2x2", "4x4")]
+    assert differing_keys(configs) == ("grid",)
+
+
+def test_numbers_are_ordered_by_size(tmp_path):
+    folders = [finished(tmp_path / str(b), config("none", 0, budget=b)) for b in (100, 20, 3)]
+    found = tabulate(
+        [FinishedRun(f, config("none", 0, int(f.path.name)), f.summary()) for f in folders], ("loop.budget",)
+    )
+    assert found.table["loop.budget"].tolist() == ["3", "20", "100"]
+
+
+def test_a_choice_comes_before_a_key_and_a_dot_goes_deeper():
+    known = {"choices": {"local": "all"}, "local": {"cells": 4}, "loop": {"budget": 10}}
+    assert [look_up(known, key) for key in ("local", "local.cells", "loop.budget", "loop.none", "grid")] == [
+        "all",
+        4,
+        10,
+        None,
+        None,
+    ]
+
+
+def test_an_unknown_key_lists_those_that_differ(runs):
+    with pytest.raises(ValueError, match=r"by='lokal' is in no run's config.*the runs: local"):
+        report(runs, ["lokal"])
+
+
+def test_nothing_finished_is_said(tmp_path):
+    with pytest.raises(ValueError, match="no finished run below"):
+        report(tmp_path, None)
+
+
+def test_status_tells_all_five_states(tmp_path, capsys):
+    fill(RunFolder(tmp_path / "done"))
+    fill(RunFolder(tmp_path / "deep" / "interrupted"), until=1)
+    failed, running = RunFolder(tmp_path / "failed"), RunFolder(tmp_path / "running")
+    with pytest.raises(ValueError, match="grid"), failed.claim():
+        raise ValueError("grid=9x9 is finer than the tokens")
+    with running.claim():
+        running.write_config("loop: {rounds: 25}")
+        running.add_round(0, rounds_of(0), asked_of(0), None)
+        table = status_table(tmp_path, expected=[tmp_path / "never", tmp_path / "done"]).set_index("run")
+    assert table["state"].to_dict() == {
+        "deep/interrupted": "interrupted",
+        "done": "done",
+        "failed": "failed",
+        "running": "running",
+        "never": "missing",
+    }
+    assert table.loc["done", ["round", "map_auc"]].tolist() == [3, SUMMARY["map_auc"]]
+    assert table.loc["deep/interrupted", "round"] == 1
+    assert table.loc["running", ["round", "rounds"]].tolist() == [0, 25]
+    assert table.loc["failed", "error"] == "ValueError: grid=9x9 is finer than the tokens"
+    assert table["error"].notna().sum() == 1
+    print_table(table.reset_index())
+    assert "grid=9x9 is finer than the tokens" in capsys.readouterr().out
+
+
+def test_a_run_inside_a_run_is_not_looked_for(tmp_path):
+    folder = fill(RunFolder(tmp_path / "x" / "run"))
+    (folder.path / "wandb").mkdir()
+    (folder.path / "wandb" / "config.yaml").write_text("")
+    assert [run.path for run in find_runs(tmp_path)] == [folder.path]
+    assert [run.path for run in find_runs(folder.path)] == [folder.path]
