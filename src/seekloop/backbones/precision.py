@@ -15,10 +15,10 @@ def cpu_prefers_bfloat16() -> bool:
 
 
 def has_bfloat16(cpuinfo: str) -> bool:
-    """Whether a `/proc/cpuinfo` lists bfloat16 instructions, under x86's `flags` or Arm's `Features`.
+    r"""Whether a `/proc/cpuinfo` lists bfloat16 instructions, under x86's `flags` or Arm's `Features`.
 
     Example:
-        >>> has_bfloat16("model name : X\\nflags : fpu avx512f avx512_bf16")
+        >>> has_bfloat16("model name : X\nflags : fpu avx512f avx512_bf16")
         True
         >>> has_bfloat16("Features : fp asimd i8mm")
         False
