@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from seekloop.backbones.precision import cpu_prefers_bfloat16
+
 
 def resolve_precision(trainer: Mapping[str, Any]) -> str:
     """Lightning's precision, with `auto` decided for this machine.
@@ -14,8 +16,6 @@ def resolve_precision(trainer: Mapping[str, Any]) -> str:
     asked = str(trainer["precision"])
     if asked != "auto":
         return asked
-    from seekloop.backbones.precision import cpu_prefers_bfloat16
-
     return "bf16-true" if _runs_on_cpu(trainer) and cpu_prefers_bfloat16() else "32-true"
 
 

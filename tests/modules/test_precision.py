@@ -1,0 +1,26 @@
+import pytest
+
+from seekloop.modules import precision
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "asked", "fast", "resolved"),
+    [
+        ("cpu", "auto", True, "bf16-true"),
+        ("cpu", "auto", False, "32-true"),
+        ("gpu", "auto", True, "32-true"),
+        ("cpu", "32-true", True, "32-true"),
+        ("gpu", "bf16-mixed", False, "bf16-mixed"),
+    ],
+)
+def test_auto_is_decided_by_the_machine(monkeypatch, accelerator, asked, fast, resolved):
+    monkeypatch.setattr(precision, "cpu_prefers_bfloat16", lambda: fast)
+    assert precision.resolve_precision({"accelerator": accelerator, "precision": asked}) == resolved
+
+
+@pytest.mark.parametrize(("cuda", "resolved"), [(True, "32-true"), (False, "bf16-true")])
+def test_the_accelerator_that_is_there_counts(monkeypatch, cuda, resolved):
+    monkeypatch.setattr(precision, "cpu_prefers_bfloat16", lambda: True)
+    monkeypatch.setattr(precision.torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(precision.torch.backends.mps, "is_available", lambda: False)
+    assert precision.resolve_precision({"accelerator": "auto", "precision": "auto"}) == resolved
