@@ -229,3 +229,10 @@ def test_clear_forgets_everything(tmp_path):
         assert sorted(entry.name for entry in folder.path.iterdir()) == ["heartbeat", "run.lock"]
     assert folder.state() is RunState.MISSING
     assert len(fill(folder).rounds()) == 16
+
+
+def test_what_is_not_a_number_is_null(tmp_path):
+    folder = fill(RunFolder(tmp_path / "run"), until=0)
+    with folder.claim():
+        folder.finish({"map_auc": 0.5, "ap_large": float("nan"), "size_shares": {"small": float("inf"), "large": 0.1}})
+    assert folder.summary() == {"map_auc": 0.5, "ap_large": None, "size_shares": {"small": None, "large": 0.1}}

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping
@@ -165,7 +166,7 @@ class RunFolder:
         """Merge the parts, write the summary, mark the run complete, and drop the parts."""
         self._write("rounds.parquet", files.parquet_bytes(self.rounds(), files.ROUNDS))
         self._write("asked.parquet", files.parquet_bytes(self.asked(), files.ASKED))
-        self._write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+        self._write("summary.json", (json.dumps(_without_nan(summary), indent=2, allow_nan=False) + "\n").encode())
         self._write("COMPLETE", b"")
         shutil.rmtree(self.parts)
 
@@ -196,3 +197,10 @@ class RunFolder:
         text = "".join(traceback.format_exception(error)).rstrip() + f"\n\n{last_line}\n"
         with contextlib.suppress(OSError):  # a full disk must not hide what went wrong
             files.write_atomically(self._error, text.encode())
+
+
+def _without_nan(value: object) -> object:
+    """JSON has no word for not-a-number: null stands for it."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
