@@ -1,5 +1,6 @@
 """A progress bar that counts images, not batches."""
 
+import time
 from typing import Any
 
 import pytorch_lightning as pl
@@ -7,14 +8,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+WARM = 2  # batches before the estimate: the first one includes starting up
+
 
 class Speed(ProgressColumn):
-    """Images per second, once it is known."""
+    """Images per second since the start, once there are some."""
 
     def render(self, task: Task) -> Text:
         """For example "71.3 images/s"."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} images/s")
+        elapsed = task.finished_time or task.elapsed
+        count = task.completed - float(task.fields["begun"])
+        return Text(f"{count / elapsed:.1f} images/s" if elapsed and count else "")
 
 
 class ImagesPerSecond(pl.Callback):
@@ -29,6 +33,7 @@ class ImagesPerSecond(pl.Callback):
         self.done = done
         self.images = images
         self.progress: Progress | None = None
+        self._started = 0.0
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to show."""
@@ -36,7 +41,7 @@ class ImagesPerSecond(pl.Callback):
             return
         columns = (TextColumn("describe"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), Speed())
         self.progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-        self.progress.add_task("describe", total=self.images, completed=self.done)
+        self.progress.add_task("describe", total=self.images, completed=self.done, begun=self.done)
         self.progress.start()
 
     def on_predict_batch_end(
@@ -49,9 +54,14 @@ class ImagesPerSecond(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count; the other processes are about as far as this one."""
-        if self.progress:
-            self.done = min(self.done + len(outputs.image) * trainer.world_size, self.images)
-            self.progress.update(self.progress.task_ids[0], completed=self.done)
+        if not self.progress:
+            return
+        count = len(outputs.image) * trainer.world_size
+        self.done = min(self.done + count, self.images)
+        self.progress.update(self.progress.task_ids[0], completed=self.done)
+        if batch_idx == WARM - 1:
+            self.progress.console.print(estimate(self.images - self.done, count / (time.monotonic() - self._started)))
+        self._started = time.monotonic()
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the last state on the screen."""
@@ -65,3 +75,15 @@ class ImagesPerSecond(pl.Callback):
         if self.progress:
             self.progress.stop()
             self.progress = None
+
+
+def estimate(images: int, speed: float) -> str:
+    """How long so many more images take, for people.
+
+    Example:
+        >>> estimate(9000, 50.0)
+        'about 3 min for 9,000 more images'
+    """
+    seconds = images / speed
+    size, unit = next((s, u) for s, u in ((3600, "h"), (60, "min"), (1, "s")) if seconds >= s or s == 1)
+    return f"about {seconds / size:.2g} {unit} for {images:,} more images"
