@@ -1,5 +1,31 @@
-"""seekloop finds every image that shows an object, with a person in the loop."""
+"""seekloop finds every image that shows an object, with a person in the loop.
+
+From Python: `extract` or `open_store` gives a store, `session` starts a person's search on it, `build` gives the loop
+itself. They are imported on first use, so that `import seekloop` is quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 from seekloop import _torchvision
 
+if TYPE_CHECKING:
+    from seekloop.commands.python import build, extract, session
+    from seekloop.store.reader import open_store
+
+__all__ = ["build", "extract", "open_store", "session"]
+
+_HOMES = {
+    "build": "seekloop.commands.python",
+    "extract": "seekloop.commands.python",
+    "open_store": "seekloop.store.reader",
+    "session": "seekloop.commands.python",
+}
+
 _torchvision.allow_cuda_build_under_cpu_torch()
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'seekloop' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

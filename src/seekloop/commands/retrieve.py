@@ -1,9 +1,10 @@
 """`seekloop retrieve`: simulated searches over a collection, from images to curves."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import yaml
@@ -155,7 +156,7 @@ class Searches:
         if found is None:
             state = loop.start(queries, [user.seed_seconds(config.loop.negatives)] * len(queries))
         else:
-            state = State.unpack(found[1], queries, self.store.images)
+            state = State.unpack(cast(Mapping[str, Any], found[1]), queries, self.store.images)
         log.catch_up()
         with self.console.rounds(config.loop.rounds, first=max(state.round, 0)) as show:
             for done, after in loop.rounds(state, user, rounds=config.loop.rounds, budget=config.loop.budget):
