@@ -190,6 +190,12 @@ def test_too_many_questions_are_refused_with_numbers_that_fit():
     check_pool(60, 3, 20)
 
 
+@pytest.mark.parametrize(("rounds", "budget", "key"), [(3, 0, "loop.budget"), (-1, 3, "loop.rounds")])
+def test_rounds_without_meaning_are_refused(rounds, budget, key):
+    with pytest.raises(ConfigError, match=key):
+        check_pool(10, rounds, budget)
+
+
 def test_go_reads_no_local_descriptors():
     world = blobs(20, classes=("star",))
     reads = []

@@ -90,6 +90,12 @@ EMPTY = Annotations(
 )
 
 
+@pytest.mark.parametrize("name", ["queries", "negatives"])
+def test_a_search_needs_a_query_and_a_negative(name):
+    with pytest.raises(ConfigError, match=rf"loop\.{name}=0 cannot work"):
+        draw(WORLD, **{name: 0})
+
+
 def test_the_table_holds_every_query():
     queries, _ = draw(WORLD)
     table = queries_table(queries, [f"{i}.jpg" for i in range(20)])

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seekloop.metrics.curves import area_under_curve, batch_precision, first_reached
+from seekloop.metrics.curves import area_under_curve, first_reached
 
 
 def test_area_by_hand():
@@ -25,13 +25,6 @@ def test_area_is_linear_and_stays_within_the_curve(points):
     a, b = torch.tensor(points, dtype=torch.float64).T
     torch.testing.assert_close(area_under_curve(2 * a + b), 2 * area_under_curve(a) + area_under_curve(b))
     assert a.min() - 1e-12 <= area_under_curve(a) <= a.max() + 1e-12
-
-
-def test_batch_precision_by_hand():
-    """Batches of 4, 2 and 0 images with 1, 2 and 0 positives."""
-    value = batch_precision(torch.tensor([[1, 2, 4, 4]]), torch.tensor([[6, 10, 12, 12]]))
-    expected = torch.tensor([[0.25, 1.0, torch.nan]], dtype=torch.float64)
-    torch.testing.assert_close(value, expected, equal_nan=True)
 
 
 def test_first_reached_by_hand():

@@ -223,6 +223,10 @@ def check_pool(pool: int, rounds: int, budget: int) -> None:
     Raises:
         ConfigError: with the numbers that would fit.
     """
+    if budget < 1:
+        raise ConfigError("loop.budget", budget, "a round asks about at least one image", "Use 1 or more.")
+    if rounds < 0:
+        raise ConfigError("loop.rounds", rounds, "there is no round before the first", "Use 0 or more.")
     if rounds * budget > pool:
         raise ConfigError(
             "loop.budget",

@@ -34,6 +34,7 @@ def draw_queries(
     Raises:
         ConfigError: if a class is unknown or no class can be searched.
     """
+    _check_counts(queries, negatives)
     names = _chosen(annotations.classes, classes)
     relevance = annotations.relevance(len(readable)) & readable
     drawn: list[Query] = []
@@ -53,6 +54,13 @@ def draw_queries(
     if not drawn:
         raise ConfigError("loop.classes", classes, f"no class can be searched: {left_out}", "Add annotated images.")
     return tuple(drawn), left_out
+
+
+def _check_counts(queries: int, negatives: int) -> None:
+    if queries < 1:
+        raise ConfigError("loop.queries", queries, "there would be nothing to search for", "Use 1 or more.")
+    if negatives < 1:
+        raise ConfigError("loop.negatives", negatives, "a classifier needs both classes", "Use 1 or more.")
 
 
 def _chosen(known: Sequence[str], asked: Sequence[str] | None) -> Sequence[str]:

@@ -23,16 +23,6 @@ def area_under_curve(values: Float[Tensor, "*q t"]) -> Float[Tensor, "*q"]:
     return torch.trapezoid(values, dim=-1) / intervals
 
 
-def batch_precision(positives: Int[Tensor, "q t"], labels: Int[Tensor, "q t"]) -> Float[Tensor, "q t-1"]:
-    """Share of positives among the images labelled in each round; NaN where a round labelled none.
-
-    Args:
-        positives: positives found by the end of each round, in all.
-        labels: images labelled by the end of each round, in all.
-    """
-    return positives.diff(dim=1).double() / labels.diff(dim=1).double()
-
-
 def first_reached(positives: Int[Tensor, "q t"], clock: Num[Tensor, "q t"], goal: int) -> Float[Tensor, " q"]:
     """The clock at the end of the first round by which `goal` positives are found; NaN where they never are.
 
