@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from seekloop.logs.report import FinishedRun, differing_keys, look_up, report, tabulate
+from seekloop.logs.report import FinishedRun, differing_keys, finished_runs, look_up, report, tabulate
 from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.status import find_runs, status_table
 from seekloop.logs.tables import print_table
@@ -42,7 +42,7 @@ def test_mean_deviation_and_interval_by_hand(runs):
 
     95 % interval with one degree of freedom: t = 12.706, times 0.1414 / sqrt(2) = 1.2706.
     """
-    table = report(runs, ["local"]).table.set_index("local")
+    table = tabulate(finished_runs(runs), ("local",)).table.set_index("local")
     assert table.loc["none", "runs"] == 2
     assert table.loc["none", "map_auc_mean"] == pytest.approx(0.6)
     assert table.loc["none", "map_auc_std"] == pytest.approx(0.02**0.5)
@@ -52,7 +52,7 @@ def test_mean_deviation_and_interval_by_hand(runs):
 
 
 def test_the_papers_numbers_stand_beside_ours(runs):
-    table = report(runs, ["local"]).table.set_index("local")
+    table = tabulate(finished_runs(runs), ("local",)).table.set_index("local")
     assert table.loc["none", ["paper_table", "paper_map_auc", "paper_coverage_auc"]].tolist() == ["1", 0.829, 0.652]
     assert table.loc["all", ["paper_map_auc"]].isna().all()
 

@@ -210,7 +210,7 @@ class Server(wandb.Run):
         pass
 
     def log(self, row, step):
-        self.rows[step] = row
+        self.rows.setdefault(step, {}).update(row)
 
     def finish(self, exit_code):
         self.finished = exit_code
@@ -266,6 +266,19 @@ def test_a_broken_wandb_loses_nothing_but_itself(tmp_path, monkeypatch, caplog):
         log.finish(SUMMARY, [])
     assert caplog.text.count("W&B could not log a round: ZeroDivisionError") == 1
     assert len(folder.rounds()) == 16
+
+
+def test_a_table_that_cannot_be_sent_does_not_take_the_results_along(tmp_path, monkeypatch, caplog):
+    server = Server(0)
+    monkeypatch.setattr(wandb_log.wandb, "init", lambda **_: server)
+    monkeypatch.setattr(wandb_log.wandb, "Table", lambda **_: 1 / 0)
+    folder = fill(RunFolder(tmp_path / "run"))
+    with open_log(folder) as log:
+        log.finish(SUMMARY, [])
+    assert server.rows[4]["map_auc"] == SUMMARY["map_auc"]
+    assert server.summary == SUMMARY
+    assert "W&B could not log the table of classes" in caplog.text
+    assert server.finished == 0
 
 
 def test_disabled_writes_nothing(tmp_path):

@@ -15,7 +15,7 @@ import pandas as pd
 import wandb
 from PIL import Image
 
-from seekloop.logs import curves
+from seekloop.logs.curves import class_table, curve
 from seekloop.logs.run_folder import RunFolder
 
 MODES = ("auto", "online", "offline", "disabled")
@@ -24,6 +24,7 @@ AXES = ("labels", "seconds")
 THUMBNAIL = 320  # pixels, longest side of the pictures sent
 LOGIN_SECONDS = 30.0
 FINISH_SECONDS = 300.0  # then the rest stays on disk, to be sent with `wandb sync`
+GOES_ON = "The run goes on; its Parquet files hold everything."
 NO_KEY = "wandb.mode=online but no API key is configured: run `wandb login` once. This run is logged offline."
 
 _log = logging.getLogger(__name__)
@@ -94,10 +95,10 @@ class WandbLog:
         """Send every whole round that has not been sent."""
         if self._run is None:
             return
-        with self._harmless("log a round"):
+        with self._harmless("log a round", GOES_ON), self._once():
             rounds = self.folder.rounds()
             missing = rounds[rounds["round"] >= self._next]
-            means = curves.curve(missing)
+            means = curve(missing)
             for number in means.index:
                 row = {**curve_row(int(number), means.loc[number]), **self._pictures(int(number))}
                 self._run.log(row, step=int(number))
@@ -108,27 +109,34 @@ class WandbLog:
         self.catch_up()
         if self._run is None:
             return
-        with self._harmless("log the results"):
-            rounds = self.folder.rounds()
-            end = int(rounds["round"].max()) + 1
-            if self._next <= end:
-                row: dict[str, object] = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
-                row["classes_table"] = wandb.Table(dataframe=curves.class_table(rounds))
-                row.update({key: value for key, value in summary.items() if isinstance(value, (int, float))})
-                self._run.log(row, step=end)
-                self._next = end + 1
+        rounds = self.folder.rounds()
+        end = int(rounds["round"].max()) + 1
+        numbers: dict[str, object] = {key: value for key, value in summary.items() if isinstance(value, (int, float))}
+        if self._next <= end:
+            self._tell("the results", end, lambda: numbers)  # first, and alone: a sweep waits for them
+            self._tell(
+                "the table of classes", end, lambda: {"classes_table": wandb.Table(dataframe=class_table(rounds))}
+            )
+            self._tell("the figures", end, lambda: {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
+        with self._harmless("log the summary", GOES_ON):
             self._run.summary.update(dict(summary))
 
     def close(self, exit_code: int) -> None:
         """Send what is left and leave; 0 where the run went well."""
         if self._run is None:
             return
-        with self._harmless("finish"):
+        with self._harmless("finish", GOES_ON):
             self._run.finish(exit_code=exit_code)
         self._run = None
 
+    def _tell(self, what: str, step: int, row: Callable[[], dict[str, object]]) -> None:
+        with self._harmless(f"log {what}", "The rest is logged."):
+            if self._run is not None:
+                self._run.log(row(), step=step)
+
     def _start(self) -> None:
-        wandb.setup(settings=quiet_settings())
+        with self._harmless("set up", GOES_ON):
+            wandb.setup(settings=quiet_settings())
         if self.mode == "online" and not has_key(os.environ):
             _log.warning(NO_KEY)  # W&B would stop and ask for one
             self.mode = "offline"
@@ -138,7 +146,7 @@ class WandbLog:
                 return
             wandb.teardown()  # it holds on to the id of the run it could not start
             self.mode = "offline"
-        with self._harmless("start"):
+        with self._harmless("start", GOES_ON):
             self._forget_earlier()
             self._run = self._init("offline")
 
@@ -173,17 +181,23 @@ class WandbLog:
         return wandb.Image(image, caption=caption, boxes=boxes_of(row, self.region_box), file_type="jpg")
 
     @contextlib.contextmanager
-    def _harmless(
-        self, what: str, instead: str = "The run goes on; its Parquet files hold everything."
-    ) -> Iterator[None]:
+    def _once(self) -> Iterator[None]:
+        """What fails in here would fail in every round: W&B is then given up."""
         try:
             yield
-        except Exception as error:  # whatever W&B raises, the run is worth more
-            _log.warning("W&B could not %s: %s: %s. %s", what, type(error).__name__, error, instead)
+        except Exception:
             run, self._run = self._run, None
             if run is not None:
                 with contextlib.suppress(Exception):
                     run.finish(exit_code=1)
+            raise
+
+    @contextlib.contextmanager
+    def _harmless(self, what: str, instead: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever W&B raises, the run is worth more
+            _log.warning("W&B could not %s: %s: %s. %s", what, type(error).__name__, error, instead)
 
 
 def quiet_settings() -> wandb.Settings:
