@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
@@ -44,6 +44,7 @@ def test_thin_and_empty_boxes_give_the_token_they_lie_in():
 sides = st.integers(1, 7)
 
 
+@settings(deadline=None, max_examples=40)
 @given(h=sides, w=sides, rows=st.integers(1, 3), columns=st.integers(1, 3), seed=st.integers(0, 99))
 def test_coarse_cells_from_fine_ones_equal_coarse_cells_from_tokens(h, w, rows, columns, seed):
     """The law behind the pyramid, for maps that nothing divides: 2R x 3C cells averaged to R x C."""
@@ -54,6 +55,7 @@ def test_coarse_cells_from_fine_ones_equal_coarse_cells_from_tokens(h, w, rows, 
     )
 
 
+@settings(deadline=None, max_examples=40)
 @given(h=sides, w=sides, seed=st.integers(0, 99))
 def test_the_whole_image_is_the_plain_mean(h, w, seed):
     patches = torch.randn(2, h, w, 3, generator=torch.Generator().manual_seed(seed))

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
@@ -52,6 +52,7 @@ def test_boxes_are_sorted_by_image_and_gaps_filled_with_the_whole():
     assert boxes[1].tolist() == boxes[4].tolist() == [0, 0, 1, 1]
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 5), max_size=12))
 def test_every_image_has_a_region_and_no_box_is_lost(owners):
     box = torch.arange(len(owners))[:, None].expand(-1, 4) / 100

@@ -9,8 +9,8 @@ from seekloop.store import open_store
 from tests.store.stores import complete, manifest, write
 
 
-def random_store(folder, **settings):
-    described = manifest(**settings)
+def random_store(folder, **changes):
+    described = manifest(**changes)
     rng = torch.Generator().manual_seed(3)
     whole = torch.randn(described.images, described.dim, generator=rng)
     local = torch.randn(described.images * described.cells, described.dim, generator=rng)
@@ -42,7 +42,7 @@ def test_a_store_is_what_the_loop_expects(tmp_path):
     assert open_store(tmp_path, None).grids == ((2, 2),)
 
 
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 6), max_size=9), st.booleans())
 def test_any_order_of_images_gives_the_rows_of_these_images(tmp_path_factory, images, poolable):
     """Repeats, jumps between shards, the last short shard, nothing at all."""
@@ -58,6 +58,7 @@ def test_any_order_of_images_gives_the_rows_of_these_images(tmp_path_factory, im
     torch.testing.assert_close(open_store(folder, "2x2").read(torch.arange(1, 6), local=False).whole, unit(whole[1:6]))
 
 
+@settings(deadline=None, max_examples=40)
 @given(order=st.permutations(range(5)), contiguous=st.booleans())
 def test_ragged_regions_keep_their_owner(tmp_path_factory, order, contiguous):
     """1, 3, 0, 2, 1 boxes: row r holds (r + 1, 1), so its direction names it."""

@@ -3,7 +3,7 @@ import os
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError, StoreError
@@ -20,6 +20,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+@settings(deadline=None, max_examples=40)
 @given(batch=st.integers(1, 3))
 def test_bytes_do_not_depend_on_how_rows_arrive(tmp_path_factory, batch):
     base = tmp_path_factory.mktemp("bytes")
