@@ -17,7 +17,7 @@ def spans(low: Float[Tensor, " m"], high: Float[Tensor, " m"], tokens: int) -> F
         tensor([[1.0000, 0.5000, 0.0000]], dtype=torch.float64)
     """
     ends = torch.stack([low, high], dim=1).double().clamp(0, 1) * tokens
-    middle = ends.mean(dim=1, keepdim=True).clamp(THIN, tokens - THIN)
+    middle = ends.mean(dim=1, keepdim=True)
     thin = (ends[:, 1:] - ends[:, :1]) < THIN
     reach = torch.tensor([[-THIN / 2, THIN / 2]], dtype=torch.float64)
     ends = torch.where(thin, middle + reach, ends)

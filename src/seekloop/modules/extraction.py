@@ -6,7 +6,6 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +73,7 @@ def ensure_store(
         StoreError: if the disk is full, or the network gives values that are not finite.
         UnreadableImageError: with `fail_fast`.
     """
-    look = partial(
-        plan,
+    ahead = plan(
         collection,
         backbone,
         regions,
@@ -87,12 +85,11 @@ def ensure_store(
         dtype=dtype,
         shard=shard,
     )
-    ahead = look()
     if ahead.finished:
         return ahead.folder
     ahead.folder.parent.mkdir(parents=True, exist_ok=True)
     with _claimed(ahead.folder, say):
-        ahead = look()  # others may have worked meanwhile
+        ahead = ahead.refreshed()
         if ahead.finished:
             return ahead.folder
         _announce(ahead, collection, store_dir, say)
@@ -138,7 +135,8 @@ def _announce(ahead: Plan, collection: Collection, store_dir: Path | str, say: C
 
 def _begin(ahead: Plan) -> Plan:
     (ahead.folder / manifest.COMPLETE).unlink(missing_ok=True)
-    return Plan(ahead.folder, writer.create(ahead.folder, ahead.manifest, ahead.parts.regions), ahead.parts)
+    writer.create(ahead.folder, ahead.manifest, ahead.parts.regions)
+    return ahead.refreshed()
 
 
 def batches(ahead: Plan, step: int) -> list[list[Span]]:

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class Plan:
     def finished(self) -> bool:
         """Whether nothing is left to do."""
         return (self.folder / manifest.COMPLETE).exists() and not self.missing_shards()
+
+    def refreshed(self) -> "Plan":
+        """The same after other processes may have begun or finished the store."""
+        return replace(self, manifest=_already_there(self.folder) or self.manifest)
 
     def missing_shards(self) -> list[int]:
         """Shards still to be computed."""
