@@ -11,7 +11,7 @@ from seekloop.classifiers.objective import gradient_norm, row_factors
 from seekloop.classifiers.svm_cuml import SvmCuml
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.classifiers.svm_sklearn import SvmSklearn
-from seekloop.classifiers.svm_torch import SvmTorch
+from seekloop.classifiers.svm_torch import SvmTorch, step_length
 from seekloop.contracts.errors import ConfigError
 from tests.classifiers import cuml_double
 from tests.classifiers.rows import batch, problems
@@ -164,9 +164,8 @@ def test_an_unknown_device_or_precision_is_refused():
         SvmTorch(1.0, "none", 1e-9, 1, "cuda:99", "float64")
 
 
-def test_the_line_search_is_needed_and_there():
-    """Far from the solution, with a large C, full Newton steps alone overshoot; the solution is the same."""
-    rows = problems([300], 4, spread=1.5)
-    wanted = SOLVERS["sklearn"](100.0, "none").fit(rows, None)
-    far = type(wanted)(-50 * wanted.weights, -50 * wanted.intercept)
-    assert disagreement(SOLVERS["torch"](100.0, "none").fit(rows, far), wanted, rows.rows[0]) < 1e-4
+def test_a_step_that_goes_too_far_is_halved_until_it_gains():
+    """f(w) = w^2 / 2 + max(0, 1 - w)^2, f(0) = 1. Steps: f(10) = 50, f(5) = 12.5, f(2.5) = 3.1, f(1.25) = 0.8."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    length = step_length(one[None], one, one, 0 * one, 10 * one, -2 * one)
+    assert length.item() == 1 / 8

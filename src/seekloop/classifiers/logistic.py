@@ -1,6 +1,7 @@
 r"""Logistic regression with the conventions of the SVMs: L2, cost C, row and class weights, regularised intercept."""
 
 import warnings
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -8,20 +9,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from seekloop.classifiers.objective import (
-    ClassWeight,
-    check_class_weight,
-    check_positive,
-    real_counts,
-    row_factors,
-)
+from seekloop.classifiers.objective import Settings, fit_each
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
 
-class Logistic:
+@dataclass(frozen=True)
+class Logistic(Settings):
     r"""The logistic loss in place of the squared hinge.
 
     .. math:: \min_{w, b} \; \tfrac12 \|w\|^2 + \tfrac12 b^2 + C \sum_i s_i \log(1 + e^{-y_i (w \cdot x_i + b)})
@@ -35,16 +31,6 @@ class Logistic:
         max_iter: iterations after which a fit is given up with an error.
     """
 
-    def __init__(self, cost: int | float, class_weight: ClassWeight, tol: int | float, max_iter: int) -> None:
-        check_positive("classifier.cost", cost)
-        check_positive("classifier.tol", tol)
-        check_positive("classifier.max_iter", max_iter)
-        check_class_weight(class_weight)
-        self.cost = cost
-        self.class_weight = class_weight
-        self.tol = tol
-        self.max_iter = max_iter
-
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Fit every query afresh.
 
@@ -53,13 +39,7 @@ class Logistic:
             ConfigError: if a fit needs more than `max_iter` iterations.
         """
         del previous
-        factors = row_factors(rows, self.class_weight)
-        planes = [
-            self._fit_one(rows.rows[q, :n], rows.labels[q, :n], factors[q, :n])
-            for q, n in enumerate(real_counts(rows).tolist())
-        ]
-        stacked = torch.stack(planes).to(rows.rows)
-        return LinearScorer(stacked[:, :-1].contiguous(), stacked[:, -1].contiguous())
+        return fit_each(rows, self.class_weight, self._fit_one)
 
     def _fit_one(
         self, rows: Float[Tensor, "r d"], labels: Float[Tensor, " r"], factors: Float[Tensor, " r"]

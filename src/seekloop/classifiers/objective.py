@@ -9,6 +9,8 @@ with `intercept_scaling=1`. :math:`s_i` is the row's weight times the weight of 
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -16,8 +18,35 @@ from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import TrainingRows
+from seekloop.contracts.scorers import LinearScorer
 
 ClassWeight = str | float | int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every solver of a regularised loss is told.
+
+    Args:
+        cost: C, the weight of the losses against the squared length of w.
+        class_weight: none, balanced, or the weight of positives where negatives have 1.
+        tol: when to stop; each solver says what it measures.
+        max_iter: iterations after which a fit is given up with an error.
+
+    Raises:
+        ConfigError: if one of them cannot work.
+    """
+
+    cost: int | float
+    class_weight: ClassWeight
+    tol: int | float
+    max_iter: int
+
+    def __post_init__(self) -> None:
+        check_positive("classifier.cost", self.cost)
+        check_positive("classifier.tol", self.tol)
+        check_positive("classifier.max_iter", self.max_iter)
+        check_class_weight(self.class_weight)
 
 
 def check_positive(key: str, value: int | float) -> None:
@@ -84,6 +113,22 @@ def row_factors(rows: TrainingRows, class_weight: ClassWeight) -> Float[Tensor, 
         total, positives = weights.sum(1, keepdim=True), (weights * positive).sum(1, keepdim=True)
         return weights * total / 2 * (positive / positives + (1 - positive) / (total - positives))
     return weights * (1 + positive * (float(class_weight) - 1))
+
+
+def fit_each(
+    rows: TrainingRows, class_weight: ClassWeight, fit_one: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> LinearScorer:
+    """Fit query by query: `fit_one` takes one query's rows (r, d), labels (r), factors (r) and gives (w, b), (d + 1).
+
+    Raises:
+        ValueError: if a query's rows cannot be learnt from.
+    """
+    factors = row_factors(rows, class_weight)
+    planes = [
+        fit_one(rows.rows[q, :n], rows.labels[q, :n], factors[q, :n]) for q, n in enumerate(real_counts(rows).tolist())
+    ]
+    stacked = torch.stack(planes).to(rows.rows)
+    return LinearScorer(stacked[:, :-1].contiguous(), stacked[:, -1].contiguous())
 
 
 def objective(

@@ -1,36 +1,26 @@
 r"""Linear SVM pulled towards the query: :math:`\tfrac12 \|w - \lambda l_q\|^2` in place of :math:`\tfrac12 \|w\|^2`."""
 
+from dataclasses import dataclass
+
 from jaxtyping import Float
 from torch import Tensor
 
-from seekloop.classifiers.objective import ClassWeight
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
 
-class SvmAnchored:
+@dataclass(frozen=True)
+class SvmAnchored(SvmNumba):
     r"""The plain machine in the first round; later ones are anchored at :math:`\lambda l_q`.
 
     :math:`l_q` is the descriptor of the query's own object (`TrainingRows.query`), and :math:`\lambda` is the length of
     the first round's w, so that the anchor is as long as a hyperplane is. It travels in `LinearScorer.anchor`: a search
     that is resumed must hand that scorer back, or it starts from a new first round. The intercept is not anchored.
 
-    Solved like `svm_numba`, whose arguments it shares: in the dual only the point to which w returns moves.
-
-    Args:
-        cost: C of the objective.
-        class_weight: none, balanced, or the weight of positives where negatives have 1.
-        tol: largest projected gradient at which a solution is accepted.
-        max_iter: passes over the rows after which a fit is given up with an error.
-        threads: most problems solved at a time, or auto: as many as torch uses (OMP_NUM_THREADS).
+    Solved like `svm_numba`, whose arguments it takes: in the dual only the point to which w returns moves.
     """
-
-    def __init__(
-        self, cost: int | float, class_weight: ClassWeight, tol: int | float, max_iter: int, threads: int | str
-    ) -> None:
-        self.solver = SvmNumba(cost, class_weight, tol, max_iter, threads)
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Fit every query; without `previous` this is the first round.
@@ -41,7 +31,7 @@ class SvmAnchored:
         """
         if isinstance(previous, LinearScorer) and previous.anchor is not None:
             return self.fit_anchored(rows, previous.anchor, previous)
-        plain = self.solver.fit(rows, previous)
+        plain = super().fit(rows, previous)
         return LinearScorer(plain.weights, plain.intercept, plain.duals, anchor=plain.weights.norm(dim=1))
 
     def fit_anchored(self, rows: TrainingRows, anchor: Float[Tensor, " q"], previous: Scorer | None) -> LinearScorer:
@@ -49,5 +39,5 @@ class SvmAnchored:
         if not rows.query.isfinite().all():
             raise ValueError("a query's own descriptor has NaN or infinity: it cannot be an anchor")
         centres = anchor[:, None].double() * rows.query.double()
-        fitted = self.solver.fit_around(centres, rows, previous)
+        fitted = self.fit_around(centres, rows, previous)
         return LinearScorer(fitted.weights, fitted.intercept, fitted.duals, anchor)

@@ -1,25 +1,21 @@
 """Linear SVM by RAPIDS cuML on an NVIDIA GPU."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seekloop.classifiers.objective import (
-    ClassWeight,
-    check_class_weight,
-    check_positive,
-    gradient_norm,
-    real_counts,
-    row_factors,
-)
+from seekloop.classifiers.objective import Settings, check_positive, fit_each, gradient_norm
 from seekloop.contracts.errors import ConfigError, require
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
 
-class SvmCuml:
+@dataclass(frozen=True)
+class SvmCuml(Settings):
     """cuML's LinearSVC (L-BFGS on the primal), in float64, one query at a time, every round afresh.
 
     cuML leaves the intercept free unless told otherwise; `penalized_intercept=True` makes it the same objective. It
@@ -37,21 +33,12 @@ class SvmCuml:
         MissingExtraError: if cuML is not installed.
     """
 
-    def __init__(
-        self, cost: int | float, class_weight: ClassWeight, tol: int | float, max_iter: int, accuracy: int | float
-    ) -> None:
-        check_positive("classifier.cost", cost)
-        check_positive("classifier.tol", tol)
-        check_positive("classifier.max_iter", max_iter)
-        check_positive("classifier.accuracy", accuracy)
-        check_class_weight(class_weight)
+    accuracy: int | float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("classifier.accuracy", self.accuracy)
         require("cuml", "cuml")
-        self.solver = require("cuml.svm", "cuml").LinearSVC
-        self.cost = cost
-        self.class_weight = class_weight
-        self.tol = tol
-        self.max_iter = max_iter
-        self.accuracy = accuracy
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Fit every query; cuML takes no starting point.
@@ -61,18 +48,13 @@ class SvmCuml:
             ConfigError: if a result is less accurate than `accuracy`.
         """
         del previous
-        factors = row_factors(rows, self.class_weight)
-        planes = [
-            self._fit_one(rows.rows[q, :n].double(), rows.labels[q, :n].double(), factors[q, :n])
-            for q, n in enumerate(real_counts(rows).tolist())
-        ]
-        stacked = torch.stack(planes).to(rows.rows)
-        return LinearScorer(stacked[:, :-1].contiguous(), stacked[:, -1].contiguous())
+        return fit_each(rows, self.class_weight, self._fit_one)
 
     def _fit_one(
         self, rows: Float[Tensor, "r d"], labels: Float[Tensor, " r"], factors: Float[Tensor, " r"]
     ) -> Float[Tensor, " d+1"]:
-        solver = self.solver(
+        rows, labels = rows.double(), labels.double()
+        solver = require("cuml.svm", "cuml").LinearSVC(
             C=self.cost, penalized_intercept=True, tol=self.tol, max_iter=self.max_iter, output_type="numpy"
         )
         arrays = [np.ascontiguousarray(part.cpu().numpy()) for part in (rows, labels, factors)]

@@ -2,26 +2,22 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.classifiers.coordinate_descent import descend
-from seekloop.classifiers.objective import (
-    ClassWeight,
-    check_class_weight,
-    check_positive,
-    real_counts,
-    row_factors,
-)
+from seekloop.classifiers.objective import Settings, real_counts, row_factors
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
 
-class SvmNumba:
+@dataclass(frozen=True)
+class SvmNumba(Settings):
     """Dual coordinate descent, started from the duals of the round before.
 
     The queries of a batch are shared out among threads; each problem runs in one of them, so the result does not depend
@@ -35,20 +31,12 @@ class SvmNumba:
         threads: most problems solved at a time, or auto: as many as torch uses (OMP_NUM_THREADS).
     """
 
-    def __init__(
-        self, cost: int | float, class_weight: ClassWeight, tol: int | float, max_iter: int, threads: int | str
-    ) -> None:
-        check_positive("classifier.cost", cost)
-        check_positive("classifier.tol", tol)
-        check_positive("classifier.max_iter", max_iter)
-        check_class_weight(class_weight)
-        if threads != "auto" and not (isinstance(threads, int) and threads > 0):
-            raise ConfigError("classifier.threads", threads, "it must be auto or a positive count", "Try auto.")
-        self.cost = cost
-        self.class_weight = class_weight
-        self.tol = tol
-        self.max_iter = max_iter
-        self.threads = threads
+    threads: int | str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threads != "auto" and not (isinstance(self.threads, int) and self.threads > 0):
+            raise ConfigError("classifier.threads", self.threads, "it must be auto or a positive count", "Try auto.")
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Fit every query, starting from `previous.duals` where there are any.

@@ -1,6 +1,7 @@
 """Linear SVM by scikit-learn's LinearSVC, one query after the other: the reference for the other solvers."""
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,20 +10,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-from seekloop.classifiers.objective import (
-    ClassWeight,
-    check_class_weight,
-    check_positive,
-    real_counts,
-    row_factors,
-)
+from seekloop.classifiers.objective import Settings, fit_each
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
 
-class SvmSklearn:
+@dataclass(frozen=True)
+class SvmSklearn(Settings):
     """liblinear through scikit-learn, in float64 and one thread. Every round is fitted afresh.
 
     Args:
@@ -32,16 +28,6 @@ class SvmSklearn:
         max_iter: iterations after which a fit is given up with an error.
     """
 
-    def __init__(self, cost: int | float, class_weight: ClassWeight, tol: int | float, max_iter: int) -> None:
-        check_positive("classifier.cost", cost)
-        check_positive("classifier.tol", tol)
-        check_positive("classifier.max_iter", max_iter)
-        check_class_weight(class_weight)
-        self.cost = cost
-        self.class_weight = class_weight
-        self.tol = tol
-        self.max_iter = max_iter
-
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Fit every query; `previous` is of no use to liblinear.
 
@@ -50,13 +36,7 @@ class SvmSklearn:
             ConfigError: if a fit needs more than `max_iter` iterations.
         """
         del previous
-        factors = row_factors(rows, self.class_weight)
-        planes = [
-            self._fit_one(rows.rows[q, :n], rows.labels[q, :n], factors[q, :n])
-            for q, n in enumerate(real_counts(rows).tolist())
-        ]
-        stacked = torch.stack(planes).to(rows.rows)
-        return LinearScorer(stacked[:, :-1].contiguous(), stacked[:, -1].contiguous())
+        return fit_each(rows, self.class_weight, self._fit_one)
 
     def _fit_one(
         self, rows: Float[Tensor, "r d"], labels: Float[Tensor, " r"], factors: Float[Tensor, " r"]

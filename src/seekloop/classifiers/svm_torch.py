@@ -11,17 +11,13 @@ on the left in the d + 1 coordinates, on the right in the r rows (Woodbury), whi
 a promise: :math:`\|\tilde w - \tilde w^\star\| \le \|\nabla\|`.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seekloop.classifiers.objective import (
-    ClassWeight,
-    check_class_weight,
-    check_positive,
-    real_counts,
-    row_factors,
-)
+from seekloop.classifiers.objective import Settings, real_counts, row_factors
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
@@ -32,7 +28,8 @@ _SUFFICIENT = 1e-4  # the share of the decrease promised by the slope that a ste
 _HALVINGS = 30
 
 
-class SvmTorch:
+@dataclass(frozen=True)
+class SvmTorch(Settings):
     """Batched primal Newton.
 
     Memory is q r d numbers for the rows and q min(r, d)^2 for the systems: hand in fewer queries at a time where that
@@ -47,21 +44,14 @@ class SvmTorch:
         dtype: float64, or float32, whose rounding needs a tol of about 1e-3.
     """
 
-    def __init__(
-        self, cost: int | float, class_weight: ClassWeight, tol: int | float, max_iter: int, device: str, dtype: str
-    ) -> None:
-        check_positive("classifier.cost", cost)
-        check_positive("classifier.tol", tol)
-        check_positive("classifier.max_iter", max_iter)
-        check_class_weight(class_weight)
-        if dtype not in _DTYPES:
-            raise ConfigError("classifier.dtype", dtype, "it must be float32 or float64", "Try float64.")
-        self.cost = cost
-        self.class_weight = class_weight
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = usable_device(device)
-        self.dtype = _DTYPES[dtype]
+    device: str
+    dtype: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dtype not in _DTYPES:
+            raise ConfigError("classifier.dtype", self.dtype, "it must be float32 or float64", "Try float64.")
+        usable_device(self.device)
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Fit every query, starting from the hyperplanes of `previous`.
@@ -71,13 +61,14 @@ class SvmTorch:
             ConfigError: if a fit needs more than `max_iter` steps.
         """
         real_counts(rows)
-        points = with_constant(rows.rows).to(self.device, self.dtype)
-        costs = (self.cost * row_factors(rows, self.class_weight)).to(self.device, self.dtype)
+        device, dtype = usable_device(self.device), _DTYPES[self.dtype]
+        points = with_constant(rows.rows).to(device, dtype)
+        costs = (self.cost * row_factors(rows, self.class_weight)).to(device, dtype)
         start = torch.zeros_like(points[:, 0])
         if isinstance(previous, LinearScorer):
-            start = torch.cat([previous.weights, previous.intercept[:, None]], dim=1).to(self.device, self.dtype)
+            start = torch.cat([previous.weights, previous.intercept[:, None]], dim=1).to(device, dtype)
         planes, accurate = newton(
-            points, rows.labels.to(self.device, self.dtype), costs, start, tol=self.tol, max_iter=self.max_iter
+            points, rows.labels.to(device, dtype), costs, start, tol=self.tol, max_iter=self.max_iter
         )
         if not accurate.all():
             why = f"Newton's method did not come within tol={self.tol} in {self.dtype}"
