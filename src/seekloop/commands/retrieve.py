@@ -143,6 +143,9 @@ class Searches:
             f"{len(queries)} searches ({len({query.class_name for query in queries})} classes) of {settings.rounds} "
             f"rounds x {settings.budget}, over {images:,} images x {regions} regions x {self.store.dim}"
         )
+        if not self.store.readable.all():
+            unreadable = int((~self.store.readable).sum())
+            self.console.say(f"{unreadable} images could not be read: {self.store.folder / 'failures.json'}")
         self.folder.write_queries(queries_table(queries, self.collection.paths))
         return queries
 

@@ -1,5 +1,6 @@
 """What a person watching a run sees: messages, and rounds as they pass."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 EVERY = 5  # rounds between two lines where the output is not a terminal
+GROWTH = 2.5  # a mean round takes about this many times the first: training rows accumulate
 
 Show = Callable[[int, pd.DataFrame], None]
 
@@ -31,7 +33,7 @@ class Console:
             first: number of the round that the run starts, or goes on, from.
         """
         if not self.terminal.is_terminal:
-            yield lambda number, rows: self._line(number, total, rows)
+            yield self._lines(total)
             return
         columns = (
             TextColumn("rounds"),
@@ -44,9 +46,32 @@ class Console:
             task = progress.add_task("", total=total, completed=first)
             yield lambda number, rows: progress.update(task, completed=number, description=found(rows))
 
-    def _line(self, number: int, total: int, rows: pd.DataFrame) -> None:
-        if number % EVERY == 0 or number == total:
-            self.say(f"round {number}/{total}: {found(rows)}")
+    def _lines(self, total: int) -> Show:
+        """A line every few rounds; after the first timed one, an estimate of the whole."""
+        started: list[float] = []
+
+        def show(number: int, rows: pd.DataFrame) -> None:
+            started.append(time.monotonic())
+            if len(started) == 2 and number < total:
+                self.say(
+                    f"about {duration((started[1] - started[0]) * GROWTH * (total - number))} for the rounds to come"
+                )
+            if number % EVERY == 0 or number == total:
+                self.say(f"round {number}/{total}: {found(rows)}")
+
+        return show
+
+
+def duration(seconds: float) -> str:
+    """A time to wait, as people say it.
+
+    Example:
+        >>> duration(50), duration(200), duration(9000)
+        ('50 s', '3 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def found(rows: pd.DataFrame) -> str:
