@@ -8,7 +8,7 @@ CONSTRAINTS := $(if $(GPU),,-c constraints-cpu.txt)
 FAISS := $(if $(GPU),faiss-gpu,faiss-cpu)
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test slow lint notebooks docs bench wheel clean
+.PHONY: demo test slow lint notebooks docs wheel clean
 
 $(STAMP): pyproject.toml constraints-cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
