@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -57,21 +58,41 @@ def _hydra(name: str, overrides: Sequence[str]) -> None:
 
 
 def composed(name: str, config: DictConfig) -> float | None:
-    """Run a composed command. In a sweep, a run that cannot work is reported and the sweep goes on."""
-    if HydraConfig.get().mode is RunMode.MULTIRUN:
-        try:
-            return COMPOSED[name](config)
-        except EXPLAINED as error:
-            print(f"error: {error}", file=sys.stderr)
-            return float("nan")
-    return _explaining(lambda: COMPOSED[name](config))
+    """Run a composed command. In a sweep, a run that cannot work is reported and the sweep goes on to its end.
+
+    Raises:
+        SweepRunError: in a sweep, for what a person can put right. Every launcher lets the other runs finish; the
+            command ends with exit code 1.
+    """
+    if HydraConfig.get().mode is not RunMode.MULTIRUN:
+        return _explaining(lambda: COMPOSED[name](config))
+    try:
+        return COMPOSED[name](config)
+    except Exception as error:
+        told = explained(error)
+        if told is None:
+            raise
+        print(f"error: {' '.join(HydraConfig.get().overrides.task)}: {told}", file=sys.stderr)
+        raise SweepRunError(f"error: {told}") from error
+
+
+class SweepRunError(CompactHydraException):
+    """A run of a sweep that could not work; Hydra shows the message without a traceback."""
+
+
+def explained(error: Exception) -> Exception | None:
+    """The error whose message says it all, if this is one: itself, or what a part raised while it was built."""
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, EXPLAINED):
+        return error.__cause__
+    return error if isinstance(error, EXPLAINED) else None
 
 
 def _explaining(command: Callable[[], float | None]) -> float | None:
     try:
         return command()
-    except EXPLAINED as error:
-        if os.environ.get("HYDRA_FULL_ERROR"):
+    except Exception as error:
+        told = explained(error)
+        if told is None or os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(1)

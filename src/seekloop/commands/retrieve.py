@@ -1,5 +1,6 @@
 """`seekloop retrieve`: simulated searches over a collection, from images to curves."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
 from seekloop.logs.figures import write_figures
 from seekloop.logs.run_folder import RunFolder, RunState
-from seekloop.logs.wandb_log import WandbLog
+from seekloop.logs.wandb_log import Read, RegionBox, WandbLog
 from seekloop.loop.engine import Loop, check_pool
 from seekloop.loop.queries import draw_queries, queries_table
 from seekloop.loop.scoreboard import Scoreboard, summarise
@@ -48,12 +49,12 @@ def retrieve(config: DictConfig) -> float:
     ahead = extraction.plan()
     folder = RunFolder(Path(config.runs_dir) / config.experiment_name / run_id(config, ahead.key))
     if folder.state() is RunState.DONE and not config.force:
-        return _already_finished(folder, console)
+        return _already_finished(folder, config, console)
     with folder.claim():
         if config.force:
             folder.clear()
         elif folder.complete.exists():  # another process finished it while this one waited
-            return _already_finished(folder, console)
+            return _already_finished(folder, config, console)
         described = plain(config) | {"choices": choices(config), "store_key": ahead.key}
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
         path = extraction.ensure(console.say)
@@ -62,10 +63,36 @@ def retrieve(config: DictConfig) -> float:
         return Searches(config, extraction.collection, store, folder, console).run(described)
 
 
-def _already_finished(folder: RunFolder, console: Console) -> float:
-    area = float(str(folder.summary()["map_auc"]))
+def _already_finished(folder: RunFolder, config: DictConfig, console: Console) -> float:
+    """Say what was found; an agent of W&B that deals out these settings waits to be told as well."""
+    summary = folder.summary()
+    if os.environ.get("WANDB_SWEEP_ID"):
+        described = yaml.safe_load((folder.path / "config.yaml").read_text())
+        with wandb_log(folder, plain(config), described, None, None) as log:
+            log.finish(summary, sorted((folder.path / "figures").glob("*.png")))
+    area = float(str(summary["map_auc"]))
     console.say(f"already finished, MAP-AUC {area:.4f}: {folder.path} (force=true runs it again)")
     return area
+
+
+def wandb_log(
+    folder: RunFolder,
+    config: Mapping[str, Any],
+    described: Mapping[str, Any],
+    read: Read | None,
+    region_box: RegionBox | None,
+) -> WandbLog:
+    """W&B's run of a folder: where it goes is up to `config`, what it is to `described`."""
+    return WandbLog(
+        folder,
+        run_id=folder.path.name,
+        name=folder.path.name,
+        group=config["experiment_name"],
+        config=described,
+        read=read,
+        region_box=region_box,
+        **config["wandb"],
+    )
 
 
 @dataclass(frozen=True)
@@ -85,7 +112,7 @@ class Searches:
         annotations = known.keep(self.store.readable[known.image])
         queries = self._queries(annotations)
         loop = build_loop(self.config, self.store)
-        with self._log(described) as log:
+        with wandb_log(self.folder, described, described, self.collection.read, self._region_box) as log:
             rounds = self._play(loop, annotations, queries, log)
             summary = self._summary(rounds, annotations, started)
             figures = write_figures(self.folder, self.collection.read, self._region_box)
@@ -104,18 +131,6 @@ class Searches:
             "size_shares": size_shares(annotations),
             "machine_seconds": round(time.monotonic() - started, 2),
         }
-
-    def _log(self, described: dict[str, Any]) -> WandbLog:
-        return WandbLog(
-            self.folder,
-            run_id=self.folder.path.name,
-            name=self.folder.path.name,
-            group=self.config.experiment_name,
-            config=described,
-            read=self.collection.read,
-            region_box=self._region_box,
-            **described["wandb"],
-        )
 
     def _region_box(self, image: int, region: int) -> tuple[float, float, float, float]:
         """Where a region lies; WHOLE and PROTOTYPE are the whole image."""
