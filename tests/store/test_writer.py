@@ -109,6 +109,22 @@ def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
     assert contents(tmp_path / "full") == contents(tmp_path / "roomy")
 
 
+def test_a_shard_that_is_being_rewritten_does_not_count(tmp_path, monkeypatch):
+    """The old record must go first: interrupted in the middle, it would vouch for a mixture."""
+    complete(tmp_path, manifest(), WHOLE, LOCAL)
+    real = files._write_through
+
+    def fails(path, payload):
+        if path.name.startswith("local"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(path, payload)
+
+    monkeypatch.setattr(files, "_write_through", fails)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write(tmp_path, manifest(), WHOLE + 1, LOCAL, shards=[1])
+    assert shards.missing(tmp_path, read_manifest(tmp_path)) == [1]
+
+
 def test_other_errors_of_the_disk_are_passed_on(tmp_path):
     with pytest.raises(FileNotFoundError):
         files.write_bytes(tmp_path / "nowhere" / "file", b"")
