@@ -27,10 +27,10 @@ def resolve(command: str, overrides: Sequence[str]) -> DictConfig:
         return compose(command, overrides=list(overrides))
 
 
-def choices(config: DictConfig) -> dict[str, str]:
+def choices() -> dict[str, str]:
     """Which entry of each group was chosen, such as {"local": "all", "criterion": "uncertainty"}."""
     chosen: Mapping[str, Any] = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return {group: str(name) for group, name in chosen.items() if group in config and name is not None}
+    return {group: str(name) for group, name in chosen.items() if "hydra/" not in group and name is not None}
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -36,7 +36,7 @@ SCIENTIFIC = ("grid", "local", "fusion", "classifier", "criterion", "user", "loo
 def run_id(config: DictConfig, store_key: str) -> str:
     """Name of a run: what people look for first, then a hash of every scientific key and the store's key."""
     scientific = {key: value for key, value in plain(config).items() if key in SCIENTIFIC}
-    chosen = choices(config)
+    chosen = choices()
     words = [chosen.get("local"), chosen.get("fusion"), config.grid, chosen.get("criterion"), f"s{config.seed}"]
     digest = content_key({**scientific, "store": store_key})[:10]
     return "-".join([str(word).replace("+", "_") for word in words if word] + [digest])
@@ -55,7 +55,7 @@ def retrieve(config: DictConfig) -> float:
             folder.clear()
         elif folder.complete.exists():  # another process finished it while this one waited
             return _already_finished(folder, config, console)
-        described = plain(config) | {"choices": choices(config), "store_key": ahead.key}
+        described = plain(config) | {"choices": choices(), "store_key": ahead.key}
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
         path = extraction.ensure(console.say)
         store = open_store(path, config.grid if ahead.manifest.grids is not None else None)
