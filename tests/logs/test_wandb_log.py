@@ -7,10 +7,11 @@ import pytest
 import wandb
 from PIL import Image
 
+from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.logs import wandb_log
 from seekloop.logs.curves import class_table, curve
 from seekloop.logs.run_folder import RunFolder
-from seekloop.logs.wandb_log import WandbLog, boxes_of, has_key, identity, resolve_mode
+from seekloop.logs.wandb_log import WandbLog, boxes_of, has_key, identity, on_square, resolve_mode
 from tests.logs.fakes import SUMMARY, asked_of, fill, rounds_of
 from tests.logs.wandb_file import Logged
 
@@ -140,11 +141,13 @@ def test_the_terminal_stays_quiet(tmp_path, capfd):
 
 def test_user_box_and_best_region_are_told_apart():
     relevant, irrelevant, _ = (row for _, row in asked_of(1).iloc[:3].iterrows())
-    (users,) = boxes_of(relevant, quarter)["asked"]["box_data"]  # region -1 is the whole image: nothing to draw
-    (best,) = boxes_of(irrelevant, quarter)["asked"]["box_data"]
+    (users,) = boxes_of(relevant, quarter, WHOLE_IMAGE)["asked"][
+        "box_data"
+    ]  # region -1 is the whole image: nothing to draw
+    (best,) = boxes_of(irrelevant, quarter, WHOLE_IMAGE)["asked"]["box_data"]
     assert (users["class_id"], best["class_id"]) == (1, 3)
     assert best["position"] == {"minX": 0.0, "minY": 0.0, "maxX": 0.5, "maxY": 0.5}
-    assert boxes_of(irrelevant, None) is None
+    assert boxes_of(irrelevant, None, WHOLE_IMAGE) is None
 
 
 @pytest.mark.parametrize(
@@ -303,3 +306,12 @@ def test_area_by_hand():
     one = rounds_of(0).iloc[:1]
     rounds = pd.concat([one.assign(round=number, ap=height) for number, height in enumerate((0.0, 1.0, 0.0))])
     assert class_table(rounds).loc[0, "map_auc"] == pytest.approx(0.5)
+
+
+def test_pictures_of_one_panel_have_one_size_and_boxes_follow():
+    """A 40 x 20 image on a square of 80: as wide as the square, half as high, a quarter from the top."""
+    canvas, frame = on_square(Image.new("RGB", (40, 20), "red"), 80)
+    assert canvas.size == (80, 80)
+    assert frame == (0.0, 0.25, 1.0, 0.75)
+    assert canvas.getpixel((40, 30)) == (255, 0, 0)
+    assert canvas.getpixel((40, 10)) == (255, 255, 255)

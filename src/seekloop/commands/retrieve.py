@@ -117,7 +117,7 @@ class Searches:
             summary = self._summary(rounds, annotations, started)
             figures = write_figures(self.folder, self.collection.read, self._region_box)
             log.finish(summary, figures)
-        self.folder.finish(summary)
+            self.folder.finish(summary)  # before W&B's connection is closed, which a lost network can hold up
         self.console.say(
             f"MAP-AUC {summary['map_auc']:.4f}, coverage-AUC {summary['coverage_auc']:.4f}: {self.folder.path}"
         )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 import wandb
-from PIL import Image
+from PIL import Image, ImageOps
 
 from seekloop.logs.curves import class_table, curve
 from seekloop.logs.run_folder import RunFolder
@@ -21,7 +21,7 @@ from seekloop.logs.run_folder import RunFolder
 MODES = ("auto", "online", "offline", "disabled")
 CURVES = ("ap", "coverage", "precision", "positives", "ap_small", "ap_medium", "ap_large")
 AXES = ("labels", "seconds")
-THUMBNAIL = 320  # pixels, longest side of the pictures sent
+THUMBNAIL = 320  # pixels, side of the pictures sent: W&B wants those of one panel to be of one size
 LOGIN_SECONDS = 30.0
 FINISH_SECONDS = 300.0  # then the rest stays on disk, to be sent with `wandb sync`
 GOES_ON = "The run goes on; its Parquet files hold everything."
@@ -174,11 +174,10 @@ class WandbLog:
 
     def _picture(self, row: pd.Series) -> wandb.Image:
         image = self.read(int(row["image"])) if self.read is not None else Image.new("RGB", (1, 1))
-        image = image.convert("RGB")
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        canvas, frame = on_square(image, THUMBNAIL)
         answer = answer_of(row["relevant"])
         caption = f"{row['class_name']}: {answer}, score {row['score']:.3g}"
-        return wandb.Image(image, caption=caption, boxes=boxes_of(row, self.region_box), file_type="jpg")
+        return wandb.Image(canvas, caption=caption, boxes=boxes_of(row, self.region_box, frame), file_type="jpg")
 
     @contextlib.contextmanager
     def _once(self) -> Iterator[None]:
@@ -281,17 +280,45 @@ def answer_of(relevant: object) -> str:
     return "unsure" if pd.isna(relevant) else "relevant" if relevant else "irrelevant"  # type: ignore[call-overload]
 
 
-def boxes_of(row: pd.Series, region_box: RegionBox | None) -> dict[str, dict[str, Any]] | None:
-    """The user's box and the region that scored highest, as W&B draws them over an image."""
+def on_square(image: Image.Image, side: int) -> tuple[Image.Image, Box]:
+    """The image, whole, in the middle of a white square; and where on the square it lies, in fractions."""
+    fitted = ImageOps.contain(image.convert("RGB"), (side, side))
+    left, top = (side - fitted.width) // 2, (side - fitted.height) // 2
+    canvas = Image.new("RGB", (side, side), "white")
+    canvas.paste(fitted, (left, top))
+    return canvas, (left / side, top / side, (left + fitted.width) / side, (top + fitted.height) / side)
+
+
+def within(box: Box, frame: Box) -> Box:
+    """A box given in fractions of `frame`, in the fractions that `frame` itself is given in.
+
+    Example:
+        >>> within((0.5, 0.0, 1.0, 1.0), (0.0, 0.25, 1.0, 0.75))
+        (0.5, 0.25, 1.0, 0.75)
+    """
+    left, top, right, bottom = frame
+    wide, high = right - left, bottom - top
+    x0, y0, x1, y1 = box
+    return left + wide * x0, top + high * y0, left + wide * x1, top + high * y1
+
+
+def boxes_of(row: pd.Series, region_box: RegionBox | None, frame: Box) -> dict[str, dict[str, Any]] | None:
+    """The user's box and the region that scored highest, as W&B draws them over a picture.
+
+    Args:
+        row: of the table of questions.
+        region_box: (image, region) to the region's box.
+        frame: where in the picture the image lies.
+    """
     label = f"{row['class_name']} {row['score']:.3g}"
     drawn = []
     if not pd.isna(row["x0"]):
-        drawn.append((ANSWERS.index(answer_of(row["relevant"])), tuple(row[["x0", "y0", "x1", "y1"]])))
+        drawn.append((ANSWERS.index(answer_of(row["relevant"])), tuple(map(float, row[["x0", "y0", "x1", "y1"]]))))
     if region_box is not None and row["region"] >= 0:
         drawn.append((ANSWERS.index("best region"), region_box(int(row["image"]), int(row["region"]))))
     data = [
         {
-            "position": dict(zip(("minX", "minY", "maxX", "maxY"), map(float, box), strict=True)),
+            "position": dict(zip(("minX", "minY", "maxX", "maxY"), within(box, frame), strict=True)),
             "class_id": kind,
             "box_caption": label,
             "scores": {"score": float(row["score"])},
