@@ -10,11 +10,12 @@ from typing import Any, cast
 import pandas as pd
 import yaml
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from seekloop.commands.compose import build_loop, choices, plain
 from seekloop.commands.extract import prepare, report_collection
 from seekloop.contracts.boxes import WHOLE_IMAGE
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations, Query
 from seekloop.images.size_shares import size_shares
@@ -31,6 +32,20 @@ from seekloop.store.reader import Store, open_store
 
 # What a run's result depends on, beside the content of its store. Folders, trainer, logs and launcher are not here.
 SCIENTIFIC = ("grid", "local", "fusion", "classifier", "criterion", "user", "loop", "metrics", "seed")
+WHOLE_NUMBERS = tuple(f"loop.{name}" for name in ("queries", "negatives", "rounds", "budget"))
+WHOLE_NUMBERS += ("metrics.clusters", "metrics.clusterings", "seed")
+
+
+def check_numbers(config: DictConfig) -> None:
+    """Refuse words where numbers are needed, before any work.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    for key in WHOLE_NUMBERS:
+        value = OmegaConf.select(config, key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConfigError(key, value, "it is no whole number", "Write it in digits, such as 10.")
 
 
 def run_id(config: DictConfig, store_key: str) -> str:
@@ -44,6 +59,7 @@ def run_id(config: DictConfig, store_key: str) -> str:
 
 def retrieve(config: DictConfig) -> float:
     """Run the searches of a config, or find that they are finished; returns the area under the MAP curve."""
+    check_numbers(config)
     console = Console()
     extraction = prepare(config)
     ahead = extraction.plan()
