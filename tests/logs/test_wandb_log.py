@@ -118,7 +118,7 @@ def test_the_pictures_are_there_with_answers_and_boxes(told):
     names = logged.curve("asked/filenames")
     assert [len(row) for row in names] == [3, 3, 3]
     with Image.open(logged.media(names[0][0])) as shown:
-        assert shown.size == (320, 240)
+        assert shown.size == (320, 320)
     assert logged.curve("asked/captions")[0] == [
         "cat: relevant, score 0.3",
         "cat: irrelevant, score -0.7",
@@ -126,7 +126,8 @@ def test_the_pictures_are_there_with_answers_and_boxes(told):
     ]
     boxes = logged.curve("asked/all_boxes")[0]
     data = json.loads(logged.media(boxes[0]["asked"]["path"]).read_text())["box_data"]
-    assert data[0]["position"] == {"minX": 0.1, "minY": 0.2, "maxX": 0.6, "maxY": 0.9}
+    # The 4:3 picture lies in a square, from 1/8 to 7/8 of its height: y = 0.2 and 0.9 become 0.275 and 0.8.
+    assert data[0]["position"] == pytest.approx({"minX": 0.1, "minY": 0.275, "maxX": 0.6, "maxY": 0.8})
     assert data[0]["box_caption"] == "cat 0.3"
     (figure,) = logged.curve("figures/curves/path")
     assert logged.media(figure).exists()

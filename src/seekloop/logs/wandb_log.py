@@ -313,7 +313,8 @@ def boxes_of(row: pd.Series, region_box: RegionBox | None, frame: Box) -> dict[s
     label = f"{row['class_name']} {row['score']:.3g}"
     drawn = []
     if not pd.isna(row["x0"]):
-        drawn.append((ANSWERS.index(answer_of(row["relevant"])), tuple(map(float, row[["x0", "y0", "x1", "y1"]]))))
+        x0, y0, x1, y1 = (float(row[side]) for side in ("x0", "y0", "x1", "y1"))
+        drawn.append((ANSWERS.index(answer_of(row["relevant"])), (x0, y0, x1, y1)))
     if region_box is not None and row["region"] >= 0:
         drawn.append((ANSWERS.index("best region"), region_box(int(row["image"]), int(row["region"]))))
     data = [
