@@ -56,7 +56,13 @@ class Extraction:
 
 
 def prepare(config: DictConfig) -> Extraction:
-    """Build what extraction needs; nothing is computed yet."""
+    """Build what extraction needs; nothing is computed yet.
+
+    Raises:
+        ConfigError: if the choices do not fit together.
+    """
+    if not isinstance(config.grid, str):
+        raise ConfigError("grid", config.grid, "it is no grid", "Write rows x columns, such as 2x2 or 1x1+2x2+4x4.")
     values = plain(config)
     trainer = values["trainer"]
     return Extraction(
