@@ -26,11 +26,11 @@ def test_the_reference_is_what_the_configs_say(reference):
 
 
 def test_a_key_with_its_name_default_and_comment_by_hand(reference, tmp_path):
-    """Four keys are explained; `a.none` belongs to the default of `a`, `plain` has no comment, `#1` is no comment."""
+    """Four keys are explained; `a.none` belongs to the default of `a`, though it has a comment; `plain` has none."""
     folder = tmp_path / "colour"
     folder.mkdir()
     text = (
-        "# Some colour.\n# Twice said.\n_target_: seekloop.colours.Red\na:  # mapping\n  none: x\n  four: y\n"
+        "# Some colour.\n# Twice said.\n_target_: seekloop.colours.Red\na:  # mapping\n  none: x  # inside\n  four: y\n"
         "plain: 1\nb: 1.5  # half | more\nc: null  # nothing\nd:\n  e: [1, 2]  # deep\n"
     )
     (folder / "red.yaml").write_text(text)
