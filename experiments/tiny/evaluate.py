@@ -10,7 +10,7 @@ then counts as high as its best cell, and the cells that the box of a positive i
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,41 +163,55 @@ def figures(subject: Subject, described: dict[int, np.ndarray], seed: int) -> li
     return found
 
 
-def subjects(voc: Path) -> list[Subject]:
-    """The built-in scenes, all VOC photographs, and those that training never saw."""
+def subjects(voc: Path) -> Iterator[Subject]:
+    """The built-in scenes, the VOC photographs that training never saw, and all of them."""
     photographs = Voc2012(str(voc), "trainval", True, False, None)
     unseen = [i for i, path in enumerate(photographs.paths) if is_held_out(Path(path).name)]
-    return [
-        subject("scenes", 10, Scenes(600, 256, 0), range(600)),
-        subject("voc2012", 10, photographs, range(len(photographs.paths))),
-        subject("voc2012, held out", 5, photographs, unseen),
-    ]
+    yield subject("scenes", 10, Scenes(600, 256, 0), range(600))
+    yield subject("voc2012, held out", 5, photographs, unseen)
+    yield subject("voc2012", 10, photographs, range(len(photographs.paths)))
 
 
-def main() -> None:
+def descriptors(weights: Path, seed: int) -> dict[str, Describe]:
+    """What is compared; only the untrained network depends on the seed."""
+    about = metadata(weights)
+    torch.manual_seed(seed)
+    trained, untrained = (build_tiny(about["architecture"]) for _ in range(2))
+    trained.load_state_dict({name: weight.float() for name, weight in load_file(weights).items()})
+    return {
+        "tiny": describe_with(trained, about["mean"], about["std"]),
+        "untrained": describe_with(untrained, about["mean"], about["std"]),
+        "colour + HOG": describe_by_hand,
+    }
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare tiny with two baselines.")
     parser.add_argument("--voc", type=Path, required=True, help="VOCdevkit folder")
     parser.add_argument("--weights", type=Path, required=True, help="weights that train.py wrote")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=["tiny", "untrained", "colour + HOG"], help="descriptors to run")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("figures.csv"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(2)
-    about = metadata(arguments.weights)
-    trained = build_tiny(about["architecture"])
-    trained.load_state_dict({name: weight.float() for name, weight in load_file(arguments.weights).items()})
-    rows = []
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parsed()
+    torch.set_num_threads(arguments.threads)
+    # Figures of the descriptors that are not run again stay in the file.
+    stored = pd.read_csv(arguments.output) if arguments.output.exists() else pd.DataFrame({"descriptor": []})
+    rows = stored[~stored["descriptor"].isin(arguments.only)].to_dict("records")
     for each in subjects(arguments.voc):
-        fixed = {"tiny": describe_with(trained, about["mean"], about["std"]), "colour + HOG": describe_by_hand}
-        described = {name: describe(each.pictures) for name, describe in fixed.items()}
-        for seed in arguments.seeds:
-            torch.manual_seed(seed)
-            untrained = describe_with(build_tiny(about["architecture"]), about["mean"], about["std"])
-            for name, values in {**described, "untrained": untrained(each.pictures)}.items():
-                rows += [{"descriptor": name, **row} for row in figures(each, values, seed)]
+        for name in arguments.only:
+            described: dict[int, np.ndarray] = {}
+            for seed in arguments.seeds:
+                if not described or name == "untrained":
+                    described = descriptors(arguments.weights, seed)[name](each.pictures)
+                rows += [{"descriptor": name, **row} for row in figures(each, described, seed)]
                 print(json.dumps(rows[-len(GRIDS) :]), flush=True)
-    table = pd.DataFrame(rows)
-    table.round(4).to_csv(arguments.output, index=False)
-    print(summary(table))
+            pd.DataFrame(rows).round(4).to_csv(arguments.output, index=False)
+    print(summary(pd.DataFrame(rows)))
 
 
 def summary(table: pd.DataFrame) -> str:

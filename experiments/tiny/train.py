@@ -46,13 +46,15 @@ ARCHITECTURE = {
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PATCHES, PREFIX = 256, 5  # patch tokens; the class token and the registers before them
 # What a step looks at: first scattered patches (cheap, and they teach context), then square windows, in which small
-# objects are whole, and all patches in the last part of the run.
+# objects are whole.
 SCATTERED, SCATTERED_STEPS, WINDOW = 80, 550, 9
 LEAST_PRESENT = 2  # patches of a class that make it present
-COUNTS = {"photographs": 24, "thumbnails": 10, "scenes": 14}  # views of each kind in a batch
-RATE, WARM_UP, DECAY, WHOLE = 2e-3, 100, 0.3, 0.05  # learning rate; steps; last shares of the run
-AVERAGING = 0.995  # of the weights that are kept, per step
-SAVE_EVERY = 50
+# Photographs, thumbnails and scenes in a batch, before and from a step on: digits are what takes longest to learn.
+COUNTS, LATER_COUNTS, LATER = (24, 10, 14), (12, 4, 24), 600
+COLLAGES = 0.4  # share of collages among the later scenes
+RATE, WARM_UP, DECAY = 2e-3, 100, 0.25  # learning rate; steps; last share of the run
+AVERAGING, LATER_AVERAGING = 0.995, 0.98  # share of the averaged weights that is kept at each step
+SAVE_EVERY = 20
 SAMPLED = 256  # views whose outputs are whitened in the end
 
 
@@ -102,10 +104,8 @@ def every(count: int) -> Tensor:
     return torch.arange(PATCHES).expand(count, -1)
 
 
-def looked_at(step: int, steps: int, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def looked_at(step: int, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """The patches that a step shows to the network, and those that the class token must tell about."""
-    if step >= (1 - WHOLE) * steps:
-        return every(count), every(count)
     if step < SCATTERED_STEPS:
         return scattered(count, rng), every(count)
     shown = windows(count, rng)
@@ -134,17 +134,18 @@ def labelled_losses(name: str, heads: Heads, views: LabelledViews, out: Sequence
     return {name: F.cross_entropy(scores, labels, weights), name + "_present": 3 * present}
 
 
-def losses(network: VisionTransformer, heads: Heads, material: Material, step: int, steps: int, seed: int) -> dict:
+def losses(network: VisionTransformer, heads: Heads, material: Material, step: int, seed: int) -> dict[str, Tensor]:
     """One batch of all three kinds of views, and every term of the objective."""
     rng = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    photos = photograph_views(material.squares, material.maps, COUNTS["photographs"], rng)
-    tiles = thumbnail_views(material.thumbnails, material.thumbnail_labels, COUNTS["thumbnails"], rng)
-    scenes = scene_views(COUNTS["scenes"], rng)
+    counts = COUNTS if step < LATER else LATER_COUNTS
+    photos = photograph_views(material.squares, material.maps, counts[0], rng)
+    tiles = thumbnail_views(material.thumbnails, material.thumbnail_labels, counts[1], rng)
+    scenes = scene_views(counts[2], COLLAGES if step >= LATER else 0.0, rng)
     pixels = torch.cat([photos.pixels, tiles.pixels, scenes.pixels])
-    shown, told = looked_at(step, steps, len(pixels), rng)
+    shown, told = looked_at(step, len(pixels), rng)
     with torch.autocast("cpu", torch.bfloat16):
         summary, patches = tokens(network, pixels, shown)
-    parts = [values.split(list(COUNTS.values())) for values in (summary, patches, shown, told)]
+    parts = [values.split(counts) for values in (summary, patches, shown, told)]
     (own, own_patches, own_shown, own_told), of_tiles, of_scenes = zip(*parts, strict=True)
     return {
         "third": cosine_loss(heads["third"](own_patches), at(photos.third, own_shown)),
@@ -200,18 +201,24 @@ def restore(path: Path, modules: dict[str, nn.Module], optimizers: list[torch.op
 
 
 def train(arguments: argparse.Namespace, material: Material) -> VisionTransformer:
-    """Run to the last step; the averaged network."""
+    """Run to the last step, or to the one to stop at; the averaged network."""
     modules, optimizers = new_run(arguments.seed)
     checkpoint = arguments.work / "checkpoint.pt"
-    for step in range(restore(checkpoint, modules, optimizers), arguments.steps):
+    last = arguments.stop or arguments.steps
+    for step in range(restore(checkpoint, modules, optimizers), last):
         began = time.perf_counter()
-        terms = losses(modules["network"], modules["heads"], material, step, arguments.steps, arguments.seed)
+        terms = losses(modules["network"], modules["heads"], material, step, arguments.seed)
         advance(sum(terms.values()), optimizers, rate(step, arguments.steps))
-        follow(modules["average"], modules["network"], min(AVERAGING, (step + 1) / (step + 10)))
+        follow(modules["average"], modules["network"], averaging(step))
         report(step, terms, time.perf_counter() - began)
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == arguments.steps:
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == last:
             save(checkpoint, step + 1, modules, optimizers)
     return modules["average"]
+
+
+def averaging(step: int) -> float:
+    """Share of the running average that is kept: the first weights are soon forgotten."""
+    return min(AVERAGING if step < LATER else LATER_AVERAGING, (step + 1) / (step + 10))
 
 
 def advance(loss: Tensor, optimizers: list[torch.optim.Optimizer], share: float) -> None:
@@ -256,7 +263,7 @@ def sampled_outputs(network: VisionTransformer, material: Material, rng: torch.G
     for views in (
         photograph_views(material.squares, material.maps, SAMPLED // 2, rng),
         thumbnail_views(material.thumbnails, material.thumbnail_labels, SAMPLED // 4, rng),
-        scene_views(SAMPLED // 4, rng),
+        scene_views(SAMPLED // 4, 0.0, rng),
     ):
         summary, patches = tokens(bare, views.pixels, every(len(views.pixels)))
         cells = patches.unflatten(1, (4, 4, 4, 4)).mean((2, 4)).flatten(0, 2)
@@ -279,7 +286,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--thumbnails", type=Path, required=True, help="folder with CIFAR-10 as sheets")
     parser.add_argument("--output", type=Path, required=True, help="weights to write")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint and the teacher's maps")
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--stop", type=int, help="steps after which to stop, on the schedule of --steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()

@@ -4,6 +4,7 @@ A batch of any kind is made from a generator alone, so that step 1,000 of a run 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,23 +118,46 @@ def thumbnail_views(thumbnails: Tensor, labels: Tensor, count: int, rng: torch.G
     return LabelledViews(jittered(pixels, rng), patches.roll(shift, (1, 2)))
 
 
-def scene_views(count: int, rng: torch.Generator) -> LabelledViews:
-    """Digit scenes of the training digits, at one of two sizes, squashed to a view."""
+def scene_views(count: int, collages: float, rng: torch.Generator) -> LabelledViews:
+    """Scenes of the training digits at one of two sizes, squashed to a view; a share of them collages of four."""
     source = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng)))
-    pixels, patches = [], []
-    for _ in range(count):
-        size = int(source.choice(SCENE_SIZES))
-        picture, labels, boxes = render_scene(digit_split("training"), photographs(), size, source)
-        small = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-        pixels.append(torch.from_numpy(small.copy()).permute(2, 0, 1).float() / 255)
-        patches.append(patch_classes(labels, boxes))
+    views = [
+        collage(source) if collages > 0 and source.random() < collages else single_scene(source) for _ in range(count)
+    ]
+    pixels, patches = zip(*views, strict=True)
     return LabelledViews(jittered(torch.stack(pixels), rng), torch.stack(patches))
 
 
-def patch_classes(labels: Tensor, boxes: Tensor) -> Tensor:
-    """The digit in whose box each patch centre lies, the one in front where there are two: (16, 16)."""
-    centres = (torch.arange(GRID) + 0.5) / GRID
-    patches = torch.full((GRID, GRID), BACKGROUND)
+def single_scene(source: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Pixels (3, 128, 128) and patch classes (16, 16) of one scene."""
+    picture, labels, boxes = render_scene(
+        digit_split("training"), photographs(), int(source.choice(SCENE_SIZES)), source
+    )
+    return as_pixels(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR)), patch_classes(labels, boxes, GRID)
+
+
+def collage(source: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Pixels and patch classes of four scenes of half the size, side by side: four times the digits for one view."""
+    parts = [render_scene(digit_split("training"), photographs(), SIDE // 2, source) for _ in range(4)]
+    pixels = [as_pixels(picture) for picture, _, _ in parts]
+    patches = [patch_classes(labels, boxes, GRID // 2) for _, labels, boxes in parts]
+    return two_by_two(pixels), two_by_two(patches)
+
+
+def as_pixels(picture: Image.Image) -> Tensor:
+    """(3, h, w) in [0, 1]."""
+    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255
+
+
+def two_by_two(parts: Sequence[Tensor]) -> Tensor:
+    """Four maps (..., h, w) as one (..., 2 h, 2 w)."""
+    return torch.cat([torch.cat(list(parts[:2]), -1), torch.cat(list(parts[2:]), -1)], -2)
+
+
+def patch_classes(labels: Tensor, boxes: Tensor, grid: int) -> Tensor:
+    """The digit in whose box each patch centre lies, the one in front where there are two: (grid, grid)."""
+    centres = (torch.arange(grid) + 0.5) / grid
+    patches = torch.full((grid, grid), BACKGROUND)
     for label, (left, top, right, bottom) in zip(labels, boxes, strict=True):
         rows, columns = (centres >= top) & (centres < bottom), (centres >= left) & (centres < right)
         patches[rows[:, None] & columns[None]] = label
