@@ -15,6 +15,12 @@ TIMES = dict.fromkeys(("createdAt", "heartbeatAt", "updatedAt"), "2026-01-01T00:
 EMPTY = {"edges": []}
 
 
+class Patient(ThreadingHTTPServer):
+    """Lets many uploads wait at once."""
+
+    request_queue_size = 128
+
+
 class SweepServer:
     """Keeps one sweep and hands an agent its settings, one after the other.
 
@@ -30,7 +36,7 @@ class SweepServer:
     def __init__(self) -> None:
         self.dealt, self.of_sweep, self.history, self.summary, self.files = {}, {}, {}, {}, {}
         self._sweep, self._waiting = {}, []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
+        self._server = Patient(("127.0.0.1", 0), handler_of(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -78,6 +84,9 @@ class SweepServer:
             self.files.setdefault(values["run"], []).extend(values["files"])
             files = [{"name": name, "uploadUrl": f"{self.url}/upload"} for name in values["files"]]
             data["createRunFiles"] = {"runID": "b", "uploadHeaders": [], "files": files}
+        elif "createArtifact(" in query:  # there already: nothing needs to be sent
+            artifact = {"id": "t", "state": "COMMITTED", "artifactSequence": {"id": "q", "latestArtifact": None}}
+            data["createArtifact"] = {"artifact": artifact}
         elif "bucket(" in query:
             data["model"] = {**PROJECT, "bucket": None}
         return data
@@ -116,6 +125,7 @@ def handler_of(server: SweepServer) -> type[BaseHTTPRequestHandler]:
 
         def do_PUT(self):
             self._body()
+            self.close_connection = True  # uploads need no second request
             self._send({})
 
         def do_POST(self):

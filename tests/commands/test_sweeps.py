@@ -78,6 +78,7 @@ def test_an_agent_runs_the_grid(tmp_path, stores):
             assert server.of_sweep[run] == "grid0001"
             assert server.summary[run]["map_auc"] == pytest.approx(summary["map_auc"])
             assert [row["round"] for row in server.history[run] if "ap" in row] == [0, 1, 2, 3]
+            assert any("media/images/figures/curves" in name for name in server.files[run])
         first = len(server.dealt)
         wandb(tmp_path, server, "sweep", "--project", "seekloop", str(reduced(path, tmp_path, stores)))
         wandb(tmp_path, server, "agent", "me/seekloop/grid0001")
