@@ -12,13 +12,37 @@ CONF = conf_dir()
 SOURCE = Path(__file__).parents[2] / "src"
 ENTRIES = [path for path in sorted(CONF.glob("*/*.yaml")) if "_target_" in OmegaConf.load(path)]
 GIVEN_BY_THE_RUN = {"user": {"annotations", "seed", "draws_boxes"}}
-STABLE_GROUPS = (
-    "collection backbone registers regions local fusion classifier criterion user trainer experiment"
-).split()
-STABLE_KEYS = (
-    "collection.root backbone.checkpoint backbone.image_size grid encoding loop.queries loop.negatives loop.rounds "
-    "loop.budget loop.classes seed force wandb.mode experiment_name runs_dir store_dir"
-).split()
+STABLE_GROUPS = [
+    "collection",
+    "backbone",
+    "registers",
+    "regions",
+    "local",
+    "fusion",
+    "classifier",
+    "criterion",
+    "user",
+    "trainer",
+    "experiment",
+]
+STABLE_KEYS = [
+    "collection.root",
+    "backbone.checkpoint",
+    "backbone.image_size",
+    "grid",
+    "encoding",
+    "loop.queries",
+    "loop.negatives",
+    "loop.rounds",
+    "loop.budget",
+    "loop.classes",
+    "seed",
+    "force",
+    "wandb.mode",
+    "experiment_name",
+    "runs_dir",
+    "store_dir",
+]
 ARGUMENTS = {"folder", "by"}  # of commands that take no config
 
 

@@ -116,7 +116,7 @@ def test_a_search_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(stop):
 
 
 def test_all_with_a_single_region_is_go_on_that_region():
-    """METHODS 10: one region, the local descriptor equal to the global one."""
+    """A law of the definitions: one region, the local descriptor equal to the global one."""
     world = blobs(40, classes=("star",), noise=0.6)
     single = ArrayDescriptors(
         world.descriptors.whole, world.descriptors.whole, Regions(torch.tensor([[0.0, 0, 1, 1]]), None)
@@ -133,7 +133,7 @@ def test_all_with_a_single_region_is_go_on_that_region():
 
 
 def test_concatenation_with_zeros_ranks_like_go():
-    """METHODS 10: GL-concat with one row per image and l = 0."""
+    """A law of the definitions: one row per image and l = 0. (Many rows would change the weight of C.)"""
     world = blobs(40, classes=("star",), noise=0.6)
     zeros = ArrayDescriptors(world.descriptors.whole, torch.zeros(40, 8), Regions(torch.tensor([[0.0, 0, 1, 1]]), None))
     queries = queries_of(world)

@@ -112,6 +112,8 @@ def report_collection(collection: Collection, console: Console) -> None:
             f"{len(collection.annotations.image):,} objects of {len(collection.annotations.classes)} classes: "
             + ", ".join(f"{share:.1%} {size}" for size, share in shares.items())
         )
+    else:
+        console.say("no annotated objects: good for a person's search, not for simulated ones")
     for problem in list(collection.problems)[:5]:
         console.say(f"left out: {problem.where}: {problem.what}")
     if len(collection.problems) > 5:

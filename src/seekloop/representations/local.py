@@ -1,6 +1,6 @@
 """Local strategies: which descriptors of a labelled image become training rows, and which of an image are scored.
 
-Source of all of them: Zaher, Buisson & Joly, arXiv 2604.00809, Sec. 3; METHODS 1.1 has them in one table.
+Source of all of them: Zaher, Buisson & Joly, arXiv 2604.00809, Sec. 3; docs/methods.md has them in one table.
 """
 
 from dataclasses import dataclass
