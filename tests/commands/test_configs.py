@@ -6,7 +6,8 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from seekloop.commands.compose import conf_dir, resolve
+from seekloop.commands.compose import resolve
+from seekloop.commands.configs import conf_dir
 
 CONF = conf_dir()
 SOURCE = Path(__file__).parents[2] / "src"

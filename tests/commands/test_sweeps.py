@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seekloop.commands.compose import conf_dir, resolve
+from seekloop.commands.compose import resolve
+from seekloop.commands.configs import conf_dir
 from tests.commands.processes import without_wandb
 from tests.commands.runs import SMALL
 from tests.commands.sweep_server import SweepServer

@@ -1,8 +1,9 @@
 """The command line: which command, its arguments, and errors that a person can read."""
 
+import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -10,15 +11,13 @@ from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from seekloop.commands.compose import conf_dir
-from seekloop.commands.extract import extract
-from seekloop.commands.reports import report, status
-from seekloop.commands.retrieve import retrieve
+from seekloop.commands.configs import conf_dir
 from seekloop.contracts.errors import MissingExtraError, StoreError
 from seekloop.logs.claim import RunBusyError
 
-COMPOSED: dict[str, Callable[[DictConfig], float | None]] = {"extract": extract, "retrieve": retrieve}
-PLAIN: dict[str, Callable[[Sequence[str]], None]] = {"status": status, "report": report}
+# Where each command is; imported when it is called, so that the others are quick to start.
+COMPOSED = {"extract": "seekloop.commands.extract", "retrieve": "seekloop.commands.retrieve"}
+PLAIN = {"status": "seekloop.commands.reports", "report": "seekloop.commands.reports"}
 EXPLAINED = (MissingExtraError, StoreError, RunBusyError, OSError, ValueError)
 
 USAGE = """seekloop finds every image that shows an object, with a person in the loop.
@@ -39,12 +38,16 @@ def run(arguments: Sequence[str]) -> None:
         return
     name, *rest = arguments
     if name in PLAIN:
-        _explaining(lambda: PLAIN[name](rest))
+        _explaining(lambda: _command(PLAIN, name)(rest))
     elif name in COMPOSED:
         _hydra(name, rest)
     else:
         print(f"seekloop has no command {name!r}.\n\n{USAGE}", file=sys.stderr)
         sys.exit(2)
+
+
+def _command(homes: Mapping[str, str], name: str) -> Callable[..., float | None]:
+    return getattr(importlib.import_module(homes[name]), name)
 
 
 def _hydra(name: str, overrides: Sequence[str]) -> None:
@@ -65,9 +68,9 @@ def composed(name: str, config: DictConfig) -> float | None:
             command ends with exit code 1.
     """
     if HydraConfig.get().mode is not RunMode.MULTIRUN:
-        return _explaining(lambda: COMPOSED[name](config))
+        return _explaining(lambda: _command(COMPOSED, name)(config))
     try:
-        return COMPOSED[name](config)
+        return _command(COMPOSED, name)(config)
     except Exception as error:
         told = explained(error)
         if told is None:

@@ -1,7 +1,6 @@
-"""From overrides to a resolved config, and from a config to parts: the only place that knows where configs live."""
+"""From overrides to a resolved config, and from a config to parts."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -9,16 +8,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from seekloop.commands.configs import conf_dir
 from seekloop.contracts.protocols import Descriptors
 from seekloop.loop.engine import Loop
 from seekloop.representations.representation import Representation
-
-
-def conf_dir() -> Path:
-    """The folder of the configs: inside the installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
 def resolve(command: str, overrides: Sequence[str]) -> DictConfig:
