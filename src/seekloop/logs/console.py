@@ -66,7 +66,7 @@ def duration(seconds: float) -> str:
     """A time to wait, as people say it.
 
     Example:
-        >>> duration(50), duration(200), duration(9000)
+        >>> duration(50.0), duration(200.0), duration(9000.0)
         ('50 s', '3 min', '2.5 h')
     """
     if seconds < 90:
