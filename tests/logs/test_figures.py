@@ -7,6 +7,7 @@ from sklearn.datasets import load_sample_images
 
 from seekloop.logs import figures
 from seekloop.logs.run_folder import RunFolder
+from seekloop.loop.summary import per_class
 from tests.logs.fakes import asked_of, fill, queries, rounds_of
 
 PHOTOS = [Image.fromarray(photo) for photo in load_sample_images().images]
@@ -51,7 +52,7 @@ def test_the_band_of_a_comparison_is_over_runs():
 
 
 def test_classes_stand_best_first():
-    figure = figures.bars_of_classes(table())
+    figure = figures.bars_of_classes(per_class(table()))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["cat", "dog"]  # from below
 
 
@@ -84,7 +85,7 @@ def test_the_users_box_comes_before_the_best_region():
 
 def test_a_run_leaves_its_figures(tmp_path):
     folder = fill(RunFolder(tmp_path / "run"), until=2)
-    written = figures.write_figures(folder, read, left_half)
+    written = figures.write_figures(folder, per_class(folder.rounds()), read, left_half)
     assert [path.name for path in written] == [
         "curves.png",
         "classes.png",
@@ -100,4 +101,4 @@ def test_a_run_leaves_its_figures(tmp_path):
 
 def test_a_run_of_one_round_and_a_query_that_asked_nothing_can_be_drawn(tmp_path):
     folder = fill(RunFolder(tmp_path / "run"), until=0)
-    assert len(figures.write_figures(folder, read, None)) == 5
+    assert len(figures.write_figures(folder, per_class(folder.rounds()), read, None)) == 5

@@ -9,10 +9,11 @@ from PIL import Image
 
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.logs import wandb_log
-from seekloop.logs.curves import class_table, curve
+from seekloop.logs.curves import curve
 from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.wandb_log import WandbLog, boxes_of, has_key, identity, on_square, resolve_mode
-from tests.logs.fakes import SUMMARY, asked_of, fill, rounds_of
+from seekloop.loop.summary import per_class
+from tests.logs.fakes import SUMMARY, asked_of, fill
 from tests.logs.wandb_file import Logged
 
 CONFIG = {"seed": 3, "loop": {"budget": 10, "rounds": 25}, "choices": {"local": "all"}}
@@ -67,7 +68,7 @@ def told(tmp_path_factory):
             log.catch_up()
             fill(folder)
             log.catch_up()
-            log.finish(folder.summary(), [figure])
+            log.finish(folder.summary(), per_class(folder.rounds()), [figure])
     return folder, Logged(folder.path)
 
 
@@ -107,7 +108,7 @@ def test_the_table_of_classes_is_there(told):
     folder, logged = told
     (path,) = logged.curve("classes_table/path")
     table = json.loads(logged.media(path).read_text())
-    expected = class_table(folder.rounds())
+    expected = per_class(folder.rounds())
     assert table["columns"] == list(expected.columns)
     assert [row[0] for row in table["data"]] == ["cat", "dog"]
     assert [row[2] for row in table["data"]] == pytest.approx(expected["map_auc"].tolist())
@@ -191,7 +192,7 @@ def test_under_an_agent_the_run_has_the_agents_id(tmp_path, monkeypatch):
     wandb.teardown()  # W&B reads its environment once; an agent starts a process for each run
     folder = fill(RunFolder(tmp_path / "run"))  # even a run that was done before is told to the sweep
     with open_log(folder, pictures=False) as log:
-        log.finish(folder.summary(), [])
+        log.finish(folder.summary(), per_class(folder.rounds()), [])
     wandb.teardown()
     logged = Logged(folder.path)
     assert (logged.run.run_id, logged.run.sweep_id) == ("agents1", "sweep1")
@@ -233,7 +234,7 @@ def test_online_only_what_the_server_lacks_is_sent(tmp_path, monkeypatch, has, s
     folder = fill(RunFolder(tmp_path / "run"))
     with open_log(folder, mode="auto") as log:
         log.catch_up()
-        log.finish(folder.summary(), [])
+        log.finish(folder.summary(), per_class(folder.rounds()), [])
     assert (asked["mode"], asked["resume"], asked["id"]) == ("online", "allow", "run-17")
     assert list(server.rows) == sent  # rounds 0 to 3, and the end
     assert server.finished == 0
@@ -267,7 +268,7 @@ def test_a_broken_wandb_loses_nothing_but_itself(tmp_path, monkeypatch, caplog):
         log.catch_up()
         fill(folder)
         log.catch_up()
-        log.finish(SUMMARY, [])
+        log.finish(SUMMARY, per_class(folder.rounds()), [])
     assert caplog.text.count("W&B could not log a round: ZeroDivisionError") == 1
     assert len(folder.rounds()) == 16
 
@@ -278,7 +279,7 @@ def test_a_table_that_cannot_be_sent_does_not_take_the_results_along(tmp_path, m
     monkeypatch.setattr(wandb_log.wandb, "Table", lambda **_: 1 / 0)
     folder = fill(RunFolder(tmp_path / "run"))
     with open_log(folder) as log:
-        log.finish(SUMMARY, [])
+        log.finish(SUMMARY, per_class(folder.rounds()), [])
     assert server.rows[4]["map_auc"] == SUMMARY["map_auc"]
     assert server.summary == SUMMARY
     assert "W&B could not log the table of classes" in caplog.text
@@ -289,7 +290,7 @@ def test_disabled_writes_nothing(tmp_path):
     folder = fill(RunFolder(tmp_path / "run"))
     with open_log(folder, "disabled") as log:
         log.catch_up()
-        log.finish(SUMMARY, [Path("nowhere.png")])
+        log.finish(SUMMARY, per_class(folder.rounds()), [Path("nowhere.png")])
     assert not (folder.path / "wandb").exists()
 
 
@@ -300,13 +301,6 @@ def test_curves_are_means_over_queries_then_classes():
         columns=["class_name", "query", "round", "ap", "ap_small"],
     ).astype({"ap_small": float})
     assert curve(frame).loc[0].tolist() == pytest.approx([0.4, 0.1])
-
-
-def test_area_by_hand():
-    """Heights 0, 1, 0 over two rounds: two triangles of area 1/2, divided by 2 rounds."""
-    one = rounds_of(0).iloc[:1]
-    rounds = pd.concat([one.assign(round=number, ap=height) for number, height in enumerate((0.0, 1.0, 0.0))])
-    assert class_table(rounds).loc[0, "map_auc"] == pytest.approx(0.5)
 
 
 def test_pictures_of_one_panel_have_one_size_and_boxes_follow():

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from seekloop.contracts.records import Answer, Feedback, Query, Round
-from seekloop.loop.scoreboard import Scoreboard, summarise
+from seekloop.loop.scoreboard import Scoreboard
 from seekloop.loop.state import LabelledRows, State
 from tests.worlds import annotated
 
@@ -53,43 +53,3 @@ def test_a_round_by_hand():
     assert asked["relevant"].tolist() == [True, False]
     assert asked["x1"].tolist()[0] == 1.0
     assert pd.isna(asked["x1"].tolist()[1])
-
-
-def curve(name, query, ap, positives):
-    return pd.DataFrame(
-        {
-            "class_name": name,
-            "query": query,
-            "round": range(len(ap)),
-            "ap": ap,
-            "coverage": [0.5] * len(ap),
-            "positives": positives,
-            "seconds": [10.0 * t for t in range(len(ap))],
-        }
-    )
-
-
-def test_a_run_in_numbers_by_hand():
-    """Classes count equally however many queries they have.
-
-    Cat: areas (0 + 1 + 1) -> 0.75 and 0 -> mean 0.375. Dog: 1. MAP-AUC (0.375 + 1) / 2 = 0.6875; over queries it would
-    be 0.583. The 10th positive: the first cat query at 20 s, the dog query at 10 s, the second cat query never.
-    """
-    rounds = pd.concat(
-        [
-            curve("cat", 0, [0.0, 1.0, 1.0], [1, 9, 12]),
-            curve("cat", 1, [0.0, 0.0, 0.0], [1, 1, 1]),
-            curve("dog", 0, [1.0, 1.0, 1.0], [1, 10, 20]),
-        ]
-    ).sample(frac=1, random_state=0)
-    summary = summarise(rounds)
-    assert summary["map_auc"] == pytest.approx(0.6875)
-    assert summary["coverage_auc"] == pytest.approx(0.5)
-    assert summary["map_final"] == pytest.approx((0.5 + 1) / 2)
-    assert summary["seconds_to_10"] == pytest.approx(15.0)
-    assert summary["share_to_10"] == pytest.approx(2 / 3)
-    assert (summary["classes"], summary["queries"], summary["rounds"]) == (2, 3, 2)
-
-
-def test_nobody_reaching_the_goal_is_none_not_nan():
-    assert summarise(curve("cat", 0, [0.0, 1.0], [1, 2]))["seconds_to_10"] is None

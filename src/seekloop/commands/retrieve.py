@@ -25,8 +25,9 @@ from seekloop.logs.run_folder import RunFolder, RunState
 from seekloop.logs.wandb_log import Read, RegionBox, WandbLog
 from seekloop.loop.engine import Loop, check_pool
 from seekloop.loop.queries import draw_queries, queries_table
-from seekloop.loop.scoreboard import Scoreboard, summarise
+from seekloop.loop.scoreboard import Scoreboard
 from seekloop.loop.state import State
+from seekloop.loop.summary import per_class, summarise
 from seekloop.store.manifest import content_key
 from seekloop.store.reader import Store, open_store
 
@@ -85,7 +86,7 @@ def _already_finished(folder: RunFolder, config: DictConfig, console: Console) -
     if os.environ.get("WANDB_SWEEP_ID"):
         described = yaml.safe_load((folder.path / "config.yaml").read_text())
         with wandb_log(folder, plain(config), described, None, None) as log:
-            log.finish(summary, sorted((folder.path / "figures").glob("*.png")))
+            log.finish(summary, per_class(folder.rounds()), sorted((folder.path / "figures").glob("*.png")))
     area = float(str(summary["map_auc"]))
     console.say(f"already finished, MAP-AUC {area:.4f}: {folder.path} (force=true runs it again)")
     return area
@@ -131,8 +132,9 @@ class Searches:
         with wandb_log(self.folder, described, described, self.collection.read, self._region_box) as log:
             rounds = self._play(loop, annotations, queries, log)
             summary = self._summary(rounds, annotations, started)
-            figures = write_figures(self.folder, self.collection.read, self._region_box)
-            log.finish(summary, figures)
+            classes = per_class(rounds)
+            figures = write_figures(self.folder, classes, self.collection.read, self._region_box)
+            log.finish(summary, classes, figures)
             self.folder.finish(summary)  # before W&B's connection is closed, which a lost network can hold up
         self.console.say(
             f"MAP-AUC {summary['map_auc']:.4f}, coverage-AUC {summary['coverage_auc']:.4f}: {self.folder.path}"

@@ -30,34 +30,3 @@ def curve(rounds: pd.DataFrame) -> pd.DataFrame:
 def spread(rounds: pd.DataFrame) -> pd.DataFrame:
     """Standard deviation (n in the denominator) over the class means; index round."""
     return per_class(rounds).groupby("round", sort=True).std(ddof=0)
-
-
-def area(values: pd.Series) -> float:
-    r"""Area under a curve given at every round, divided by the number of rounds.
-
-    .. math:: \frac{1}{T} \sum_{t=1}^{T} \frac{v_{t-1} + v_t}{2}
-
-    A single round has no area: its value is given.
-    """
-    heights = values.to_numpy(dtype=float)
-    return float((heights[1:] + heights[:-1]).mean() / 2) if len(heights) > 1 else float(heights[0])
-
-
-def class_table(rounds: pd.DataFrame) -> pd.DataFrame:
-    """One row per class: its queries, areas under its curves, and where it ended."""
-    rows = []
-    for name, mine in rounds.groupby("class_name", sort=False):
-        means = curve(mine)
-        last = means.iloc[-1]
-        rows.append(
-            {
-                "class_name": name,
-                "queries": mine["query"].nunique(),
-                "map_auc": area(means["ap"]),
-                "coverage_auc": area(means["coverage"]),
-                "map_final": last["ap"],
-                "coverage_final": last["coverage"],
-                "positives": last["positives"],
-            }
-        )
-    return pd.DataFrame(rows)

@@ -96,9 +96,9 @@ def compare(runs: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
     return figure
 
 
-def bars_of_classes(rounds: pd.DataFrame) -> Figure:
-    """Areas under the curves of every class, the best found first."""
-    table = curves.class_table(rounds).sort_values("map_auc", ascending=True)
+def bars_of_classes(classes: pd.DataFrame) -> Figure:
+    """Areas under the curves of every class, the best found first; columns class_name, map_auc, coverage_auc."""
+    table = classes.sort_values("map_auc", ascending=True)
     figure = Figure(figsize=(10, 1.4 + 0.26 * len(table)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, metric, colour in zip(panels, ("map_auc", "coverage_auc"), COLOURS, strict=False):
@@ -203,18 +203,19 @@ class Sheet:
         self.paint.rectangle((x0 + 1, y0 + 1, max(x1 - 2, x0 + 1), max(y1 - 2, y0 + 1)), outline=colour, width=2)
 
 
-def write_figures(folder: RunFolder, read: Read, region_box: RegionBox | None) -> list[Path]:
+def write_figures(folder: RunFolder, classes: pd.DataFrame, read: Read, region_box: RegionBox | None) -> list[Path]:
     """Write a run's figures as PNG into `figures/`: curves, classes, and what the first query of some classes asked.
 
     Args:
         folder: of the run.
+        classes: one row per class, with the areas under its curves.
         read: gives an image by its position.
         region_box: (image, region) to the region's box.
     """
     rounds, asked, queries = folder.rounds(), folder.asked(), folder.queries()
     place = folder.path / "figures"
     place.mkdir(exist_ok=True)
-    drawn = {"curves": curves_of_run(rounds), "classes": bars_of_classes(rounds)}
+    drawn = {"curves": curves_of_run(rounds), "classes": bars_of_classes(classes)}
     if rounds[["ap_small", "ap_medium", "ap_large"]].notna().any(axis=None):
         drawn["sizes"] = sizes_of_run(rounds)
     written = [save(figure, place / f"{name}.png") for name, figure in drawn.items()]

@@ -15,7 +15,7 @@ import pandas as pd
 import wandb
 from PIL import Image, ImageOps
 
-from seekloop.logs.curves import class_table, curve
+from seekloop.logs.curves import curve
 from seekloop.logs.run_folder import RunFolder
 
 MODES = ("auto", "online", "offline", "disabled")
@@ -104,7 +104,7 @@ class WandbLog:
                 self._run.log(row, step=int(number))
                 self._next = int(number) + 1
 
-    def finish(self, summary: Mapping[str, object], figures: Sequence[Path]) -> None:
+    def finish(self, summary: Mapping[str, object], classes: pd.DataFrame, figures: Sequence[Path]) -> None:
         """Send what is known at the end: summary, table of classes, figures. Nothing if the server has it already."""
         self.catch_up()
         if self._run is None:
@@ -114,9 +114,7 @@ class WandbLog:
         numbers: dict[str, object] = {key: value for key, value in summary.items() if isinstance(value, (int, float))}
         if self._next <= end:
             self._tell("the results", end, lambda: numbers)  # first, and alone: a sweep waits for them
-            self._tell(
-                "the table of classes", end, lambda: {"classes_table": wandb.Table(dataframe=class_table(rounds))}
-            )
+            self._tell("the table of classes", end, lambda: {"classes_table": wandb.Table(dataframe=classes)})
             self._tell("the figures", end, lambda: {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
         with self._harmless("log the summary", GOES_ON):
             self._run.summary.update(dict(summary))

@@ -12,10 +12,7 @@ from seekloop.contracts.records import Annotations, Answer, Feedback, Query, Rou
 from seekloop.loop.state import State
 from seekloop.metrics.average_precision import average_precision, stratified_average_precision
 from seekloop.metrics.coverage import cluster_positives, coverage
-from seekloop.metrics.curves import area_under_curve, first_reached
 from seekloop.metrics.strata import STRATA, strata
-
-GOAL = 10  # "time to the 10th positive"
 
 
 class Scoreboard:
@@ -107,44 +104,3 @@ class Scoreboard:
             for query, row in zip(self.queries, found, strict=True)
         ]
         return torch.cat(shares).tolist()
-
-
-def summarise(rounds: pd.DataFrame) -> dict[str, float | int | None]:
-    """The run in a few numbers: per class first, then over classes.
-
-    map_auc and coverage_auc are areas under the curves over rounds divided by the number of rounds; map_final and
-    coverage_final their last values; seconds_to_10 the user's time to the 10th positive, over the searches that get
-    there (share_to_10 of them), None where none does.
-    """
-    ordered = rounds.sort_values(["class_name", "query", "round"])
-    searches = ordered[["class_name", "query"]].drop_duplicates()
-    table = {
-        column: torch.tensor(ordered[column].to_numpy().reshape(len(searches), -1))
-        for column in ("ap", "coverage", "positives", "seconds")
-    }
-    reached = first_reached(table["positives"], table["seconds"], GOAL)
-    values = {
-        "map_auc": _area(table["ap"]),
-        "coverage_auc": _area(table["coverage"]),
-        "map_final": table["ap"][:, -1],
-        "coverage_final": table["coverage"][:, -1],
-    }
-    names = searches["class_name"].tolist()
-    return {
-        **{name: _class_mean(value, names) for name, value in values.items()},
-        "seconds_to_10": float(reached.nanmean()) if reached.isfinite().any() else None,
-        "share_to_10": float(reached.isfinite().double().mean()),
-        "classes": len(set(names)),
-        "queries": len(searches),
-        "rounds": int(ordered["round"].max()),
-    }
-
-
-def _area(values: Float[Tensor, "q t"]) -> Float[Tensor, " q"]:
-    """Area under the curve; the value itself where there is only round 0."""
-    return values[:, 0] if values.shape[1] == 1 else area_under_curve(values)
-
-
-def _class_mean(values: Float[Tensor, " q"], names: Sequence[str]) -> float:
-    per_class = [[v for v, n in zip(values.tolist(), names, strict=True) if n == name] for name in sorted(set(names))]
-    return sum(sum(v) / len(v) for v in per_class) / len(per_class)

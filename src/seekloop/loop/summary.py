@@ -1,0 +1,76 @@
+"""A finished run in few numbers: of each search, of each class, of all."""
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seekloop.metrics.curves import area_under_curve, first_reached
+from seekloop.metrics.strata import STRATA
+
+GOAL = 10  # "time to the 10th positive"
+SIZES = tuple(f"ap_{size}" for size in STRATA)
+
+
+def per_search(rounds: pd.DataFrame) -> pd.DataFrame:
+    """One row per search: areas under its curves divided by the number of rounds, where it ended, how long it took.
+
+    Columns: class_name, query, map_auc, coverage_auc, map_final, coverage_final, positives, seconds_to_10 (NaN where
+    the 10th positive was never found), and the last average precision among objects of each size.
+
+    Args:
+        rounds: the table of results, one row per search and round, in any order.
+    """
+    ordered = rounds.sort_values(["class_name", "query", "round"])
+    searches = ordered[["class_name", "query"]].drop_duplicates().reset_index(drop=True)
+
+    def curves(column: str) -> Float[Tensor, "q t"]:
+        return torch.tensor(ordered[column].to_numpy(float).reshape(len(searches), -1))
+
+    ap, coverage, positives = curves("ap"), curves("coverage"), curves("positives")
+    columns = {
+        "map_auc": _area(ap),
+        "coverage_auc": _area(coverage),
+        "map_final": ap[:, -1],
+        "coverage_final": coverage[:, -1],
+        "positives": positives[:, -1],
+        "seconds_to_10": first_reached(positives.long(), curves("seconds"), GOAL),
+        **{size: curves(size)[:, -1] for size in SIZES},
+    }
+    return searches.assign(**{name: values.numpy() for name, values in columns.items()})
+
+
+def per_class(rounds: pd.DataFrame) -> pd.DataFrame:
+    """One row per class: means over its searches, their number, and the share of them that found ten positives.
+
+    Columns: class_name, queries, those of `per_search`, share_to_10. What a search does not have (no small objects, no
+    tenth positive) is left out of the mean, and NaN where no search has it.
+    """
+    searches = per_search(rounds)
+    classes = searches.groupby("class_name", sort=True)
+    means = classes.mean().drop(columns="query")
+    means.insert(0, "queries", classes.size())
+    return means.assign(share_to_10=classes["seconds_to_10"].count() / classes.size()).reset_index()
+
+
+def summarise(rounds: pd.DataFrame) -> dict[str, float | int | None]:
+    """The run: means over classes of the class means.
+
+    Only seconds_to_10 and share_to_10 are over searches: those that found ten positives are too few in some classes.
+    seconds_to_10 is None where no search found them.
+    """
+    classes, searches = per_class(rounds), per_search(rounds)
+    reached = searches["seconds_to_10"].dropna()
+    return {
+        **{name: float(classes[name].mean()) for name in ("map_auc", "coverage_auc", "map_final", "coverage_final")},
+        "seconds_to_10": float(reached.mean()) if len(reached) else None,
+        "share_to_10": len(reached) / len(searches),
+        "classes": len(classes),
+        "queries": len(searches),
+        "rounds": int(rounds["round"].max()),
+    }
+
+
+def _area(values: Float[Tensor, "q t"]) -> Float[Tensor, " q"]:
+    """Area under the curve; the value itself where there is only round 0."""
+    return values[:, 0] if values.shape[1] == 1 else area_under_curve(values)
