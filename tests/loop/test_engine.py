@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Answer, Feedback, Query, Regions
-from seekloop.loop.engine import Question, check_pool
+from seekloop.loop.engine import Loop, Question, check_pool
 from seekloop.loop.queries import draw_queries
 from seekloop.loop.state import State
 from seekloop.representations.fusion import Concat, NoFusion, Pool
 from seekloop.representations.local import All, GlobalOnly, OneProto, OneRand
 from seekloop.representations.representation import Representation
-from tests.loop.parts import GO, loop, perfect_user
+from tests.loop.parts import GO, MeanDifference, Nearest, loop, perfect_user
 from tests.worlds import ArrayDescriptors, blobs
 
 CONCAT, POOL = Concat(keep_pos_negatives=False, renorm=False), Pool(keep_pos_negatives=False, renorm=False)
@@ -115,6 +115,17 @@ def test_a_search_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(stop):
         assert resumed.scores.equal(uninterrupted.scores)
 
 
+def test_a_search_that_uses_up_its_pool_may_go_on():
+    """40 images, 4 known at the start: 12 rounds of 3 are all the rest, wherever the search is taken up again."""
+    world = blobs(40, classes=("star",))
+    queries = queries_of(world)
+    whole = play(world, rounds=12, budget=3)
+    state = State.unpack(whole[6][1], queries, world.descriptors.images)
+    rest = list(loop(world.descriptors).rounds(state, perfect_user(world.annotations), rounds=12, budget=3))
+    assert rest[-1][0].number == 12
+    assert not state.candidate.any()
+
+
 def test_all_with_a_single_region_is_go_on_that_region():
     """A law of the definitions: one region, the local descriptor equal to the global one."""
     world = blobs(40, classes=("star",), noise=0.6)
@@ -203,3 +214,27 @@ def test_go_reads_no_local_descriptors():
     world.descriptors.read = lambda images, local: (reads.append(local), original(images, local))[1]
     play(world, Representation(GlobalOnly(), NoFusion()), rounds=1)
     assert set(reads) == {False}
+
+
+class Remembering(MeanDifference):
+    """Checks that what comes back as `previous` is what it gave for the very same queries a round before."""
+
+    def fit(self, rows, previous):
+        keys = [tuple(query.tolist()) for query in rows.query]
+        if previous is not None:
+            assert previous.weights.equal(torch.stack([GIVEN[key] for key in keys]))
+        fitted = super().fit(rows, previous)
+        GIVEN.update(zip(keys, fitted.weights, strict=True))
+        return fitted
+
+
+GIVEN = {}
+
+
+@pytest.mark.parametrize("memory", [1.0, 1e-6], ids=["together", "one by one"])
+def test_a_classifier_gets_its_own_queries_back(memory):
+    world = blobs(40, classes=("star", "moon"))
+    engine = Loop(world.descriptors, GO, Remembering(), Nearest(), seed=0, memory=memory)
+    queries = queries_of(world)
+    state = engine.start(queries, [0.0] * len(queries))
+    assert len(list(engine.rounds(state, perfect_user(world.annotations), rounds=2, budget=3))) == 3

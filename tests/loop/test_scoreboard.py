@@ -12,8 +12,8 @@ def test_a_round_by_hand():
     """Five images, a to e; a, b, d show the class: a small, b large, d small. Scores rank a, c, b, e, d.
 
     AP = (1/1 + 2/3 + 3/5) / 3. Small only (b out of the ranking): a, c, e, d: (1/1 + 2/4) / 2. Large only (a, d out):
-    c, b, e: 1/2. Found: a and b of three distinct positives, each its own cluster: coverage 2/3. Of this round's two
-    questions one was relevant: precision 1/2.
+    c, b, e: 1/2. Found: a and b of three distinct positives, each its own cluster: coverage 2/3; d was answered, but
+    overlooked. Of this round's two questions one was relevant: precision 1/2.
     """
     truth = annotated(
         ("cat",),
@@ -24,7 +24,7 @@ def test_a_round_by_hand():
     query = Query("cat", 0, 0, torch.tensor([0, 0, 0.1, 0.1]), (2,))
     whole = torch.nn.functional.normalize(torch.tensor([[1.0, 0], [0, 1], [1, 1], [-1, 0], [0, -1]]), dim=1)
     board = Scoreboard(truth, [query], whole, list("abcde"), clusters=32, clusterings=3, seed=0)
-    answers = torch.tensor([[1, 1, -1, 0, -1]], dtype=torch.int8)
+    answers = torch.tensor([[1, 1, -1, -1, -1]], dtype=torch.int8)
     state = State((query,), answers, answers == 0, [LabelledRows.none()], torch.tensor([9.0]).double(), None, 1)
     feedback = (
         Feedback(1, Answer.RELEVANT, torch.tensor([0.0, 0, 1, 1]), 4.6),
@@ -46,7 +46,7 @@ def test_a_round_by_hand():
     assert pd.isna(row["ap_medium"])
     assert row["coverage"] == pytest.approx(2 / 3)
     assert row["precision"] == 0.5
-    assert (row["labels"], row["positives"], row["seconds"], row["round"]) == (4, 2, 9.0, 1)
+    assert (row["labels"], row["positives"], row["seconds"], row["round"]) == (5, 2, 9.0, 1)
     asked = board.asked(done)
     assert asked["path"].tolist() == ["b", "e"]
     assert asked["region"].tolist() == [3, 0]
