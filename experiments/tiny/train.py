@@ -286,7 +286,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--thumbnails", type=Path, required=True, help="folder with CIFAR-10 as sheets")
     parser.add_argument("--output", type=Path, required=True, help="weights to write")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint and the teacher's maps")
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--stop", type=int, help="steps after which to stop, on the schedule of --steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
