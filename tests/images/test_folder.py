@@ -67,6 +67,14 @@ def test_a_csv_without_a_number_above_1_is_in_fractions(root):
     assert objects(open_folder(root, "boxes.csv")) == [("a/x.png", "cat", [0.25, 0, 1, 0.5])]
 
 
+def test_one_box_that_sticks_out_does_not_turn_fractions_into_pixels(root):
+    rows = "a/x.png,cat,0.25,0,1,0.5\na/x.png,cat,0.5,0.5,1.004,1\na/x.png,cat,0,0,0.5,1\n"
+    (root / "boxes.csv").write_text(HEADER + rows)
+    images = open_folder(root, "boxes.csv")
+    assert images.annotations.box[1].tolist() == [0.5, 0.5, 1, 1]
+    assert [problem.what for problem in images.problems] == ["read as fractions, though 1 of 3 rows exceed 1"]
+
+
 def test_what_a_csv_has_wrong_is_reported_by_line(root):
     rows = "none.png,cat,0,0,9,9\nx.png,cat,0,0,1\na/x.png,,0,0,9,9\na/x.png,cat,30,0,40,9\na/x.png,cat,0,0,9,9\n"
     (root / "boxes.csv").write_text(HEADER + rows)

@@ -216,6 +216,19 @@ def test_go_reads_no_local_descriptors():
     assert set(reads) == {False}
 
 
+def test_a_pool_used_up_leaves_nothing_to_ask():
+    world = blobs(40, classes=("star",))
+
+    def refuses(*_):
+        raise AssertionError("a criterion is not asked for nothing")
+
+    engine = loop(world.descriptors, criterion=refuses)
+    state = engine.start(queries_of(world, 2), [0.0, 0.0])
+    engine.fit(state)
+    state.candidate[:] = False
+    assert engine.ask(state, engine.score(state), 3).image.shape == (2, 0)
+
+
 class Remembering(MeanDifference):
     """Checks that what comes back as `previous` is what it gave for the very same queries a round before."""
 

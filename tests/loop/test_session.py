@@ -59,6 +59,8 @@ def test_mistakes_are_refused_in_words():
         search.answer({min(STARS): True})
     with pytest.raises(ValueError, match="no area inside the image"):
         search.answer({search.ask()[0]: [1.2, 0.1, 1.5, 0.2]})
+    with pytest.raises(ValueError, match="looks like pixels"):
+        search.answer({search.ask()[0]: [10, 20, 300, 200]})
     with pytest.raises(ValueError, match="not one of the 60 readable images"):
         Session(loop(WORLD.descriptors), 60, None, negatives=5, budget=6)
 

@@ -37,6 +37,12 @@ def test_equal_overlaps_go_to_the_first_cell():
     assert rows(OneRand().positive(QUARTERS, torch.tensor([0.25, 0.25, 0.75, 0.75]))) == {0: 1}
 
 
+def test_among_cells_of_several_sizes_the_best_fitting_one_is_meant():
+    """The whole image shares most area with any box: 0.2 of 1 with this one, whose upper left cell it nearly fills."""
+    pyramid = torch.cat([torch.tensor([[0.0, 0, 1, 1]]), QUARTERS])
+    assert rows(OneRand().positive(pyramid, torch.tensor([0.0, 0, 0.5, 0.4]))) == {1: 1}
+
+
 def test_rows_of_an_irrelevant_image():
     rng = generator(0, "test")
     assert rows(GlobalOnly().negative(QUARTERS, rng)) == {WHOLE: -1}

@@ -55,7 +55,7 @@ def check_positive(key: str, value: int | float) -> None:
     Raises:
         ConfigError: naming `key`.
     """
-    if not (math.isfinite(value) and value > 0):
+    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
         raise ConfigError(key, value, "it must be a positive finite number", "Try 1.0.")
 
 

@@ -85,7 +85,7 @@ class SweepRunError(CompactHydraException):
 
 def explained(error: Exception) -> Exception | None:
     """The error whose message says it all, if this is one: itself, or what a part raised while it was built."""
-    if isinstance(error, InstantiationException) and isinstance(error.__cause__, EXPLAINED):
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, (*EXPLAINED, TypeError)):
         return error.__cause__
     return error if isinstance(error, EXPLAINED) else None
 

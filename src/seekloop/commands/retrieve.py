@@ -10,12 +10,12 @@ from typing import Any, cast
 import pandas as pd
 import yaml
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from seekloop.commands.checks import check, check_numbers
 from seekloop.commands.compose import build_loop, choices, plain
 from seekloop.commands.extract import prepare, report_collection
 from seekloop.contracts.boxes import WHOLE_IMAGE
-from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations, Query
 from seekloop.images.size_shares import size_shares
@@ -31,30 +31,16 @@ from seekloop.loop.summary import per_class, summarise
 from seekloop.store.manifest import content_key
 from seekloop.store.reader import Store, open_store
 
-# What a run's result depends on, beside the content of its store. Folders, trainer, logs and launcher are not here.
+# What a run's result depends on, beside its store and annotations. Folders, trainer, logs and launcher are not here.
 SCIENTIFIC = ("grid", "local", "fusion", "classifier", "criterion", "user", "loop", "metrics", "seed")
-WHOLE_NUMBERS = tuple(f"loop.{name}" for name in ("queries", "negatives", "rounds", "budget"))
-WHOLE_NUMBERS += ("metrics.clusters", "metrics.clusterings", "seed")
 
 
-def check_numbers(config: DictConfig) -> None:
-    """Refuse words where numbers are needed, before any work.
-
-    Raises:
-        ConfigError: naming the key.
-    """
-    for key in WHOLE_NUMBERS:
-        value = OmegaConf.select(config, key)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ConfigError(key, value, "it is no whole number", "Write it in digits, such as 10.")
-
-
-def run_id(config: DictConfig, store_key: str) -> str:
-    """Name of a run: what people look for first, then a hash of every scientific key and the store's key."""
+def run_id(config: DictConfig, store_key: str, annotations: Annotations) -> str:
+    """Name of a run: what people look for first, then a hash of the scientific keys, the store and the annotations."""
     scientific = {key: value for key, value in plain(config).items() if key in SCIENTIFIC}
     chosen = choices()
     words = [chosen.get("local"), chosen.get("fusion"), config.grid, chosen.get("criterion"), f"s{config.seed}"]
-    digest = content_key({**scientific, "store": store_key})[:10]
+    digest = content_key({**scientific, "store": store_key, "annotations": annotations.fingerprint()})[:10]
     return "-".join([str(word).replace("+", "_") for word in words if word] + [digest])
 
 
@@ -64,9 +50,12 @@ def retrieve(config: DictConfig) -> float:
     console = Console()
     extraction = prepare(config)
     ahead = extraction.plan()
-    folder = RunFolder(Path(config.runs_dir) / config.experiment_name / run_id(config, ahead.key))
+    folder = RunFolder(
+        Path(config.runs_dir) / config.experiment_name / run_id(config, ahead.key, extraction.collection.annotations)
+    )
     if folder.state() is RunState.DONE and not config.force:
         return _already_finished(folder, config, console)
+    check(config, extraction.collection, fixed_regions=ahead.manifest.grids is not None)
     with folder.claim():
         if config.force:
             folder.clear()

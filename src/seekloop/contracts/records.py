@@ -4,6 +4,7 @@ q queries, n images of the collection, m regions of an image, d dimensions, r tr
 (or in a block), c classes, o annotated objects.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -45,6 +46,13 @@ class Annotations:
             crowd=self.crowd[rows],
             difficult=self.difficult[rows],
         )
+
+    def fingerprint(self) -> str:
+        """Hash of all of it: what a result depends on beside the images."""
+        digest = hashlib.blake2b("\0".join(self.classes).encode(), digest_size=16)
+        for column in (self.image, self.label, self.box, self.crowd, self.difficult):
+            digest.update(column.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def relevance(self, images: int) -> Bool[Tensor, "c n"]:
         """Which of the collection's images contain which class."""

@@ -32,8 +32,9 @@ class ImageFolder(FileCollection):
         root: the folder.
         boxes: None; a COCO .json; a folder of VOC .xml files; or a .csv with the columns image, class, x0, y0, x1, y1,
             one object a row. The CSV's coordinates are pixels of the upright image from its left and top edge, or
-            fractions of it where none in the whole file exceeds 1. All of these name images by their path from the
-            root, or by the bare file name where just one image has it. COCO's crowds do not count.
+            fractions of it where most rows have none above 1 (a box may stick out a little). All of these name images
+            by their path from the root, or by the bare file name where just one image has it. COCO's crowds do not
+            count.
         cache: folder where content hashes are remembered; None to hash anew every time.
 
     Raises:
@@ -133,7 +134,10 @@ def image_of_xml(tree: ElementTree.Element, relative: Path, names: ImageNames, s
 def boxes_from_csv(source: Path, root: Path, names: ImageNames, paths: Sequence[str]) -> Found:
     """One object a row; see `ImageFolder` for the coordinates."""
     rows, problems = read_rows(source)
-    pixels = any(v > 1 for _, _, corners in rows for v in corners if math.isfinite(v))
+    above = [any(v > 1 for v in corners if math.isfinite(v)) for _, _, corners in rows]
+    pixels = sum(above) > len(above) / 2
+    if any(above) and not pixels:
+        problems.append(Problem(str(source), f"read as fractions, though {sum(above)} of {len(above)} rows exceed 1"))
     size = remember(read_size)
     objects: list[RawObject] = []
     for where, row, corners in rows:

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -221,7 +222,7 @@ def write_figures(folder: RunFolder, classes: pd.DataFrame, read: Read, region_b
     written = [save(figure, place / f"{name}.png") for name, figure in drawn.items()]
     for _, query in queries.drop_duplicates("class_name").head(EXAMPLES).iterrows():
         mine = asked[asked["class_name"].eq(query["class_name"]) & asked["query"].eq(query["query"])]
-        name = "".join(letter if letter.isalnum() else "_" for letter in str(query["class_name"]))
+        name = quote(str(query["class_name"]), safe=" ")  # different names, different files
         written.append(save(asked_of_query(mine, query, read, region_box), place / f"asked_{name}.png"))
     return written
 

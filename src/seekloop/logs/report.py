@@ -105,7 +105,7 @@ def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...]) -> Report:
             raise ValueError(f"by={key!r} is in no run's config. Keys that differ between the runs: {differ or 'none'}")
     groups: dict[tuple[str, ...], list[FinishedRun]] = {}
     for run in runs:
-        groups.setdefault(tuple(_shown(look_up(run.config, key)) for key in by), []).append(run)
+        groups.setdefault(tuple(_shown(key, look_up(run.config, key)) for key in by), []).append(run)
     ordered = dict(sorted(groups.items(), key=lambda item: [_natural(value) for value in item[0]]))
     rows = [{**dict(zip(by, values, strict=True)), **_statistics(members)} for values, members in ordered.items()]
     labels = [" · ".join(values) or "all runs" for values in ordered]
@@ -150,7 +150,7 @@ def differing_keys(configs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
     leaves = sorted({key for config in configs for key in _leaves(config)}, key=lambda key: (key.count("."), key))
     split: dict[tuple[int, ...], str] = {}
     for key in [*groups, *leaves]:
-        values = [_shown(look_up(config, key)) for config in configs]
+        values = [_shown(key, look_up(config, key)) for config in configs]
         top = re.split(r"[./]", key)[0]  # Hydra's own groups are named hydra/launcher and the like
         explained = "." in key and top in split.values()
         if len(set(values)) > 1 and top not in IGNORED and not explained:
@@ -234,7 +234,9 @@ def _all_keys(config: Mapping[str, object], above: str = "") -> Iterator[str]:
             yield from _all_keys(value, f"{above}{key}.")
 
 
-def _shown(value: object) -> str:
+def _shown(key: str, value: object) -> str:
+    if key in ("local", "representation") and value == "box":
+        return "box (upper bound)"  # it sees the annotations: never to be read as a method
     return "-" if value is None else str(value)
 
 

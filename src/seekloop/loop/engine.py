@@ -107,6 +107,9 @@ class Loop:
     def ask(self, state: State, scores: Float[Tensor, "q n"], budget: int) -> Question:
         """Choose the next images; fewer than `budget` where fewer are left."""
         budget = min(budget, int(state.candidate.sum(dim=1).min()))
+        if budget == 0:
+            nothing = torch.empty(len(state.queries), 0, dtype=torch.long)
+            return Question(nothing, nothing, nothing.float())
         view = PoolView(scores, state.candidate, state.answers, self.whole, state.round)
         rngs = [
             generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries

@@ -20,7 +20,7 @@ def draw_queries(
     *,
     queries: int,
     negatives: int,
-    classes: Sequence[str] | None,
+    classes: object,
     seed: int,
 ) -> tuple[tuple[Query, ...], dict[str, str]]:
     """Draw `min(queries, positives)` distinct first images per class, each with its own true negatives.
@@ -63,7 +63,7 @@ def _check_counts(queries: int, negatives: int) -> None:
         raise ConfigError("loop.negatives", negatives, "a classifier needs both classes", "Use 1 or more.")
 
 
-def _chosen(known: Sequence[str], asked: Sequence[str] | None) -> Sequence[str]:
+def _chosen(known: Sequence[str], asked: object) -> Sequence[str]:
     if not known:
         raise ConfigError(
             "collection",
@@ -73,6 +73,9 @@ def _chosen(known: Sequence[str], asked: Sequence[str] | None) -> Sequence[str]:
         )
     if asked is None:
         return known
+    if isinstance(asked, str) or not isinstance(asked, Sequence):
+        raise ConfigError("loop.classes", asked, "it is no list", f"Write for instance [{known[0]}].")
+    asked = [str(name) for name in asked]  # digits are names too
     unknown = [name for name in asked if name not in known]
     if unknown:
         raise ConfigError("loop.classes", unknown, "the collection has no such class", f"Choose from {list(known)}.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 
 from seekloop.contracts.boxes import clip, degenerate
@@ -9,7 +10,8 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Answer, Feedback, Query
 from seekloop.loop.engine import Loop, Question
 
-Reply = bool | None | Sequence[float]
+Reply = bool | np.bool_ | None | Sequence[float | int]
+MUCH_OUTSIDE = 2.0  # a drawn box may leave the image a little, in fractions of it
 
 
 class Session:
@@ -19,7 +21,7 @@ class Session:
         loop: the parts, over a collection's descriptors.
         image: position of the first image that shows the object.
         box: where it is, (x0, y0, x1, y1) in [0, 1]; None: the whole image.
-        negatives: how many random images are presumed not to show it, until an answer says otherwise.
+        negatives: how many random images are presumed not to show it; they are not asked about.
         budget: images per question.
 
     Raises:
@@ -90,9 +92,11 @@ class Session:
         readable = self.loop.descriptors.readable
         if not 0 <= image < len(readable) or not readable[image]:
             raise ValueError(f"image {image} is not one of the {int(readable.sum())} readable images")
-        if reply is None or isinstance(reply, bool):
+        if reply is None or isinstance(reply, (bool, np.bool_)):
             answer = Answer.UNSURE if reply is None else Answer.RELEVANT if reply else Answer.IRRELEVANT
             return Feedback(image, answer, None, 0.0)
+        if max(reply) > MUCH_OUTSIDE:
+            raise ValueError(f"box {list(reply)} looks like pixels; give (x0, y0, x1, y1) as fractions of the image")
         box = clip(torch.tensor([list(reply)], dtype=torch.float32))
         if degenerate(box).any():
             raise ValueError(f"box {list(reply)} has no area inside the image; give (x0, y0, x1, y1) in [0, 1]")

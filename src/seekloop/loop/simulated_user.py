@@ -12,6 +12,11 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Annotations, Answer, Feedback, Query
 
 
+def is_number(value: object) -> bool:
+    """Neither a word nor a truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class SimulatedUser:
     """Answers from the annotations, with the faults of a person where asked for.
@@ -42,11 +47,13 @@ class SimulatedUser:
 
     def __post_init__(self) -> None:
         for name in ("label_noise", "missed", "unsure"):
-            if not 0 <= getattr(self, name) <= 1:
+            if not (is_number(getattr(self, name)) and 0 <= getattr(self, name) <= 1):
                 raise ConfigError(f"user.{name}", getattr(self, name), "it is a probability", "Use 0 to 1.")
         for name in ("box_jitter", "click_seconds", "box_seconds"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"user.{name}", getattr(self, name), "it cannot be negative", "Use 0 or more.")
+            if not (is_number(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ConfigError(
+                    f"user.{name}", getattr(self, name), "it must be a number from 0 up", "Use 0 or more."
+                )
 
     def answer(self, query: Query, image: int, round: int) -> Feedback:
         """Relevant with the largest box of the class, or irrelevant, or a fault."""

@@ -14,6 +14,7 @@ from seekloop.contracts import boxes as box_geometry
 
 WHOLE = -1  # stands for the global descriptor where a region is expected
 PROTOTYPE = -2  # stands for the mean of the image's local descriptors
+ROUNDING = 1e-6  # differences of overlap below this are rounding
 TOUCHING = 1e-6  # overlaps below this share of the image are rounding of a common edge
 
 
@@ -34,8 +35,13 @@ def _one(region: int, label: float) -> RowChoice:
 
 
 def best_overlap(regions: Float[Tensor, "m 4"], box: Float[Tensor, " 4"]) -> int:
-    """M*: the region that shares most area with the box; ties go to the lowest index."""
-    return int(box_geometry.intersection(regions, box[None])[:, 0].argmax())
+    """M*: the region that overlaps the box most, by intersection over union; ties go to the lowest index.
+
+    Among cells of one size that is the one that shares most area with the box. Among cells of several sizes, area alone
+    would always choose the largest.
+    """
+    overlap = box_geometry.iou(regions, box[None])[:, 0]
+    return int((overlap / ROUNDING).round().argmax())  # equal overlaps may differ in their last bits
 
 
 @runtime_checkable
@@ -163,7 +169,7 @@ class Box:
         """The region with the highest intersection over union; without a box all regions."""
         if box is None:
             return _rows(torch.arange(len(regions)), 1.0)
-        return _one(int(box_geometry.iou(regions, box[None])[:, 0].argmax()), 1.0)
+        return _one(best_overlap(regions, box), 1.0)
 
     def negative(self, regions: Float[Tensor, "m 4"], rng: Generator) -> RowChoice:
         """Every box."""

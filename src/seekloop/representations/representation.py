@@ -7,13 +7,12 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import Answer, Block, Feedback
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.representations.fusion import Fusion
-from seekloop.representations.local import PROTOTYPE, WHOLE, Local, RowChoice
+from seekloop.representations.local import PROTOTYPE, WHOLE, Local, RowChoice, best_overlap
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Representation:
         """Which region stands for the query's own object; WHOLE where only g is used, PROTOTYPE without a box."""
         if not self.local.uses_regions:
             return WHOLE
-        return PROTOTYPE if box is None else int(box_geometry.iou(regions, box[None])[:, 0].argmax())
+        return PROTOTYPE if box is None else best_overlap(regions, box)
 
     def vectors(self, block: Block, position: Int[Tensor, " k"], region: Int[Tensor, " k"]) -> Float[Tensor, "k e"]:
         """The classified vector of each (image of the block, region) pair; WHOLE and PROTOTYPE are understood."""

@@ -1,0 +1,74 @@
+"""What can be refused before any long work is."""
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.protocols import Collection
+from seekloop.logs.wandb_log import resolve_mode
+from seekloop.loop.engine import check_pool
+from seekloop.loop.queries import draw_queries
+from seekloop.representations.local import Box
+from seekloop.representations.representation import Representation
+
+WHOLE_NUMBERS = tuple(f"loop.{name}" for name in ("queries", "negatives", "rounds", "budget"))
+WHOLE_NUMBERS += ("metrics.clusters", "metrics.clusterings", "seed")
+
+
+def check_numbers(config: DictConfig) -> None:
+    """Refuse words where numbers are needed, and numbers without meaning.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    for key in WHOLE_NUMBERS:
+        value = OmegaConf.select(config, key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConfigError(key, value, "it is no whole number", "Write it in digits, such as 10.")
+    for key in ("metrics.clusters", "metrics.clusterings"):
+        if OmegaConf.select(config, key) < 1:
+            raise ConfigError(key, OmegaConf.select(config, key), "there would be nothing to count", "Use 1 or more.")
+    memory = config.engine.memory
+    if not isinstance(memory, int | float) or isinstance(memory, bool) or not memory > 0:
+        raise ConfigError("engine.memory", memory, "it is no size in GiB", "Use 1.0, or less on a small machine.")
+
+
+def check(config: DictConfig, collection: Collection, *, fixed_regions: bool) -> None:
+    """Build every part once and draw the queries, as if all images were readable, so that mistakes show at once.
+
+    Args:
+        config: of `retrieve`.
+        collection: the images.
+        fixed_regions: whether regions are cells of a grid, not annotated boxes.
+
+    Raises:
+        ConfigError: if a choice cannot work, or choices do not fit together.
+        MissingExtraError: if a part needs a package that is not installed.
+    """
+    local = instantiate(config.local)
+    Representation(local, instantiate(config.fusion))
+    check_upper_bound(isinstance(local, Box), local.uses_regions, fixed_regions)
+    instantiate(config.classifier)
+    instantiate(config.criterion)
+    instantiate(config.user, _partial_=True)(collection.annotations, config.seed, local.uses_boxes)
+    resolve_mode(config.wandb.mode, {})
+    images, loop = len(collection.paths), config.loop
+    everything = torch.ones(images, dtype=torch.bool)
+    asked = {"queries": loop.queries, "negatives": loop.negatives, "classes": loop.classes, "seed": config.seed}
+    draw_queries(collection.annotations, everything, **asked)
+    check_pool(images - 1 - loop.negatives, loop.rounds, loop.budget)
+
+
+def check_upper_bound(is_box: bool, uses_regions: bool, fixed_regions: bool) -> None:
+    """Annotated boxes may serve as regions of the upper bound only, and the upper bound needs them.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if is_box and fixed_regions:
+        why = "the upper bound takes the annotated boxes as regions, and these are cells of a grid"
+        raise ConfigError("local", "box", why, "Use representation=box, which sets regions=boxes too.")
+    if uses_regions and not is_box and not fixed_regions:
+        why = "annotated boxes tell where objects are, which no method may know"
+        raise ConfigError("regions", "boxes", why, "Use representation=box, the upper bound, or regions=grid.")
