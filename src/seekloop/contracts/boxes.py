@@ -41,7 +41,8 @@ def degenerate(boxes: Float[Tensor, "k 4"]) -> Bool[Tensor, " k"]:
     return ~(area(boxes) > 0)
 
 
-SMALL, LARGE = 1 / 16, 1 / 4
+STRATA = ("small", "medium", "large")
+SMALL, LARGE = 1 / 16, 1 / 4  # shares of the image where medium and large begin
 
 
 def stratum(boxes: Float[Tensor, "k 4"]) -> list[str]:

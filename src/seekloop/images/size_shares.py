@@ -2,10 +2,8 @@
 
 from collections import Counter
 
-from seekloop.contracts.boxes import stratum
+from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.records import Annotations
-
-STRATA = ("small", "medium", "large")
 
 
 def size_shares(annotations: Annotations) -> dict[str, float]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from seekloop.contracts import boxes
 from seekloop.contracts.records import Annotations
 
-STRATA = ("small", "medium", "large")
+STRATA = boxes.STRATA
 
 
 def strata(annotations: Annotations, images: int) -> Int[Tensor, "c n"]:
