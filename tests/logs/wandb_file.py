@@ -16,7 +16,10 @@ WHOLE, LAST = 1, 4
 
 
 def records(path: Path):
+    """The records that are whole: the last one may still be half written."""
     data = path.read_bytes()
+    if len(data) < HEADER:
+        return
     assert data[:4] == b":W&B"
     position, payload = HEADER, b""
     while position + 7 <= len(data):
@@ -26,6 +29,8 @@ def records(path: Path):
             continue
         _, length, kind = struct.unpack_from("<IHB", data, position)
         position += 7
+        if position + length > len(data):
+            return
         payload += data[position : position + length]
         position += length
         if kind in (WHOLE, LAST):
