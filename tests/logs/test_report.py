@@ -3,9 +3,7 @@ import yaml
 
 from seekloop.logs.report import FinishedRun, differing_keys, finished_runs, look_up, report, tabulate
 from seekloop.logs.run_folder import RunFolder
-from seekloop.logs.status import find_runs, status_table
-from seekloop.logs.tables import print_table
-from tests.logs.fakes import SUMMARY, asked_of, fill, rounds_of
+from tests.logs.fakes import SUMMARY, asked_of, rounds_of
 
 
 def finished(path, config, **summary):
@@ -111,37 +109,3 @@ def test_an_unknown_key_lists_those_that_differ(runs):
 def test_nothing_finished_is_said(tmp_path):
     with pytest.raises(ValueError, match="no finished run below"):
         report(tmp_path, None)
-
-
-def test_status_tells_all_five_states(tmp_path, capsys):
-    fill(RunFolder(tmp_path / "done"))
-    fill(RunFolder(tmp_path / "deep" / "interrupted"), until=1)
-    failed, running = RunFolder(tmp_path / "failed"), RunFolder(tmp_path / "running")
-    with pytest.raises(ValueError, match="grid"), failed.claim():
-        raise ValueError("grid=9x9 is finer than the tokens")
-    with running.claim():
-        running.write_config("loop: {rounds: 25}")
-        running.add_round(0, rounds_of(0), asked_of(0), None)
-        table = status_table(tmp_path, expected=[tmp_path / "never", tmp_path / "done"]).set_index("run")
-    assert table["state"].to_dict() == {
-        "deep/interrupted": "interrupted",
-        "done": "done",
-        "failed": "failed",
-        "running": "running",
-        "never": "missing",
-    }
-    assert table.loc["done", ["round", "map_auc"]].tolist() == [3, SUMMARY["map_auc"]]
-    assert table.loc["deep/interrupted", "round"] == 1
-    assert table.loc["running", ["round", "rounds"]].tolist() == [0, 25]
-    assert table.loc["failed", "error"] == "ValueError: grid=9x9 is finer than the tokens"
-    assert table["error"].notna().sum() == 1
-    print_table(table.reset_index())
-    assert "grid=9x9 is finer than the tokens" in capsys.readouterr().out
-
-
-def test_a_run_inside_a_run_is_not_looked_for(tmp_path):
-    folder = fill(RunFolder(tmp_path / "x" / "run"))
-    (folder.path / "wandb").mkdir()
-    (folder.path / "wandb" / "config.yaml").write_text("")
-    assert [run.path for run in find_runs(tmp_path)] == [folder.path]
-    assert [run.path for run in find_runs(folder.path)] == [folder.path]

@@ -11,6 +11,7 @@ from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from seekloop.commands import sweeps
 from seekloop.commands.configs import conf_dir
 from seekloop.contracts.errors import MissingExtraError, StoreError
 from seekloop.logs.claim import RunBusyError
@@ -70,9 +71,11 @@ def composed(name: str, config: DictConfig) -> float | None:
     if HydraConfig.get().mode is not RunMode.MULTIRUN:
         return _explaining(lambda: _command(COMPOSED, name)(config))
     try:
-        return _command(COMPOSED, name)(config)
+        with sweeps.limited(sweeps.share()):
+            return _command(COMPOSED, name)(config)
     except Exception as error:
         told = explained(error)
+        sweeps.failed(config, told or error)
         if told is None:
             raise
         print(f"error: {' '.join(HydraConfig.get().overrides.task)}: {told}", file=sys.stderr)

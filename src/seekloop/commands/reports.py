@@ -5,14 +5,18 @@ from pathlib import Path
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.logs.report import report as write_report
-from seekloop.logs.status import status_table
+from seekloop.logs.status import counted, status_table
 from seekloop.logs.tables import print_table
 
 
 def status(arguments: Sequence[str]) -> None:
     """Print the state of every run below a folder."""
     folder = _folder(arguments)
-    print_table(status_table(folder), str(folder))
+    table = status_table(folder)
+    print_table(table, str(folder))
+    print(counted(table))
+    if "missing" in table["state"].to_numpy():
+        print("missing: asked for by a sweep and never started; the sweep's command, given again, runs only these")
 
 
 def report(arguments: Sequence[str]) -> None:

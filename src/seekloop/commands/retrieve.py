@@ -12,6 +12,7 @@ import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from seekloop.commands import sweeps
 from seekloop.commands.checks import check, check_numbers
 from seekloop.commands.compose import build_loop, choices, plain
 from seekloop.commands.extract import prepare, report_collection
@@ -53,6 +54,7 @@ def retrieve(config: DictConfig) -> float:
     folder = RunFolder(
         Path(config.runs_dir) / config.experiment_name / run_id(config, ahead.key, extraction.collection.annotations)
     )
+    sweeps.enter(config, folder.path, console)
     if folder.state() is RunState.DONE and not config.force:
         return _already_finished(folder, config, console)
     with folder.claim():

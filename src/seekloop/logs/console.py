@@ -15,14 +15,19 @@ Show = Callable[[int, pd.DataFrame], None]
 
 
 class Console:
-    """Messages and progress on standard output; plain lines where that is a file."""
+    """Messages and progress on standard output; plain lines where that is a file, or where several runs share it.
+
+    Attributes:
+        name: of the run, at the beginning of every line, where others speak at the same time.
+    """
 
     def __init__(self) -> None:
         self.terminal = Terminal(highlight=False, soft_wrap=True)
+        self.name = ""
 
     def say(self, message: str) -> None:
         """Print one line."""
-        self.terminal.print(message, markup=False)
+        self.terminal.print(f"{self.name}: {message}" if self.name else message, markup=False)
 
     @contextmanager
     def rounds(self, total: int, first: int) -> Iterator[Show]:
@@ -32,7 +37,7 @@ class Console:
             total: number of the last round.
             first: number of the round that the run starts, or goes on, from.
         """
-        if not self.terminal.is_terminal:
+        if self.name or not self.terminal.is_terminal:
             yield self._lines(total)
             return
         columns = (

@@ -1,49 +1,68 @@
-"""Where every run below a folder stands."""
+"""Where every run at or below a folder stands, those included that a sweep was asked for and that never started."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from seekloop.logs import curves
+from seekloop.logs.jobs import Job, JobBook, find_books
 from seekloop.logs.run_folder import RunFolder, RunState
 
 MARKS = ("config.yaml", "COMPLETE", "error.txt", "heartbeat")
+COLUMNS = ("run", "state", "round", "rounds", "map", "map_auc", "error")
 
 
 def find_runs(folder: Path) -> list[RunFolder]:
-    """Every run folder at or below `folder`, in the order of their paths."""
+    """Every run folder at or below `folder`, in the order of their paths; hidden folders hold none."""
     found = []
     for place, inside, names in os.walk(folder):
         if any(mark in names for mark in MARKS):
             found.append(RunFolder(place))
             inside.clear()
+        inside[:] = [name for name in inside if not name.startswith(".")]
     return sorted(found, key=lambda run: run.path)
 
 
-def status_table(folder: Path, expected: Sequence[Path] = ()) -> pd.DataFrame:
+def status_table(folder: Path) -> pd.DataFrame:
     """One row per run: state, round reached of how many, MAP there, MAP-AUC once done, last line of an error.
 
-    Args:
-        folder: runs below it are listed.
-        expected: further run folders that should be there, such as those of a multirun; missing if never started.
+    A job of a sweep that has no folder stands under the overrides that tell it from the others: missing where it never
+    started, failed where something stopped it before it had a folder.
     """
-    runs = {run.path: run for run in [*find_runs(folder), *map(RunFolder, expected)]}
-    columns = ["run", "state", "round", "rounds", "map", "map_auc", "error"]
-    rows = [_status(run, folder) for run in runs.values()]
-    return pd.DataFrame(rows, columns=columns).astype({"round": "Int64", "rounds": "Int64"})
+    rows = [_status(run, folder) for run in find_runs(folder)]
+    rows += [_unstarted(book, words, job, folder) for book in find_books(folder) for words, job in book.unstarted()]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"round": "Int64", "rounds": "Int64"})
+
+
+def counted(table: pd.DataFrame) -> str:
+    """How many runs are in which state.
+
+    Example:
+        >>> counted(pd.DataFrame({"state": ["done", "missing", "done"]}))
+        '3 runs: 2 done, 1 missing'
+    """
+    counts = Counter(table["state"])
+    told = ", ".join(f"{counts[state]} {state}" for state in reversed(RunState) if counts[state])
+    return f"{len(table)} run{'' if len(table) == 1 else 's'}{': ' if told else ''}{told}"
+
+
+def read_config(run: RunFolder) -> dict[str, object]:
+    """The resolved config of a run; empty where none was written."""
+    path = run.path / "config.yaml"
+    return dict(yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
 
 
 def _status(run: RunFolder, below: Path) -> dict[str, object]:
-    name = run.path.relative_to(below) if run.path.is_relative_to(below) else run.path
     reached = run.last_round()
     loop = read_config(run).get("loop")
     map_reached = None if reached is None else float(curves.curve(run.rounds())["ap"].iloc[-1])
     state = run.state()
     return {
-        "run": str(name),
+        "run": str(run.path.relative_to(below)),
         "state": str(state),
         "round": reached,
         "rounds": loop.get("rounds") if isinstance(loop, Mapping) else None,
@@ -53,7 +72,9 @@ def _status(run: RunFolder, below: Path) -> dict[str, object]:
     }
 
 
-def read_config(run: RunFolder) -> dict[str, object]:
-    """The resolved config of a run; empty where none was written."""
-    path = run.path / "config.yaml"
-    return dict(yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+def _unstarted(book: JobBook, words: str, job: Job, below: Path) -> dict[str, object]:
+    """The row of a job without a folder."""
+    place = book.folder.relative_to(below)
+    state = RunState.FAILED if job.error else RunState.MISSING
+    nothing: dict[str, object] = dict.fromkeys(COLUMNS)
+    return nothing | {"run": f"{place}: {words}" if place.name else words, "state": str(state), "error": job.error}

@@ -1,0 +1,165 @@
+"""What a run does because it is one of a sweep: it is planned, noted, named in what it says, and keeps to its share."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import joblib
+from hydra import compose
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from seekloop.logs.console import Console
+from seekloop.logs.jobs import APART, JobBook, settings_key
+
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""Variables that libraries read when they are loaded, in this process and in those it starts."""
+
+
+class PlanJobs(Callback):
+    """Before a multirun starts, notes every job it will run, so that `status` knows what is missing.
+
+    Only where the jobs are known beforehand, which is Hydra's own sweeper: a search that goes by results has none.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401 - Hydra's signature
+        """Write the jobs down; what Hydra will refuse is left to Hydra to explain."""
+        if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+            return
+        try:
+            jobs = [(overrides, composed_job(kwargs["config_name"], overrides)) for overrides in jobs_of(config)]
+        except (HydraException, OmegaConfBaseException):
+            return
+        books: dict[Path, dict[str, list[str]]] = {}
+        for overrides, (folder, key) in jobs:
+            books.setdefault(folder, {})[key] = overrides
+        for folder, planned in books.items():
+            JobBook(folder).plan(planned)
+
+
+def jobs_of(config: DictConfig) -> list[list[str]]:
+    """The overrides of every job of a multirun, expanded as Hydra's sweeper expands them."""
+    sweeper = config.hydra.sweeper
+    words = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(config.hydra.overrides.task)
+    overrides = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(words)
+    (jobs,) = BasicSweeper.split_arguments(overrides, None)
+    return jobs
+
+
+def composed_job(command: str, overrides: list[str]) -> tuple[Path, str]:
+    """Folder of the sweep that a job belongs to, and the key of its settings."""
+    config = compose(command, overrides, return_hydra_config=True)
+    hydra, before = HydraConfig.instance(), HydraConfig.instance().cfg
+    try:
+        hydra.set_config(config)  # values may refer to Hydra's choices
+        return sweep_folder(config), job_key(config)
+    finally:
+        hydra.cfg = before
+
+
+def sweep_folder(config: DictConfig) -> Path:
+    """Where the runs of one experiment lie."""
+    return Path(config.runs_dir) / config.experiment_name
+
+
+def job_key(config: DictConfig) -> str:
+    """Name of a job's settings, the same before it is launched and while it runs."""
+    keys = [str(key) for key in config if key != "hydra" and key not in APART]
+    return settings_key({key: _resolved(config, key) for key in keys})
+
+
+def _resolved(config: DictConfig, key: str) -> object:
+    value = "???" if OmegaConf.is_missing(config, key) else config[key]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def failed(config: DictConfig, error: Exception) -> None:
+    """Note what stopped a job: it may have been before it had a folder."""
+    if "runs_dir" in config:
+        JobBook(sweep_folder(config)).failed(job_key(config), error)
+
+
+def enter(config: DictConfig, folder: Path, console: Console) -> None:
+    """Note that a run has begun, or was found finished; beside others, its lines begin with its name."""
+    JobBook(folder.parent).started(job_key(config), folder.name)
+    if share() is not None:
+        console.name = folder.name
+
+
+def share() -> int | None:
+    """How many threads are this run's; None where it has the machine for itself."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
+        return None
+    launcher = OmegaConf.to_container(HydraConfig.get().launcher, resolve=False)
+    cores = joblib.cpu_count()  # type: ignore[no-untyped-call] # of this process, not of the machine
+    return threads_of(launcher if isinstance(launcher, dict) else {}, cores)
+
+
+def threads_of(launcher: Mapping[Any, Any], cores: int) -> int | None:
+    """Threads of each run under a launcher's settings; None for one run after the other.
+
+    Args:
+        launcher: settings of `hydra.launcher`.
+        cores: of this machine.
+
+    Example:
+        >>> threads_of({"n_jobs": 4}, cores=16), threads_of({"n_jobs": -1}, cores=16)
+        (4, 1)
+        >>> threads_of({"cpus_per_task": 8}, cores=16), threads_of({"_target_": "BasicLauncher"}, cores=16)
+        (8, None)
+    """
+    if "n_jobs" in launcher:
+        side_by_side = int(launcher["n_jobs"])
+        return max(1, cores // (side_by_side if side_by_side > 0 else max(1, cores + 1 + side_by_side)))
+    if "ray" in launcher:
+        return max(1, int(launcher["ray"].get("remote", {}).get("num_cpus") or 1))
+    if "cpus_per_task" in launcher:
+        return max(1, int(launcher["cpus_per_task"] or 1))
+    return None
+
+
+@contextlib.contextmanager
+def limited(threads: int | None) -> Iterator[None]:
+    """Let torch, numba and BLAS use so many threads; fewer where `OMP_NUM_THREADS` says so. None: as they like."""
+    if threads is None:
+        yield
+        return
+    before = {name: os.environ.get(name) for name in POOLS}
+    asked = before["OMP_NUM_THREADS"] or ""
+    threads = min(threads, int(asked)) if asked.isdigit() and int(asked) else threads
+    os.environ.update(dict.fromkeys(POOLS, str(threads)))
+    try:
+        with _loaded(threads):
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
+
+
+@contextlib.contextmanager
+def _loaded(threads: int) -> Iterator[None]:
+    """The same for the libraries that are loaded by now; they are loaded here, after the variables are set."""
+    import numba
+    import scipy.linalg  # noqa: F401 - brings a BLAS of its own
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(threads)
+    numba.set_num_threads(min(threads, before[1]))
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
