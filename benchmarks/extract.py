@@ -1,7 +1,9 @@
 """Extraction against its two unavoidable parts: decoding alone, and the bare backbone alone.
 
-    python benchmarks/extract.py --root <folder of images> --backbone resnet50_v1 --checkpoint <file>
+    python -m benchmarks.extract [--root <folder of images> --backbone resnet50_v1 --checkpoint <file>]
 
+Without a folder: photographs cut from scikit-learn's two. Without a backbone: the built-in one. With --random-weights,
+weights are drawn, not downloaded: speed does not depend on them.
 All three see the same images in the same batches, with the same workers, threads and precision, in one run; each is
 repeated, interleaved with the others, and the fastest of each counts. The aim: extraction <= 1.10 x (decode + forward).
 Further words are overrides of `seekloop extract`, such as trainer.workers=2 or encoding=crops.
@@ -10,26 +12,30 @@ Further words are overrides of `seekloop extract`, such as trainer.workers=2 or 
 import argparse
 import copy
 import dataclasses
-import json
 import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
-from tabulate import tabulate
+from sklearn.datasets import load_sample_images
 from torch.utils.data import DataLoader
 
 import seekloop  # noqa: F401 - before Lightning, which imports torchvision
+from benchmarks import facts
+from benchmarks.searches import table_of
 from seekloop.commands.compose import resolve
 from seekloop.commands.extract import Extraction, prepare
 from seekloop.contracts.protocols import Collection
+from seekloop.contracts.randomness import generator
 from seekloop.modules.extraction import batches
 from seekloop.modules.images import Decoded, Images, transform_of
 
 AIM = 1.10
+CUT = (375, 500)  # height and width of a photograph cut out, about VOC's
 
 
 class First:
@@ -105,33 +111,84 @@ def measure(extraction: Extraction, repeats: int) -> dict[str, list[tuple[float,
     return times
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True, help="folder of images")
-    parser.add_argument("--backbone", default="resnet50_v1")
-    parser.add_argument("--checkpoint", default=None)
-    parser.add_argument("--images", type=int, default=512, help="how many of them")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("overrides", nargs="*")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as hashes:
-        words = ["collection=folder", f"collection.root={asked.root}", f"backbone={asked.backbone}"]
-        words += [f"backbone.checkpoint={asked.checkpoint}"] if asked.checkpoint else []
-        extraction = prepare(resolve("extract", [*words, f"store_dir={hashes}", *asked.overrides]))
-        first = First(extraction.collection, asked.images)
-        extraction = dataclasses.replace(extraction, collection=first)
-        times = measure(extraction, asked.repeats)
+def cut_photographs(folder: Path, images: int) -> None:
+    """JPEG files of different parts of scikit-learn's two photographs."""
+    sources = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    rng = generator(0, "cut photographs")
+    for number in range(images):
+        source = sources[number % len(sources)]
+        top, left = (
+            int(torch.randint(full - side + 1, (1,), generator=rng))
+            for full, side in zip((source.height, source.width), CUT, strict=True)
+        )
+        source.crop((left, top, left + CUT[1], top + CUT[0])).save(folder / f"{number:05d}.jpg", quality=90)
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--root", default=None, help="folder of images; none: photographs cut from scikit-learn's")
+    found.add_argument("--backbone", default="tiny")
+    found.add_argument("--checkpoint", default=None)
+    found.add_argument("--random-weights", action="store_true", help="of the backbone, in place of a checkpoint")
+    found.add_argument("--images", type=int, default=512, help="how many of them")
+    found.add_argument("--repeats", type=int, default=3)
+    found.add_argument("--results", type=Path, default=facts.RESULTS, help="file that JSON lines are appended to")
+    found.add_argument("overrides", nargs="*", help="of seekloop extract")
+    return found
+
+
+def drawn_weights(backbone: str, folder: Path) -> Path:
+    """A file with random weights of a backbone that has a checkpoint to load."""
+    import timm
+
+    models = resolve("extract", [f"backbone={backbone}"]).backbone.models
+    path = folder / "random.pth"
+    torch.manual_seed(0)
+    torch.save(timm.create_model(next(iter(models.values())), pretrained=False).state_dict(), path)
+    return path
+
+
+def prepared(asked: argparse.Namespace, folder: Path) -> Extraction:
+    """The extraction of the first images of a folder, with made-up photographs where none was given."""
+    root = asked.root
+    if root is None:
+        root = folder / "photographs"
+        root.mkdir()
+        cut_photographs(root, asked.images)
+    words = ["collection=folder", f"collection.root={root}", f"backbone={asked.backbone}"]
+    checkpoint = drawn_weights(asked.backbone, folder) if asked.random_weights else asked.checkpoint
+    words += [f"backbone.checkpoint={checkpoint}"] if checkpoint else []
+    extraction = prepare(resolve("extract", [*words, f"store_dir={folder / 'hashes'}", *asked.overrides]))
+    return dataclasses.replace(extraction, collection=First(extraction.collection, asked.images))
+
+
+def figures(times: dict[str, list[tuple[float, float]]], images: int) -> dict[str, Any]:
+    """The fastest of each, and extraction over the sum of its parts: on the clock and in seconds of cores."""
     best = {name: tuple(map(min, zip(*values, strict=True))) for name, values in times.items()}
     ratio, work = (best["extract"][k] / (best["decode"][k] + best["forward"][k]) for k in (0, 1))
-    images, content = len(first.paths), extraction.plan().manifest.content
-    facts = {"images": images, "cores": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads()}
-    facts |= {"precision": content["precision"], "batch_size": content["batch_size"], "encoding": content["encoding"]}
-    facts |= {"workers": extraction.settings["workers"], "backbone": content["backbone"], "seconds": times}
-    print(json.dumps({**facts, "ratio": round(ratio, 3), "core_ratio": round(work, 3), "aim": AIM}))
-    rows = [(name, f"{wall:.2f}", f"{images / wall:.1f}", f"{cores:.2f}") for name, (wall, cores) in best.items()]
-    print(tabulate(rows, headers=["what", "seconds", "images/s", "core seconds"], tablefmt="github"))
-    print(f"extract / (decode + forward) = {ratio:.3f}, aim {AIM:.2f}: {'met' if ratio <= AIM else 'missed'}")
-    print(f"the same in core seconds, which a busy machine disturbs less: {work:.3f}")
+    speeds = {name: images / wall for name, (wall, _) in best.items()}
+    cores = {name: seconds for name, (_, seconds) in best.items()}
+    return {"images_per_second": speeds, "core_seconds": cores, "ratio": ratio, "core_ratio": work, "aim": AIM}
+
+
+def main() -> None:
+    asked = parser().parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        extraction = prepared(asked, Path(folder))
+        content = extraction.plan().manifest.content
+        times = measure(extraction, asked.repeats)
+    images = len(extraction.collection.paths)
+    settings = {key: content[key] for key in ("backbone", "precision", "batch_size", "encoding")}
+    settings |= {"images": images, "workers": extraction.settings["workers"], "threads": torch.get_num_threads()}
+    settings |= {"weights": "random" if asked.random_weights else "given"}
+    settings |= {"source": "cut from scikit-learn's" if asked.root is None else Path(asked.root).name}
+    found = figures(times, images)
+    facts.write(asked.results, "extract", settings, {**found, "seconds": times})
+    rows = [(name, speed, found["core_seconds"][name]) for name, speed in found["images_per_second"].items()]
+    print(table_of(rows, ["what", "images/s", "core seconds"]))
+    verdict = "met" if found["ratio"] <= AIM else "missed"
+    print(f"extract / (decode + forward) = {found['ratio']:.3f}, aim {AIM:.2f}: {verdict}")
+    print(f"the same in core seconds, which a busy machine disturbs less: {found['core_ratio']:.3f}")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def draw(found: dict[str, list[tuple[int, dict[str, float]]]], path: Path) -> No
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("seconds per round")
-    axes[-1].legend(fontsize=7)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
