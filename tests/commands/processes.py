@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,8 @@ def without_wandb() -> dict[str, str]:
 class Processes:
     """Starts command lines, each in a process of its own.
 
-    A moment is a word in the path of a file that is being written whole, or the number of an image being read.
+    A moment is a word in the path of a file that is being written whole, or the number of an image being read; a `*`
+    stands for anything.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -117,9 +119,9 @@ def _at_moments(job) -> None:
     fsync, read = os.fsync, Scenes.read
 
     def moment(name: str) -> None:
-        if job["kill_at"] and job["kill_at"] in name:
+        if job["kill_at"] and fnmatch(name, f"*{job['kill_at']}*"):
             os.kill(os.getpid(), signal.SIGKILL)
-        if job["wait_at"] and job["wait_at"] in name:
+        if job["wait_at"] and fnmatch(name, f"*{job['wait_at']}*"):
             print(f"waiting at {name}", flush=True)
             until(Path(job["gate"]).exists)
 

@@ -1,28 +1,27 @@
-"""Runs of a sweep in processes of their own, by each of the launchers, all reading one store."""
+"""Real sweeps of two choices by two seeds, in processes of their own by each of the launchers, over one store."""
 
 import importlib.util
+import json
+import os
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
+import joblib
 import pytest
+import torch
 
-from tests.commands.processes import without_wandb
-from tests.commands.runs import EXTRACTED, SMALL, places, seekloop, worked
+from seekloop.commands.sweeps import limited, threads_of
+from seekloop.logs.status import status_table
+from tests.commands.processes import ROOT, without_wandb
+from tests.commands.runs import EXTRACTED, SMALL, results, seekloop, worked
 
-SWEPT = "local=none,all"
-
-
-def swept(runs, stores, launcher, *changes):
-    worked(seekloop("extract", *EXTRACTED, f"store_dir={stores}"))
-    command = [sys.executable, "-m", "seekloop", "retrieve", "-m", *SMALL, f"launcher={launcher}", *changes]
-    environment = {**without_wandb(), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*command, *places(runs, stores)], cwd=runs, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def finished(runs):
-    return sorted(mark.parent.name.split("-")[0] for mark in runs.glob("default/*/COMPLETE"))
+SWEPT = ("local=none,all", "seed=0,1")
+COUNTER = """# Writes down how many threads a run may use.
+_target_: tests.commands.thread_counter.CountThreads
+into: {place}/${{hydra:runtime.choices.local}}-s${{seed}}.json
+"""
 
 
 def needs(module):
@@ -37,20 +36,124 @@ LAUNCHERS = [
 ]
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_both_runs_finish_and_share_the_store(launcher, tmp_path, stores):
-    before = sorted(stores.iterdir())
-    done = swept(tmp_path, stores, launcher, SWEPT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert finished(tmp_path) == ["all", "none"]
-    assert sorted(stores.iterdir()) == before or not before
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that has ended."""
+
+    launcher: str
+    runs: Path
+    stores: Path
+    done: subprocess.CompletedProcess
+
+
+def swept(launcher, place, stores, *changes):
+    environment = {name: value for name, value in without_wandb().items() if not name.endswith("_NUM_THREADS")}
+    environment["PYTHONPATH"] = ":".join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", "seekloop", "retrieve", "-m", *changes, *SMALL, *SWEPT, f"launcher={launcher}"]
+    command += [f"runs_dir={place / 'runs'}", f"store_dir={stores}"]
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    return Swept(launcher, place / "runs", stores, done)
+
+
+@pytest.fixture(scope="module", params=LAUNCHERS)
+def sweep(request, tmp_path_factory):
+    """Nothing is described beforehand, and every run writes down how many threads it may use."""
+    place = tmp_path_factory.mktemp(request.param)
+    (place / "conf" / "criterion").mkdir(parents=True)
+    (place / "conf" / "criterion" / "count_threads.yaml").write_text(COUNTER.format(place=place))
+    found = swept(request.param, place, place / "stores", f"--config-dir={place / 'conf'}", "criterion=count_threads")
+    assert found.done.returncode == 0, found.done.stdout + found.done.stderr
+    return found
+
+
+def test_all_four_runs_finish(sweep):
+    table = status_table(sweep.runs)
+    assert table["state"].tolist() == ["done"] * 4, table.to_string()
+    names = [Path(run).name.split("-") for run in table["run"]]
+    assert sorted((words[0], words[4]) for words in names) == [
+        ("all", "s0"),
+        ("all", "s1"),
+        ("none", "s0"),
+        ("none", "s1"),
+    ]
+
+
+def test_they_share_one_extraction_and_leave_the_store_whole(sweep):
+    (store,) = sweep.stores.glob("*/COMPLETE")
+    verified = worked(seekloop("extract", *EXTRACTED, f"store_dir={sweep.stores}", "verify=full"))
+    assert "every checksum is right and every number finite" in verified.out
+    assert str(store.parent) in verified.out
+    if sweep.launcher == "joblib":  # the others keep what their runs say to themselves
+        assert sweep.done.stdout.count("describing 40 images") == 1
+
+
+def test_every_run_keeps_to_its_share_of_the_cores(sweep):
+    """Two at a time by joblib; the other two are told how many cores a run has: one."""
+    expected = max(1, joblib.cpu_count() // 2) if sweep.launcher == "joblib" else 1
+    counted = {path.stem: json.loads(path.read_text()) for path in sweep.runs.parent.glob("*.json")}
+    assert set(counted) == {"all-s0", "all-s1", "none-s0", "none-s1"}
+    for counts in counted.values():
+        assert {"torch", "numba", "openblas"} <= set(counts)
+        assert set(counts.values()) == {expected}, counts
+
+
+def test_lines_of_runs_side_by_side_carry_the_runs_name(sweep):
+    if sweep.launcher == "submitit_local":
+        said = "\n".join(path.read_text() for path in sweep.runs.glob(".submitit/*/*.out"))
+    else:
+        said = sweep.done.stdout + sweep.done.stderr  # Ray puts (pid=...) before a line
+    for run in status_table(sweep.runs)["run"]:
+        assert f"{Path(run).name}: MAP-AUC" in said, said
+        assert f"{Path(run).name}: round 3/3: MAP" in said
+
+
+def test_a_launcher_changes_no_result(sweep, tmp_path):
+    """The same run alone, with all cores, finds the same to the last byte."""
+    (parallel,) = sweep.runs.glob("default/all-*-s1-*")
+    conf = sweep.runs.parent / "conf"
+    command = ("retrieve", f"--config-dir={conf}", *SMALL, "criterion=count_threads", "local=all", "seed=1")
+    worked(seekloop(*command, f"runs_dir={tmp_path}", f"store_dir={sweep.stores}"))
+    assert results(tmp_path / "default" / parallel.name) == results(parallel)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_what_cannot_work_is_reported_and_the_others_finish(launcher, tmp_path, stores):
-    done = swept(tmp_path, stores, launcher, SWEPT, "fusion=concat")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "local=none" in done.stderr
-    assert finished(tmp_path) == ["all"]
+    """There is nothing to fuse with where local=none: two runs of four fail, and their errors are kept."""
+    worked(seekloop("extract", *EXTRACTED, f"store_dir={stores}"))
+    found = swept(launcher, tmp_path, stores, "fusion=concat")
+    assert found.done.returncode == 1
+    assert "Traceback" not in found.done.stderr
+    assert "local=none" in found.done.stderr
+    table = status_table(found.runs)
+    states = table.groupby(table["run"].str.extract(r"(all|none)", expand=False))["state"].apply(list).to_dict()
+    assert states == {"all": ["done", "done"], "none": ["failed", "failed"]}
+    errors = table["error"].dropna()
+    assert len(errors) == 2
+    assert all("Use fusion=none, or local=all" in error for error in errors)
+
+
+def test_a_share_is_never_nothing():
+    """Sixteen runs at a time on four cores: one thread each; all but one core (joblib's -2) of four: one each."""
+    assert threads_of({"n_jobs": 16}, cores=4) == 1
+    assert threads_of({"n_jobs": -2}, cores=4) == 1
+    assert threads_of({"ray": {"remote": {"num_cpus": 0.5}}}, cores=4) == 1
+    assert threads_of({"ray": {"init": {}, "remote": {}}}, cores=4) == 1
+    assert threads_of({"cpus_per_task": None}, cores=4) == 1
+
+
+def test_fewer_threads_by_the_environment_stay_fewer(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with limited(2):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+def test_afterwards_the_process_is_as_it_was(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    with limited(1):
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
+    assert "OMP_NUM_THREADS" not in os.environ
+    assert os.environ["MKL_NUM_THREADS"] == "7"

@@ -1,6 +1,8 @@
 import os
+import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,10 @@ import yaml
 
 from seekloop.commands.compose import resolve
 from seekloop.commands.configs import conf_dir
-from tests.commands.processes import without_wandb
-from tests.commands.runs import SMALL
+from seekloop.logs.jobs import JobBook
+from seekloop.logs.status import status_table
+from tests.commands.processes import ROOT, until, without_wandb
+from tests.commands.runs import SMALL, contents, places, seekloop, worked
 from tests.commands.sweep_server import SweepServer
 
 SWEEPS = sorted((conf_dir() / "sweeps").glob("*.yaml"))
@@ -87,3 +91,114 @@ def test_an_agent_runs_the_grid(tmp_path, stores):
         assert [server.summary[run]["map_auc"] for run in again] == [
             server.summary[run]["map_auc"] for run in server.dealt if run not in again
         ]  # finished before, and told to the new sweep all the same
+
+
+def states(runs):
+    return dict(Counter(status_table(runs)["state"]))
+
+
+def kept(folder):
+    """What a folder holds, and when it was written."""
+    return contents(folder), {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+def finished(runs):
+    return {mark.parent: kept(mark.parent) for mark in runs.glob("default/*/COMPLETE")}
+
+
+def test_killed_in_the_middle_the_same_command_runs_only_what_is_missing(processes, tmp_path, stores):
+    """Four runs one after the other, killed in a round of the third."""
+    runs = tmp_path / "runs"
+    command = ("retrieve", "-m", *SMALL, "local=none,all", "seed=0,1", *places(runs, stores))
+    killed = processes.start(*command, kill_at="all-none-4x4-uncertainty-s0*state-0001")
+    assert killed.wait() == -signal.SIGKILL, killed.said()
+    assert states(runs) == {"done": 2, "interrupted": 1, "missing": 1}
+    assert status_table(runs / "default")["run"].tolist()[-1] == "local=all seed=1"
+    before = finished(runs)
+    assert len(before) == 2
+
+    again = worked(seekloop(*command))
+    assert again.out.count("already finished") == 2
+    after = finished(runs)
+    assert {folder: after[folder] for folder in before} == before
+    assert states(runs) == {"done": 4}
+    assert "4 runs: 4 done" in worked(seekloop("status", str(runs / "default"))).out
+
+
+@pytest.mark.slow
+def test_twelve_runs_killed_in_the_middle_are_completed_by_the_same_command(tmp_path, stores):
+    """Side by side by joblib; all of its processes are killed at once, as by a machine that goes down."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "seekloop", "retrieve", "-m", *SMALL, *places(runs, stores), "launcher=joblib"]
+    command += ["representation=go,lo_all,gl_concat_all,gl_pool_all", "seed=0,1,2"]
+    working = {"cwd": ROOT, "env": without_wandb(), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    sweep = subprocess.Popen(command, start_new_session=True, **working)
+    until(lambda: len(finished(runs)) >= 4)
+    os.killpg(sweep.pid, signal.SIGKILL)
+    assert sweep.wait() == -signal.SIGKILL
+    before = finished(runs)
+    counts = states(runs)
+    assert sum(counts.values()) == 12
+    assert 4 <= counts["done"] < 12
+    assert counts["missing"] >= 1
+
+    again = subprocess.run(command, cwd=ROOT, env=without_wandb(), capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("already finished") == len(before)
+    after = finished(runs)
+    assert {folder: after[folder] for folder in before} == before
+    assert states(runs) == {"done": 12}
+
+
+def test_killed_before_its_first_run_wrote_anything_a_sweep_is_missing_as_a_whole(processes, tmp_path, stores):
+    runs = tmp_path / "runs"
+    command = ("retrieve", "-m", *SMALL, "local=none,all", "grid=2x2,4x4", *places(runs, stores))
+    killed = processes.start(*command, kill_at="heartbeat")
+    assert killed.wait() == -signal.SIGKILL, killed.said()
+    before = kept(runs)
+    out = worked(seekloop("status", str(runs / "default"))).out
+    assert [line.split("  ")[0].strip() for line in out.splitlines() if "missing  " in line] == [
+        "local=all grid=2x2",
+        "local=all grid=4x4",
+        "local=none grid=2x2",
+        "local=none grid=4x4",
+    ]
+    assert "4 runs: 4 missing" in out
+    assert "the sweep's command, given again, runs only these" in out
+    assert kept(runs) == before  # to look changes nothing
+
+
+def test_a_job_that_was_run_in_other_words_is_not_missing(processes, tmp_path, stores):
+    """Alone, in another order, by another launcher's name: the job is what it would do."""
+    command = ("retrieve", "-m", *SMALL, "local=none,all", *places(tmp_path, stores))
+    assert processes.start(*command, kill_at="heartbeat").wait() == -signal.SIGKILL
+    assert states(tmp_path) == {"missing": 2}
+    worked(seekloop("retrieve", "local=all", *places(tmp_path, stores), *reversed(SMALL)))
+    assert states(tmp_path) == {"done": 1, "missing": 1}
+    worked(seekloop("retrieve", "-m", "representation=go", *places(tmp_path, stores), *SMALL, "wandb.project=other"))
+    assert states(tmp_path) == {"done": 2}
+
+
+def test_what_fails_before_it_has_a_folder_is_listed_as_failed(tmp_path, stores):
+    command = ("retrieve", "-m", *SMALL, "grid=4x4,5", *places(tmp_path, stores))
+    assert seekloop(*command).code == 1
+    table = status_table(tmp_path).set_index("state")
+    assert sorted(table.index) == ["done", "failed"]
+    assert table.loc["failed", "run"] == "default: grid=5"
+    assert table.loc["failed", "error"].startswith("ConfigError: grid=5 cannot work: it is no grid")
+
+
+def test_each_job_is_kept_where_its_experiment_is(processes, tmp_path, stores):
+    """Where the sweep goes over experiments, the jobs lie in the folders of both."""
+    command = ("retrieve", "-m", *SMALL, "experiment_name=one,two", "seed=0,1", *places(tmp_path, stores))
+    assert processes.start(*command, kill_at="heartbeat").wait() == -signal.SIGKILL
+    assert sorted(status_table(tmp_path / "two")["run"]) == ["seed=0", "seed=1"]
+    assert len(JobBook(tmp_path / "one").jobs()) == 2
+
+
+def test_a_sweep_that_hydra_refuses_leaves_no_jobs(tmp_path, stores):
+    outcome = seekloop("retrieve", "-m", *SMALL, "local=none,everything", *places(tmp_path, stores))
+    assert outcome.code == 1
+    assert "'local/everything'" in outcome.err
+    assert not list(tmp_path.rglob("*.json"))

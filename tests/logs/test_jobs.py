@@ -43,6 +43,8 @@ def test_jobs_without_a_folder_stand_under_what_tells_them_apart(tmp_path):
     assert [words for words, _ in book.unstarted()] == ["local=all", "local=none"]
     book.started("a", "run-a")
     (tmp_path / "run-a").mkdir()
+    assert len(book.unstarted()) == 2  # killed before it had written anything
+    (tmp_path / "run-a" / "config.yaml").touch()
     assert [words for words, _ in book.unstarted()] == ["local=none"]
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from seekloop.logs.files import write_atomically
+from seekloop.logs.run_folder import RunFolder, RunState
 
 JOBS = ".jobs"
 APART = ("runs_dir", "store_dir", "experiment_name", "force", "wandb", "paper", "paper_setup", "numbers")
@@ -79,7 +80,7 @@ class JobBook:
         """Jobs without a folder of their own, each with the overrides that tell it from the other jobs."""
         jobs = list(self.jobs().values())
         common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
-        waiting = [job for job in jobs if job.run is None or not (self.folder / job.run).is_dir()]
+        waiting = [job for job in jobs if job.run is None or not begun(self.folder / job.run)]
         return [(" ".join(word for word in job.overrides if word not in common), job) for job in waiting]
 
     def _file(self, key: str) -> Path:
@@ -95,6 +96,11 @@ class JobBook:
     def _write(self, key: str, job: Job) -> None:
         self.place.mkdir(parents=True, exist_ok=True)
         write_atomically(self._file(key), (json.dumps(asdict(job), indent=1) + "\n").encode())
+
+
+def begun(run: Path) -> bool:
+    """Has a run left anything that says how far it is?"""
+    return RunFolder(run).state() is not RunState.MISSING
 
 
 def settings_key(config: Mapping[str, object]) -> str:
