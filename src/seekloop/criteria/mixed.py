@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.errors import ConfigError
@@ -40,6 +40,11 @@ class Mixed:
         top = lowest(-view.scores, view.candidate, exploited)
         others = view.candidate.scatter(1, top, False)
         return torch.cat([top, lowest(view.scores.abs(), others, budget - exploited)], dim=1)
+
+    def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
+        """The lower of the lowest pick among the highest scores, and the mirror image of the last uncertain pick."""
+        exploited = self.exploited(round, picked.shape[1])
+        return torch.cat([picked[:, :exploited], -picked[:, exploited:].abs()], dim=1).amin(dim=1)
 
     def exploited(self, number: int, budget: int) -> int:
         """How many of the batch that follows round `number` are highest scores; halves are rounded up."""

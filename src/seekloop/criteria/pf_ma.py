@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.records import PoolView
@@ -30,3 +30,7 @@ class PfMa:
         then = lowest_first(-view.scores, view.candidate & ~likely, budget)
         place = torch.arange(budget, device=view.scores.device).expand_as(first)
         return torch.where(place < count, first, then.gather(1, (place - count).clamp(min=0)))
+
+    def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
+        """The boundary, or the lowest pick where picks lie below it: any likely image could come before these."""
+        return picked.amin(dim=1).clamp(max=0.0)

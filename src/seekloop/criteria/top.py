@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.records import PoolView
@@ -17,3 +17,7 @@ class Top:
     def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         return lowest(-view.scores, view.candidate, budget)
+
+    def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
+        """The lowest pick: what scores below it is not asked about."""
+        return picked.amin(dim=1)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.records import PoolView
@@ -23,3 +23,7 @@ class Uncertainty:
     def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         return lowest(view.scores.abs(), view.candidate, budget)
+
+    def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
+        """The mirror image of the last pick: below it, an image lies farther from the boundary than any pick."""
+        return -picked.abs().amax(dim=1)

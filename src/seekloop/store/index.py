@@ -1,0 +1,328 @@
+"""A faiss index beside a store: it names the vectors that lie farthest on the positive side of a hyperplane."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from jaxtyping import Bool, Float, Int
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError, require
+from seekloop.contracts.randomness import generator
+from seekloop.store import files, shards
+from seekloop.store.index_settings import IndexSettings
+from seekloop.store.manifest import content_key
+
+Faiss = Any  # the module, and its objects, which carry no types
+GPU_LARGEST_K = 2048  # a search on a GPU returns no more
+BLOCK_BYTES = 2**26  # of float32 vectors read at once
+SPARE = 0.9  # share of the free memory that an index may take
+
+
+@runtime_checkable
+class Vectors(Protocol):
+    """What an index is made of.
+
+    Attributes:
+        images: n.
+        rows: number of vectors of all images together.
+        dim: of the vectors.
+        identity: what determines them, of plain values.
+    """
+
+    images: int
+    rows: int
+    dim: int
+    identity: Mapping[str, Any]
+
+    def read(self, images: Int[Tensor, " b"]) -> tuple[Float[Tensor, "r e"], Int[Tensor, " r"]]:
+        """The vectors of these images, float32, and for each the image it belongs to."""
+        ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search returned.
+
+    Attributes:
+        score: inner products with each query's hyperplane, highest first; -inf after the last one found.
+        image: whose vectors they are; -1 after the last one found.
+        exact: whether every vector that was not found certainly scores no higher than the last one found.
+        final: whether a larger search could find nothing more.
+    """
+
+    score: Float[Tensor, "q k"]
+    image: Int[Tensor, "q k"]
+    exact: bool
+    final: bool
+
+    @property
+    def known(self) -> Bool[Tensor, "q k"]:
+        """Which places are filled."""
+        return self.image >= 0
+
+    @property
+    def lowest(self) -> Float[Tensor, " q"]:
+        """Score of the last vector found; +inf where none was."""
+        return self.score.masked_fill(~self.known, torch.inf).amin(dim=1)
+
+
+class Index:
+    """An index that has been built or loaded.
+
+    Args:
+        index: faiss's own.
+        owner: the image of each vector.
+        norm: length of the longest vector.
+        settings: which index it is.
+    """
+
+    def __init__(self, index: Faiss, owner: Int[Tensor, " r"], norm: float, settings: IndexSettings) -> None:
+        self._faiss = load_faiss()
+        self._clusters = int(index.nlist) if settings.clustered else 0
+        self._gpus = _gpus(self._faiss) if settings.kind in ("flat", "ivf") else 0
+        self._index = self._faiss.index_cpu_to_all_gpus(index) if self._gpus else index
+        self.owner = owner
+        self.rows = len(owner)
+        self.norm = norm
+        self.settings = settings
+
+    def search(self, weights: Float[Tensor, "q e"], k: int, widening: int) -> Found:
+        """The `k` vectors with the largest inner products with each query's hyperplane.
+
+        Args:
+            weights: normals.
+            k: how many, cut to what there is.
+            widening: how many times harder than at first to look: clusters probed, nodes of the graph kept in view.
+        """
+        most = min(self.rows, GPU_LARGEST_K) if self._gpus else self.rows
+        k = max(1, min(k, most))
+        everywhere = self._aim(k, widening, len(weights))
+        rows = np.ascontiguousarray(weights.detach().cpu().float().numpy())
+        score, place = (torch.from_numpy(found) for found in self._index.search(rows, k))
+        image = torch.where(place >= 0, self.owner[place.clamp(min=0)], -1)
+        exact = everywhere and not self.settings.coded and self.settings.kind != "hnsw"
+        return Found(score.masked_fill(place < 0, -torch.inf), image, exact, k == most and everywhere)
+
+    def _aim(self, k: int, widening: int, queries: int) -> bool:
+        """Set how hard to look; returns whether that is as hard as possible."""
+        self._faiss.omp_set_num_threads(torch.get_num_threads())
+        space = self._faiss.GpuParameterSpace() if self._gpus else self._faiss.ParameterSpace()
+        if self.settings.clustered:
+            probes = self.settings.probes(self._clusters, widening)
+            space.set_index_parameter(self._index, "nprobe", probes)
+            if not self._gpus:
+                self._index.parallel_mode = 1 if queries == 1 else 0  # one query: threads share its clusters
+            return probes == self._clusters
+        if self.settings.kind == "hnsw":
+            space.set_index_parameter(self._index, "efSearch", max(self.settings.hnsw_ef * widening, k))
+        return True
+
+
+def open_index(vectors: Vectors, settings: IndexSettings, folder: Path | None, say: Callable[[str], None]) -> Index:
+    """Load the index of these vectors from a store's folder; build and keep it there if it is absent or damaged.
+
+    Any number of processes may ask for the same index at once: one builds, the others wait for it.
+
+    Args:
+        vectors: of the store.
+        settings: which index.
+        folder: of the store; None: nothing is kept.
+        say: where messages for people go.
+
+    Raises:
+        MissingExtraError: if faiss is not installed.
+        ConfigError: if the index does not fit the vectors, or the machine's memory.
+        StoreError: if it cannot be written.
+    """
+    load_faiss()
+    factory = settings.factory(vectors.rows, vectors.dim)
+    if folder is None:
+        return _built(vectors, settings, factory, say)
+    place = IndexFiles(folder, content_key({**vectors.identity, "index": settings.build_identity(vectors.rows)}))
+    if (found := place.load(settings, lambda _: None)) is not None:
+        return found
+    with claimed(folder, say):
+        if (found := place.load(settings, say)) is not None:
+            return found
+        files.remove_drafts(folder)
+        built = _built(vectors, settings, factory, say)
+        place.save(built)
+    return built
+
+
+def load_faiss() -> Faiss:
+    """faiss, where it is used.
+
+    Raises:
+        MissingExtraError: if it is not installed, naming the extra for this machine.
+    """
+    try:
+        return require("faiss", "faiss-cpu")
+    except MissingExtraError:
+        if torch.cuda.is_available():
+            return require("faiss", "faiss-gpu")
+        raise
+
+
+@contextmanager
+def claimed(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Be the only one who writes into a store's folder; the same lock that extraction takes."""
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"another process is writing into {folder.name}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class IndexFiles:
+    """The files of one index in a store's folder; the record is written last, and until it stands there is no index.
+
+    Attributes:
+        folder: of the store.
+        key: hash of what determines the index.
+    """
+
+    folder: Path
+    key: str
+
+    @property
+    def index(self) -> Path:
+        """What faiss wrote."""
+        return self.folder / f"index-{self.key[:12]}.faiss"
+
+    @property
+    def owner(self) -> Path:
+        """The image of each vector."""
+        return self.folder / f"index-{self.key[:12]}-images.npy"
+
+    @property
+    def record(self) -> Path:
+        """Checksums of the two, and the length of the longest vector."""
+        return self.folder / f"index-{self.key[:12]}.json"
+
+    def load(self, settings: IndexSettings, say: Callable[[str], None]) -> Index | None:
+        """The index, or None where it is absent or damaged.
+
+        Checksums are compared first: faiss trusts what it reads, and a damaged file could end the process.
+        """
+        if not self.record.exists():
+            return None
+        try:
+            record = files.read_json(self.record)
+            for path in (self.index, self.owner):
+                if files.checksum(path) != record[path.name]:
+                    raise ValueError(f"{path.name} has another checksum")
+            faiss = load_faiss()
+            index = faiss.read_index(str(self.index))
+            return Index(index, shards.map_array(self.owner).clone().long(), float(record["norm"]), settings)
+        except (FileNotFoundError, KeyError, ValueError, RuntimeError) as error:
+            say(f"{self.index} is damaged and will be built again ({error})")
+            return None
+
+    def save(self, index: Index) -> None:
+        """Write the files, each whole or not at all, the record last.
+
+        Raises:
+            StoreError: if they cannot be written, such as on a full disk.
+        """
+        self.record.unlink(missing_ok=True)
+        draft = self.index.with_name(f"{self.index.name}.{os.getpid()}.part")
+        try:
+            _write_faiss(index, draft)
+        except (OSError, RuntimeError) as error:
+            draft.unlink(missing_ok=True)
+            raise StoreError(
+                f"{self.index} could not be written ({shutil.disk_usage(self.folder).free / 1e6:,.0f} MB are free; "
+                f"{error}). Free some space, or use store.index=ivfpq, which is smaller, or store.index=null."
+            ) from error
+        draft.replace(self.index)
+        owner = files.write_array(self.owner, index.owner.to(torch.int32).numpy())
+        sums = {self.index.name: files.checksum(self.index), self.owner.name: owner["blake2b"]}
+        files.write_json(self.record, {**sums, "norm": index.norm, **index.settings.build_identity(index.rows)})
+
+
+def _write_faiss(index: Index, path: Path) -> None:
+    faiss, plain = load_faiss(), index._index
+    faiss.write_index(faiss.index_gpu_to_cpu(plain) if index._gpus else plain, str(path))
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _built(vectors: Vectors, settings: IndexSettings, factory: str, say: Callable[[str], None]) -> Index:
+    """Train on a sample and add everything, block after block."""
+    if vectors.rows == 0:
+        raise ConfigError("store.index", settings.kind, "the store holds no region to find", "Use store.index=null.")
+    needed = settings.bytes(vectors.rows, vectors.dim)
+    _check_memory(settings, needed)
+    say(f"building a {settings.kind} index of {vectors.rows:,} vectors x {vectors.dim}: {needed / 1e6:,.1f} MB")
+    faiss = load_faiss()
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    index = faiss.index_factory(vectors.dim, factory, faiss.METRIC_INNER_PRODUCT)
+    if sample := settings.sample(vectors.rows):
+        _train(index, settings, _sample(vectors, sample))
+    blocks = _blocks(torch.arange(vectors.images), vectors)
+    owner, norm = [], 0.0
+    for images in track(blocks, "index", console=Console(stderr=True), transient=True):
+        rows, image = vectors.read(images)
+        index.add(np.ascontiguousarray(rows.numpy()))
+        owner.append(image)
+        norm = max(norm, float(rows.norm(dim=1).max()) if len(rows) else 0.0)
+    return Index(index, torch.cat(owner), norm, settings)
+
+
+def _train(index: Faiss, settings: IndexSettings, sample: np.ndarray) -> None:
+    """Learn clusters and codes; faiss is not to warn of samples whose size we have chosen."""
+    if settings.clustered:
+        index.cp.min_points_per_centroid = 1
+    if settings.coded:
+        index.pq.cp.min_points_per_centroid = 1
+    index.train(sample)
+
+
+def _sample(vectors: Vectors, rows: int) -> np.ndarray:
+    """At least so many vectors (or all), of images drawn at random."""
+    count = min(vectors.images, -(-rows * vectors.images // vectors.rows))
+    drawn = torch.randperm(vectors.images, generator=generator(0, "index", "sample"))[:count].sort().values
+    return np.concatenate([vectors.read(images)[0].numpy() for images in _blocks(drawn, vectors)])
+
+
+def _blocks(images: Int[Tensor, " k"], vectors: Vectors) -> list[Tensor]:
+    per_image = max(1.0, vectors.rows / vectors.images) * vectors.dim * 4
+    return list(torch.split(images, max(1, int(BLOCK_BYTES / per_image))))
+
+
+def _check_memory(settings: IndexSettings, needed: int) -> None:
+    free = free_memory()
+    if needed > SPARE * free:
+        why = f"it takes {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
+        raise ConfigError("store.index", settings.kind, why, "Use store.index=ivfpq or pq, or a larger machine.")
+
+
+def free_memory() -> int:
+    """Bytes that a process can still take, the system's file cache included."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # not Linux: the whole memory
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _gpus(faiss: Faiss) -> int:
+    """GPUs that faiss can use; none where it was built without."""
+    return int(faiss.get_num_gpus()) if hasattr(faiss, "index_cpu_to_all_gpus") else 0
