@@ -38,17 +38,52 @@ def test_curves_stand_against_round_labels_and_seconds():
     assert by_seconds[:, 0] == pytest.approx(1.8 * by_labels[:, 0])
 
 
-def test_the_band_of_a_comparison_is_over_runs():
-    """Two runs whose MAP differs by 0.2 everywhere: mean in the middle, band of half-width 0.2 / sqrt(2)."""
+def test_the_band_of_a_comparison_is_the_interval_of_the_mean_over_runs():
+    """Two runs whose MAP differs by 0.02 everywhere: mean in the middle; with one degree of freedom t = 12.706, so that
+
+    the band's half-width is 12.706 * (0.02 / sqrt(2)) / sqrt(2) = 0.12706. One run has no band.
+    """
     low = table()
-    high = low.assign(ap=low["ap"] + 0.2)
+    high = low.assign(ap=low["ap"] + 0.02)
     figure = figures.compare({"go": [low, high], "lo_all": [low]})
     own, other = (line.get_ydata() for line in figure.axes[0].lines)
-    assert own == pytest.approx(other + 0.1)
+    assert own == pytest.approx(other + 0.01)
     (band,) = figure.axes[0].collections
     edges = band.get_paths()[0].vertices
     at_first = edges[edges[:, 0] == 0][:, 1]
-    assert at_first.max() - at_first.min() == pytest.approx(2 * 0.2 / 2**0.5)
+    assert at_first.max() - at_first.min() == pytest.approx(2 * 0.12706, abs=1e-4)
+
+
+def test_whiskers_are_the_interval_of_the_mean():
+    groups = pd.DataFrame({"map_auc_mean": [0.5, 0.6], "map_auc_std": [0.01, None], "map_auc_ci95": [0.1, None]})
+    figure = figures.bars_of_groups(groups, ["go", "lo_all"])
+    (whiskers,) = (item for item in figure.axes[0].collections if len(item.get_segments()) == 2)
+    spans = sorted(float(segment[:, 0].max() - segment[:, 0].min()) for segment in whiskers.get_segments())
+    assert spans == pytest.approx([0.0, 0.2])
+
+
+@pytest.mark.parametrize("count", [2, 14, 24, 30])
+def test_every_label_of_a_comparison_can_be_read(count):
+    """Nothing of the legend is cut, and it covers no curve; of very many, the highest curves are drawn."""
+    runs = {
+        f"gl_concat_all · 1x1+2x2+4x4 · uncertainty · setting {n:02}": [table().assign(ap=0.02 * n)]
+        for n in range(count)
+    }
+    figure = figures.compare(runs)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert len(words) == len(figure.axes[0].lines) == min(count, figures.MANY)
+    assert words[-1].endswith(f"setting {count - 1:02}")
+    assert len(set(words)) == len(words)
+    box, page = legend.get_window_extent(), figure.bbox
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= page.x1
+    assert box.y1 <= page.y1
+    assert all(axes.get_window_extent().x1 <= box.x0 for axes in figure.axes)
+    if count > figures.MANY:
+        assert "the 24 with the highest MAP of 30" in figure.get_suptitle()
 
 
 def test_classes_stand_best_first():

@@ -1,15 +1,17 @@
 import pytest
 import yaml
 
-from seekloop.logs.report import FinishedRun, differing_keys, finished_runs, look_up, report, tabulate
+from seekloop.logs.finished import FinishedRun, differing_keys, finished_runs, look_up
+from seekloop.logs.report import report, tabulate
 from seekloop.logs.run_folder import RunFolder
-from tests.logs.fakes import SUMMARY, asked_of, rounds_of
+from tests.logs.fakes import SUMMARY, asked_of, queries, rounds_of
 
 
 def finished(path, config, **summary):
     folder = RunFolder(path)
     with folder.claim():
         folder.write_config(yaml.safe_dump(config))
+        folder.write_queries(queries())
         folder.add_round(0, rounds_of(0), asked_of(0), None)
         folder.finish({**SUMMARY, **summary})
     return folder
@@ -55,21 +57,41 @@ def test_the_papers_numbers_stand_beside_ours(runs):
     assert table.loc["all", ["paper_map_auc"]].isna().all()
 
 
+def test_the_papers_numbers_cannot_pass_for_ours(tmp_path):
+    """Beside them stand what the paper used and what we did."""
+    said = {"paper": {"table": 1, "map_auc": 0.829}, "paper_setup": "DINOv2, VOC2012"}
+    ours = config("none", 0, **said)
+    ours["choices"] |= {"backbone": "resnet50_v1", "collection": "voc2012"}
+    finished(tmp_path / "a", ours, map_auc=0.9, images=928)
+    report(tmp_path, ["local"], [])
+    page = (tmp_path / "report.md").read_text()
+    header, _, row = (line for line in page.splitlines() if line.startswith("|"))
+    cells = dict(zip(*([cell.strip() for cell in line.split("|")] for line in (header, row)), strict=True))
+    assert cells["map_auc"] == "0.900"
+    assert cells["map_auc in the paper"] == "0.829"
+    assert cells["the paper used"] == "Table 1: DINOv2, VOC2012"
+    assert (cells["backbone"], cells["collection"], cells["images"]) == ("resnet50_v1", "voc2012", "928")
+    assert "replicated only where a row's collection, number of images and backbone are the same" in page
+
+
 def test_the_report_is_written_and_printed(runs, capsys):
-    report(runs, None)
+    report(runs, None, [])
     page = (runs / "report.md").read_text()
-    assert "| none    | 2      | 0.600 ± 0.141 | 0.829" in page
+    assert "0.600 ± 0.141 [-0.671, 1.871] | 0.829" in page
     assert (runs / "report.csv").read_text().startswith("local,runs,map_auc_mean,map_auc_std,map_auc_ci95,")
+    assert "95 % interval of the mean, by Student's t] over the runs of a row (its seeds)" in page
     assert (runs / "report_curves.png").exists()
     assert (runs / "report_bars.png").exists()
-    assert "0.600 ± 0.141" in capsys.readouterr().out
+    assert "0.600 ± 0.141 [-0.671, 1.871]" in capsys.readouterr().out
 
 
 def test_what_else_was_averaged_over_is_said(runs):
     finished(runs / "d", config("none", 0, budget=20), map_auc=0.6)
-    found = report(runs, ["local"])
+    found = report(runs, ["local"], [])
     assert found.averaged == ("loop.budget",)
-    assert "also differ in: `loop.budget`" in (runs / "report.md").read_text()
+    assert (
+        "which differ not only in their seeds. They also differ in: `loop.budget`" in (runs / "report.md").read_text()
+    )
 
 
 def test_groups_are_the_keys_that_differ_but_for_the_seed():
@@ -103,9 +125,9 @@ def test_a_choice_comes_before_a_key_and_a_dot_goes_deeper():
 
 def test_an_unknown_key_lists_those_that_differ(runs):
     with pytest.raises(ValueError, match=r"by='lokal' is in no run's config.*the runs: local"):
-        report(runs, ["lokal"])
+        report(runs, ["lokal"], [])
 
 
 def test_nothing_finished_is_said(tmp_path):
     with pytest.raises(ValueError, match="no finished run below"):
-        report(tmp_path, None)
+        report(tmp_path, None, [])

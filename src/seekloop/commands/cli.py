@@ -54,6 +54,7 @@ def _command(homes: Mapping[str, str], name: str) -> Callable[..., float | None]
 def _hydra(name: str, overrides: Sequence[str]) -> None:
     """Let Hydra compose the command's config from `overrides`, once or as a multirun."""
     sys.argv = [f"seekloop {name}", *overrides]
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # Ray would fold lines of different runs into one
 
     def task(config: DictConfig) -> float | None:
         return composed(name, config)

@@ -5,26 +5,42 @@ from pathlib import Path
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.logs.report import report as write_report
+from seekloop.logs.run_folder import RunState
 from seekloop.logs.status import counted, status_table
 from seekloop.logs.tables import print_table
+from seekloop.logs.wandb_log import MODES
+from seekloop.logs.wandb_report import tell_wandb
 
 
 def status(arguments: Sequence[str]) -> None:
-    """Print the state of every run below a folder."""
+    """Print the state of every run at or below a folder, and of those that a sweep was asked for and never started."""
     folder = _folder(arguments)
     table = status_table(folder)
     print_table(table, str(folder))
     print(counted(table))
-    if "missing" in table["state"].to_numpy():
+    if RunState.MISSING in table["state"].to_numpy():
         print("missing: asked for by a sweep and never started; the sweep's command, given again, runs only these")
 
 
 def report(arguments: Sequence[str]) -> None:
-    """Write and print tables and plots of the finished runs below a folder, grouped by config keys."""
-    folders = [word for word in arguments if not word.startswith("by=")]
-    groups = [word.removeprefix("by=") for word in arguments if word.startswith("by=")]
-    by = [key for group in groups for key in group.split(",") if key]
-    write_report(_folder(folders), by or None)
+    """Write, print and log tables and plots of the finished runs below a folder, grouped by config keys.
+
+    Arguments: the folder; `by=key,key`; `compare=key:value,value`, as often as wished; `wandb=<mode>`.
+    """
+    said: dict[str, list[str]] = {"by": [], "compare": [], "wandb": []}
+    folders = []
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if equals and name in said:
+            said[name].append(value)
+        else:
+            folders.append(word)
+    mode = said["wandb"][-1] if said["wandb"] else None
+    if mode is not None and mode not in MODES:
+        raise ConfigError("wandb", mode, "it is unknown", f"Valid: {', '.join(MODES)}.")
+    folder = _folder(folders)
+    by = [key for group in said["by"] for key in group.split(",") if key]
+    tell_wandb(folder, write_report(folder, by or None, said["compare"]), mode)
 
 
 def _folder(arguments: Sequence[str]) -> Path:

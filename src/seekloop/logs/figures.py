@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from seekloop.logs import curves
 from seekloop.logs.files import write_atomically
+from seekloop.logs.intervals import half_width
 from seekloop.logs.run_folder import RunFolder
 
 Box = tuple[float, float, float, float]
@@ -43,6 +44,8 @@ AXES = ("round", "labels", "seconds")
 EXAMPLES = 4  # classes whose first query is shown with what it asked
 TILE, FRAME, GAP, BELOW, LEFT = 104, 4, 4, 22, 24  # pixels of a contact sheet: thumbnail, its frame, margins
 DPI = 110
+MANY = 24  # curves in one picture: more could not be told apart
+LONGEST = 44  # characters of a label
 
 
 def curves_of_run(rounds: pd.DataFrame) -> Figure:
@@ -75,26 +78,37 @@ def sizes_of_run(rounds: pd.DataFrame) -> Figure:
 
 
 def compare(runs: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
-    """MAP and coverage against rounds, one line per label.
+    """MAP and coverage against rounds, one line per label; of very many labels, those that end with the highest areas.
 
     Args:
-        runs: the rounds tables of a label's runs (its seeds); the band is one deviation over them, if several.
+        runs: the rounds tables of a label's runs (its seeds); the band is the 95 % interval of their mean, if several.
     """
-    figure = Figure(figsize=(12, 4.8 + 0.2 * (len(runs) // 3)), layout="constrained")
+    by_label = {label: _over_runs(tables) for label, tables in runs.items()}
+    best = sorted(by_label, key=lambda label: -by_label[label][0]["ap"].mean())[:MANY]
+    shown = [label for label in by_label if label in best]
+    figure = Figure(figsize=(12, max(4.8, 0.8 + 0.21 * len(shown))), layout="constrained")
     panels = figure.subplots(1, len(METRICS))
-    for number, tables in enumerate(runs.values()):
+    for number, label in enumerate(shown):
         colour, style = COLOURS[number % len(COLOURS)], LINES[number // len(COLOURS) % len(LINES)]
-        all_means = pd.concat(
-            [curves.curve(table) for table in tables], keys=range(len(tables)), names=["run", "round"]
-        )
-        means = all_means.groupby("round").mean()
-        band = all_means.groupby("round").std(ddof=1) if len(tables) > 1 else None
+        means, band = by_label[label]
         for axes, metric in zip(panels, METRICS, strict=True):
-            _line(axes, means.index, means[metric], None if band is None else band[metric], colour, style, None)
+            _line(axes, means.index, means[metric], band[metric], colour, style, None)
     for axes, metric in zip(panels, METRICS, strict=True):
         _tidy(axes, NAMES["round"], NAMES[metric])
-    figure.legend(handles=_keys_of(list(runs)), loc="outside lower center", ncols=3, frameon=False)
+        axes.set_ylim(max(axes.get_ylim()[0], -0.02), min(axes.get_ylim()[1], 1.02))
+    figure.legend(handles=_keys_of([_short(label) for label in shown]), loc="outside right upper", frameon=False)
+    several = any(len(tables) > 1 for tables in runs.values())
+    said = ["band: 95 % interval of the mean over runs"] if several else []
+    said += [f"the {MANY} with the highest MAP of {len(runs)}"] if len(runs) > MANY else []
+    figure.suptitle("; ".join(said), fontsize=9)
     return figure
+
+
+def _over_runs(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Mean curves of runs, and half of the 95 % interval of that mean; index round."""
+    stacked = pd.concat([curves.curve(table) for table in tables], keys=range(len(tables)), names=["run", "round"])
+    rounds = stacked[list(METRICS)].groupby("round")
+    return rounds.mean(), rounds.agg(half_width)
 
 
 def bars_of_classes(classes: pd.DataFrame) -> Figure:
@@ -109,20 +123,32 @@ def bars_of_classes(classes: pd.DataFrame) -> Figure:
 
 
 def bars_of_groups(table: pd.DataFrame, labels: Sequence[str]) -> Figure:
-    """Areas under the curves of groups of runs with their deviation; a diamond marks the paper's number."""
+    """Areas under the curves of groups; whiskers are 95 % intervals of the mean over runs, diamonds the paper's own."""
     figure = Figure(figsize=(12, 1.6 + 0.36 * len(table)), layout="constrained")
     metrics = [name for name in ("map_auc", "coverage_auc") if f"{name}_mean" in table]
     panels = figure.subplots(1, max(len(metrics), 1), sharey=True, squeeze=False)[0]
+    backwards, names = table.iloc[::-1], [_short(label) for label in labels[::-1]]
     for axes, metric, colour in zip(panels, metrics, COLOURS, strict=False):
-        backwards = table.iloc[::-1]
-        places = _bars(axes, labels[::-1], backwards[f"{metric}_mean"], backwards.get(f"{metric}_std"), colour)
+        places = _bars(axes, names, backwards[f"{metric}_mean"], backwards.get(f"{metric}_ci95"), colour)
         if f"paper_{metric}" in table:
             paper = backwards[f"paper_{metric}"].astype(float)
-            axes.plot(paper, places, "D", color="black", markersize=6, linestyle="none", label="paper")
+            axes.plot(paper, places, "D", color="black", markersize=6, linestyle="none", label=_papers(table))
         _tidy(axes, NAMES[metric], "")
-    if any(str(name).startswith("paper_") for name in table):
+    if "paper_setup" in table:
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", frameon=False)
     return figure
+
+
+def _papers(table: pd.DataFrame) -> str:
+    """What the paper's marks stand for: its own measurement, on what it used."""
+    setups = list(dict.fromkeys(table["paper_setup"].dropna()))
+    return "the paper's own" + (f" ({setups[0]})" if len(setups) == 1 else "")
+
+
+def _short(label: str) -> str:
+    """A label that leaves room for the curves: the middle of a long one is left out."""
+    half = LONGEST // 2
+    return label if len(label) <= LONGEST else f"{label[:half]}…{label[-half:]}"
 
 
 def asked_of_query(asked: pd.DataFrame, query: pd.Series, read: Read, region_box: RegionBox | None) -> Figure:

@@ -1,49 +1,20 @@
 """What the finished runs below a folder say together: tables over their seeds, beside the paper's numbers."""
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from scipy.special import stdtrit
 
-from seekloop.logs import figures
+from seekloop.logs import comparison, figures
 from seekloop.logs.files import write_atomically
-from seekloop.logs.run_folder import RunFolder, RunState
-from seekloop.logs.status import find_runs, read_config
+from seekloop.logs.finished import FinishedRun, check_keys, differing_keys, finished_runs, value_of
+from seekloop.logs.intervals import half_width
 from seekloop.logs.tables import cell, print_table
 
-IGNORED = (
-    "seed",
-    "force",
-    "runs_dir",
-    "store_dir",
-    "experiment_name",
-    "run_id",
-    "paper",
-    "choices",
-    "wandb",
-    "trainer",
-    "hydra",
-    "engine",
-    "figures",
-    "numbers",
-    "store",
-    "store_key",
-    "experiment",
-)
-"""Keys that do not make two runs different experiments."""
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A run that is done: where, with which config, and what came out."""
-
-    folder: RunFolder
-    config: Mapping[str, object]
-    summary: Mapping[str, object]
+OURS = ("collection", "backbone")
+"""Said of a row of ours where the paper's number stands beside it."""
 
 
 @dataclass(frozen=True)
@@ -54,135 +25,141 @@ class Report:
         table: one row per group: the keys, `runs`, for each metric its `_mean`, `_std`, `_ci95`, and the paper's.
         keys: what the rows are grouped by.
         averaged: keys other than the seed that differ within a group.
-        curves: the rounds tables of each group's runs, by the group's label.
+        groups: the runs of each row, by its label.
+        differences: pairs of settings over the same queries.
     """
 
     table: pd.DataFrame
     keys: tuple[str, ...]
     averaged: tuple[str, ...]
-    curves: Mapping[str, Sequence[pd.DataFrame]]
+    groups: Mapping[str, Sequence[FinishedRun]]
+    differences: pd.DataFrame
+
+    @property
+    def runs(self) -> int:
+        """How many runs there are in all rows."""
+        return sum(len(members) for members in self.groups.values())
 
 
-def finished_runs(folder: Path) -> list[FinishedRun]:
-    """The runs below `folder` that are done."""
-    done = [run for run in find_runs(folder) if run.state() is RunState.DONE]
-    return [FinishedRun(run, read_config(run), run.summary()) for run in done]
-
-
-def report(folder: Path, by: Sequence[str] | None) -> Report:
+def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Report:
     """Group the finished runs below `folder` by config keys; mean, deviation and confidence interval over the rest.
 
-    Writes `report.md`, `report.csv`, `report_curves.png` and `report_bars.png` into `folder`, and prints the table.
+    Writes `report.md`, `report.csv`, `report_differences.csv`, `report_curves.png` and `report_bars.png` into `folder`,
+    and prints the tables.
 
     Args:
         folder: where to look, and where the report goes.
         by: config keys; a group's choice (`local`) before a key of the config (`loop.budget`). None or empty: the keys
             that differ between the runs.
+        compare: settings to hold against each other over the same queries, such as `local:all,none`; empty: every row
+            against the best.
 
     Raises:
-        ValueError: no run is done, or a key is in no run's config.
+        ValueError: no run is done, a key is in no run's config, or two settings cannot be compared.
     """
     runs = finished_runs(folder)
     if not runs:
         raise ValueError(f"no finished run below {folder}. `seekloop status {folder}` says what is there")
-    found = tabulate(runs, tuple(by) if by else differing_keys([run.config for run in runs]))
+    found = tabulate(runs, tuple(by) if by else differing_keys([run.config for run in runs]), compare)
+    curves = {label: [run.folder.rounds() for run in members] for label, members in found.groups.items()}
     write_atomically(folder / "report.csv", found.table.to_csv(index=False).encode())
+    write_atomically(folder / "report_differences.csv", found.differences.to_csv(index=False).encode())
     write_atomically(folder / "report.md", markdown(found).encode())
-    figures.save(figures.compare(found.curves), folder / "report_curves.png")
-    figures.save(figures.bars_of_groups(found.table, list(found.curves)), folder / "report_bars.png")
+    figures.save(figures.compare(curves), folder / "report_curves.png")
+    figures.save(figures.bars_of_groups(found.table, list(found.groups)), folder / "report_bars.png")
     print_table(
         _readable(found).drop(columns="machine_seconds", errors="ignore"), f"{len(runs)} finished runs below {folder}"
     )
+    if len(found.differences):
+        print_table(
+            comparison.readable(found.differences), "The same queries under two settings: the first minus the second"
+        )
     return found
 
 
-def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...]) -> Report:
-    """The report's table, without writing anything."""
-    known = known_keys([run.config for run in runs])
-    for key in by:
-        if key not in known:
-            differ = ", ".join(differing_keys([run.config for run in runs]))
-            raise ValueError(f"by={key!r} is in no run's config. Keys that differ between the runs: {differ or 'none'}")
-    groups: dict[tuple[str, ...], list[FinishedRun]] = {}
+def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence[str] = ()) -> Report:
+    """The report's tables, without writing anything."""
+    check_keys(runs, by, "by")
+    grouped: dict[tuple[str, ...], list[FinishedRun]] = {}
     for run in runs:
-        groups.setdefault(tuple(_shown(key, look_up(run.config, key)) for key in by), []).append(run)
-    ordered = dict(sorted(groups.items(), key=lambda item: [_natural(value) for value in item[0]]))
+        grouped.setdefault(tuple(value_of(run, key) for key in by), []).append(run)
+    ordered = dict(sorted(grouped.items(), key=lambda item: [_natural(value) for value in item[0]]))
     rows = [{**dict(zip(by, values, strict=True)), **_statistics(members)} for values, members in ordered.items()]
-    labels = [" · ".join(values) or "all runs" for values in ordered]
-    tables = {
-        label: [run.folder.rounds() for run in group] for label, group in zip(labels, ordered.values(), strict=True)
-    }
-    averaged = {key for group in groups.values() for key in differing_keys([run.config for run in group])}
-    return Report(pd.DataFrame(rows).dropna(axis="columns", how="all"), by, tuple(sorted(averaged - set(by))), tables)
-
-
-def look_up(config: Mapping[str, object], key: str) -> object:
-    """The value of a dotted key, looked for among the groups' choices first; None where it is not there.
-
-    Example:
-        >>> look_up({"choices": {"local": "all"}, "local": {"cells": 4}}, "local")
-        'all'
-        >>> look_up({"loop": {"budget": 10}}, "loop.budget")
-        10
-    """
-    choices = config.get("choices")
-    if isinstance(choices, Mapping) and key in choices:
-        return choices[key]
-    value: object = config
-    for word in key.split("."):
-        if not isinstance(value, Mapping) or word not in value:
-            return None
-        value = value[word]
-    return value
-
-
-def known_keys(configs: Sequence[Mapping[str, object]]) -> set[str]:
-    """Every key that can be looked up in one of the configs."""
-    return {key for config in configs for key in [*_all_keys(config), *_choices(config)]}
-
-
-def differing_keys(configs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
-    """Keys whose value is not the same in all configs: choices of groups first, then what no choice explains.
-
-    Keys that tell the runs apart in the same way (`grid` and `regions.grid`) are named once.
-    """
-    groups = sorted({key for config in configs for key in _choices(config)} - set(IGNORED))
-    leaves = sorted({key for config in configs for key in _leaves(config)}, key=lambda key: (key.count("."), key))
-    split: dict[tuple[int, ...], str] = {}
-    for key in [*groups, *leaves]:
-        values = [_shown(key, look_up(config, key)) for config in configs]
-        top = re.split(r"[./]", key)[0]  # Hydra's own groups are named hydra/launcher and the like
-        explained = "." in key and top in split.values()
-        if len(set(values)) > 1 and top not in IGNORED and not explained:
-            split.setdefault(tuple(values.index(value) for value in values), key)
-    return tuple(split.values())
+    groups = {" · ".join(values) or "all runs": members for values, members in ordered.items()}
+    averaged = {key for members in groups.values() for key in differing_keys([run.config for run in members])}
+    differences = comparison.asked_for(runs, compare) if compare else comparison.against_the_best(groups)
+    table = pd.DataFrame(rows).dropna(axis="columns", how="all")
+    return Report(table, by, tuple(sorted(averaged - set(by))), groups, differences)
 
 
 def markdown(found: Report) -> str:
     """The report as a Markdown page."""
-    runs = int(found.table["runs"].sum())
-    lines = [f"# Report over {runs} runs", "", _readable(found).to_markdown(index=False, disable_numparse=True), ""]
-    lines.append(
-        "Mean ± standard deviation over the runs of a row (seeds); AUC: area under the curve over rounds / rounds."
-    )
+    lines = [f"# Report over {found.runs} runs", "", _as_markdown(_readable(found)), "", *_notes(found), ""]
+    if len(found.differences):
+        lines += [
+            "## The same queries under two settings",
+            "",
+            _as_markdown(comparison.readable(found.differences)),
+            "",
+        ]
+        lines += [PAIRED, ""]
+    elif len(found.groups) > 1:
+        lines += ["No two rows share a query, so none are held against each other.", ""]
+    return "\n".join([*lines, "![curves](report_curves.png)", "", "![areas](report_bars.png)", ""])
+
+
+PAIRED = (
+    "Setting minus the one it is held against, over the queries that both have (same seed, class, first image and "
+    "negatives): mean difference [95 % interval], and the two-sided p of no difference. Bootstrap, 10,000 resamples of "
+    "the queries within each class; the classes are fixed. p is not corrected for the number of comparisons. Both are "
+    "empty where a class has a single query."
+)
+
+
+def _notes(found: Report) -> list[str]:
+    """What the numbers of the table are."""
+    over = "the runs of a row (its seeds)"
     if found.averaged:
-        lines.append(f"\nThe runs of a row also differ in: {', '.join(f'`{key}`' for key in found.averaged)}.")
-    return "\n".join([*lines, "", "![curves](report_curves.png)", "", "![areas](report_bars.png)", ""])
+        keys = ", ".join(f"`{key}`" for key in found.averaged)
+        over = f"the runs of a row, which differ not only in their seeds. They also differ in: {keys}"
+    lines = [
+        f"Mean ± standard deviation [95 % interval of the mean, by Student's t] over {over}. A single run has neither. "
+        "AUC: area under the curve over rounds / rounds."
+    ]
+    if _has_paper(found.table):
+        lines += ["", "Columns *in the paper* are the paper's own measurements, with what *the paper used* says. They "]
+        lines[-1] += "are replicated only where a row's collection, number of images and backbone are the same."
+    return lines
+
+
+def _has_paper(table: pd.DataFrame) -> bool:
+    return "paper_setup" in table
+
+
+def _as_markdown(table: pd.DataFrame) -> str:
+    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def _readable(found: Report) -> pd.DataFrame:
-    """The table with `mean ± std` in one cell, and the paper's number beside ours."""
+    """The table with `mean ± std [interval]` in one cell, and the paper's number, named as such, beside ours."""
     table = found.table
-    shown = table[[*found.keys, "runs"]].astype(str)
+    ours = [name for name in (*OURS, "images") if name in table and name not in found.keys]
+    shown = table[[*found.keys, *ours, "runs"]].map(cell)
+    nothing = pd.Series(math.nan, index=table.index)
     for metric in [name.removesuffix("_mean") for name in table.columns if name.endswith("_mean")]:
-        deviations = table.get(f"{metric}_std", pd.Series(math.nan, index=table.index))
-        pairs = zip(table[f"{metric}_mean"], deviations, strict=True)
-        shown[metric] = [cell(m) if pd.isna(s) else f"{m:.3f} ± {s:.3f}" for m, s in pairs]
+        columns = [table.get(f"{metric}_{part}", nothing) for part in ("mean", "std", "ci95")]
+        shown[metric] = [_with_interval(*cells) for cells in zip(*columns, strict=True)]
         if f"paper_{metric}" in table:
-            shown[f"paper_{metric}"] = table[f"paper_{metric}"].map(cell)
-    if "paper_table" in table:
-        shown["paper_table"] = table["paper_table"].map(cell)
+            shown[f"{metric} in the paper"] = table[f"paper_{metric}"].map(cell)
+    if _has_paper(table):
+        shown["the paper used"] = table["paper_setup"].map(cell)
     return shown
+
+
+def _with_interval(mean: float, deviation: float, half: float) -> str:
+    if pd.isna(deviation) or pd.isna(half):
+        return cell(mean)
+    return f"{mean:.3f} ± {deviation:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
 
 
 def _statistics(runs: Sequence[FinishedRun]) -> dict[str, object]:
@@ -192,15 +169,8 @@ def _statistics(runs: Sequence[FinishedRun]) -> dict[str, object]:
         values = summaries[name].dropna()
         row[f"{name}_mean"] = values.mean()
         row[f"{name}_std"] = values.std(ddof=1)
-        row[f"{name}_ci95"] = _half_width(values)
+        row[f"{name}_ci95"] = half_width(values)
     return {**row, **_paper(runs)}
-
-
-def _half_width(values: pd.Series) -> float:
-    """Half of the 95 % confidence interval of the mean, by Student's t; not a number for a single value."""
-    if len(values) < 2:
-        return math.nan
-    return float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values)))
 
 
 def _metrics(summary: Mapping[str, object]) -> dict[str, float]:
@@ -209,35 +179,18 @@ def _metrics(summary: Mapping[str, object]) -> dict[str, float]:
 
 
 def _paper(runs: Sequence[FinishedRun]) -> dict[str, object]:
-    """The paper's numbers, where all runs of the group name the same ones."""
+    """The paper's numbers where all runs of the group name the same ones, what they come from, and what ours do."""
     notes = [run.config.get("paper") for run in runs]
     named = [note for note in notes if isinstance(note, Mapping)]
     if len(named) < len(notes):
         return {}
     same = {key: value for key, value in named[0].items() if all(note.get(key) == value for note in named)}
-    return {f"paper_{key}": str(value) if key == "table" else value for key, value in same.items()}
-
-
-def _choices(config: Mapping[str, object]) -> list[str]:
-    choices = config.get("choices")
-    return [str(key) for key in choices] if isinstance(choices, Mapping) else []
-
-
-def _leaves(config: Mapping[str, object]) -> list[str]:
-    return [key for key in _all_keys(config) if not isinstance(look_up(config, key), Mapping)]
-
-
-def _all_keys(config: Mapping[str, object], above: str = "") -> Iterator[str]:
-    for key, value in config.items():
-        yield f"{above}{key}"
-        if isinstance(value, Mapping):
-            yield from _all_keys(value, f"{above}{key}.")
-
-
-def _shown(key: str, value: object) -> str:
-    if key in ("local", "representation") and value == "box":
-        return "box (upper bound)"  # it sees the annotations: never to be read as a method
-    return "-" if value is None else str(value)
+    setups = {str(run.config.get("paper_setup") or "a setup not named here") for run in runs}
+    told = {f"paper_{key}": str(value) if key == "table" else value for key, value in same.items()}
+    where = f"Table {same['table']}: " if "table" in same else ""
+    ours = {key: ", ".join(sorted({value_of(run, key) for run in runs})) for key in OURS}
+    images = ", ".join(sorted({str(run.summary.get("images", "?")) for run in runs}))
+    return {**told, "paper_setup": where + " or ".join(sorted(setups)), **ours, "images": images}
 
 
 def _natural(value: str) -> tuple[bool, float, str]:

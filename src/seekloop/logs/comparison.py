@@ -1,0 +1,139 @@
+"""Two settings over the same queries: what each query gains, and whether that could be chance."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from seekloop.logs.finished import UPPER_BOUND, FinishedRun, check_keys, look_up, value_of
+from seekloop.logs.intervals import paired_bootstrap
+
+AREAS = {"map_auc": "ap", "coverage_auc": "coverage"}
+"""The compared numbers, and the column of the rounds table whose area they are."""
+QUERY = ["seed", "class_name", "query", "path", "negatives"]
+"""What makes two queries the same: also their first image and the negatives that they start with."""
+PART = "/"
+
+
+def areas_of_queries(runs: Sequence[FinishedRun]) -> pd.DataFrame:
+    """Areas under the curves of every query, indexed by `QUERY`; the mean where several runs have the same query."""
+    tables = [_areas(run) for run in runs]
+    return pd.concat(tables).groupby(level=QUERY, dropna=False).mean()
+
+
+def compare(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, object]:
+    """One minus the other over the queries of both: for each area the mean difference, its interval and p.
+
+    Args:
+        one: areas by query, as of `areas_of_queries`.
+        other: the same of the setting it is held against.
+
+    Returns:
+        `queries` that both have (0: nothing else is there), their `classes`, and for each area `_difference`, `_low`,
+        `_high` and `_p`.
+    """
+    shared = one.index.intersection(other.index)
+    if not len(shared):
+        return {"queries": 0}
+    row: dict[str, object] = {"queries": len(shared), "classes": shared.get_level_values("class_name").nunique()}
+    for name in AREAS:
+        found = paired_bootstrap(one.loc[shared, name] - other.loc[shared, name])
+        row |= {f"{name}_difference": found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+        row[f"{name}_p"] = found.p
+    return row
+
+
+def against_the_best(groups: Mapping[str, Sequence[FinishedRun]]) -> pd.DataFrame:
+    """Every group against the one with the highest MAP-AUC, over the queries they share; no row where there are none.
+
+    The upper bound, which sees the annotations, is held against the best but is not the best.
+    """
+    areas = {label: areas_of_queries(runs) for label, runs in groups.items()}
+    methods = [label for label in groups if UPPER_BOUND not in label] or list(groups)
+    best = max(methods, key=lambda label: _mean_area(groups[label]))
+    rows = [
+        {"setting": label, "against": best, **compare(areas[label], areas[best])} for label in groups if label != best
+    ]
+    return _table([row for row in rows if row["queries"]])
+
+
+def asked_for(runs: Sequence[FinishedRun], comparisons: Sequence[str]) -> pd.DataFrame:
+    """Comparisons in the words of the command line, such as `local:all,none`: the first minus the second.
+
+    Several keys are joined by a slash, and so are their values: `local/fusion:all/concat,none/none`.
+
+    Raises:
+        ValueError: the words are of another form, name what no run has, or two settings that share no query.
+    """
+    return _table([_asked_for(runs, words) for words in comparisons])
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `difference [interval]` in one cell."""
+    shown = table[["setting", "against", "queries"]].astype(str)
+    for name in AREAS:
+        columns = [table[f"{name}_{part}"] for part in ("difference", "low", "high")]
+        shown[f"{name} difference"] = [_with_interval(*cells) for cells in zip(*columns, strict=True)]
+        shown[f"{name} p"] = ["" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in table[f"{name}_p"]]
+    return shown
+
+
+def _asked_for(runs: Sequence[FinishedRun], words: str) -> dict[str, object]:
+    keys, colon, values = words.partition(":")
+    pair = values.split(",")
+    if not colon or len(pair) != 2 or any(value.count(PART) != keys.count(PART) for value in pair):
+        raise ValueError(
+            f"compare={words!r} is not of the form key:value,value. Say for instance compare=local:all,none, or "
+            "compare=local/fusion:all/concat,none/none"
+        )
+    names = keys.split(PART)
+    check_keys(runs, names, "compare")
+    one, other = (_with_values(runs, names, value.split(PART), words) for value in pair)
+    found = {"setting": pair[0], "against": pair[1], **compare(areas_of_queries(one), areas_of_queries(other))}
+    if not found["queries"]:
+        raise ValueError(
+            f"compare={words!r}: the two settings share no query, so they cannot be held against each other query by "
+            "query. Run both on the same collection with the same seed"
+        )
+    return found
+
+
+def _with_values(
+    runs: Sequence[FinishedRun], keys: Sequence[str], values: Sequence[str], words: str
+) -> list[FinishedRun]:
+    found = [
+        run
+        for run in runs
+        if all(v in (value_of(run, k), str(look_up(run.config, k))) for k, v in zip(keys, values, strict=True))
+    ]
+    if not found:
+        known = sorted({PART.join(value_of(run, key) for key in keys) for run in runs})
+        raise ValueError(f"compare={words!r}: no finished run has {PART.join(values)!r}. There are {', '.join(known)}")
+    return found
+
+
+def _areas(run: FinishedRun) -> pd.DataFrame:
+    rounds = run.folder.rounds()
+    columns = {}
+    for name, column in AREAS.items():
+        by_round = rounds.pivot(index=["class_name", "query"], columns="round", values=column).sort_index(axis=1)
+        last = by_round.shape[1] - 1
+        values = np.trapezoid(by_round, axis=1) / last if last else by_round.iloc[:, 0]
+        columns[name] = pd.Series(values, index=by_round.index)
+    starts = run.folder.queries().set_index(["class_name", "query"])
+    table = pd.DataFrame(columns).join(starts[["path", "negatives"]])
+    table["negatives"] = [tuple(images) for images in table["negatives"]]
+    return table.assign(seed=str(run.config.get("seed"))).reset_index().set_index(QUERY)[list(AREAS)]
+
+
+def _mean_area(runs: Sequence[FinishedRun]) -> float:
+    return float(np.mean([float(str(run.summary["map_auc"])) for run in runs]))
+
+
+def _table(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    parts = [f"{name}_{part}" for name in AREAS for part in ("difference", "low", "high", "p")]
+    return pd.DataFrame(rows, columns=["setting", "against", "queries", "classes", *parts])
+
+
+def _with_interval(mean: float, low: float, high: float) -> str:
+    return f"{mean:+.3f}" if pd.isna(low) else f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
