@@ -28,7 +28,7 @@ def random_problem(size: int, dim: int, positives: float) -> TrainingRows:
     rows[-size // 10 :] = rows[: len(rows[-size // 10 :])]
     labels[-size // 10 :] = labels[: len(labels[-size // 10 :])]
     every = torch.ones(1, size)
-    return TrainingRows(rows[None], labels[None], every, every.bool(), rows[:1])
+    return TrainingRows.padded(rows[None], labels[None], every, every.bool(), rows[:1])
 
 
 def compare(size: int, dim: int, class_weight: str, positives: float, cuml: SvmCuml) -> float:

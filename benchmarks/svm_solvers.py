@@ -21,7 +21,7 @@ REPEATS = 3
 
 def first_rows(whole: TrainingRows, size: int) -> TrainingRows:
     """The rows of an earlier round."""
-    return TrainingRows(
+    return TrainingRows.padded(
         whole.rows[:, :size], whole.labels[:, :size], whole.weights[:, :size], whole.mask[:, :size], whole.query
     )
 
@@ -34,7 +34,7 @@ def growing_problem(size: int, dim: int) -> TrainingRows:
     mean, direction = torch.randn(2, dim, generator=rng)
     rows = F.normalize(mean + 0.15 * labels[:, None] * direction + torch.randn(size, dim, generator=rng), dim=1)
     every = torch.ones(1, size)
-    return TrainingRows(rows[None], labels[None], every, every.bool(), rows[:1])
+    return TrainingRows.padded(rows[None], labels[None], every, every.bool(), rows[:1])
 
 
 def search(classifier: Classifier, whole: TrainingRows, sizes: list[int]) -> tuple[float, list[LinearScorer]]:

@@ -17,7 +17,7 @@ def batch(rows, labels, weights=None, query=None):
         answer[q, :n] = torch.as_tensor(labels[q], dtype=torch.float32)
         weight[q, :n] = 1.0 if weights is None else torch.as_tensor(weights[q], dtype=torch.float32)
     first = table[:, 0] if query is None else torch.as_tensor(query, dtype=torch.float32)
-    return TrainingRows(table, answer, weight, answer != 0, first)
+    return TrainingRows.padded(table, answer, weight, answer != 0, first)
 
 
 def problem(size, dim, seed, positives=0.3, spread=1.0):
@@ -43,7 +43,7 @@ def problems(sizes, dim, seed=0, **kind):
 def pick(rows, queries):
     """Some queries of a batch, without the padding that they no longer need."""
     width = int(rows.mask[queries].sum(1).max())
-    return TrainingRows(
+    return TrainingRows.padded(
         rows.rows[queries, :width],
         rows.labels[queries, :width],
         rows.weights[queries, :width],

@@ -103,7 +103,7 @@ def test_the_order_of_rows_does_not_matter(classifier, images):
 
 def test_padding_has_no_influence(classifier, rows, images):
     rubbish = torch.where(rows.mask[:, :, None], rows.rows, 7.0)
-    padded = TrainingRows(
+    padded = TrainingRows.padded(
         torch.nn.functional.pad(rubbish, (0, 0, 0, 5), value=3.0),
         torch.nn.functional.pad(rows.labels, (0, 5)),
         torch.nn.functional.pad(torch.where(rows.mask, rows.weights, 9.0), (0, 5), value=2.0),
@@ -153,11 +153,11 @@ def test_one_class_only_is_refused_with_the_query_named(classifier, rows, label,
     labels = rows.labels.clone()
     labels[1, rows.mask[1]] = label
     with pytest.raises(ValueError, match=f"position 1 .*{what}"):
-        classifier.fit(TrainingRows(rows.rows, labels, rows.weights, rows.mask, rows.query), None)
+        classifier.fit(TrainingRows.padded(rows.rows, labels, rows.weights, rows.mask, rows.query), None)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_are_refused_with_the_query_named(classifier, rows, value):
-    rows.rows[2, 3, 5] = value
+    rows.table[rows.index[2, 3], 5] = value
     with pytest.raises(ValueError, match=r"position 2 .*NaN"):
         classifier.fit(rows, None)

@@ -13,6 +13,7 @@ from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.classifiers.svm_sklearn import SvmSklearn
 from seekloop.classifiers.svm_torch import SvmTorch, step_length
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.records import TrainingRows
 from tests.classifiers import cuml_double
 from tests.classifiers.rows import batch, problems
 
@@ -103,7 +104,7 @@ def test_warm_starts_change_nothing_above_the_tolerance(solver, weight):
     whole = problems([200, 200], 96)
     classifier, previous = SOLVERS[solver](1.0, weight), None
     for size in (6, 16, 90, 200):
-        rows = type(whole)(
+        rows = TrainingRows.padded(
             whole.rows[:, :size], whole.labels[:, :size], whole.weights[:, :size], whole.mask[:, :size], whole.query
         )
         previous = classifier.fit(rows, previous)

@@ -12,7 +12,7 @@ def view(scores, *, candidate=None, answers=None, whole=None, number=0):
     answers = torch.zeros(scores.shape, dtype=torch.long) if answers is None else torch.as_tensor(answers)
     candidate = answers == 0 if candidate is None else torch.as_tensor(candidate)
     whole = torch.eye(scores.shape[1], 2, dtype=torch.float64) if whole is None else whole
-    return PoolView(scores, candidate, answers, whole, number)
+    return PoolView(scores, candidate, answers, lambda: whole, number)
 
 
 def rngs(queries, seed=0):
@@ -41,4 +41,4 @@ def crowd(queries, images, seed, dtype=torch.float64):
     candidate = answers == 0
     candidate[:, 1] = False
     candidate[0, 0] = False  # answered "unsure" by the first query
-    return PoolView(scores, candidate, answers, whole, 3)
+    return PoolView(scores, candidate, answers, lambda: whole, 3)

@@ -6,6 +6,7 @@ import torch
 
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.loop.engine import Loop
+from seekloop.loop.placement import Engine
 from seekloop.loop.simulated_user import SimulatedUser
 from seekloop.representations.fusion import NoFusion
 from seekloop.representations.local import GlobalOnly
@@ -38,8 +39,10 @@ class Nearest:
         return closeness.argsort(dim=1, stable=True)[:, :budget]
 
 
-def loop(descriptors, representation=GO, criterion=None, memory=1.0, seed=0):
-    return Loop(descriptors, representation, MeanDifference(), criterion or Nearest(), seed=seed, memory=memory)
+def loop(descriptors, representation=GO, criterion=None, classifier=None, seed=0, **engine):
+    settings = {"memory": 1.0, "device": "cpu", "precision": "float32", "together": True} | engine
+    parts = (classifier or MeanDifference(), criterion or Nearest())
+    return Loop(descriptors, representation, *parts, seed=seed, engine=Engine(**settings))
 
 
 def perfect_user(annotations, **faults):

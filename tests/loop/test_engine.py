@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Answer, Feedback, Query, Regions
-from seekloop.loop.engine import Loop, Question, check_pool
+from seekloop.loop.engine import Question, check_pool
 from seekloop.loop.queries import draw_queries
 from seekloop.loop.state import State
 from seekloop.representations.fusion import Concat, NoFusion, Pool
 from seekloop.representations.local import All, GlobalOnly, OneProto, OneRand
 from seekloop.representations.representation import Representation
-from tests.loop.parts import GO, MeanDifference, Nearest, loop, perfect_user
+from tests.loop.parts import GO, MeanDifference, loop, perfect_user
 from tests.worlds import ArrayDescriptors, blobs
 
 CONCAT, POOL = Concat(keep_pos_negatives=False, renorm=False), Pool(keep_pos_negatives=False, renorm=False)
@@ -247,7 +247,7 @@ GIVEN = {}
 @pytest.mark.parametrize("memory", [1.0, 1e-6], ids=["together", "one by one"])
 def test_a_classifier_gets_its_own_queries_back(memory):
     world = blobs(40, classes=("star", "moon"))
-    engine = Loop(world.descriptors, GO, Remembering(), Nearest(), seed=0, memory=memory)
+    engine = loop(world.descriptors, classifier=Remembering(), memory=memory)
     queries = queries_of(world)
     state = engine.start(queries, [0.0] * len(queries))
     assert len(list(engine.rounds(state, perfect_user(world.annotations), rounds=2, budget=3))) == 3

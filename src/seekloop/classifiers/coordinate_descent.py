@@ -10,35 +10,21 @@ closed form, in an order shuffled anew for every pass; coordinates that rest at 
 done (Hsieh, Chang, Lin, Keerthi, Sundararajan: A dual coordinate descent method for large-scale linear SVM, ICML 2008).
 """
 
-from collections.abc import Callable
 from typing import Any, no_type_check
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from seekloop.contracts.compiled import REORDER, compiled
+
 Array = NDArray[Any]
 
-# Sums may be reordered (that is what makes them vector instructions), but NaN and infinity keep their meaning.
-_REORDER = {"reassoc", "contract", "nsz", "arcp"}
 _SMALLEST_STEP = 1e-14
 _FIRST_STATE = 0x9E3779B97F4A7C15
 
 
-def compiled(fastmath: bool | set[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`numba.njit` with the machine code kept on disk, or without where no folder can be written."""
-
-    def compile_one(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return numba.njit(cache=True, nogil=True, fastmath=fastmath)(function)
-        except RuntimeError:  # neither the package's folder nor the user's cache can be written
-            return numba.njit(nogil=True, fastmath=fastmath)(function)
-
-    return compile_one
-
-
 # `no_type_check` keeps the shape hook of the tests away from functions that numba must see as they are written.
-@compiled(_REORDER)
+@compiled(REORDER)
 @no_type_check
 def _dot(row: Array, weights: Array) -> float:
     total = 0.0
@@ -47,7 +33,7 @@ def _dot(row: Array, weights: Array) -> float:
     return total
 
 
-@compiled(_REORDER)
+@compiled(REORDER)
 @no_type_check
 def _add(step: float, row: Array, weights: Array) -> None:
     for k in range(row.shape[0]):
@@ -56,16 +42,25 @@ def _add(step: float, row: Array, weights: Array) -> None:
 
 @compiled(False)
 @no_type_check
-def _start(rows: Array, labels: Array, ridge: Array, duals: Array, weights: Array) -> tuple[Array, float]:
-    """Curvature of every coordinate (infinite for rows without weight); the intercept of the starting point."""
-    curvature = np.empty(rows.shape[0])
+def _start(
+    table: Array, index: Array, labels: Array, ridge: Array, duals: Array, weights: Array
+) -> tuple[Array, float]:
+    """Curvature of every coordinate (infinite for rows without weight); the intercept of the starting point.
+
+    The intercept is NaN where a row has values that are not finite.
+    """
+    curvature = np.empty(index.shape[0])
     intercept = 0.0
-    for i in range(rows.shape[0]):
-        curvature[i] = _dot(rows[i], rows[i]) + 1.0 + ridge[i]
+    for i in range(index.shape[0]):
+        row = table[index[i]]
+        square = _dot(row, row)
+        if not np.isfinite(square):
+            return curvature, np.nan
+        curvature[i] = square + 1.0 + ridge[i]
         if not np.isfinite(ridge[i]):
             duals[i] = 0.0
         elif duals[i] > 0.0:
-            _add(labels[i] * duals[i], rows[i], weights)
+            _add(labels[i] * duals[i], row, weights)
             intercept += labels[i] * duals[i]
     return curvature, intercept
 
@@ -86,10 +81,12 @@ def _shuffle(order: Array, active: int, state: np.uint64) -> np.uint64:
 @compiled(False)
 @no_type_check
 def _descend(
-    rows: Array, labels: Array, ridge: Array, duals: Array, weights: Array, tol: float, max_iter: int
+    table: Array, index: Array, labels: Array, ridge: Array, duals: Array, weights: Array, tol: float, max_iter: int
 ) -> tuple[float, int]:
     """Minimise in place; returns the intercept and the passes made, max_iter + 1 where they did not suffice."""
-    curvature, intercept = _start(rows, labels, ridge, duals, weights)
+    curvature, intercept = _start(table, index, labels, ridge, duals, weights)
+    if np.isnan(intercept):
+        return intercept, 0
     order = np.flatnonzero(np.isfinite(ridge))
     usable = order.shape[0]
     active = usable
@@ -101,7 +98,8 @@ def _descend(
         p = 0
         while p < active:
             i = order[p]
-            gradient = labels[i] * (_dot(rows[i], weights) + intercept) - 1.0 + ridge[i] * duals[i]
+            row = table[index[i]]
+            gradient = labels[i] * (_dot(row, weights) + intercept) - 1.0 + ridge[i] * duals[i]
             if duals[i] == 0.0 and gradient > rest_above:
                 active -= 1
                 order[p], order[active] = order[active], order[p]
@@ -112,7 +110,7 @@ def _descend(
                 updated = max(duals[i] - gradient / curvature[i], 0.0)
                 step = labels[i] * (updated - duals[i])
                 duals[i] = updated
-                _add(step, rows[i], weights)
+                _add(step, row, weights)
                 intercept += step
             p += 1
         if worst < tol and active == usable:
@@ -125,7 +123,8 @@ def _descend(
 
 
 def descend(
-    rows: Array,
+    table: Array,
+    index: NDArray[np.int64],
     labels: NDArray[np.float64],
     ridge: NDArray[np.float64],
     duals: NDArray[np.float64],
@@ -136,7 +135,8 @@ def descend(
     """Solve one problem. The interpreter lock is released, so problems can be solved side by side in threads.
 
     Args:
-        rows: (r, d), C-contiguous, float32 or float64.
+        table: (t, d), C-contiguous, float32 or float64.
+        index: (r), the rows of the table that this problem is about.
         labels: (r), +1 or -1.
         ridge: (r), :math:`1 / (2 C s_i)`; infinity where a row has no weight.
         duals: (r), the starting point, at least 0; holds the solution afterwards.
@@ -145,7 +145,7 @@ def descend(
         max_iter: most passes.
 
     Returns:
-        the intercept, and the passes made: `max_iter + 1` where they did not suffice.
+        the intercept, NaN where a row is not finite, and the passes made: `max_iter + 1` where they did not suffice.
     """
-    intercept, passes = _descend(rows, labels, ridge, duals, weights, tol, max_iter)
+    intercept, passes = _descend(table, index, labels, ridge, duals, weights, tol, max_iter)
     return float(intercept), int(passes)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from seekloop.classifiers.objective import real_counts
+from seekloop.classifiers.objective import check_finite, real_counts
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 
@@ -70,5 +70,6 @@ class NearestNeighbour:
         """
         del previous
         real_counts(rows)
+        check_finite(rows)
         used = rows.mask & (rows.weights > 0)
         return NearestScorer(F.normalize(rows.rows, dim=2) * used[:, :, None], rows.labels * used)

@@ -72,20 +72,28 @@ def check_class_weight(class_weight: ClassWeight) -> None:
 
 
 def real_counts(rows: TrainingRows) -> Int[Tensor, " q"]:
-    """How many real rows each query has; they come first.
+    """How many real rows each query has; they come first. Their values are looked at by `check_finite`.
 
     Raises:
         ValueError: if a query's rows cannot be learnt from; says which query and why.
     """
     used = rows.mask & (rows.weights > 0)
     _refuse((rows.mask[:, 1:] & ~rows.mask[:, :-1]).any(1), "has padding before a real row")
-    sums = rows.rows.sum(2)  # not finite wherever a value is not, and much cheaper than asking every value
-    _refuse((rows.mask & ~sums.isfinite()).any(1), "has NaN or infinity in its rows")
     _refuse((rows.mask & ~((rows.weights >= 0) & rows.weights.isfinite())).any(1), "has a negative or infinite weight")
     _refuse((rows.mask & (rows.labels.abs() != 1)).any(1), "has a label other than +1 and -1")
     _refuse(~(used & (rows.labels > 0)).any(1), "has no positive row with a weight above 0")
     _refuse(~(used & (rows.labels < 0)).any(1), "has no negative row with a weight above 0")
     return rows.mask.sum(1)
+
+
+def check_finite(rows: TrainingRows) -> None:
+    """Refuse rows with NaN or infinity.
+
+    Raises:
+        ValueError: naming the first query that has such a row.
+    """
+    finite = rows.table.sum(1).isfinite()  # a sum is not finite where a value is not; cheaper than asking every value
+    _refuse((rows.mask & ~finite[rows.index * rows.mask]).any(1), "has NaN or infinity in its rows")
 
 
 def _refuse(bad: Tensor, what: str) -> None:
@@ -101,7 +109,7 @@ def row_factors(rows: TrainingRows, class_weight: ClassWeight) -> Float[Tensor, 
 
     Example:
         >>> y = torch.tensor([[1.0, -1.0, -1.0, -1.0, 0.0]])
-        >>> rows = TrainingRows(torch.zeros(1, 5, 1), y, torch.ones(1, 5), y != 0, torch.zeros(1, 1))
+        >>> rows = TrainingRows.padded(torch.zeros(1, 5, 1), y, torch.ones(1, 5), y != 0, torch.zeros(1, 1))
         >>> row_factors(rows, "balanced")
         tensor([[2.0000, 0.6667, 0.6667, 0.6667, 0.0000]], dtype=torch.float64)
     """
@@ -123,11 +131,10 @@ def fit_each(
     Raises:
         ValueError: if a query's rows cannot be learnt from.
     """
-    factors = row_factors(rows, class_weight)
-    planes = [
-        fit_one(rows.rows[q, :n], rows.labels[q, :n], factors[q, :n]) for q, n in enumerate(real_counts(rows).tolist())
-    ]
-    stacked = torch.stack(planes).to(rows.rows)
+    counts, factors = real_counts(rows).tolist(), row_factors(rows, class_weight)
+    check_finite(rows)
+    planes = [fit_one(rows.of(q), rows.labels[q, :n], factors[q, :n]) for q, n in enumerate(counts)]
+    stacked = torch.stack(planes).to(rows.table)
     return LinearScorer(stacked[:, :-1].contiguous(), stacked[:, -1].contiguous())
 
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seekloop.classifiers.objective import real_counts
+from seekloop.classifiers.objective import check_finite, real_counts
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
@@ -41,6 +41,7 @@ class Rocchio:
         """
         del previous
         real_counts(rows)
+        check_finite(rows)
         positive, negative = weighted_mean(rows, 1.0), weighted_mean(rows, -1.0)
         weights = self.alpha * rows.query + self.beta * positive - self.gamma * negative
         return LinearScorer(weights, -(weights * (positive + negative)).sum(1) / 2)

@@ -1,7 +1,7 @@
 """Linear SVM by compiled dual coordinate descent with warm starts: the choice for CPUs."""
 
+import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seekloop.classifiers.coordinate_descent import descend
 from seekloop.classifiers.objective import Settings, real_counts, row_factors
+from seekloop.contracts.compiled import in_threads
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
@@ -53,7 +54,7 @@ class SvmNumba(Settings):
         weights = centres.to("cpu", torch.float64).clone()
         duals = starting_duals(rows, previous)
         intercepts = self._descend_all(rows, counts, duals, weights)
-        like = rows.rows
+        like = rows.table
         return LinearScorer(weights.to(like), torch.tensor(intercepts, dtype=like.dtype, device=like.device), duals)
 
     def _descend_all(
@@ -64,25 +65,24 @@ class SvmNumba(Settings):
         weights: Float[Tensor, "q d"],
     ) -> Sequence[float]:
         """Solve every query in place and return the intercepts."""
-        points = rows.rows.cpu().contiguous().numpy()
+        table, index = rows.table.cpu().contiguous().numpy(), rows.index.cpu().contiguous().numpy()
         labels = rows.labels.to("cpu", torch.float64).contiguous().numpy()
         ridge = (1 / (2 * self.cost * row_factors(rows, self.class_weight))).cpu().contiguous().numpy()
         sizes = counts.tolist()
 
         def solve(q: int) -> float:
             n = sizes[q]
-            start, plane = duals[q, :n].numpy(), weights[q].numpy()
-            found, passes = descend(points[q, :n], labels[q, :n], ridge[q, :n], start, plane, self.tol, self.max_iter)
+            problem = (table, index[q, :n], labels[q, :n], ridge[q, :n], duals[q, :n].numpy(), weights[q].numpy())
+            found, passes = descend(*problem, self.tol, self.max_iter)
+            if math.isnan(found):
+                raise ValueError(f"the query at position {q} of the batch has NaN or infinity in its rows")
             if passes > self.max_iter:
                 why = f"coordinate descent needs more passes to come within tol={self.tol}"
                 raise ConfigError("classifier.max_iter", self.max_iter, why, "Try ten times as many.")
             return found
 
-        workers = min(torch.get_num_threads() if isinstance(self.threads, str) else self.threads, len(sizes))
-        if workers <= 1:
-            return [solve(q) for q in range(len(sizes))]
-        with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(solve, range(len(sizes))))
+        threads = torch.get_num_threads() if isinstance(self.threads, str) else self.threads
+        return in_threads(solve, range(len(sizes)), threads)
 
 
 def starting_duals(rows: TrainingRows, previous: Scorer | None) -> Float[Tensor, "q r"]:

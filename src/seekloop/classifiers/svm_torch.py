@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seekloop.classifiers.objective import Settings, real_counts, row_factors
+from seekloop.classifiers.objective import Settings, check_finite, real_counts, row_factors
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
@@ -61,6 +61,7 @@ class SvmTorch(Settings):
             ConfigError: if a fit needs more than `max_iter` steps.
         """
         real_counts(rows)
+        check_finite(rows)
         device, dtype = usable_device(self.device), _DTYPES[self.dtype]
         points = with_constant(rows.rows).to(device, dtype)
         costs = (self.cost * row_factors(rows, self.class_weight)).to(device, dtype)
@@ -73,7 +74,7 @@ class SvmTorch(Settings):
         if not accurate.all():
             why = f"Newton's method did not come within tol={self.tol} in {self.dtype}"
             raise ConfigError("classifier.max_iter", self.max_iter, why, "Try classifier.dtype=float64 or more steps.")
-        planes = planes.to(rows.rows)
+        planes = planes.to(rows.table)
         return LinearScorer(planes[:, :-1].contiguous(), planes[:, -1].contiguous())
 
 

@@ -29,9 +29,6 @@ def check_numbers(config: DictConfig) -> None:
     for key in ("metrics.clusters", "metrics.clusterings"):
         if OmegaConf.select(config, key) < 1:
             raise ConfigError(key, OmegaConf.select(config, key), "there would be nothing to count", "Use 1 or more.")
-    memory = config.engine.memory
-    if not isinstance(memory, int | float) or isinstance(memory, bool) or not memory > 0:
-        raise ConfigError("engine.memory", memory, "it is no size in GiB", "Use 1.0, or less on a small machine.")
 
 
 def check(config: DictConfig, collection: Collection, *, fixed_regions: bool) -> None:
@@ -49,6 +46,7 @@ def check(config: DictConfig, collection: Collection, *, fixed_regions: bool) ->
     local = instantiate(config.local)
     Representation(local, instantiate(config.fusion))
     check_upper_bound(isinstance(local, Box), local.uses_regions, fixed_regions)
+    instantiate(config.engine)
     instantiate(config.classifier)
     instantiate(config.criterion)
     instantiate(config.user, _partial_=True)(collection.annotations, config.seed, local.uses_boxes)

@@ -42,5 +42,5 @@ def build_loop(config: DictConfig, descriptors: Descriptors) -> Loop:
         instantiate(config.classifier),
         instantiate(config.criterion),
         seed=config.seed,
-        memory=config.engine.memory,
+        engine=instantiate(config.engine),
     )

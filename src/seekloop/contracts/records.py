@@ -5,6 +5,7 @@ q queries, n images of the collection, m regions of an image, d dimensions, r tr
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -62,8 +63,15 @@ class Annotations:
 
     def largest_box(self, image: int, label: int) -> Float[Tensor, " 4"] | None:
         """The box of the class that covers most of the image; the first of equals; None where there is none."""
-        mine = self.box[(self.image == image) & (self.label == label)]
-        return mine[box_geometry.area(mine).argmax()] if len(mine) else None
+        row = self._largest.get((image, label))
+        return None if row is None else self.box[row]
+
+    @cached_property
+    def _largest(self) -> dict[tuple[int, int], int]:
+        """Row of the largest object of each (image, class)."""
+        descending = box_geometry.area(self.box).argsort(descending=True, stable=True).tolist()
+        pairs = list(zip(self.image.tolist(), self.label.tolist(), strict=True))
+        return {pairs[row]: row for row in reversed(descending)}
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,9 @@ class Regions:
         return self.boxes[int(self.offsets[image]) : int(self.offsets[image + 1])]
 
 
+FEW_QUERIES = 8  # up to so many, reading descriptors costs more than the products made with them
+
+
 @dataclass(frozen=True)
 class Block:
     """Descriptors of some images, all of unit length (zero where the image could not be read).
@@ -132,6 +143,20 @@ class Block:
     whole: Float[Tensor, "b d"]
     local: Float[Tensor, "r d"] | None
     offsets: Int[Tensor, " b+1"] | None
+
+    def whole_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "b q"]:
+        """Inner products of every global descriptor with every query's weights."""
+        return self.whole @ weights.T
+
+    def local_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "r q"]:
+        """Inner products of every local descriptor with every query's weights.
+
+        Raises:
+            ValueError: if the block holds global descriptors only.
+        """
+        if self.local is None:
+            raise ValueError("this block holds global descriptors only")
+        return self.local @ weights.T
 
     @cached_property
     def owner(self) -> Int[Tensor, " r"]:
@@ -172,10 +197,11 @@ class Query:
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Labelled descriptors, one padded batch over queries.
+    """Labelled descriptors of several queries: one table of vectors, and for each query which of them are its rows.
 
     Attributes:
-        rows: descriptors; zeros where `mask` is False.
+        table: vectors; a vector that several queries have labelled is there once.
+        index: for each query the rows of `table` that it has labelled; what it says where `mask` is False is not read.
         labels: +1 or -1; 0 where `mask` is False.
         weights: factor on the row's loss, before any class weight; 1 by default.
         mask: which rows are real. Real rows come first, in the order they were labelled, so that the rows of an
@@ -183,11 +209,33 @@ class TrainingRows:
         query: descriptor of the query's own object (region, or whole image).
     """
 
-    rows: Float[Tensor, "q r d"]
+    table: Float[Tensor, "t d"]
+    index: Int[Tensor, "q r"]
     labels: Float[Tensor, "q r"]
     weights: Float[Tensor, "q r"]
     mask: Bool[Tensor, "q r"]
     query: Float[Tensor, "q d"]
+
+    @cached_property
+    def rows(self) -> Float[Tensor, "q r d"]:
+        """The rows of all queries, copied out of the table; zeros where `mask` is False."""
+        return self.table[self.index * self.mask].masked_fill_(~self.mask[:, :, None], 0.0)
+
+    def of(self, query: int) -> Float[Tensor, "r d"]:
+        """The real rows of one query."""
+        return self.table[self.index[query, self.mask[query]]]
+
+    @staticmethod
+    def padded(
+        rows: Float[Tensor, "q r d"],
+        labels: Float[Tensor, "q r"],
+        weights: Float[Tensor, "q r"],
+        mask: Bool[Tensor, "q r"],
+        query: Float[Tensor, "q d"],
+    ) -> "TrainingRows":
+        """From one padded batch of rows."""
+        index = torch.arange(labels.numel(), device=labels.device).reshape(labels.shape)
+        return TrainingRows(rows.flatten(0, 1), index, labels, weights, mask, query)
 
 
 @dataclass(frozen=True)
@@ -198,15 +246,20 @@ class PoolView:
         scores: decision value of every image for every query; 0 is the boundary, -inf where an image is unreadable.
         candidate: which images may still be asked about.
         answers: +1 relevant, -1 irrelevant, 0 not answered (or unsure).
-        whole: global descriptors shared by all queries, unit length.
+        read_whole: gives `whole`; only the criteria that look at descriptors make it read them.
         round: number of the round that these scores come from.
     """
 
     scores: Float[Tensor, "q n"]
     candidate: Bool[Tensor, "q n"]
     answers: Int[Tensor, "q n"]
-    whole: Float[Tensor, "n d"]
+    read_whole: Callable[[], Tensor]
     round: int
+
+    @cached_property
+    def whole(self) -> Float[Tensor, "n d"]:
+        """Global descriptors shared by all queries, unit length."""
+        return self.read_whole()
 
 
 @dataclass(frozen=True)

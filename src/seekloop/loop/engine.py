@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float, Int
@@ -10,12 +11,21 @@ from torch import Tensor
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Scorer, User
 from seekloop.contracts.randomness import generator
-from seekloop.contracts.records import Answer, Block, Feedback, PoolView, Query, Round, TrainingRows
+from seekloop.contracts.records import (
+    FEW_QUERIES,
+    Answer,
+    Feedback,
+    PoolView,
+    Query,
+    Round,
+    TrainingRows,
+)
+from seekloop.loop.placement import Engine, Placed
+from seekloop.loop.row_table import RowTable, chunks
 from seekloop.loop.state import LabelledRows, State
 from seekloop.representations.local import WHOLE
 from seekloop.representations.representation import Representation
 
-GIB = 2**30
 ANSWER_CODE = {Answer.RELEVANT: 1, Answer.IRRELEVANT: -1, Answer.UNSURE: 0}
 
 
@@ -37,7 +47,7 @@ class Loop:
         classifier: fitted afresh (warm-started) each round.
         criterion: chooses what to ask.
         seed: of every draw; generators derive from (seed, class, query, round, purpose).
-        memory: GiB that a block of descriptors, or a batch of training rows, may take.
+        engine: where to compute, and with how much memory.
     """
 
     def __init__(
@@ -48,16 +58,23 @@ class Loop:
         criterion: Criterion,
         *,
         seed: int,
-        memory: float,
+        engine: Engine,
     ) -> None:
         self.descriptors = descriptors
         self.representation = representation
         self.classifier = classifier
         self.criterion = criterion
         self.seed = seed
-        self.memory = memory
-        everything = torch.arange(descriptors.images)
-        self.whole = descriptors.read(everything, local=False).whole
+        self.engine = engine
+        self._memory = engine.bytes()
+        uses_regions = representation.local.uses_regions
+        self._placed = Placed(descriptors, engine, local=uses_regions, memory=self._memory)
+        self._table = RowTable(self._placed, representation)
+
+    @cached_property
+    def whole(self) -> Float[Tensor, "n d"]:
+        """Global descriptors of all images."""
+        return self._placed.read(torch.arange(self.descriptors.images), local=False).whole
 
     def start(self, queries: tuple[Query, ...], seconds: Sequence[float]) -> State:
         """Label each query's first image relevant and its negatives irrelevant; nothing is fitted yet."""
@@ -72,23 +89,26 @@ class Loop:
             -1,
         )
         for position, query in enumerate(queries):
-            self._learn(state, position, Feedback(query.image, Answer.RELEVANT, query.box, 0.0), None)
-            for image in query.negatives:
-                self._learn(state, position, Feedback(image, Answer.IRRELEVANT, None, 0.0), None)
+            first = Feedback(query.image, Answer.RELEVANT, query.box, 0.0)
+            others = [Feedback(image, Answer.IRRELEVANT, None, 0.0) for image in query.negatives]
+            self._learn(state, position, [(answer, None) for answer in (first, *others)])
         return state
 
     def learn(self, state: State, question: Question, feedback: Sequence[Sequence[Feedback]]) -> None:
         """Take the answers in. Answers may be fewer than the images asked, and in any order."""
         for position, answers in enumerate(feedback):
-            asked = question.image[position].tolist()
-            for answer in answers:
-                best = int(question.region[position, asked.index(answer.image)]) if answer.image in asked else None
-                self._learn(state, position, answer, best)
+            best = dict(zip(question.image[position].tolist(), question.region[position].tolist(), strict=True))
+            self._learn(state, position, [(answer, best.get(answer.image)) for answer in answers])
 
     def fit(self, state: State) -> None:
         """Fit every search's classifier on its rows; one more round is counted."""
+        if self._table.bytes > self._memory // 4:
+            self._table.clear()
+        sizes = [len(rows.image) for rows in state.rows]
+        width = self.engine.dtype.itemsize * self.descriptors.dim * (2 if self.representation.fusion.uses_whole else 1)
+        limit = self._memory // 4 if self.engine.together else 0
         scorers: list[Scorer] = []
-        for chunk in self._chunks(state):
+        for chunk in chunks(sizes, width, limit):
             previous = None if state.scorer is None else state.scorer.select(torch.tensor(chunk))
             scorers.append(self.classifier.fit(self._training_rows(state, chunk), previous))
         state.scorer = scorers[0].join(scorers[1:])
@@ -96,11 +116,15 @@ class Loop:
 
     def score(self, state: State) -> Float[Tensor, "q n"]:
         """Score every image for every search in one pass over the store; -inf where an image is unreadable."""
-        scorer = _fitted(state)
-        scores = torch.empty(len(state.queries), self.descriptors.images)
-        for images in torch.split(torch.arange(self.descriptors.images), self._block_images(len(state.queries))):
-            block = self._read(images)
-            scores[:, images[0] : images[-1] + 1] = self.representation.score(scorer, block)
+        scorer, searches = _fitted(state), len(state.queries)
+        if searches > FEW_QUERIES:
+            self._placed.hold()
+        parts = [scorer] if self.engine.together else [scorer.select(torch.tensor([p])) for p in range(searches)]
+        scores = torch.empty(searches, self.descriptors.images, dtype=self.engine.dtype, device=self.engine.device)
+        for images in self._placed.blocks(searches):
+            block = self._placed.read(images, self.representation.local.uses_regions)
+            found = torch.cat([self.representation.score(part, block) for part in parts])
+            scores[:, images[0] : images[-1] + 1] = found
         scores[:, ~self.descriptors.readable] = -torch.inf
         return scores
 
@@ -110,12 +134,14 @@ class Loop:
         if budget == 0:
             nothing = torch.empty(len(state.queries), 0, dtype=torch.long)
             return Question(nothing, nothing, nothing.float())
-        view = PoolView(scores, state.candidate, state.answers, self.whole, state.round)
+        candidate, answers = state.candidate.to(scores.device), state.answers.to(scores.device)
+        view = PoolView(scores, candidate, answers, lambda: self.whole, state.round)
         rngs = [
             generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries
         ]
         images = self.criterion(view, budget, rngs)
-        return Question(images, self._best_regions(state, images), scores.gather(1, images))
+        asked_scores = scores.gather(1, images).cpu()
+        return Question(images.cpu(), self._best_regions(state, images.cpu()), asked_scores)
 
     def rounds(self, state: State, user: User, *, rounds: int, budget: int) -> Iterator[tuple[Round, State]]:
         """Play until round `rounds`, from wherever `state` stands; the caller measures and writes.
@@ -144,74 +170,56 @@ class Loop:
             asked = (question.image, question.region, question.score)
             yield Round(state.round, *asked, feedback, scores, state.answers), state
 
-    def _learn(self, state: State, position: int, feedback: Feedback, best: int | None) -> None:
+    def _learn(self, state: State, position: int, answers: Sequence[tuple[Feedback, int | None]]) -> None:
+        """Take one search's answers in; each comes with the region that scored highest, None if nobody knows."""
         query = state.queries[position]
-        rng = generator(self.seed, "rows", query.class_name, query.number, feedback.image)
-        regions = self.descriptors.regions.of(feedback.image)
-        choice = self.representation.rows(feedback, regions, best, rng)
-        state.rows[position] = state.rows[position].add(feedback.image, choice.region, choice.label)
-        state.answers[position, feedback.image] = ANSWER_CODE[feedback.answer]
-        state.candidate[position, feedback.image] = False
-        state.seconds[position] += feedback.seconds
-
-    def _read(self, images: Int[Tensor, " b"]) -> Block:
-        return self.descriptors.read(images, local=self.representation.local.uses_regions)
-
-    def _vectors(self, rows: LabelledRows) -> Float[Tensor, "r e"]:
-        images, position = torch.unique(rows.image, return_inverse=True)
-        return self.representation.vectors(self._read(images), position, rows.region)
+        for feedback, best in answers:
+            rng = generator(self.seed, "rows", query.class_name, query.number, feedback.image)
+            regions = self.descriptors.regions.of(feedback.image)
+            choice = self.representation.rows(feedback, regions, best, rng)
+            state.rows[position] = state.rows[position].add(feedback.image, choice.region, choice.label)
+            state.answers[position, feedback.image] = ANSWER_CODE[feedback.answer]
+            state.candidate[position, feedback.image] = False
+            state.seconds[position] += feedback.seconds
 
     def _training_rows(self, state: State, chunk: Sequence[int]) -> TrainingRows:
-        vectors = [self._vectors(state.rows[position]) for position in chunk]
-        pad = torch.nn.utils.rnn.pad_sequence
-        mask = pad([torch.ones(len(v), dtype=torch.bool) for v in vectors], batch_first=True)
+        """The rows of some searches, by reference to a table that all share."""
+        rows = [state.rows[position] for position in chunk]
+        own = [self._own_region(state.queries[position]) for position in chunk]
+        images = torch.tensor([state.queries[position].image for position in chunk])
+        place = self._table.index(
+            torch.cat([*[r.image for r in rows], images]), torch.cat([*[r.region for r in rows], torch.tensor(own)])
+        )
+        pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
+        sizes = [len(r.image) for r in rows]
+        index = pad(list(torch.split(place[: -len(chunk)], sizes)))
+        labels = pad([r.label for r in rows]).to(self.engine.dtype)
+        mask = labels != 0
+        table = self._table.vectors
         return TrainingRows(
-            pad(vectors, batch_first=True),
-            pad([state.rows[position].label for position in chunk], batch_first=True),
-            mask.float(),
-            mask,
-            torch.stack([self._query_vector(state, position) for position in chunk]),
+            table,
+            index.to(table.device),
+            labels.to(table.device),
+            mask.to(table),
+            mask.to(table.device),
+            table[place[-len(chunk) :].to(table.device)],
         )
 
-    def _query_vector(self, state: State, position: int) -> Float[Tensor, " e"]:
-        """The descriptor of the region that lies best on the query's object."""
-        query = state.queries[position]
-        regions = self.descriptors.regions.of(query.image)
-        region = self.representation.query_region(regions, query.box)
-        block = self._read(torch.tensor([query.image]))
-        return self.representation.vectors(block, torch.tensor([0]), torch.tensor([region]))[0]
-
-    def _chunks(self, state: State) -> Iterator[list[int]]:
-        """Searches whose padded rows fit in memory together."""
-        width = self.descriptors.dim * (2 if self.representation.fusion.uses_whole else 1)
-        limit = self.memory * GIB / (4 * width)
-        chunk: list[int] = []
-        longest = 0
-        for position, rows in enumerate(state.rows):
-            longest = max(longest, len(rows.image))
-            if chunk and longest * (len(chunk) + 1) > limit:
-                yield chunk
-                chunk, longest = [], len(rows.image)
-            chunk.append(position)
-        yield chunk
-
-    def _block_images(self, queries: int) -> int:
-        """Images whose descriptors and region scores fit in memory together."""
-        offsets = self.descriptors.regions.offsets
-        boxes = len(self.descriptors.regions.boxes)
-        per_image = boxes if offsets is None else max(1, boxes // max(1, self.descriptors.images))
-        floats = (1 + per_image) * (self.descriptors.dim + queries)
-        return max(1, int(self.memory * GIB / (4 * floats)))
+    def _own_region(self, query: Query) -> int:
+        """The region that lies best on the query's object."""
+        return self.representation.query_region(self.descriptors.regions.of(query.image), query.box)
 
     def _best_regions(self, state: State, images: Int[Tensor, "q b"]) -> Int[Tensor, "q b"]:
         if not self.representation.local.uses_regions or images.shape[1] == 0:
             return torch.full_like(images, WHOLE)
         scorer = _fitted(state)
         best = [
-            self.representation.best_regions(scorer.select(torch.tensor([position])), self._read(row))[0]
+            self.representation.best_regions(
+                scorer.select(torch.tensor([position])), self._placed.read(row, local=True)
+            )[0]
             for position, row in enumerate(images)
         ]
-        return torch.stack(best)
+        return torch.stack(best).cpu()
 
 
 def _fitted(state: State) -> Scorer:

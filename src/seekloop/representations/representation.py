@@ -88,18 +88,19 @@ class Representation:
 
         Hyperplanes are applied to global and local descriptors apart, so that fused vectors are never built.
         """
-        if block.local is None:
-            return scorer.scores(block.whole)
         parts = self.fusion.split(scorer.weights) if isinstance(scorer, LinearScorer) else None
-        if parts is None or not isinstance(scorer, LinearScorer):
-            return self._best(self.region_scores(scorer, block), block)
+        if not isinstance(scorer, LinearScorer) or parts is None:
+            scores = self.region_scores(scorer, block)
+            return scores if block.offsets is None else self._best(scores, block)
+        if block.offsets is None:
+            return (block.whole_products(scorer.weights) + scorer.intercept).T
         whole, local = parts
-        scores = _region_max(local @ block.local.T, block)
+        scores = _region_max(block.local_products(local), block.offsets)
         if self.local.scores_prototype:
-            scores = scores.maximum(local @ self.prototypes(block).T)
+            scores = scores.maximum(self.prototypes(block) @ local.T)
         if whole is not None:
-            scores = scores + whole @ block.whole.T
-        return scores + scorer.intercept[:, None]
+            scores = scores + block.whole_products(whole)
+        return (scores + scorer.intercept).T
 
     def region_scores(self, scorer: Scorer, block: Block) -> Float[Tensor, "q r"]:
         """Scores of every region, one image after the other; then of the prototypes where they compete."""
@@ -125,19 +126,19 @@ class Representation:
         )
 
     def _best(self, scores: Float[Tensor, "q r"], block: Block) -> Float[Tensor, "q b"]:
-        if block.local is None:
+        offsets = block.offsets
+        if offsets is None:
             return scores
-        regions = len(block.local)
-        best = _region_max(scores[:, :regions], block)
+        regions = int(offsets[-1])
+        best = _region_max(scores[:, :regions].T, offsets).T
         return best.maximum(scores[:, regions:]) if self.local.scores_prototype else best
 
 
-def _region_max(scores: Float[Tensor, "q r"], block: Block) -> Float[Tensor, "q b"]:
+def _region_max(scores: Float[Tensor, "r q"], offsets: Int[Tensor, " ends"]) -> Float[Tensor, "b q"]:
     """Maximum over each image's regions; -inf where it has none."""
-    if block.offsets is None:
-        return scores
-    counts = block.offsets.diff()
+    counts = offsets.diff()
     if len(counts) and bool((counts == counts[0]).all()) and counts[0] > 0:
-        return scores.view(len(scores), len(counts), -1).amax(dim=2)
-    best = scores.new_full((len(scores), len(counts)), -torch.inf)
-    return best.scatter_reduce_(1, block.owner.expand(len(scores), -1), scores, "amax")
+        return scores.reshape(len(counts), int(counts[0]), -1).amax(dim=1)
+    best = scores.new_full((len(counts), scores.shape[1]), -torch.inf)
+    owner = torch.repeat_interleave(torch.arange(len(counts)), counts).to(scores.device)
+    return best.scatter_reduce_(0, owner[:, None].expand_as(scores), scores, "amax")

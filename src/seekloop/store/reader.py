@@ -1,6 +1,8 @@
 """The reader: descriptors of any images from the memory-mapped shards, cells pooled as asked for, unit length."""
 
 import itertools
+from bisect import bisect_left, bisect_right
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -10,8 +12,9 @@ from torch.nn import functional as F
 
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.grids import Grid, check_not_finer, divides, grid_boxes, parse_grid, pool_cells, write_grid
-from seekloop.contracts.records import Block, Regions
+from seekloop.contracts.records import FEW_QUERIES, Block, Regions
 from seekloop.store import manifest, shards
+from seekloop.store.half import unit_products, unit_rows
 from seekloop.store.manifest import StoreManifest, read_manifest
 
 
@@ -49,6 +52,8 @@ class Store:
         """
         if len(images) and (int(images.min()) < 0 or int(images.max()) >= self.images):
             raise IndexError(f"image positions must lie in [0, {self.images}), got {int(images.min())}..{images.max()}")
+        if self._plain and len(images) and bool((images.diff() == 1).all()):
+            return self._mapped(images, local)
         whole = unit_length(_gather(self._whole, self._starts, images))
         if not local:
             return Block(images, whole, None, None)
@@ -58,12 +63,36 @@ class Store:
             return Block(images, whole, cells.flatten(0, 1), offsets)
         return Block(images, whole, *self._ragged(images, self.regions.offsets))
 
+    @property
+    def _plain(self) -> bool:
+        """Whether descriptors are the stored ones but for their length, in half precision."""
+        return self.manifest.dtype == "float16" and self.grids == self.manifest.grids
+
+    def _mapped(self, images: Int[Tensor, " b"], local: bool) -> "MappedBlock":
+        first, end = int(images[0]), int(images[-1]) + 1
+        whole = _slices(self._whole, self._starts, first, end)
+        if not local:
+            return MappedBlock(images, whole, None, None)
+        cells = _slices(self._local, self._rows, int(self._row(first)), int(self._row(end)))
+        offsets = self._row(torch.arange(first, end + 1)) - self._row(first)
+        return MappedBlock(images, whole, cells, offsets)
+
+    def _row(self, image: Int[Tensor, "*b"] | int) -> Int[Tensor, "*b"]:
+        """The first local descriptor of an image, all images counted through."""
+        position = torch.as_tensor(image)
+        return position * len(self.regions.boxes) if self.regions.offsets is None else self.regions.offsets[position]
+
+    @property
+    def _rows(self) -> Int[Tensor, " starts"]:
+        """The first local descriptor of each shard, and the number of all."""
+        return self._row(self._starts)
+
     def _cells(self, images: Int[Tensor, " b"]) -> Float[Tensor, "b m d"]:
         stored, asked = self.manifest.grids or (), self.grids or ()
         cells = _gather(self._local, self._starts, images)
-        if self.manifest.poolable:
+        if self.manifest.poolable and asked != stored:
             (rows, columns), n = stored[0], len(images)
-            fine = cells.reshape(n, rows, columns, self.dim)
+            fine = cells.float().reshape(n, rows, columns, self.dim)
             return torch.cat([unit_length(pool_cells(fine, grid)) for grid in asked], dim=1)
         return unit_length(cells if asked == stored else cells[:, _columns(stored, asked)])
 
@@ -74,11 +103,53 @@ class Store:
         ends = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
         within = torch.arange(int(ends[-1])) - torch.repeat_interleave(ends[:-1], counts)
         rows = torch.repeat_interleave(offsets[images], counts) + within
-        return unit_length(_gather(self._local, offsets[self._starts], rows)), ends
+        return unit_length(_gather(self._local, self._rows, rows)), ends
+
+
+class MappedBlock(Block):
+    """A block of images that follow each other in a half-precision store: nothing is read before it is asked for.
+
+    For a few queries the products are made straight from the files; for many, a copy in float32 pays.
+    """
+
+    def __init__(
+        self,
+        image: Int[Tensor, " b"],
+        whole: list[Tensor],
+        local: list[Tensor] | None,
+        offsets: Int[Tensor, " b+1"] | None,
+    ) -> None:
+        self.__dict__.update(image=image, offsets=offsets, _whole=whole, _local=local)
+
+    @cached_property
+    def whole(self) -> Float[Tensor, "b d"]:
+        """Global descriptors."""
+        return unit_rows(self._parts("_whole"))
+
+    @cached_property
+    def local(self) -> Float[Tensor, "r d"] | None:
+        """Local descriptors, one image after the other."""
+        return None if self.__dict__["_local"] is None else unit_rows(self._parts("_local"))
+
+    def whole_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "b q"]:
+        """Inner products of every global descriptor with every query's weights."""
+        few = len(weights) <= FEW_QUERIES
+        return unit_products(self._parts("_whole"), weights) if few else super().whole_products(weights)
+
+    def local_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "r q"]:
+        """Inner products of every local descriptor with every query's weights."""
+        few = len(weights) <= FEW_QUERIES and self.__dict__["_local"] is not None
+        return unit_products(self._parts("_local"), weights) if few else super().local_products(weights)
+
+    def _parts(self, name: str) -> list[Tensor]:
+        parts: list[Tensor] = self.__dict__[name]
+        return parts
 
 
 def unit_length(descriptors: Float[Tensor, "*k d"]) -> Float[Tensor, "*k d"]:
-    """Divide by the Euclidean norm; zero stays zero."""
+    """Divide by the Euclidean norm, in float32; zero stays zero."""
+    if descriptors.dtype == torch.float16:
+        return unit_rows([descriptors.flatten(0, -2)]).reshape(descriptors.shape)
     return F.normalize(descriptors, dim=-1, eps=torch.finfo(torch.float32).tiny)
 
 
@@ -156,26 +227,25 @@ def _map_checked(path: Path, shape: tuple[int, ...]) -> Tensor:
     return found
 
 
+def _slices(maps: list[Tensor], starts: Int[Tensor, " starts"], first: int, end: int) -> list[Tensor]:
+    """Rows `first` to `end` of all shards counted through, as parts of the shards: no copy is made."""
+    edges = starts.tolist()
+    start = min(bisect_right(edges, first) - 1, len(maps) - 1)
+    touched = range(start, max(bisect_left(edges, end), start + 1))  # one at least: an empty part has a width
+    return [maps[s].flatten(0, -2)[max(first - edges[s], 0) : max(end - edges[s], 0)] for s in touched]
+
+
 def _gather(maps: list[Tensor], starts: Int[Tensor, " starts"], rows: Int[Tensor, " k"]) -> Float[Tensor, "k *shape"]:
-    """Rows of all shards counted through, in this order: whole slices where they follow each other.
+    """Rows of all shards counted through, in this order.
 
     Args:
         maps: one array per shard.
         starts: the first row of each shard, and the number of all rows.
         rows: which rows.
     """
-    out = torch.empty(len(rows), *maps[0].shape[1:], dtype=torch.float32)
-    if not len(rows):
-        return out
-    first, last = int(rows[0]), int(rows[-1])
+    out = torch.empty(len(rows), *maps[0].shape[1:], dtype=maps[0].dtype)
     owner = torch.searchsorted(starts, rows, right=True) - 1
-    if bool((rows.diff() == 1).all()):
-        for shard in range(int(owner[0]), int(owner[-1]) + 1):
-            begin, end = int(starts[shard]), int(starts[shard + 1])
-            low, high = max(first, begin), min(last + 1, end)
-            out[low - first : high - first] = maps[shard][low - begin : high - begin]
-        return out
     for shard in set(owner.tolist()):
         here = owner == shard
-        out[here] = maps[shard][rows[here] - starts[shard]].float()
+        out[here] = maps[shard][rows[here] - starts[shard]]
     return out

@@ -1,0 +1,95 @@
+"""Half-precision rows, as they lie in a memory-mapped file, to unit length or straight to inner products.
+
+Reading 16 bits and widening them in registers costs half the memory traffic of float32 and needs no copy: one search
+over a million descriptors is as fast as the memory. Widening writes a half's exponent and fraction where a float has
+its own and multiplies by 2^112, which is exact for every finite half, denormal ones included.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seekloop.contracts.compiled import REORDER, compiled, in_threads
+
+Array = NDArray[Any]
+_REBIAS = np.float32(2.0**112)  # a float's exponent counts from 127, a half's from 15
+_SIGN, _REST, _UP, _WIDE = np.uint32(0x8000), np.uint32(0x7FFF), np.uint32(16), np.uint32(13)
+_SHARE = 2**11  # rows that a thread takes at a time
+
+
+@compiled(REORDER)
+@no_type_check
+def _widen(half: Array, row: Array) -> float:
+    """Write a half-precision row as float32; returns its squared length."""
+    square = np.float32(0.0)
+    for k in range(half.shape[0]):
+        bits = np.uint32(half[k])
+        value = np.uint32(((bits & _SIGN) << _UP) | ((bits & _REST) << _WIDE)).view(np.float32) * _REBIAS
+        row[k] = value
+        square += value * value
+    return square
+
+
+@compiled(REORDER)
+@no_type_check
+def _dot(row: Array, weights: Array) -> float:
+    total = np.float32(0.0)
+    for k in range(row.shape[0]):
+        total += row[k] * weights[k]
+    return total
+
+
+@compiled(False)
+@no_type_check
+def _unit(half: Array, out: Array) -> None:
+    for i in range(half.shape[0]):
+        square = _widen(half[i], out[i])
+        if square > 0.0:
+            length = np.sqrt(square)
+            for k in range(half.shape[1]):
+                out[i, k] /= length
+
+
+@compiled(False)
+@no_type_check
+def _products(half: Array, weights: Array, out: Array) -> None:
+    row = np.empty(half.shape[1], np.float32)
+    for i in range(half.shape[0]):
+        square = _widen(half[i], row)
+        length = np.sqrt(square) if square > 0.0 else np.float32(1.0)
+        for q in range(weights.shape[0]):
+            out[i, q] = _dot(row, weights[q]) / length
+
+
+def unit_rows(parts: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, "r d"]:
+    """All rows of these float16 tables, one table after the other, in float32 and of unit length; zero stays zero."""
+    out = np.empty((sum(map(len, parts)), parts[0].shape[1]), np.float32)
+    jobs = _shares(parts)
+    in_threads(lambda job: _unit(job[1], out[job[0] : job[0] + len(job[1])]), jobs, torch.get_num_threads())
+    return torch.from_numpy(out)
+
+
+def unit_products(parts: Sequence[Float[Tensor, "_ d"]], weights: Float[Tensor, "q d"]) -> Float[Tensor, "r q"]:
+    """Inner products of the rows, brought to unit length, with some weights."""
+    out = np.empty((sum(map(len, parts)), len(weights)), np.float32)
+    planes = weights.float().contiguous().numpy()
+    jobs = _shares(parts)
+    in_threads(lambda job: _products(job[1], planes, out[job[0] : job[0] + len(job[1])]), jobs, torch.get_num_threads())
+    return torch.from_numpy(out)
+
+
+def _shares(parts: Sequence[Float[Tensor, "_ d"]]) -> list[tuple[int, Array]]:
+    """Pieces of the tables that threads take, each with the row at which it begins."""
+    jobs, start = [], 0
+    for part in parts:
+        bits = part.contiguous().view(torch.int16).numpy().view(np.uint16)
+        edges = [*range(0, len(part), _SHARE), len(part)]
+        jobs += [(start + low, bits[low:high]) for low, high in pairwise(edges)]
+        start += len(part)
+    return jobs
