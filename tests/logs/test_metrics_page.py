@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from seekloop.logs.comparison import against_the_best
 from seekloop.logs.files import ASKED, ROUNDS
 from seekloop.logs.wandb_log import AXES, CURVES
 from seekloop.loop.summary import per_class
@@ -11,6 +12,10 @@ from tests.logs.fakes import SUMMARY, rounds_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 KEYS = {*ROUNDS.names, *ASKED.names, *CURVES, *AXES, *SUMMARY, *per_class(rounds_of(0)).columns}
+
+
+REPORTED = {*against_the_best({}).columns, "paper_setup", "paper_table", "runs", "report", "differences"}
+KEYS |= {key if "_" not in key or "paper" in key else f"<area>_{key.split('_')[-1]}" for key in REPORTED}
 
 
 @pytest.mark.parametrize("key", sorted(KEYS))

@@ -25,8 +25,9 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
 
   seekloop extract  [key=value ...]            describe a collection's images once, into a store
   seekloop retrieve [key=value ...] [-m]       simulated searches; extracts what is missing; -m sweeps
-  seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted
-  seekloop report   <folder> [by=key,key]      tables and plots of the finished runs below a folder
+  seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
+  seekloop report   <folder> [by=key,key] [compare=key:value,value] [wandb=mode]
+                                               tables and plots of the finished runs below a folder
 
   seekloop retrieve --help                     every key, with its choices
 """

@@ -50,7 +50,7 @@ def against_the_best(groups: Mapping[str, Sequence[FinishedRun]]) -> pd.DataFram
     """
     areas = {label: areas_of_queries(runs) for label, runs in groups.items()}
     methods = [label for label in groups if UPPER_BOUND not in label] or list(groups)
-    best = max(methods, key=lambda label: _mean_area(groups[label]))
+    best = max(methods, key=lambda label: _mean_area(groups[label]), default="")
     rows = [
         {"setting": label, "against": best, **compare(areas[label], areas[best])} for label in groups if label != best
     ]

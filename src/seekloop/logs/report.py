@@ -40,6 +40,11 @@ class Report:
         """How many runs there are in all rows."""
         return sum(len(members) for members in self.groups.values())
 
+    @property
+    def curves(self) -> dict[str, list[pd.DataFrame]]:
+        """The rounds tables of each row's runs, by its label."""
+        return {label: [run.folder.rounds() for run in members] for label, members in self.groups.items()}
+
 
 def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Report:
     """Group the finished runs below `folder` by config keys; mean, deviation and confidence interval over the rest.
@@ -61,11 +66,10 @@ def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Re
     if not runs:
         raise ValueError(f"no finished run below {folder}. `seekloop status {folder}` says what is there")
     found = tabulate(runs, tuple(by) if by else differing_keys([run.config for run in runs]), compare)
-    curves = {label: [run.folder.rounds() for run in members] for label, members in found.groups.items()}
     write_atomically(folder / "report.csv", found.table.to_csv(index=False).encode())
     write_atomically(folder / "report_differences.csv", found.differences.to_csv(index=False).encode())
     write_atomically(folder / "report.md", markdown(found).encode())
-    figures.save(figures.compare(curves), folder / "report_curves.png")
+    figures.save(figures.compare(found.curves), folder / "report_curves.png")
     figures.save(figures.bars_of_groups(found.table, list(found.groups)), folder / "report_bars.png")
     print_table(
         _readable(found).drop(columns="machine_seconds", errors="ignore"), f"{len(runs)} finished runs below {folder}"
