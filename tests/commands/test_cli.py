@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from tests.commands.runs import EXTRACTED, SMALL, folder_of, places, refused, seekloop, worked
+from tests.logs.wandb_file import Logged
 
 LAST_FIRST = '''
 """A criterion kept outside the package."""
@@ -123,6 +124,37 @@ def test_report_compares_the_finished_runs(sweep):
     assert "one_rand" in out
     assert sorted(pd.read_csv(runs / "report.csv")["local"]) == ["all", "one_rand"]
     assert "one_rand" in (runs / "report.md").read_text()
+
+
+def test_report_holds_two_settings_against_each_other_and_tells_wandb(sweep):
+    """One query per class: the difference is known, how sure it is is not."""
+    runs, _ = sweep
+    out = worked(seekloop("report", str(runs), "by=local", "compare=local:all,one_rand", "wandb=offline")).out
+    assert "The same queries under two settings: the first minus the second" in out
+    (row,) = pd.read_csv(runs / "report_differences.csv").to_dict("records")
+    areas = pd.read_csv(runs / "report.csv").set_index("local")["map_auc_mean"]
+    assert (row["setting"], row["against"], row["queries"], row["classes"]) == ("all", "one_rand", 2, 2)
+    assert row["map_auc_difference"] == pytest.approx(areas["all"] - areas["one_rand"])
+    assert pd.isna(row["map_auc_p"])
+    logged = Logged(runs / ".report")
+    assert logged.run.job_type == "report"
+    assert logged.summary["all - one_rand/map_auc_difference"] == pytest.approx(row["map_auc_difference"])
+    assert worked(seekloop("status", str(runs))).out.endswith("3 runs: 2 done, 1 failed\n")  # W&B's files are no run
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("compare=local:all", "is not of the form key:value,value"),
+        ("compare=local:all,box", "no finished run has 'box'. There are all, one_rand"),
+        ("by=lokal", "by='lokal' is in no run's config"),
+        ("wandb=maybe", "Valid: auto, online, offline, disabled."),
+        ("format=html", "one folder of runs is needed"),
+    ],
+)
+def test_what_report_cannot_do_is_said_in_a_line(word, why, sweep):
+    runs, _ = sweep
+    assert why in refused(seekloop("report", str(runs), word))
 
 
 @pytest.mark.parametrize("command", ["status", "report"])
