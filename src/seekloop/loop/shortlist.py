@@ -1,0 +1,283 @@
+"""The shortlist: an index proposes images, exact scores decide, and it grows until nothing outside could be picked."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Generator, Tensor
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.protocols import Classifier, Criterion, Scorer
+from seekloop.contracts.records import PoolView, TrainingRows
+from seekloop.contracts.scorers import LinearScorer
+from seekloop.store.index import Found, Index
+
+GROWTH = 2
+UNIT_ROUNDOFF = 2.0**-24  # of float32
+
+Score = Callable[[Scorer, Int[Tensor, " k"]], Float[Tensor, "q k"]]
+Scan = Callable[[Int[Tensor, " p"]], Float[Tensor, "p n"]]
+
+
+@runtime_checkable
+class ScoreCriterion(Protocol):
+    """A criterion that goes by scores alone, and can tell when a shortlist is long enough for it. It draws nothing."""
+
+    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
+        """As of every criterion."""
+        ...
+
+    def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
+        """A score such that no image below it would have been picked instead of these, whatever else there is.
+
+        Args:
+            picked: scores of the picks, in the order asked.
+            round: number of the round that they come from.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Shortlisted:
+    """One round's search through an index.
+
+    Attributes:
+        scores: decision value of every image on the shortlist; -inf of all others.
+        listed: which images are on it; all of them where the whole collection was scanned.
+        picks: what the criterion picks from it.
+        certified: an exact scan would have picked the same.
+        scanned: the shortlist grew too long, and the whole collection was scored. Neither: the index is approximate.
+        length: images scored.
+        seconds: this query's share of the time that index and rescoring took, scans of the collection left out.
+    """
+
+    scores: Float[Tensor, "q n"]
+    listed: Bool[Tensor, "q n"]
+    picks: Int[Tensor, "q b"]
+    certified: Bool[Tensor, " q"]
+    scanned: Bool[Tensor, " q"]
+    length: Int[Tensor, " q"]
+    seconds: Float[Tensor, " q"]
+
+
+class Shortlist:
+    """Finds a round's picks through an index instead of scoring every image.
+
+    Args:
+        index: of the vectors that the classifier sees (`ClassifiedVectors`).
+        criterion: picks; must go by scores alone.
+        candidates: vectors that the index proposes at first; doubled until the picks are certain.
+        limit: share of the collection that a shortlist may be; past it the scan is exact.
+
+    Raises:
+        ConfigError: if the criterion looks at more than scores, or a number has no meaning.
+    """
+
+    def __init__(self, index: Index, criterion: Criterion, *, candidates: int, limit: float) -> None:
+        check_sizes(candidates, limit)
+        self.index = index
+        self.criterion = require_by_score(criterion)
+        self.candidates = candidates
+        self.limit = limit
+
+    def search(
+        self,
+        scorer: Scorer,
+        candidate: Bool[Tensor, "q n"],
+        round: int,
+        budget: int,
+        score: Score,
+        scan: Scan,
+    ) -> Shortlisted:
+        """Shortlist the images that the criterion could pick, and let it pick.
+
+        Args:
+            scorer: hyperplanes.
+            candidate: which images may be asked about.
+            round: number of the round.
+            budget: images to pick.
+            score: exact scores of some images, for all queries of a scorer.
+            scan: exact scores of all images for some of the queries, where the shortlist would grow too long.
+
+        Raises:
+            ConfigError: if the scorer is not linear.
+        """
+        if not isinstance(scorer, LinearScorer):
+            raise not_linear(type(scorer).__name__)
+        work = _Work.begin(scorer, candidate, round, budget)
+        pending = torch.arange(len(candidate))
+        k, widening = min(self.candidates, self.index.rows), 1
+        while len(pending):
+            started = time.perf_counter()
+            found = self.index.search(scorer.weights[pending], k, widening)
+            fresh = work.enlist(pending, found)
+            outgrown = work.listed[pending].sum(dim=1) > self.limit * candidate.shape[1]
+            work.rescore(pending[~outgrown], fresh[~outgrown], score)
+            settled = self._settle(work, pending, found, ~outgrown)
+            work.seconds[pending] += (time.perf_counter() - started) / len(pending)
+            lost = outgrown | (~settled & found.final)
+            self._scan(work, pending[lost], scan)
+            pending = pending[~settled & ~lost]
+            k, widening = min(k * GROWTH, self.index.rows), widening * GROWTH
+        return work.done()
+
+    def _settle(
+        self, work: "_Work", queries: Int[Tensor, " p"], found: Found, allowed: Bool[Tensor, " p"]
+    ) -> Bool[Tensor, " p"]:
+        """Let the criterion pick, and see whether anything outside the shortlist could have been picked instead."""
+        whole = found.known.sum(dim=1) == self.index.rows
+        able = allowed & ((work.candidate & work.listed)[queries].sum(dim=1) >= work.budget)
+        settled = torch.zeros_like(able)
+        if not able.any():
+            return settled
+        mine = queries[able]
+        picks, scores = work.pick(mine, self.criterion)
+        outside = found.lowest[able] + work.scorer.intercept[mine].float().cpu() + self._rounding(work.scorer)[mine]
+        floor = self.criterion.floor(scores, work.round) if work.budget else torch.full_like(outside, torch.inf)
+        sure = whole[able] | (outside < floor)
+        settled[able] = sure
+        work.picks[mine[sure]] = picks[sure]
+        work.certified[mine[sure]] = (whole[able] | found.exact)[sure]
+        return settled
+
+    def _rounding(self, scorer: LinearScorer) -> Float[Tensor, " q"]:
+        """How far the index's score of a vector and an exact scan's may lie apart through float32 alone.
+
+        A product of d terms is off by at most d roundings of its factors' lengths (Higham, "Accuracy and Stability of
+        Numerical Algorithms", Sec. 3.1), a length by half as many. Either score has one of each; a few roundings more
+        are of the hyperplane, the division and the intercept.
+        """
+        size = scorer.weights.float().norm(dim=1) * self.index.norm + scorer.intercept.float().abs()
+        return (3 * scorer.weights.shape[1] + 16) * UNIT_ROUNDOFF * size.cpu()
+
+    def _scan(self, work: "_Work", queries: Int[Tensor, " p"], scan: Scan) -> None:
+        """Score everything after all."""
+        if not len(queries):
+            return
+        work.scores[queries] = scan(queries).to(work.scores)
+        work.listed[queries] = True
+        work.scanned[queries], work.certified[queries] = True, True
+        if work.budget:
+            work.picks[queries] = work.pick(queries, self.criterion)[0]
+
+
+@dataclass
+class _Work:
+    """A search under way; tables as in `Shortlisted`."""
+
+    scorer: LinearScorer
+    candidate: Bool[Tensor, "q n"]
+    round: int
+    budget: int
+    scores: Float[Tensor, "q n"]
+    listed: Bool[Tensor, "q n"]
+    picks: Int[Tensor, "q b"]
+    certified: Bool[Tensor, " q"]
+    scanned: Bool[Tensor, " q"]
+    seconds: Float[Tensor, " q"]
+
+    @staticmethod
+    def begin(scorer: LinearScorer, candidate: Bool[Tensor, "q n"], round: int, budget: int) -> "_Work":
+        """Nothing is listed yet."""
+        q = len(candidate)
+        return _Work(
+            scorer,
+            candidate,
+            round,
+            budget,
+            torch.full(candidate.shape, -torch.inf, dtype=scorer.weights.dtype),  # on the CPU, like all of this
+            torch.zeros_like(candidate),
+            torch.zeros(q, budget, dtype=torch.long),
+            torch.zeros(q, dtype=torch.bool),
+            torch.zeros(q, dtype=torch.bool),
+            torch.zeros(q, dtype=torch.float64),
+        )
+
+    def enlist(self, queries: Int[Tensor, " p"], found: Found) -> Bool[Tensor, "p n"]:
+        """Put what was found on the shortlists; returns what was not there before."""
+        before = self.listed[queries]
+        after = before.clone()
+        row, column = found.known.nonzero(as_tuple=True)
+        after[row, found.image[row, column]] = True
+        self.listed[queries] = after
+        return after & ~before
+
+    def rescore(self, queries: Int[Tensor, " p"], fresh: Bool[Tensor, "p n"], score: Score) -> None:
+        """Exact scores of what has joined the shortlists: each image is read once for all queries."""
+        images = fresh.any(dim=0).nonzero()[:, 0]
+        if len(images):
+            place = queries[:, None], images[None]
+            scores = score(self.scorer.select(queries), images).to(self.scores)
+            self.scores[place] = torch.where(fresh[:, images], scores, self.scores[place])
+
+    def pick(
+        self, queries: Int[Tensor, " p"], criterion: ScoreCriterion
+    ) -> tuple[Int[Tensor, "p b"], Float[Tensor, "p b"]]:
+        """What the criterion picks from the shortlists, and its scores; it sees the shortlists and nothing else."""
+        rows = (self.listed & self.candidate)[queries]
+        images = [row.nonzero()[:, 0] for row in rows]  # rising, so that ties go to the lower position
+        pad = torch.nn.utils.rnn.pad_sequence
+        image = pad(images, batch_first=True)
+        real = pad([torch.ones_like(row, dtype=torch.bool) for row in images], batch_first=True)
+        scores = self.scores[queries[:, None], image]
+        answers = torch.zeros(image.shape, dtype=torch.int8)
+        chosen = criterion(PoolView(scores, real, answers, _unread, self.round), self.budget, ())
+        return image.gather(1, chosen), scores.gather(1, chosen)
+
+    def done(self) -> Shortlisted:
+        """The result."""
+        length = self.listed.sum(dim=1)
+        return Shortlisted(self.scores, self.listed, self.picks, self.certified, self.scanned, length, self.seconds)
+
+
+def _unread() -> Tensor:
+    raise ValueError("a criterion that goes by scores alone has no use for descriptors; an index cannot serve others")
+
+
+def require_by_score(criterion: Criterion) -> ScoreCriterion:
+    """The criterion, if it goes by scores alone.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if isinstance(criterion, ScoreCriterion):
+        return criterion
+    name = type(criterion).__name__
+    why = f"an index proposes images by score, and {name} looks at more (it has no method `floor`)"
+    fix = "Use criterion=uncertainty, top, pf_ma or mixed, or store.index=null."
+    raise ConfigError("criterion", name, why, fix)
+
+
+def require_linear(classifier: Classifier) -> None:
+    """Fit two rows, to see what comes out.
+
+    Raises:
+        ConfigError: if it is no hyperplane.
+    """
+    rows, real = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.ones(1, 2, dtype=torch.bool)
+    index, labels = torch.tensor([[0, 1]]), torch.tensor([[1.0, -1.0]])
+    fitted = classifier.fit(TrainingRows(rows, index, labels, real.float(), real, rows[:1]), None)
+    if not isinstance(fitted, LinearScorer):
+        raise not_linear(type(classifier).__name__)
+
+
+def not_linear(name: str) -> ConfigError:
+    """What is wrong with a classifier that is no hyperplane."""
+    why = "an index finds what lies far on one side of a hyperplane, and this classifier has none"
+    fix = "Use classifier=svm_numba, svm_sklearn, svm_torch, svm_anchored, svm_cuml, logistic or rocchio, or "
+    return ConfigError("classifier", name, why, fix + "store.index=null.")
+
+
+def check_sizes(candidates: object, limit: object) -> None:
+    """Refuse sizes without meaning.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    if not isinstance(candidates, int) or isinstance(candidates, bool) or candidates < 1:
+        raise ConfigError("store.faiss.candidates", candidates, "it counts vectors", "Usual: 1000.")
+    if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 < limit <= 1:
+        raise ConfigError("store.faiss.limit", limit, "it is a share of the collection", "Choose from 0 to 1: 0.25.")

@@ -1,0 +1,78 @@
+"""The vectors that a representation classifies, one per region: what an index is made of."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seekloop.contracts.protocols import Descriptors
+from seekloop.representations.representation import Representation
+
+TRAINING_ONLY = ("keep_pos_negatives",)  # settings that change which rows are learnt from, and no vector
+
+
+class ClassifiedVectors:
+    """One vector per region, as the classifier sees it: g, l, [g, l] or (g + l)/2; prototypes too where they compete.
+
+    An image's score is the largest score of its vectors. Unreadable images have none.
+
+    Args:
+        descriptors: of the collection.
+        representation: which vectors.
+        identity: what determines the descriptors, of plain values.
+    """
+
+    def __init__(self, descriptors: Descriptors, representation: Representation, identity: Mapping[str, Any]) -> None:
+        self.descriptors = descriptors
+        self.representation = representation
+        self.images = descriptors.images
+        self.dim = _width(representation, descriptors.dim)
+        self.rows = int(_per_image(descriptors, representation)[descriptors.readable].sum())
+        self.identity = {**identity, "vectors": vectors_identity(representation)}
+
+    def read(self, images: Int[Tensor, " b"]) -> tuple[Float[Tensor, "r e"], Int[Tensor, " r"]]:
+        """The vectors of these images, and for each the image it belongs to."""
+        images = images[self.descriptors.readable[images]]
+        block = self.descriptors.read(images, local=self.representation.local.uses_regions)
+        if block.local is None:
+            return block.whole.float(), images
+        fuse = self.representation.fusion.fuse
+        vectors, owner = [fuse(block.whole[block.owner], block.local)], [block.owner]
+        if self.representation.local.scores_prototype:
+            vectors.append(fuse(block.whole, self.representation.prototypes(block)))
+            owner.append(torch.arange(len(images)))
+        return torch.cat(vectors).float(), images[torch.cat(owner)]
+
+
+def vectors_identity(representation: Representation) -> dict[str, Any]:
+    """What determines the vectors beside the descriptors: strategies that score the same regions share an index."""
+    local, fusion = representation.local, representation.fusion
+    settings: dict[str, Any] = asdict(fusion) if is_dataclass(fusion) and not isinstance(fusion, type) else {}
+    return {
+        "regions": local.uses_regions,
+        "prototype": local.scores_prototype,
+        "renorm": local.renorm if local.scores_prototype else None,
+        "fusion": type(fusion).__qualname__,
+        **{f"fusion.{name}": value for name, value in settings.items() if name not in TRAINING_ONLY},
+    }
+
+
+def _width(representation: Representation, dim: int) -> int:
+    if not representation.local.uses_regions:
+        return dim
+    one = torch.ones(1, dim)
+    return representation.fusion.fuse(one, one).shape[1]
+
+
+def _per_image(descriptors: Descriptors, representation: Representation) -> Int[Tensor, " n"]:
+    """How many vectors each image has."""
+    if not representation.local.uses_regions:
+        return torch.ones(descriptors.images, dtype=torch.long)
+    regions = descriptors.regions
+    counts = (
+        torch.full((descriptors.images,), len(regions.boxes)) if regions.offsets is None else regions.offsets.diff()
+    )
+    return counts + int(representation.local.scores_prototype)
