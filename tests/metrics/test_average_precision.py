@@ -62,10 +62,11 @@ def test_nothing_relevant_is_refused():
 def test_strata_by_hand():
     """Small at ranks 1 and 4, large at rank 2, an irrelevant one at rank 3; no medium one.
 
-    Small: without the large one, ranks 1 and 3: (1 + 2/3) / 2. Large: without the small ones, rank 1.
+    All: (1 + 1 + 3/4) / 3. Small: without the large one, ranks 1 and 3: (1 + 2/3) / 2. Large: without the small ones,
+    rank 1.
     """
     value = stratified_average_precision(torch.tensor([[4.0, 3, 2, 1]]), torch.tensor([[0, 2, -1, 0]]), 3)
-    expected = torch.tensor([[5 / 6, torch.nan, 1.0]], dtype=torch.float64)
+    expected = torch.tensor([[11 / 12, 5 / 6, torch.nan, 1.0]], dtype=torch.float64)
     torch.testing.assert_close(value, expected, equal_nan=True)
 
 
@@ -92,6 +93,16 @@ def test_equals_scikit_learn_on_what_is_not_ignored(ranking):
         for s, r, i in zip(finite, relevant, ignored, strict=True)
     ]
     np.testing.assert_allclose(average_precision(scores, relevant, ignored).numpy(), expected, rtol=1e-12)
+
+
+@given(rankings())
+def test_strata_are_rankings_without_the_others(ranking):
+    scores, relevant, second = ranking
+    strata = torch.where(relevant, second.long(), -1)
+    found = stratified_average_precision(scores, strata, 2)
+    apart = [average_precision(scores, relevant, relevant & (strata != level)) for level in range(2)]
+    expected = torch.stack([average_precision(scores, relevant, None), *apart], dim=1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
 @given(rankings())

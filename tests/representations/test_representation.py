@@ -61,11 +61,6 @@ def test_vectors_by_hand():
     ]
 
 
-def test_the_best_region_is_counted_within_its_image():
-    scorer = LinearScorer(torch.tensor([[1.0, 0], [0, 1]]), torch.tensor([0.0, 0.0]))
-    assert Representation(All(), NoFusion()).best_regions(scorer, BLOCK).tolist() == [[1, 0], [0, 0]]
-
-
 def test_fusions_drop_the_negatives_of_relevant_images():
     box, rng = torch.tensor([0.0, 0, 0.4, 1]), generator(0, "x")
     assert Representation(All(), NoFusion()).rows(relevant(box), HALVES, None, rng).label.tolist() == [1, -1]

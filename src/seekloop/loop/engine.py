@@ -172,15 +172,24 @@ class Loop:
 
     def _learn(self, state: State, position: int, answers: Sequence[tuple[Feedback, int | None]]) -> None:
         """Take one search's answers in; each comes with the region that scored highest, None if nobody knows."""
+        if not answers:
+            return
         query = state.queries[position]
+        choices = []
         for feedback, best in answers:
             rng = generator(self.seed, "rows", query.class_name, query.number, feedback.image)
             regions = self.descriptors.regions.of(feedback.image)
-            choice = self.representation.rows(feedback, regions, best, rng)
-            state.rows[position] = state.rows[position].add(feedback.image, choice.region, choice.label)
-            state.answers[position, feedback.image] = ANSWER_CODE[feedback.answer]
-            state.candidate[position, feedback.image] = False
-            state.seconds[position] += feedback.seconds
+            choices.append(self.representation.rows(feedback, regions, best, rng))
+        images = torch.tensor([feedback.image for feedback, _ in answers])
+        state.rows[position] = state.rows[position].add(
+            torch.repeat_interleave(images, torch.tensor([len(choice.region) for choice in choices])),
+            torch.cat([choice.region for choice in choices]),
+            torch.cat([choice.label for choice in choices]),
+        )
+        codes = [ANSWER_CODE[feedback.answer] for feedback, _ in answers]
+        state.answers[position, images] = torch.tensor(codes, dtype=torch.int8)
+        state.candidate[position, images] = False
+        state.seconds[position] += sum(feedback.seconds for feedback, _ in answers)
 
     def _training_rows(self, state: State, chunk: Sequence[int]) -> TrainingRows:
         """The rows of some searches, by reference to a table that all share."""
@@ -210,16 +219,27 @@ class Loop:
         return self.representation.query_region(self.descriptors.regions.of(query.image), query.box)
 
     def _best_regions(self, state: State, images: Int[Tensor, "q b"]) -> Int[Tensor, "q b"]:
+        """The region of each image that scores highest, the first of equals; WHOLE where there is none."""
+        best = torch.full_like(images, WHOLE)
         if not self.representation.local.uses_regions or images.shape[1] == 0:
-            return torch.full_like(images, WHOLE)
-        scorer = _fitted(state)
-        best = [
-            self.representation.best_regions(
-                scorer.select(torch.tensor([position])), self._placed.read(row, local=True)
-            )[0]
-            for position, row in enumerate(images)
-        ]
-        return torch.stack(best).cpu()
+            return best
+        scorer, regions = _fitted(state), self.descriptors.regions
+        flat = images.flatten()
+        counts = torch.full_like(flat, len(regions.boxes)) if regions.offsets is None else regions.offsets.diff()[flat]
+        ends = counts.cumsum(0)
+        region = torch.arange(int(ends[-1])) - torch.repeat_interleave(ends - counts, counts)
+        place = torch.split(self._table.index(torch.repeat_interleave(flat, counts), region), counts.tolist())
+        for position, per_image in enumerate(batched(place, images.shape[1])):
+            vectors = self._table.vectors[torch.cat(per_image)]
+            scores = scorer.select(torch.tensor([position])).scores(vectors)[0].cpu()
+            split = torch.split(scores, [len(part) for part in per_image])
+            best[position] = torch.tensor([int(part.argmax()) if len(part) else WHOLE for part in split])
+        return best
+
+
+def batched(items: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]:
+    """The items, `size` at a time."""
+    return (items[first : first + size] for first in range(0, len(items), size))
 
 
 def _fitted(state: State) -> Scorer:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seekloop.contracts.records import Annotations, Answer, Feedback, Query, Round
 from seekloop.loop.state import State
-from seekloop.metrics.average_precision import average_precision, stratified_average_precision
+from seekloop.metrics.average_precision import stratified_average_precision
 from seekloop.metrics.coverage import cluster_positives, coverage
 from seekloop.metrics.strata import STRATA, strata
 
@@ -57,7 +57,7 @@ class Scoreboard:
         found = (state.answers == 1) & self.relevant
         relevant_answers = [sum(f.answer is Answer.RELEVANT for f in feedback) for feedback in round_.feedback]
         asked = round_.asked.shape[1]
-        sizes = stratified_average_precision(round_.scores, self.strata, len(STRATA))
+        precision = stratified_average_precision(round_.scores, self.strata.to(round_.scores.device), len(STRATA)).cpu()
         return pd.DataFrame(
             {
                 "class_name": [query.class_name for query in self.queries],
@@ -66,10 +66,10 @@ class Scoreboard:
                 "labels": (state.answers != 0).sum(dim=1).tolist(),
                 "positives": (state.answers == 1).sum(dim=1).tolist(),
                 "seconds": state.seconds.tolist(),
-                "ap": average_precision(round_.scores, self.relevant, None).tolist(),
+                "ap": precision[:, 0].tolist(),
                 "coverage": self._coverage(found),
                 "precision": [count / asked if asked else float("nan") for count in relevant_answers],
-                **{f"ap_{size}": sizes[:, level].tolist() for level, size in enumerate(STRATA)},
+                **{f"ap_{size}": precision[:, level].tolist() for level, size in enumerate(STRATA, 1)},
             }
         )
 

@@ -1,6 +1,7 @@
 """A user made of annotations: the only part of a simulation that knows the truth."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -59,18 +60,26 @@ class SimulatedUser:
         """Relevant with the largest box of the class, or irrelevant, or a fault."""
         label = self.annotations.classes.index(query.class_name)
         box = self.annotations.largest_box(image, label)
+        if not self.faulty:
+            return self._feedback(image, box is not None, box)
         rng = generator(self.seed, "user", query.class_name, query.number, image)
         unsure, missed, flipped = torch.rand(3, generator=rng).tolist()
         if unsure < self.unsure:
             return Feedback(image, Answer.UNSURE, None, self.click_seconds)
-        relevant = box is not None and missed >= self.missed
-        if flipped < self.label_noise:
-            relevant = not relevant
+        relevant = (box is not None and missed >= self.missed) != (flipped < self.label_noise)
+        return self._feedback(image, relevant, None if box is None else self._drawn(box, rng))
+
+    @cached_property
+    def faulty(self) -> bool:
+        """Whether anything is drawn at all; a perfect user saves the time."""
+        return any((self.label_noise, self.missed, self.unsure, self.box_jitter))
+
+    def _feedback(self, image: int, relevant: bool, box: Float[Tensor, " 4"] | None) -> Feedback:
         if not relevant:
             return Feedback(image, Answer.IRRELEVANT, None, self.click_seconds)
         if box is None or not self.draws_boxes:
             return Feedback(image, Answer.RELEVANT, None, self.click_seconds)
-        return Feedback(image, Answer.RELEVANT, self._drawn(box, rng), self.click_seconds + self.box_seconds)
+        return Feedback(image, Answer.RELEVANT, box, self.click_seconds + self.box_seconds)
 
     def seed_seconds(self, negatives: int) -> float:
         """What starting a search costs: a click per first image, and the query's box where boxes are drawn."""

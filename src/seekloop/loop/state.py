@@ -25,12 +25,10 @@ class LabelledRows:
         """No rows yet."""
         return LabelledRows(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), torch.empty(0))
 
-    def add(self, image: int, region: Int[Tensor, " k"], label: Float[Tensor, " k"]) -> "LabelledRows":
-        """These rows and, behind them, those of one more image."""
+    def add(self, image: Int[Tensor, " k"], region: Int[Tensor, " k"], label: Float[Tensor, " k"]) -> "LabelledRows":
+        """These rows and, behind them, some more."""
         return LabelledRows(
-            torch.cat([self.image, torch.full((len(region),), image)]),
-            torch.cat([self.region, region]),
-            torch.cat([self.label, label]),
+            torch.cat([self.image, image]), torch.cat([self.region, region]), torch.cat([self.label, label])
         )
 
 

@@ -22,8 +22,8 @@ def strata(annotations: Annotations, images: int) -> Int[Tensor, "c n"]:
     cell = annotations.label * images + annotations.image
     area = torch.full((len(annotations.classes) * images,), -1.0)
     area.scatter_reduce_(0, cell.long(), boxes.area(annotations.box).float(), "amax")
-    level = (area >= boxes.SMALL).long() + (area >= boxes.LARGE)
-    return torch.where(area < 0, -1, level).reshape(len(annotations.classes), images)
+    level = (area >= boxes.SMALL).char() + (area >= boxes.LARGE)
+    return torch.where(area < 0, -1, level).char().reshape(len(annotations.classes), images)
 
 
 def outside(strata: Int[Tensor, "*q n"], level: int) -> Bool[Tensor, "*q n"]:

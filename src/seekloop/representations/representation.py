@@ -111,20 +111,6 @@ class Representation:
             vectors.append(self.fusion.fuse(block.whole, self.prototypes(block)))
         return scorer.scores(torch.cat(vectors))
 
-    def best_regions(self, scorer: Scorer, block: Block) -> Int[Tensor, "q b"]:
-        """The region of each image that scores highest, the first of equals; WHOLE where only g is scored."""
-        if block.local is None or block.offsets is None:
-            return torch.full((len(scorer.scores(block.whole[:1])), len(block.image)), WHOLE)
-        scores = self.region_scores(scorer, block)[:, : len(block.local)]
-        spans = zip(block.offsets[:-1].tolist(), block.offsets[1:].tolist(), strict=True)
-        return torch.stack(
-            [
-                scores[:, a:b].argmax(dim=1) if b > a else scores.new_full((len(scores),), WHOLE).long()
-                for a, b in spans
-            ],
-            dim=1,
-        )
-
     def _best(self, scores: Float[Tensor, "q r"], block: Block) -> Float[Tensor, "q b"]:
         offsets = block.offsets
         if offsets is None:

@@ -52,7 +52,8 @@ class Store:
         """
         if len(images) and (int(images.min()) < 0 or int(images.max()) >= self.images):
             raise IndexError(f"image positions must lie in [0, {self.images}), got {int(images.min())}..{images.max()}")
-        if self._plain and len(images) and bool((images.diff() == 1).all()):
+        as_stored = self.manifest.dtype == "float16" and (not local or self.grids == self.manifest.grids)
+        if as_stored and len(images) and bool((images.diff() == 1).all()):
             return self._mapped(images, local)
         whole = unit_length(_gather(self._whole, self._starts, images))
         if not local:
@@ -62,11 +63,6 @@ class Store:
             offsets = torch.arange(len(images) + 1) * cells.shape[1]
             return Block(images, whole, cells.flatten(0, 1), offsets)
         return Block(images, whole, *self._ragged(images, self.regions.offsets))
-
-    @property
-    def _plain(self) -> bool:
-        """Whether descriptors are the stored ones but for their length, in half precision."""
-        return self.manifest.dtype == "float16" and self.grids == self.manifest.grids
 
     def _mapped(self, images: Int[Tensor, " b"], local: bool) -> "MappedBlock":
         first, end = int(images[0]), int(images[-1]) + 1
