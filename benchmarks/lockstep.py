@@ -1,6 +1,6 @@
 """All searches of an experiment in lockstep, against one search after the other with scikit-learn.
 
-    python -m benchmarks.lockstep [--size voc|coco|tiny] [--representation lo_all] [--device cuda] [overrides]
+    python -m benchmarks.lockstep [--size voc|coco|tiny] [--representation lo_all] [--engine cpu|gpu] [overrides]
 
 The first side is `seekloop retrieve` without its files and figures: the store is opened, every round fitted, scored,
 measured and asked. The second is the obvious loop (benchmarks/obvious.py), run as it is on a few of the same searches
@@ -40,27 +40,15 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--representation", choices=REPRESENTATIONS, default="lo_all")
     found.add_argument("--rounds", type=int, default=25)
     found.add_argument("--reference-queries", type=int, default=2, help="searches of the obvious loop; 0: none")
-    found.add_argument("--device", default=None, help="engine.device: auto, cpu or cuda; not said: the default")
+    found.add_argument("--engine", choices=("cpu", "gpu"), default="cpu", help="of seekloop retrieve")
     found.add_argument("--side", choices=("lockstep", "obvious"), default=None, help="only this side, in this process")
     found.add_argument("overrides", nargs="*", help="of seekloop retrieve")
     return found
 
 
-def words(asked: argparse.Namespace) -> list[str]:
-    """Overrides of the command line, the device among them."""
-    return [*asked.overrides, *([f"engine.device={asked.device}"] if asked.device else [])]
-
-
-def device_of(asked: argparse.Namespace) -> str:
-    """Where the lockstep side computes, for its ceilings; auto takes the GPU where there is one."""
-    if asked.device in ("cpu", "cuda"):
-        return str(asked.device)
-    return "cuda" if asked.device == "auto" and torch.cuda.is_available() else "cpu"
-
-
 def lockstep_side(asked: argparse.Namespace) -> dict[str, Any]:
     world, queries = SIZES[asked.size]
-    config = composed(asked.representation, asked.rounds, queries, words(asked))
+    config = composed(asked.representation, asked.rounds, queries, [f"engine={asked.engine}", *asked.overrides])
     with facts.own_memory() as memory:
         played = play(config, world, asked.stores)
     peak = facts.peak_gib()
@@ -77,7 +65,7 @@ def lockstep_side(asked: argparse.Namespace) -> dict[str, Any]:
         **memory,
         **gpu_memory(),
         "work": work(world, asked, played),
-        "ceilings": ceilings(device_of(asked)),
+        "ceilings": ceilings("cpu" if asked.engine == "cpu" else "cuda"),
         "curves": [curve(played.rounds, played.queries[position]) for position in compared],
         "asked": [played.asked[position].tolist() for position in compared],
     }
@@ -185,7 +173,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     """Both sides, each in its own process."""
     common = ["--size", asked.size, "--representation", asked.representation, "--rounds", asked.rounds]
     common += ["--reference-queries", asked.reference_queries, "--stores", asked.stores]
-    common += ["--device", asked.device] if asked.device else []
+    common += ["--engine", asked.engine]
     ours = facts.child("benchmarks.lockstep", *common, "--side", "lockstep", *asked.overrides)
     figures = {key: value for key, value in ours.items() if key not in ("curves", "asked")}
     figures["shares"] = shares(ours["work"], ours["ceilings"])
@@ -213,6 +201,9 @@ def main() -> None:
     if asked.side:
         print(json.dumps({"lockstep": lockstep_side, "obvious": obvious_side}[asked.side](asked)))
         return
+    if asked.engine == "gpu" and not torch.cuda.is_available():
+        print(f"lockstep {asked.size} on a GPU skipped: torch sees none")
+        return
     world, queries = SIZES[asked.size]
     try:
         folder = make_store(world, asked.stores)
@@ -221,7 +212,7 @@ def main() -> None:
         return
     figures = measure(asked)
     settings = {**vars(world), "m": world.regions, "size": asked.size, "representation": asked.representation}
-    settings |= {"queries_per_class": queries, "rounds": asked.rounds, "device": device_of(asked)}
+    settings |= {"queries_per_class": queries, "rounds": asked.rounds, "engine": asked.engine}
     settings |= {"overrides": asked.overrides}
     figures["store_bytes"] = stored_bytes(Path(folder))
     facts.write(asked.results, "lockstep", settings, figures)
