@@ -22,6 +22,7 @@ from seekloop.contracts.records import (
 )
 from seekloop.loop.placement import Engine, Placed
 from seekloop.loop.row_table import RowTable, chunks
+from seekloop.loop.shortlist import IndexedRound, Scan, Shortlist, Shortlisted
 from seekloop.loop.state import LabelledRows, State
 from seekloop.representations.local import WHOLE
 from seekloop.representations.representation import Representation
@@ -48,6 +49,7 @@ class Loop:
         criterion: chooses what to ask.
         seed: of every draw; generators derive from (seed, class, query, round, purpose).
         engine: where to compute, and with how much memory.
+        shortlist: finds images through an index; None: every round scores all of them.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Loop:
         *,
         seed: int,
         engine: Engine,
+        shortlist: Shortlist | None = None,
     ) -> None:
         self.descriptors = descriptors
         self.representation = representation
@@ -66,6 +69,7 @@ class Loop:
         self.criterion = criterion
         self.seed = seed
         self.engine = engine
+        self.shortlist = shortlist
         self._memory = engine.bytes()
         uses_regions = representation.local.uses_regions
         self._placed = Placed(descriptors, engine, local=uses_regions, memory=self._memory)
@@ -119,13 +123,46 @@ class Loop:
         scorer, searches = _fitted(state), len(state.queries)
         if searches > FEW_QUERIES:
             self._placed.hold()
+        return self._scores(scorer, searches, torch.arange(self.descriptors.images))
+
+    def search(self, state: State, budget: int) -> tuple[Float[Tensor, "q n"], Shortlisted | None]:
+        """Scores to ask and to rank by: of all images, or where there is an index, of those that it proposes.
+
+        The picks of `ask` with this budget are then those of an exact scan, as far as the second result says.
+        """
+        if self.shortlist is None:
+            return self.score(state), None
+        everything = torch.arange(self.descriptors.images)
+        scorer = _fitted(state)
+        found = self._shortlisted(
+            state, budget, lambda queries: self._scores(scorer.select(queries), len(queries), everything)
+        )
+        return found.scores.to(self.engine.device), found
+
+    def _shortlisted(self, state: State, budget: int, scan: Scan) -> Shortlisted:
+        if self.shortlist is None:
+            raise ValueError("this loop has no index")
+        budget = min(budget, int(state.candidate.sum(dim=1).min()))
+        return self.shortlist.search(
+            _fitted(state),
+            state.candidate,
+            state.round,
+            budget,
+            lambda scorer, images: self._scores(scorer, len(scorer.weights), images),
+            scan,
+        )
+
+    def _scores(self, scorer: Scorer, searches: int, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
+        """Exact scores of some images, for the searches of a scorer."""
         parts = [scorer] if self.engine.together else [scorer.select(torch.tensor([p])) for p in range(searches)]
-        scores = torch.empty(searches, self.descriptors.images, dtype=self.engine.dtype, device=self.engine.device)
-        for images in self._placed.blocks(searches):
-            block = self._placed.read(images, self.representation.local.uses_regions)
+        scores = torch.empty(searches, len(images), dtype=self.engine.dtype, device=self.engine.device)
+        first = 0
+        for some in self._placed.split(images, searches):
+            block = self._placed.read(some, self.representation.local.uses_regions)
             found = torch.cat([self.representation.score(part, block) for part in parts])
-            scores[:, images[0] : images[-1] + 1] = found
-        scores[:, ~self.descriptors.readable] = -torch.inf
+            scores[:, first : first + len(some)] = found
+            first += len(some)
+        scores[:, ~self.descriptors.readable[images]] = -torch.inf
         return scores
 
     def ask(self, state: State, scores: Float[Tensor, "q n"], budget: int) -> Question:
@@ -134,14 +171,18 @@ class Loop:
         if budget == 0:
             nothing = torch.empty(len(state.queries), 0, dtype=torch.long)
             return Question(nothing, nothing, nothing.float())
+        images = self._picks(state, scores, budget)
+        asked_scores = scores.gather(1, images).cpu()
+        return Question(images.cpu(), self._best_regions(state, images.cpu()), asked_scores)
+
+    def _picks(self, state: State, scores: Float[Tensor, "q n"], budget: int) -> Int[Tensor, "q b"]:
+        """What the criterion chooses by these scores."""
         candidate, answers = state.candidate.to(scores.device), state.answers.to(scores.device)
         view = PoolView(scores, candidate, answers, lambda: self.whole, state.round)
         rngs = [
             generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries
         ]
-        images = self.criterion(view, budget, rngs)
-        asked_scores = scores.gather(1, images).cpu()
-        return Question(images.cpu(), self._best_regions(state, images.cpu()), asked_scores)
+        return self.criterion(view, budget, rngs)
 
     def rounds(self, state: State, user: User, *, rounds: int, budget: int) -> Iterator[tuple[Round, State]]:
         """Play until round `rounds`, from wherever `state` stands; the caller measures and writes.
@@ -150,25 +191,35 @@ class Loop:
             ConfigError: if there are not enough images left to ask about.
         """
         check_pool(int(state.candidate.sum(dim=1).min()), rounds - max(state.round, 0), budget)
-        if state.round < 0:
+        resumed = state.round >= 0
+        if not resumed:
             self.fit(state)
-            scores = self.score(state)
-            nothing = torch.empty(len(state.queries), 0, dtype=torch.long)
-            empty: tuple[tuple[Feedback, ...], ...] = tuple(() for _ in state.queries)
-            yield Round(0, nothing, nothing, nothing.float(), empty, scores, state.answers), state
-        else:
-            scores = self.score(state)
+        nothing = torch.empty(len(state.queries), 0, dtype=torch.long)
+        done = self._round(state, Question(nothing, nothing, nothing.float()), tuple(() for _ in state.queries), budget)
+        if not resumed:
+            yield done, state
         while state.round < rounds:
-            question = self.ask(state, scores, budget)
+            question = self.ask(state, done.scores, budget)
             feedback = tuple(
                 tuple(user.answer(query, image, state.round + 1) for image in images)
                 for query, images in zip(state.queries, question.image.tolist(), strict=True)
             )
             self.learn(state, question, feedback)
             self.fit(state)
-            scores = self.score(state)
-            asked = (question.image, question.region, question.score)
-            yield Round(state.round, *asked, feedback, scores, state.answers), state
+            done = self._round(state, question, feedback, budget)
+            yield done, state
+
+    def _round(
+        self, state: State, question: Question, feedback: tuple[tuple[Feedback, ...], ...], budget: int
+    ) -> Round:
+        """Score everything; with an index, search through it too, so that the one can be held against the other."""
+        asked = (state.round, question.image, question.region, question.score, feedback)
+        exact = self.score(state)
+        if self.shortlist is None:
+            return Round(*asked, exact, state.answers)
+        found = self._shortlisted(state, budget, lambda queries: exact[queries.to(exact.device)])
+        picks = self._picks(state, exact, found.picks.shape[1]).cpu()
+        return IndexedRound(*asked, found.scores.to(exact.device), state.answers, found, exact, picks)
 
     def _learn(self, state: State, position: int, answers: Sequence[tuple[Feedback, int | None]]) -> None:
         """Take one search's answers in; each comes with the region that scored highest, None if nobody knows."""
@@ -230,7 +281,7 @@ class Loop:
         region = torch.arange(int(ends[-1])) - torch.repeat_interleave(ends - counts, counts)
         place = torch.split(self._table.index(torch.repeat_interleave(flat, counts), region), counts.tolist())
         for position, per_image in enumerate(batched(place, images.shape[1])):
-            vectors = self._table.vectors[torch.cat(per_image)]
+            vectors = self._table.vectors[torch.cat(list(per_image))]
             scores = scorer.select(torch.tensor([position])).scores(vectors)[0].cpu()
             split = torch.split(scores, [len(part) for part in per_image])
             best[position] = torch.tensor([int(part.argmax()) if len(part) else WHOLE for part in split])

@@ -101,9 +101,13 @@ class Placed:
 
     def blocks(self, searches: int) -> Iterator[Int[Tensor, " b"]]:
         """All images, in order, as many at a time as should be worked on together."""
+        return self.split(torch.arange(self.images), searches)
+
+    def split(self, images: Int[Tensor, " k"], searches: int) -> Iterator[Int[Tensor, " b"]]:
+        """Some images, as many at a time as should be worked on together."""
         limit = min(BLOCK_BYTES[torch.device(self.engine.device).type], max(self._memory // 8, 1))
         per_image = self.rows / max(self.images, 1) * (self.dim + searches) * self.engine.dtype.itemsize
-        return iter(torch.split(torch.arange(self.images), max(1, int(limit / per_image))))
+        return iter(torch.split(images, max(1, int(limit / per_image))))
 
     def hold(self) -> None:
         """Bring everything here once, if it fits."""

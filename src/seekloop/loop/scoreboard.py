@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seekloop.contracts.records import Annotations, Answer, Feedback, Query, Round
+from seekloop.loop.shortlist import IndexedRound
 from seekloop.loop.state import State
-from seekloop.metrics.average_precision import stratified_average_precision
+from seekloop.metrics.average_precision import average_precision, stratified_average_precision
 from seekloop.metrics.coverage import cluster_positives, coverage
 from seekloop.metrics.strata import STRATA, strata
 
@@ -58,6 +59,7 @@ class Scoreboard:
         relevant_answers = [sum(f.answer is Answer.RELEVANT for f in feedback) for feedback in round_.feedback]
         asked = round_.asked.shape[1]
         precision = stratified_average_precision(round_.scores, self.strata.to(round_.scores.device), len(STRATA)).cpu()
+        against_exact = self._against_exact(round_) if isinstance(round_, IndexedRound) else {}
         return pd.DataFrame(
             {
                 "class_name": [query.class_name for query in self.queries],
@@ -70,8 +72,24 @@ class Scoreboard:
                 "coverage": self._coverage(found),
                 "precision": [count / asked if asked else float("nan") for count in relevant_answers],
                 **{f"ap_{size}": precision[:, level].tolist() for level, size in enumerate(STRATA, 1)},
+                **against_exact,
             }
         )
+
+    def _against_exact(self, round_: IndexedRound) -> dict[str, list[float]]:
+        """What the index did, and what an exact scan of the same round would have changed."""
+        found, exact = round_.found, average_precision(round_.exact, self.relevant.to(round_.exact.device), None).cpu()
+        own = average_precision(found.scores, self.relevant, None)
+        same = (found.picks[:, :, None] == round_.exact_picks[:, None]).any(dim=1).double()
+        return {
+            "certified": found.certified.double().tolist(),
+            "scanned": found.scanned.double().tolist(),
+            "shortlist": found.length.double().tolist(),
+            "search_seconds": found.seconds.tolist(),
+            "pick_recall": same.mean(dim=1).tolist(),
+            "ap_exact": exact.tolist(),
+            "ap_change": (own - exact).tolist(),
+        }
 
     def asked(self, round_: Round) -> pd.DataFrame:
         """One row per question of the round, with the user's answer."""

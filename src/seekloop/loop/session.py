@@ -9,6 +9,7 @@ from seekloop.contracts.boxes import clip, degenerate
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Answer, Feedback, Query
 from seekloop.loop.engine import Loop, Question
+from seekloop.loop.shortlist import Shortlisted
 
 Reply = bool | np.bool_ | None | Sequence[float | int]
 MUCH_OUTSIDE = 2.0  # a drawn box may leave the image a little, in fractions of it
@@ -68,8 +69,13 @@ class Session:
 
     @property
     def scores(self) -> torch.Tensor:
-        """Decision value of every image, shape (n,): above 0 is likely relevant."""
+        """Decision value of every image, shape (n,): above 0 is likely relevant. With an index, -inf off its list."""
         return self._scores[0]
+
+    @property
+    def found(self) -> Shortlisted | None:
+        """What the index did in this round: length of the list, seconds, whether the question is certain; or None."""
+        return self._found
 
     @property
     def answers(self) -> torch.Tensor:
@@ -78,7 +84,7 @@ class Session:
 
     def _advance(self) -> None:
         self.loop.fit(self._state)
-        self._scores = self.loop.score(self._state)
+        self._scores, self._found = self.loop.search(self._state, self.budget)
         self._question = None
 
     def _presumed(self, image: int, negatives: int) -> tuple[int, ...]:

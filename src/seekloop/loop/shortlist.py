@@ -11,14 +11,14 @@ from torch import Generator, Tensor
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Scorer
-from seekloop.contracts.records import PoolView, TrainingRows
+from seekloop.contracts.records import PoolView, Round, TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.store.index import Found, Index
 
 GROWTH = 2
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 
-Score = Callable[[Scorer, Int[Tensor, " k"]], Float[Tensor, "q k"]]
+Score = Callable[[LinearScorer, Int[Tensor, " k"]], Float[Tensor, "q k"]]
 Scan = Callable[[Int[Tensor, " p"]], Float[Tensor, "p n"]]
 
 
@@ -61,6 +61,21 @@ class Shortlisted:
     scanned: Bool[Tensor, " q"]
     length: Int[Tensor, " q"]
     seconds: Float[Tensor, " q"]
+
+
+@dataclass(frozen=True)
+class IndexedRound(Round):
+    """A simulated round that went through an index, and what an exact scan says of it.
+
+    Attributes:
+        found: the index's part; `scores` are its scores.
+        exact: decision values of all images.
+        exact_picks: what the criterion would have picked by them.
+    """
+
+    found: Shortlisted
+    exact: Float[Tensor, "q n"]
+    exact_picks: Int[Tensor, "q p"]
 
 
 class Shortlist:

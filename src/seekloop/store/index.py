@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import psutil
 import torch
 from filelock import FileLock, Timeout
 from jaxtyping import Bool, Float, Int
@@ -316,11 +317,7 @@ def _check_memory(settings: IndexSettings, needed: int) -> None:
 
 def free_memory() -> int:
     """Bytes that a process can still take, the system's file cache included."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux: the whole memory
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(psutil.virtual_memory().available)
 
 
 def _gpus(faiss: Faiss) -> int:
