@@ -4,6 +4,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from seekloop.commands.indexing import check_index
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
 from seekloop.logs.wandb_log import resolve_mode
@@ -47,8 +48,7 @@ def check(config: DictConfig, collection: Collection, *, fixed_regions: bool) ->
     Representation(local, instantiate(config.fusion))
     check_upper_bound(isinstance(local, Box), local.uses_regions, fixed_regions)
     instantiate(config.engine)
-    instantiate(config.classifier)
-    instantiate(config.criterion)
+    check_index(config, instantiate(config.classifier), instantiate(config.criterion))
     instantiate(config.user, _partial_=True)(collection.annotations, config.seed, local.uses_boxes)
     resolve_mode(config.wandb.mode, {})
     images, loop = len(collection.paths), config.loop

@@ -9,7 +9,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.commands.configs import conf_dir
+from seekloop.commands.indexing import build_shortlist
 from seekloop.contracts.protocols import Descriptors
+from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
 from seekloop.representations.representation import Representation
 
@@ -36,11 +38,14 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def build_loop(config: DictConfig, descriptors: Descriptors) -> Loop:
     """The loop that a `retrieve` config describes, over these descriptors."""
+    representation = Representation(instantiate(config.local), instantiate(config.fusion))
+    criterion = instantiate(config.criterion)
     return Loop(
         descriptors,
-        Representation(instantiate(config.local), instantiate(config.fusion)),
+        representation,
         instantiate(config.classifier),
-        instantiate(config.criterion),
+        criterion,
         seed=config.seed,
         engine=instantiate(config.engine),
+        shortlist=build_shortlist(config, descriptors, representation, criterion, Console().say),
     )

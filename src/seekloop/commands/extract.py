@@ -22,6 +22,7 @@ from seekloop.store.verification import discard, verify
 
 VERIFY = ("none", "full")
 PER_BATCH = ("batch_size", "workers")  # of the trainer group; the rest goes to Lightning's Trainer
+WRITING = ("dtype", "shard", "fail_fast")  # of the store group; the rest is about searching it
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def prepare(config: DictConfig) -> Extraction:
             "store_dir": config.store_dir,
             "trainer": {key: value for key, value in trainer.items() if key not in PER_BATCH},
             **{key: trainer[key] for key in PER_BATCH},
-            **values["store"],
+            **{key: values["store"][key] for key in WRITING},
         },
     )
 

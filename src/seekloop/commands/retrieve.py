@@ -16,6 +16,7 @@ from seekloop.commands import sweeps
 from seekloop.commands.checks import check, check_numbers
 from seekloop.commands.compose import build_loop, choices, plain
 from seekloop.commands.extract import prepare, report_collection
+from seekloop.commands.indexing import index_identity
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations, Query
@@ -41,6 +42,7 @@ def run_id(config: DictConfig, store_key: str, annotations: Annotations) -> str:
     scientific = {key: value for key, value in plain(config).items() if key in SCIENTIFIC}
     chosen = choices()
     words = [chosen.get("local"), chosen.get("fusion"), config.grid, chosen.get("criterion"), f"s{config.seed}"]
+    scientific |= index_identity(config)
     digest = content_key({**scientific, "store": store_key, "annotations": annotations.fingerprint()})[:10]
     return "-".join([str(word).replace("+", "_") for word in words if word] + [digest])
 

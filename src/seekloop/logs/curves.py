@@ -2,8 +2,22 @@
 
 import pandas as pd
 
-VALUES = ("ap", "coverage", "precision", "positives", "labels", "seconds", "ap_small", "ap_medium", "ap_large")
-"""Columns of the rounds table that are averaged into curves."""
+INDEXED = ("ap_exact", "ap_change", "pick_recall", "certified", "scanned", "shortlist", "search_seconds")
+"""Columns that a run through an index has beside the others."""
+
+VALUES = (
+    "ap",
+    "coverage",
+    "precision",
+    "positives",
+    "labels",
+    "seconds",
+    "ap_small",
+    "ap_medium",
+    "ap_large",
+    *INDEXED,
+)
+"""Columns of the rounds table that are averaged into curves, where they are there."""
 
 
 def per_class(rounds: pd.DataFrame) -> pd.DataFrame:

@@ -24,7 +24,8 @@ IGNORED = (
     "engine",
     "figures",
     "numbers",
-    "store",
+    "store.fail_fast",
+    "store.shard",
     "store_key",
     "experiment",
 )
@@ -105,7 +106,7 @@ def differing_keys(configs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
         values = [_shown(key, look_up(config, key)) for config in configs]
         top = re.split(r"[./]", key)[0]  # Hydra's own groups are named hydra/launcher and the like
         explained = "." in key and top in split.values()
-        if len(set(values)) > 1 and top not in IGNORED and not explained:
+        if len(set(values)) > 1 and not {key, top} & set(IGNORED) and not explained:
             split.setdefault(tuple(values.index(value) for value in values), key)
     return tuple(split.values())
 

@@ -15,11 +15,11 @@ import pandas as pd
 import wandb
 from PIL import Image, ImageOps
 
-from seekloop.logs.curves import curve
+from seekloop.logs.curves import INDEXED, curve
 from seekloop.logs.run_folder import RunFolder
 
 MODES = ("auto", "online", "offline", "disabled")
-CURVES = ("ap", "coverage", "precision", "positives", "ap_small", "ap_medium", "ap_large")
+CURVES = ("ap", "coverage", "precision", "positives", "ap_small", "ap_medium", "ap_large", *INDEXED)
 AXES = ("labels", "seconds")
 THUMBNAIL = 320  # pixels, side of the pictures sent: W&B wants those of one panel to be of one size
 LOGIN_SECONDS = 30.0

@@ -9,6 +9,7 @@ from seekloop.metrics.curves import area_under_curve, first_reached
 from seekloop.metrics.strata import STRATA
 
 GOAL = 10  # "time to the 10th positive"
+INDEXED = ("ap_change", "pick_recall", "certified", "scanned", "shortlist", "search_seconds")
 SIZES = tuple(f"ap_{size}" for size in STRATA)
 
 
@@ -68,7 +69,16 @@ def summarise(rounds: pd.DataFrame) -> dict[str, float | int | None]:
         "classes": len(classes),
         "queries": len(searches),
         "rounds": int(rounds["round"].max()),
+        **_indexed(rounds),
     }
+
+
+def _indexed(rounds: pd.DataFrame) -> dict[str, float]:
+    """What an index did, where there was one: means over rounds, a class's searches, classes."""
+    if "pick_recall" not in rounds:
+        return {}
+    classes = rounds.groupby("class_name")[list(INDEXED)].mean()
+    return {name: float(classes[name].mean()) for name in INDEXED}
 
 
 def _area(values: Float[Tensor, "q t"]) -> Float[Tensor, " q"]:

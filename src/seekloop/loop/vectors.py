@@ -31,7 +31,7 @@ class ClassifiedVectors:
         self.images = descriptors.images
         self.dim = _width(representation, descriptors.dim)
         self.rows = int(_per_image(descriptors, representation)[descriptors.readable].sum())
-        self.identity = {**identity, "vectors": vectors_identity(representation)}
+        self.identity: Mapping[str, Any] = {**identity, "vectors": vectors_identity(representation)}
 
     def read(self, images: Int[Tensor, " b"]) -> tuple[Float[Tensor, "r e"], Int[Tensor, " r"]]:
         """The vectors of these images, and for each the image it belongs to."""
