@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--rounds", type=int, default=25)
     found.add_argument("--reference-rounds", type=int, default=5, help="of the obvious alternative; 0: none")
     found.add_argument("--beyond-memory", action="store_true", help="measure what the page cache cannot hold, too")
+    found.add_argument("--index", default=None, help="store.index: flat, ivf, pq, ivfpq or hnsw; not said: exact")
     found.add_argument("--side", choices=("seekloop", "obvious"), default=None, help="only this side, in this process")
     found.add_argument("--overrides", nargs="*", default=[], help="of seekloop retrieve")
     return found
@@ -91,6 +92,7 @@ def seekloop_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
         page(session)
     first = stopwatch.laps.pop("first page")[0]
     stopwatch.laps.clear()
+    searches = []
     for _ in range(asked.rounds):
         replies = {image: reply(user, query, image) for image in session.ask()}
         with stopwatch.part("round"):
@@ -98,6 +100,7 @@ def seekloop_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
             session.ask()
             with stopwatch.part("top"):
                 session.ranking(TOP)
+        searches.append(getattr(session, "found", None))
     relevant = known.relevance(world.images)[known.classes.index(query.class_name)]
     return {
         "open": opened,
@@ -107,7 +110,20 @@ def seekloop_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
         "ap": float(average_precision(session.scores.cpu()[None], relevant[None], None)[0]),
         "peak_gib": facts.peak_gib(),
         "store_bytes": stored_bytes(store.folder),
+        **through_index(searches),
     }
+
+
+def through_index(searches: Sequence[Any]) -> dict[str, Any]:
+    """How long an index's lists were, and the share of rounds it settled with certainty, or by a scan."""
+    found = [search for search in searches if search is not None]
+    if not found:
+        return {}
+    length, certified, scanned = (
+        [float(getattr(search, name)[0]) for search in found] for name in ("length", "certified", "scanned")
+    )
+    share = {"certified": statistics.mean(certified), "scanned": statistics.mean(scanned)}
+    return {"index": {"images_scored": spans(length), **share}}
 
 
 def page(session: Session) -> None:
@@ -195,6 +211,8 @@ def main() -> None:
         print(json.dumps(side(asked, worlds(asked)[0])))
         return
     lines: list[tuple[Any, ...]] = []
+    if asked.index:
+        asked.overrides = [*asked.overrides, f"store.index={asked.index}"]
     for world in worlds(asked):
         settings = {**vars(world), "m": world.regions, "rounds": asked.rounds, "overrides": asked.overrides}
         settings["cache"] = "warm as far as it fits"

@@ -21,6 +21,7 @@ from seekloop.loop.engine import Loop
 from seekloop.loop.queries import draw_queries
 from seekloop.loop.scoreboard import Scoreboard
 
+METHODS = {"fit": "fit", "score": "score", "search": "score", "ask": "select", "learn": "learn"}
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -33,16 +34,24 @@ def settle() -> None:
 
 @dataclass
 class Stopwatch:
-    """Seconds per part, and how each part's seconds came together."""
+    """Seconds per part, lap by lap. A part inside a part of the same name is not counted again."""
 
     laps: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    running: set[str] = field(default_factory=set)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Add what happens inside to a part."""
+        if name in self.running:
+            yield
+            return
+        self.running.add(name)
         started = time.perf_counter()
-        yield
-        settle()
+        try:
+            yield
+            settle()
+        finally:
+            self.running.remove(name)
         self.laps[name].append(time.perf_counter() - started)
 
     def around(self, name: str, work: Callable[P, R]) -> Callable[P, R]:
@@ -62,8 +71,9 @@ class Stopwatch:
 
 def watch(loop: Loop, stopwatch: Stopwatch) -> Loop:
     """The loop, with its fitting, scoring, selecting and learning timed; the object itself is changed."""
-    for part, method in (("fit", "fit"), ("score", "score"), ("select", "ask"), ("learn", "learn")):
-        setattr(loop, method, stopwatch.around(part, getattr(loop, method)))
+    for method, part in METHODS.items():
+        if hasattr(loop, method):
+            setattr(loop, method, stopwatch.around(part, getattr(loop, method)))
     return loop
 
 
@@ -145,8 +155,15 @@ def rounded(values: dict[str, float], digits: int = 3) -> dict[str, float]:
     return {name: round(value, digits) for name, value in values.items()}
 
 
+def cell_of(value: object) -> str:
+    """Three digits of a number with a fraction, all of those before its point."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def table_of(lines: Sequence[tuple[Any, ...]], headers: Sequence[str]) -> str:
     """A table in Markdown."""
-    text = [[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in line] for line in lines]
+    text = [[cell_of(value) for value in line] for line in lines]
     rows = [list(headers), ["---"] * len(headers), *text]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

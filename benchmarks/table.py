@@ -73,11 +73,16 @@ def round_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     parts = [found["parts"][part]["median"] if part in found["parts"] else "" for part in ("fit", "score", "select")]
     obvious = found["obvious"]["round"]["median"] if "obvious" in found else ""
     seconds = [found["round"]["median"], found["round"]["p95"], *parts, obvious]
-    return (size(settings), words(settings), *map(milliseconds, seconds), found["peak_gib"], found["ap"], recall(found))
+    return (size(settings), words(settings), *map(milliseconds, seconds), found["peak_gib"], found["ap"], listed(found))
 
 
-def recall(found: dict[str, Any]) -> str | float:
-    return found["index"]["recall"] if "index" in found else ""
+def listed(found: dict[str, Any]) -> str:
+    """What an index did."""
+    if "index" not in found:
+        return ""
+    index = found["index"]
+    length = index["images_scored"]["median"]
+    return f"{length:,.0f}; {index['certified']:.0%} certain, {index['scanned']:.0%} scanned"
 
 
 def milliseconds(seconds: float | str) -> str:
@@ -154,7 +159,7 @@ TABLES: dict[str, list[tuple[str, Row, Sequence[str]]]] = {
                 "obvious",
                 "peak GiB",
                 "AP at the end",
-                "recall against exact",
+                "index: images scored",
             ],
         )
     ],
