@@ -152,17 +152,18 @@ def test_twelve_runs_killed_in_the_middle_are_completed_by_the_same_command(tmp_
 
 
 def test_killed_before_its_first_run_wrote_anything_a_sweep_is_missing_as_a_whole(processes, tmp_path, stores):
+    """The experiment brings a grid of its own, and its own name."""
     runs = tmp_path / "runs"
-    command = ("retrieve", "-m", *SMALL, "local=none,all", "grid=2x2,4x4", *places(runs, stores))
+    command = ("retrieve", "-m", *SMALL, "experiment=demo", *places(runs, stores))
     killed = processes.start(*command, kill_at="heartbeat")
     assert killed.wait() == -signal.SIGKILL, killed.said()
     before = kept(runs)
-    out = worked(seekloop("status", str(runs / "default"))).out
+    out = worked(seekloop("status", str(runs / "demo"))).out
     assert [line.split("  ")[0].strip() for line in out.splitlines() if "missing  " in line] == [
-        "local=all grid=2x2",
-        "local=all grid=4x4",
-        "local=none grid=2x2",
-        "local=none grid=4x4",
+        "representation=gl_concat_all",
+        "representation=gl_pool_all",
+        "representation=go",
+        "representation=lo_all",
     ]
     assert "4 runs: 4 missing" in out
     assert "the sweep's command, given again, runs only these" in out

@@ -5,7 +5,7 @@ import pytest
 import wandb
 import yaml
 
-from seekloop.logs import wandb_report
+from seekloop.logs import wandb_log, wandb_report
 from seekloop.logs.report import report
 from seekloop.logs.status import find_runs
 from seekloop.logs.wandb_report import PLACE, scalars, tell_wandb
@@ -83,6 +83,17 @@ def test_online_without_a_key_is_a_warning_and_a_file(reported, caplog):
     with caplog.at_level(logging.WARNING):
         tell_wandb(folder, found, "online")
     assert "no API key is configured" in caplog.text
+    assert Logged(folder / PLACE).run.job_type == "report"
+
+
+def test_an_unreachable_server_costs_a_warning_and_a_file(reported, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(wandb_log, "LOGIN_SECONDS", 1.0)
+    folder, found = reported
+    with caplog.at_level(logging.WARNING):
+        tell_wandb(folder, found, "online")
+    assert "W&B could not be reached" in caplog.text
     assert Logged(folder / PLACE).run.job_type == "report"
 
 

@@ -71,14 +71,20 @@ def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Re
     write_atomically(folder / "report.md", markdown(found).encode())
     figures.save(figures.compare(found.curves), folder / "report_curves.png")
     figures.save(figures.bars_of_groups(found.table, list(found.groups)), folder / "report_bars.png")
-    print_table(
-        _readable(found).drop(columns="machine_seconds", errors="ignore"), f"{len(runs)} finished runs below {folder}"
-    )
-    if len(found.differences):
-        print_table(
-            comparison.readable(found.differences), "The same queries under two settings: the first minus the second"
-        )
+    _show(found, folder)
     return found
+
+
+def _show(found: Report, folder: Path) -> None:
+    """Print the areas, which fit a terminal; the page has the rest."""
+    table = _readable(found)
+    hidden = [name.removesuffix("_mean") for name in found.table.columns if name.endswith("_mean")]
+    hidden = [name for name in hidden if name not in comparison.AREAS]
+    print_table(table.drop(columns=hidden), f"{found.runs} finished runs below {folder}")
+    if len(found.differences):
+        title = "The same queries under two settings: the first minus the second"
+        print_table(comparison.readable(found.differences), title)
+    print(f"mean ± deviation [95 % interval]; {', '.join(hidden) or 'figures'} and notes: {folder / 'report.md'}")
 
 
 def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence[str] = ()) -> Report:

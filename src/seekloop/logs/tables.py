@@ -5,16 +5,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-LONG = ("run", "error")  # columns that may break over several lines
 WIDE = 400  # characters in a line of a file
 
 
 def print_table(frame: pd.DataFrame, title: str = "") -> None:
-    """Print a table to the terminal; a file gets as much width as the table needs."""
+    """Print a table to the terminal, words over several lines where it is narrow; a file gets the width it needs."""
     table = Table(title=title or None, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in frame.columns:
         number = pd.api.types.is_numeric_dtype(frame[name])
-        table.add_column(str(name), justify="right" if number else "left", overflow="fold", no_wrap=name not in LONG)
+        table.add_column(str(name), justify="right" if number else "left", overflow="fold", no_wrap=number)
     for row in frame.itertuples(index=False):
         table.add_row(*(cell(value) for value in row))
     console = Console()
