@@ -8,7 +8,7 @@ CONSTRAINTS := $(if $(GPU),,-c constraints-cpu.txt)
 FAISS := $(if $(GPU),faiss-gpu,faiss-cpu)
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test slow lint notebooks docs wheel clean
+.PHONY: demo test slow lint bench notebooks docs wheel clean
 
 $(STAMP): pyproject.toml constraints-cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,6 +33,19 @@ lint: $(STAMP)
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports
+
+# Hours and up to 30 GB in stores/benchmarks (delete it afterwards): sizes that do not fit are left out, and said to be.
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.lockstep
+	$(BIN)/python -m benchmarks.lockstep --engine gpu
+	$(BIN)/python -m benchmarks.lockstep --engine gpu --size coco --reference-queries 1
+	$(BIN)/python -m benchmarks.round
+	$(BIN)/python -m benchmarks.round --grids 4x4 --dims 384 --index ivf --reference-rounds 0
+	$(BIN)/python -m benchmarks.extract
+	$(BIN)/python -m benchmarks.extract --backbone dinov2_s --random-weights --images 256
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.table --write
+	$(BIN)/python -m benchmarks.scale --write
 
 notebooks: $(STAMP)
 	$(BIN)/python -m pytest -q --nbmake notebooks -p no:jaxtyping -o addopts= -o filterwarnings=
