@@ -90,6 +90,18 @@ def test_the_reference_mode_is_the_loop_by_the_book():
     np.testing.assert_allclose(area, found, atol=1e-12)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("ragged", [False, True], ids=["fixed", "ragged"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_a_gpu_too(kind, ragged):
+    place = world(ragged)
+    _, asked, found = by_the_book(place, kind)
+    solver = SvmTorch(1.0, "none", 1e-12, 1000, "cuda", "float64")
+    _, picks, area = lockstep(place, kind, solver, device="cuda", precision="float64")
+    np.testing.assert_array_equal(picks, asked)
+    np.testing.assert_allclose(area, found, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_float32_areas_agree_and_picks_differ_only_where_scores_are_equal_to_rounding(kind):
     place = world(ragged=False, dtype=torch.float32)

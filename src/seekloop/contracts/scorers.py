@@ -1,7 +1,7 @@
 """The linear scorer: the one kind that the loop can stream with a single matrix product."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -48,6 +48,14 @@ class LinearScorer:
             stack_padded([p.duals for p in parts if p.duals is not None]) if self.duals is not None else None,
             torch.cat([p.anchor for p in parts if p.anchor is not None]) if self.anchor is not None else None,
         )
+
+
+def on_device(scorer: Scorer, device: str) -> Scorer:
+    """The scorer with its tensors on a device, such as one that a checkpoint had on the CPU."""
+    if not is_dataclass(scorer) or isinstance(scorer, type):
+        return scorer
+    parts = {field.name: getattr(scorer, field.name) for field in fields(scorer)}
+    return replace(scorer, **{name: part.to(device) for name, part in parts.items() if isinstance(part, Tensor)})
 
 
 def stack_padded(parts: Sequence[Float[Tensor, "_ _"]]) -> Float[Tensor, "q r"]:

@@ -20,6 +20,7 @@ from seekloop.contracts.records import (
     Round,
     TrainingRows,
 )
+from seekloop.contracts.scorers import on_device
 from seekloop.loop.placement import Engine, Placed
 from seekloop.loop.row_table import RowTable, chunks
 from seekloop.loop.shortlist import IndexedRound, Scan, Shortlist, Shortlisted
@@ -192,7 +193,9 @@ class Loop:
         """
         check_pool(int(state.candidate.sum(dim=1).min()), rounds - max(state.round, 0), budget)
         resumed = state.round >= 0
-        if not resumed:
+        if resumed:
+            state.scorer = on_device(_fitted(state), self.engine.device)
+        else:
             self.fit(state)
         nothing = torch.empty(len(state.queries), 0, dtype=torch.long)
         done = self._round(state, Question(nothing, nothing, nothing.float()), tuple(() for _ in state.queries), budget)

@@ -1,8 +1,6 @@
 """Lloyd's k-means that does not mind duplicates, does not warn, and does not depend on the number of threads."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -10,6 +8,8 @@ from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
+
+from seekloop.contracts.compiled import in_threads
 
 
 def kmeans_labels(rows: Float[Tensor, "p d"], clusters: int, seeds: Sequence[int]) -> Int[Tensor, "s p"]:
@@ -35,6 +35,6 @@ def kmeans_labels(rows: Float[Tensor, "p d"], clusters: int, seeds: Sequence[int
             return kmeans.fit(distinct, sample_weight=count).labels_
 
     # The outer limit is what is restored in the end: workers overlap, and each would restore what it has found.
-    with threadpool_limits(limits=1), ThreadPoolExecutor(min(len(seeds), os.cpu_count() or 1)) as workers:
-        labels = np.stack(list(workers.map(clustered, seeds)))
+    with threadpool_limits(limits=1):
+        labels = np.stack(in_threads(clustered, seeds, torch.get_num_threads()))
     return torch.from_numpy(labels.astype(np.int64)[:, inverse])

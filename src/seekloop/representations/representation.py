@@ -71,16 +71,16 @@ class Representation:
         local = block.local[index.clamp(max=max(len(block.local) - 1, 0))]
         special = region == PROTOTYPE
         if special.any():
-            local = torch.where(special[:, None], self.prototypes(block)[position], local)
-        local = torch.where((region == WHOLE)[:, None], whole, local)
+            local = torch.where(special.to(local.device)[:, None], self.prototypes(block)[position], local)
+        local = torch.where((region == WHOLE).to(local.device)[:, None], whole, local)
         return self.fusion.fuse(whole, local)
 
     def prototypes(self, block: Block) -> Float[Tensor, "b d"]:
         """Mean of each image's local descriptors; zero for an image without any."""
         if block.local is None or block.offsets is None:
             raise ValueError("prototypes need local descriptors, and this block holds global ones only")
-        total = torch.zeros_like(block.whole).index_add_(0, block.owner, block.local)
-        mean = total / block.offsets.diff().clamp(min=1)[:, None]
+        total = torch.zeros_like(block.whole).index_add_(0, block.owner.to(block.local.device), block.local)
+        mean = total / block.offsets.diff().clamp(min=1).to(total.device)[:, None]
         return F.normalize(mean, dim=1) if self.local.renorm else mean
 
     def score(self, scorer: Scorer, block: Block) -> Float[Tensor, "q b"]:
