@@ -1,0 +1,149 @@
+"""What deep active learning hands from one stage to another: pools, networks, pseudo-labels.
+
+Axes as in `records`: n images of the pool, c classes, d features, b images of a batch.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Small images of one size, in memory, with their classes.
+
+    Attributes:
+        images: RGB, 0 to 255.
+        labels: class of each image, counted from 0.
+    """
+
+    images: UInt8[Tensor, "n 3 h w"]
+    labels: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A classification problem: images to ask about, and others to measure on.
+
+    Attributes:
+        name: for people.
+        classes: names; labels count into them.
+        train: the pool. Its labels are seen only where they were asked for, and by metrics.
+        test: never trained on, never chosen by.
+        mean: per channel, of images in [0, 1].
+        std: likewise.
+        shift: augmentation: the largest translation per axis in pixels, the border reflected; 0 is none.
+        flips: augmentation: whether images may be mirrored left to right.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: ImageSet
+    test: ImageSet
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    shift: int
+    flips: bool
+
+
+@runtime_checkable
+class PoolSource(Protocol):
+    """Reads a pool: what `conf/pool/*.yaml` instantiate. Nothing is read before `load`."""
+
+    name: str
+
+    def load(self) -> Pool:
+        """The pool, in memory."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash of all that determines the images and labels, cheap to compute."""
+        ...
+
+
+class Network(nn.Module, ABC):
+    """A classifier whose features are used too: for acquisition, for propagation.
+
+    Attributes:
+        dim: d of the features.
+        head: features to logits, the last layer; has `in_features` and `out_features`.
+        frozen: True where only the head learns: features are then taken once, without augmentation.
+    """
+
+    dim: int
+    head: nn.Module
+    frozen: bool
+
+    @abstractmethod
+    def features(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """What the head is given, of unit length where the method says so."""
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
+        """Logits of normalised images."""
+        logits: Tensor = self.head(self.features(pixels))
+        return logits
+
+
+@runtime_checkable
+class NetworkSource(Protocol):
+    """Builds networks: what `conf/model/*.yaml` instantiate."""
+
+    name: str
+
+    def build(self, classes: int, seed: int) -> Network:
+        """A fresh network on the CPU; its weights depend on `seed` and on nothing global."""
+        ...
+
+
+@runtime_checkable
+class Pretrainer(Protocol):
+    """Unsupervised pre-training: what `conf/pretraining/*.yaml` instantiate."""
+
+    def __call__(self, network: Network, pool: Pool, folder: Path, seed: int) -> Path:
+        """Train the network's features without labels; the path of its saved weights, in `folder`.
+
+        Goes on where an earlier call with the same folder was interrupted, and returns at once where it had finished.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Labels that nobody gave.
+
+    Attributes:
+        labels: class of each image of the pool; -1 where there is none.
+        weights: how certain each is, from 0 to 1; 0 where there is none.
+    """
+
+    labels: Int[Tensor, " n"]
+    weights: Float[Tensor, " n"]
+
+
+@runtime_checkable
+class Propagation(Protocol):
+    """Labels of a few images brought to all along a graph: what `conf/propagation/*.yaml` instantiate."""
+
+    def __call__(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> PseudoLabels:
+        """Pseudo-labels of all images; `labels` is -1 where unknown, and what is known is kept with weight 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A network's view of some images.
+
+    Attributes:
+        features: what its head is given, brought to unit length.
+        probabilities: softmax of its logits.
+    """
+
+    features: Float[Tensor, "n d"]
+    probabilities: Float[Tensor, "n c"]
