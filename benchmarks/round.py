@@ -13,19 +13,21 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import facts
-from benchmarks.searches import Stopwatch, composed, drawn, simulated, table_of, watch
+from benchmarks.searches import Stopwatch, composed, drawn, play, simulated, table_of, watch
 from benchmarks.synthetic import World, annotations, described, make_store, stored_bytes
 from seekloop.commands.compose import build_loop
+from seekloop.commands.indexing import index_settings
 from seekloop.contracts.protocols import User
 from seekloop.contracts.records import Answer, Query
 from seekloop.loop.session import Reply, Session
+from seekloop.loop.shortlist import Shortlisted
 from seekloop.metrics.average_precision import average_precision
 from seekloop.store.reader import open_store
 from seekloop.store.shards import expected_bytes
@@ -80,6 +82,7 @@ def seekloop_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
     config = composed("lo_all" if world.regions > 1 else "go", asked.rounds, 1, asked.overrides)
     store = open_store(make_store(world, asked.stores), None)
     warm(store.folder)
+    taken = stored_bytes(store.folder) - forget_indexes(store.folder)
     stopwatch = Stopwatch()
     started = time.perf_counter()
     loop = watch(build_loop(config, store), stopwatch)
@@ -92,7 +95,7 @@ def seekloop_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
         page(session)
     first = stopwatch.laps.pop("first page")[0]
     stopwatch.laps.clear()
-    searches = []
+    searches: list[Shortlisted | None] = []
     for _ in range(asked.rounds):
         replies = {image: reply(user, query, image) for image in session.ask()}
         with stopwatch.part("round"):
@@ -100,30 +103,54 @@ def seekloop_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
             session.ask()
             with stopwatch.part("top"):
                 session.ranking(TOP)
-        searches.append(getattr(session, "found", None))
+        searches.append(session.found)
     relevant = known.relevance(world.images)[known.classes.index(query.class_name)]
+    peak = facts.peak_gib()
     return {
         "open": opened,
         "first_page": first,
         "round": spans(stopwatch.laps["round"]),
         "parts": {part: spans(stopwatch.laps[part]) for part in PARTS if part in stopwatch.laps},
         "ap": float(average_precision(session.scores.cpu()[None], relevant[None], None)[0]),
-        "peak_gib": facts.peak_gib(),
-        "store_bytes": stored_bytes(store.folder),
-        **through_index(searches),
+        "peak_gib": peak,
+        "store_bytes": taken,
+        **through_index(searches, opened, stored_bytes(store.folder) - taken, lambda: against_exact(asked, world)),
     }
 
 
-def through_index(searches: Sequence[Any]) -> dict[str, Any]:
-    """How long an index's lists were, and the share of rounds it settled with certainty, or by a scan."""
+def forget_indexes(folder: Path) -> int:
+    """Delete a store's indexes, so that building one is measured; returns their bytes."""
+    found = list(folder.glob("index-*"))
+    taken = sum(path.stat().st_size for path in found)
+    for path in found:
+        path.unlink()
+    return taken
+
+
+def against_exact(asked: argparse.Namespace, world: World) -> dict[str, float]:
+    """A simulated search of the same class, each round held against an exact scan: means over its rounds."""
+    config = composed("lo_all", asked.rounds, 1, ["loop.classes=[class00]", *asked.overrides])
+    rounds = play(config, world, asked.stores).rounds
+    return {name: float(rounds[name].mean()) for name in ("pick_recall", "ap_change")}
+
+
+def through_index(
+    searches: Sequence[Shortlisted | None], opened: float, taken: int, compare: Callable[[], dict[str, float]]
+) -> dict[str, Any]:
+    """What the index was worth; nothing where there was none.
+
+    Seconds to build it (opening the store is in them), bytes on disk, images scored in a round, the share of rounds
+    settled with certainty or by a scan, and what an exact scan would have changed.
+    """
     found = [search for search in searches if search is not None]
     if not found:
         return {}
-    length, certified, scanned = (
-        [float(getattr(search, name)[0]) for search in found] for name in ("length", "certified", "scanned")
+    length = spans([float(search.length[0]) for search in found])
+    certified, scanned = (
+        statistics.mean(float(getattr(search, name)[0]) for search in found) for name in ("certified", "scanned")
     )
-    share = {"certified": statistics.mean(certified), "scanned": statistics.mean(scanned)}
-    return {"index": {"images_scored": spans(length), **share}}
+    shares = {"images_scored": length, "certified": certified, "scanned": scanned}
+    return {"index": {"build_seconds": opened, "bytes": taken, **shares, **compare()}}
 
 
 def page(session: Session) -> None:
@@ -162,10 +189,12 @@ def obvious_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
     return {"round": spans(stopwatch.laps["round"]), "parts": parts, "peak_gib": facts.peak_gib()}
 
 
-def needed_gib(world: World) -> float:
-    """The store in the page cache, global descriptors in float32, and what else a session takes."""
+def needed_gib(asked: argparse.Namespace, world: World) -> float:
+    """The store in the page cache, global descriptors in float32, the index, and what else a session takes."""
+    settings = index_settings(composed("lo_all", asked.rounds, 1, asked.overrides))
+    index = 0 if settings is None else settings.bytes(world.images * world.regions, world.dim)
     store = expected_bytes(described(world), None)
-    return (store + 4 * world.images * world.dim) / facts.GIB + SPARE_GIB
+    return (store + 4 * world.images * world.dim + index) / facts.GIB + SPARE_GIB
 
 
 def measure(asked: argparse.Namespace, world: World) -> dict[str, Any]:
@@ -175,7 +204,7 @@ def measure(asked: argparse.Namespace, world: World) -> dict[str, Any]:
         TooLargeError: if disk or memory do not suffice.
     """
     if not asked.beyond_memory:
-        facts.check_memory(needed_gib(world))
+        facts.check_memory(needed_gib(asked, world))
     common = ["--stores", asked.stores, "--images", world.images, "--grids", world.grid, "--dims", world.dim]
     common += ["--rounds", asked.rounds, "--reference-rounds", asked.reference_rounds]
     common += ["--overrides", *asked.overrides] if asked.overrides else []

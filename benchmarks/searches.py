@@ -72,8 +72,7 @@ class Stopwatch:
 def watch(loop: Loop, stopwatch: Stopwatch) -> Loop:
     """The loop, with its fitting, scoring, selecting and learning timed; the object itself is changed."""
     for method, part in METHODS.items():
-        if hasattr(loop, method):
-            setattr(loop, method, stopwatch.around(part, getattr(loop, method)))
+        setattr(loop, method, stopwatch.around(part, getattr(loop, method)))
     return loop
 
 

@@ -82,7 +82,8 @@ def listed(found: dict[str, Any]) -> str:
         return ""
     index = found["index"]
     length = index["images_scored"]["median"]
-    return f"{length:,.0f}; {index['certified']:.0%} certain, {index['scanned']:.0%} scanned"
+    shares = f"{index['certified']:.0%} certain, {index['scanned']:.0%} scanned, {index['pick_recall']:.3f} of picks"
+    return f"{length:,.0f} images; {shares}, AP {index['ap_change']:+.4f}"
 
 
 def milliseconds(seconds: float | str) -> str:
@@ -159,7 +160,7 @@ TABLES: dict[str, list[tuple[str, Row, Sequence[str]]]] = {
                 "obvious",
                 "peak GiB",
                 "AP at the end",
-                "index: images scored",
+                "index: scored in a round; against exact",
             ],
         )
     ],
