@@ -20,12 +20,13 @@ from torch import Tensor
 from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError, require
 from seekloop.contracts.randomness import generator
 from seekloop.store import files, shards
-from seekloop.store.index_settings import IndexSettings
+from seekloop.store.index_settings import SAMPLE_PER_CENTRE, IndexSettings
 from seekloop.store.manifest import content_key
 
 Faiss = Any  # the module, and its objects, which carry no types
 GPU_LARGEST_K = 2048  # a search on a GPU returns no more
 BLOCK_BYTES = 2**26  # of float32 vectors read at once
+CODE_ROUNDS = 10  # of k-means for each code; faiss's 25 take most of the building time and gain little
 SPARE = 0.9  # share of the free memory that an index may take
 
 
@@ -292,7 +293,9 @@ def _train(index: Faiss, settings: IndexSettings, sample: np.ndarray) -> None:
     if settings.clustered:
         index.cp.min_points_per_centroid = 1
     if settings.coded:
-        index.pq.cp.min_points_per_centroid = 1
+        codes = index.pq.cp
+        codes.min_points_per_centroid, codes.max_points_per_centroid = 1, SAMPLE_PER_CENTRE
+        codes.niter = CODE_ROUNDS
     index.train(sample)
 
 
