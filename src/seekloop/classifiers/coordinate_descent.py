@@ -27,7 +27,7 @@ _FIRST_STATE = 0x9E3779B97F4A7C15
 @compiled(REORDER)
 @no_type_check
 def _dot(row: Array, weights: Array) -> float:
-    total = 0.0
+    total = weights.dtype.type(0)
     for k in range(row.shape[0]):
         total += row[k] * weights[k]
     return total
@@ -36,8 +36,9 @@ def _dot(row: Array, weights: Array) -> float:
 @compiled(REORDER)
 @no_type_check
 def _add(step: float, row: Array, weights: Array) -> None:
+    factor = weights.dtype.type(step)
     for k in range(row.shape[0]):
-        weights[k] += step * row[k]
+        weights[k] += factor * row[k]
 
 
 @compiled(False)
@@ -128,7 +129,7 @@ def descend(
     labels: NDArray[np.float64],
     ridge: NDArray[np.float64],
     duals: NDArray[np.float64],
-    weights: NDArray[np.float64],
+    weights: Array,
     tol: float,
     max_iter: int,
 ) -> tuple[float, int]:
@@ -140,7 +141,7 @@ def descend(
         labels: (r), +1 or -1.
         ridge: (r), :math:`1 / (2 C s_i)`; infinity where a row has no weight.
         duals: (r), the starting point, at least 0; holds the solution afterwards.
-        weights: (d), the point that w is pulled to; holds w afterwards.
+        weights: (d), the point that w is pulled to; holds w afterwards. Sums are made in its precision.
         tol: largest projected gradient of any coordinate in a whole pass at which to stop.
         max_iter: most passes.
 

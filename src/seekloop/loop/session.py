@@ -8,6 +8,7 @@ import torch
 from seekloop.contracts.boxes import clip, degenerate
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Answer, Feedback, Query
+from seekloop.criteria.selection import lowest_first
 from seekloop.loop.engine import Loop, Question
 from seekloop.loop.shortlist import Shortlisted
 
@@ -65,7 +66,10 @@ class Session:
 
     def ranking(self, top: int | None = None) -> list[int]:
         """Positions of the images, most likely first; equal scores by position."""
-        return self._scores[0].argsort(descending=True, stable=True)[:top].tolist()
+        if top is None or top >= len(self.scores):
+            return self.scores.argsort(descending=True, stable=True).tolist()
+        everything = torch.ones(1, len(self.scores), dtype=torch.bool, device=self.scores.device)
+        return lowest_first(-self._scores, everything, top)[0].tolist()
 
     @property
     def scores(self) -> torch.Tensor:

@@ -88,7 +88,7 @@ def _sorted(scores: Float[Tensor, "q n"]) -> Float[Tensor, "q n"]:
     if (missing := scores.isnan().any(dim=1)).any():
         raise ValueError(f"scores hold NaN, for instance of query {_first(missing)}; rankings need numbers")
     if scores.device.type == "cpu":
-        return torch.from_numpy(np.sort(scores.numpy(), axis=1))
+        return torch.from_numpy(np.sort(scores.contiguous().numpy(), axis=1))
     return scores.sort(dim=1).values
 
 
