@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seekloop.loop.session import Session
 from seekloop.representations.fusion import NoFusion
@@ -68,3 +70,12 @@ def test_mistakes_are_refused_in_words():
 def test_the_same_seed_asks_the_same():
     assert session(seed=1).ask() == session(seed=1).ask()
     assert torch.equal(session(seed=1).scores, session(seed=1).scores)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0, -torch.inf]), min_size=3, max_size=12), st.integers(1, 14))
+def test_the_first_of_a_ranking_are_the_first_of_the_whole_ranking(scores, top):
+    """Equal scores are common: the same image twice."""
+    search = session()
+    search._scores = torch.tensor([scores])
+    assert search.ranking(top) == search.ranking()[:top]
