@@ -1,9 +1,7 @@
 """Extraction: from a collection to its finished store, alone or shared with other processes."""
 
 import copy
-import logging
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ from seekloop.modules.describe import Describe
 from seekloop.modules.images import Images, Span, transform_of
 from seekloop.modules.plan import Plan, plan, superseded
 from seekloop.modules.progress import ImagesPerSecond
+from seekloop.modules.silence import lightning_silenced
 from seekloop.modules.writer import WriteToStore
 from seekloop.regions.parts import PartsOfImages
 from seekloop.store import manifest, writer
@@ -157,24 +156,9 @@ def _predict(
     store = writer.StoreWriter(ahead.folder, described, ahead.parts.regions.offsets, list(collection.paths))
     bar = ImagesPerSecond(described.images - ahead.missing_images(), described.images)
     settings = {**trainer, "precision": described.content["precision"], **QUIET}
-    with _lightning_silenced():
+    with lightning_silenced():
         runner = pl.Trainer(**settings, callbacks=[bar, WriteToStore(store, fail_fast)])
         runner.predict(describe, images, return_predictions=False)
-
-
-@contextmanager
-def _lightning_silenced() -> Iterator[None]:
-    """Without Lightning's lines about devices, workers and loggers: they are settled by our configuration."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\.")
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _report(failures: list[tuple[str, str]], ahead: Plan, say: Callable[[str], None]) -> None:

@@ -1,0 +1,185 @@
+"""Deep active learning: train, measure, ask, again (thesis, Algorithm 1)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seekloop.contracts.learning import Evaluation, Pool, PseudoLabels
+from seekloop.contracts.protocols import Criterion
+from seekloop.contracts.randomness import generator
+from seekloop.contracts.records import PoolView
+from seekloop.learning.splits import UNKNOWN, balanced, revealed
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is to learn in one cycle. There is no truth in it beyond the answers.
+
+    Attributes:
+        cycle: number of the cycle.
+        labels: the answers so far, -1 where nobody was asked.
+        extra: labels that the criterion itself gave to images nobody was asked about; None without.
+    """
+
+    cycle: int
+    labels: Int[Tensor, " n"]
+    extra: PseudoLabels | None
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What came of it.
+
+    Attributes:
+        train: the final network's view of the pool.
+        test: its probabilities on the test images.
+        epochs: one row per epoch.
+        pseudo: the pseudo-labels it was last trained with; None without.
+    """
+
+    train: Evaluation
+    test: Float[Tensor, "n c"]
+    epochs: list[Row]
+    pseudo: PseudoLabels | None
+
+
+@runtime_checkable
+class Fit(Protocol):
+    """Trains a network anew, from scratch or from pre-trained weights."""
+
+    def __call__(self, task: Task) -> Learnt:
+        """Train on what is known, in the way that was configured."""
+        ...
+
+
+@runtime_checkable
+class PseudoLabeller(Protocol):
+    """A criterion with pseudo-labels of its own, such as CEAL."""
+
+    def pseudo_labels(self, view: PoolView) -> PseudoLabels:
+        """Labels for those of the view's candidates that it is certain of; -1 elsewhere."""
+        ...
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the learning stands: enough to go on from.
+
+    Attributes:
+        cycle: the last whole one; -1 before the first.
+        asked: positions asked about, in this order, those of the next cycle included.
+        extra: the criterion's own labels for the next cycle, if it gives any.
+    """
+
+    cycle: int
+    asked: Int[Tensor, " k"]
+    extra: PseudoLabels | None
+
+    def pack(self) -> dict[str, Any]:
+        """As what `torch.save` takes, without types of ours."""
+        extra = None if self.extra is None else (self.extra.labels, self.extra.weights)
+        return {"cycle": self.cycle, "asked": self.asked, "extra": extra}
+
+    @staticmethod
+    def unpack(packed: Mapping[str, Any]) -> "State":
+        """The opposite of `pack`."""
+        extra = packed["extra"]
+        return State(packed["cycle"], packed["asked"], None if extra is None else PseudoLabels(*extra))
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One turn: what was known, what was learnt, what is asked next.
+
+    Attributes:
+        number: from 0.
+        labels: the answers it was trained on, -1 elsewhere.
+        learnt: the network's views and how it got there.
+        asked: positions to ask about after it, in order; none after the last one.
+        view: what the criterion was shown; None after the last one.
+    """
+
+    number: int
+    labels: Int[Tensor, " n"]
+    learnt: Learnt
+    asked: Int[Tensor, " b"]
+    view: PoolView | None
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Cycles of training and asking over one pool.
+
+    Attributes:
+        pool: its training labels are looked up only for images that were asked about.
+        criterion: chooses the images.
+        fit: trains.
+        initial: labels at the start.
+        budget: labels per cycle from then on.
+        seed: of everything drawn here, with `split`.
+        split: number of the initial set.
+    """
+
+    pool: Pool
+    criterion: Criterion
+    fit: Fit
+    initial: int
+    budget: int
+    seed: int
+    split: int
+    say: Callable[[str], None] = field(compare=False)
+
+    def start(self) -> State:
+        """Before the first cycle: a balanced set that depends on seed and split alone, not on the criterion."""
+        rng = generator(self.seed, self.split, "initial")
+        return State(-1, balanced(self.pool.train.labels, len(self.pool.classes), self.initial, rng), None)
+
+    def cycles(self, state: State, count: int) -> Iterator[tuple[Cycle, State]]:
+        """The cycles that are missing to `count`, each with the state after it."""
+        for number in range(state.cycle + 1, count):
+            known = revealed(self.pool.train.labels, state.asked)
+            learnt = self.fit(Task(number, known, state.extra))
+            if number + 1 < count:
+                cycle, extra = self._ask(number, known, learnt)
+            else:
+                cycle, extra = Cycle(number, known, learnt, state.asked[:0], None), None
+            state = State(number, torch.cat([state.asked, cycle.asked]), extra)
+            yield cycle, state
+
+    def _ask(self, number: int, known: Int[Tensor, " n"], learnt: Learnt) -> tuple[Cycle, PseudoLabels | None]:
+        view = view_of(learnt.train, known, number)
+        rng = generator(self.seed, self.split, number, "criterion")
+        asked = self.criterion(view, self.budget, [rng])[0].cpu()
+        extra = None
+        if isinstance(self.criterion, PseudoLabeller):
+            extra = self.criterion.pseudo_labels(without(view, asked))
+            self.say(f"cycle {number}: {int((extra.labels >= 0).sum())} images are certain enough to label themselves")
+        return Cycle(number, known, learnt, asked, view), extra
+
+
+def view_of(evaluation: Evaluation, known: Int[Tensor, " n"], cycle: int) -> PoolView:
+    """What a criterion may look at: one query, whose scores are the margin between the two likeliest classes."""
+    top = evaluation.probabilities.topk(2, dim=1).values
+    answered = known != UNKNOWN
+    return PoolView(
+        scores=(top[:, 0] - top[:, 1])[None],
+        candidate=~answered[None],
+        answers=answered[None].to(torch.int8),
+        read_whole=lambda: evaluation.features,
+        round=cycle,
+        probabilities=evaluation.probabilities[None],
+    )
+
+
+def without(view: PoolView, asked: Int[Tensor, " b"]) -> PoolView:
+    """The view once these images are answered, their scores as they were."""
+    candidate, answers = view.candidate.clone(), view.answers.clone()
+    candidate[:, asked] = False
+    answers[:, asked] = 1
+    return PoolView(view.scores, candidate, answers, view.read_whole, view.round, view.probabilities)

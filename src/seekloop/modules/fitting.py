@@ -1,0 +1,208 @@
+"""One cycle's training: a fresh network, a warm-up perhaps, then as the scheme has it; gone on with after a kill."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from seekloop.backbones.precision import cpu_prefers_bfloat16
+from seekloop.contracts.errors import StoreError
+from seekloop.contracts.learning import Network, NetworkSource, Pool, Propagation, PseudoLabels
+from seekloop.contracts.randomness import derived_seed, generator
+from seekloop.learning.cycles import Learnt, Row, Task
+from seekloop.learning.schemes import Scheme
+from seekloop.learning.training import EpochKeeper, Training
+from seekloop.modules.classification import SemiSupervised, Supervised, Watch
+from seekloop.modules.silence import lightning_silenced
+from seekloop.modules.views import Pictures, view
+
+QUIET = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "enable_progress_bar": False,
+    "num_sanity_val_steps": 0,
+    "reload_dataloaders_every_n_epochs": 1,
+    "use_distributed_sampler": False,
+}
+
+Tell = Callable[[int, Row], None]
+
+
+def resolved_precision(precision: str, accelerator: str) -> str:
+    """Lightning's precision, with `auto` decided for this machine: bf16-mixed where that is much faster."""
+    if precision != "auto":
+        return precision
+    cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    return "32-true" if cpu and not cpu_prefers_bfloat16() else "bf16-mixed"
+
+
+@dataclass(frozen=True)
+class LightningFit:
+    """Trains a fresh network on what is known. Implements `learning.cycles.Fit`.
+
+    Attributes:
+        pool: images, and how they are normalised and moved; its labels are not looked at.
+        source: of networks.
+        training: settings of the optimiser.
+        scheme: how an epoch is put together.
+        propagation: spreads labels, where the scheme wants that.
+        weights: file of pre-trained features; None: from scratch.
+        seed: of the run, with `split`.
+        split: number of the initial set.
+        accelerator: Lightning's name.
+        keeper: where the training of a cycle is kept.
+        watch: measures pseudo-labels.
+        tell: told every finished epoch of a cycle.
+    """
+
+    pool: Pool
+    source: NetworkSource
+    training: Training
+    scheme: Scheme
+    propagation: Propagation
+    weights: Path | None
+    seed: int
+    split: int
+    accelerator: str
+    keeper: EpochKeeper
+    watch: Watch
+    tell: Tell
+
+    def __call__(self, task: Task) -> Learnt:
+        """Train, then look at all images."""
+        with _own_randomness(), lightning_silenced():
+            network = self._fresh(task.cycle)
+            pictures = Pictures(self.pool.train.images, self.pool)
+            rows = self._train(task, network, pictures)
+            return self._look(task, network, pictures, rows)
+
+    def _fresh(self, cycle: int) -> Network:
+        """A network whose weights depend on seed, split and cycle; its features may be pre-trained."""
+        network = self.source.build(len(self.pool.classes), derived_seed(self.seed, self.split, cycle, "network"))
+        if self.weights is not None:
+            load_features(network, self.weights)
+        return network.to(memory_format=torch.channels_last) if self.training.channels_last else network  # type: ignore[call-overload]
+
+    def _train(self, task: Task, network: Network, pictures: Pictures) -> list[Row]:
+        """The stages that are missing, each for its epochs."""
+        kept = self.keeper.kept(task.cycle)
+        stages = [("supervised", self.scheme.warmup), ("semi", self.training.epochs)]
+        stages = stages if self.scheme.propagates else [("supervised", self.training.epochs)]
+        reached = [name for name, _ in stages].index(kept["stage"]) if kept else 0
+        rows: list[Row] = list(kept["rows"]) if kept else []
+        if kept:
+            network.load_state_dict(kept["network"])
+        for number, (name, epochs) in enumerate(stages):
+            first = int(kept["epoch"]) if kept and number == reached else 0
+            if number >= reached and first < epochs:
+                state = kept["optimiser"] if first and kept else None
+                rows = self._stage(task, network, pictures, name, epochs, first, state, rows)
+        return rows
+
+    def _stage(
+        self,
+        task: Task,
+        network: Network,
+        pictures: Pictures,
+        name: str,
+        epochs: int,
+        first: int,
+        state: Mapping[str, Any] | None,
+        rows: list[Row],
+    ) -> list[Row]:
+        module = self._module(task, network, pictures, name, first, state)
+        module.rows = rows
+        trainer = pl.Trainer(
+            max_epochs=epochs - first,
+            accelerator=self.accelerator,
+            devices=1,
+            precision=self.training.precision,  # type: ignore[arg-type]
+            **QUIET,  # type: ignore[arg-type]
+        )
+        trainer.fit(module)
+        return module.rows
+
+    def _module(
+        self,
+        task: Task,
+        network: Network,
+        pictures: Pictures,
+        name: str,
+        first: int,
+        state: Mapping[str, Any] | None,
+    ) -> Supervised:
+        def keep(checkpoint: dict[str, Any]) -> None:
+            self.keeper.keep(task.cycle, checkpoint)
+            self.tell(task.cycle, checkpoint["rows"][-1])
+
+        known = together(task.labels, task.extra)
+        given = (network, pictures, task.labels, known, len(self.pool.classes), self.training)
+        about = {"seed": self.seed, "purpose": (self.split, task.cycle, name), "first": first}
+        about |= {"optimiser_state": state, "keep": keep}
+        if name == "supervised":
+            return Supervised(*given, **about)  # type: ignore[arg-type]
+        return SemiSupervised(*given, semi=self.scheme, propagation=self.propagation, watch=self.watch, **about)
+
+    def _look(self, task: Task, network: Network, pictures: Pictures, rows: list[Row]) -> Learnt:
+        """The trained network's views, and what its features make of the labels."""
+        size, precision = self.training.view_batch, self.training.precision
+        device = torch.device(
+            "cuda" if self.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"
+        )
+        network.to(device)
+        rng = generator(self.seed, self.split, task.cycle, "view")
+        moves = pictures.random_moves(rng) if self.training.augmented_views else None
+        train = view(network, pictures.to(device), size, precision, moves)
+        test = view(network, Pictures(self.pool.test.images, self.pool).to(device), size, precision, None)
+        classes = len(self.pool.classes)
+        pseudo = self.propagation(train.features, task.labels, classes) if self.scheme.propagates else task.extra
+        return Learnt(train, test.probabilities, rows, pseudo)
+
+
+def together(labels: Int[Tensor, " n"], extra: PseudoLabels | None) -> PseudoLabels:
+    """Answers with weight 1, and labels of other origin where there is no answer."""
+    answers = PseudoLabels(labels, (labels >= 0).float())
+    if extra is None:
+        return answers
+    return replace(
+        answers,
+        labels=torch.where(labels >= 0, labels, extra.labels),
+        weights=torch.where(labels >= 0, answers.weights, extra.weights.float()),
+    )
+
+
+def load_features(network: Network, path: Path) -> None:
+    """Give a network pre-trained weights, all but the head's.
+
+    Raises:
+        StoreError: if the file is not of such a network.
+    """
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    own = network.state_dict()
+    wanted = {name for name in own if not name.startswith("head.")}
+    given = {name: value for name, value in weights.items() if not name.startswith("head.")}
+    other = [name for name in sorted(wanted ^ set(given))]
+    other += [name for name in sorted(wanted & set(given)) if given[name].shape != own[name].shape]
+    if other:
+        why = f"{path} holds the weights of another network: {len(other)} parts differ, such as {other[0]!r}"
+        raise StoreError(f"{why}. Delete it, or name the model it was made with")
+    network.load_state_dict(given, strict=False)
+
+
+@contextlib.contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Torch's own generators, which dropout draws from, are given back as they were; the GPU's kernels repeat."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.backends.cudnn.deterministic = before
