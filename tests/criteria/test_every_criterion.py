@@ -100,4 +100,4 @@ def test_too_few_candidates_are_refused_with_the_numbers(criterion):
 
 def test_what_it_sees_holds_no_truth():
     fields = {field.name for field in dataclasses.fields(PoolView)}
-    assert fields == {"scores", "candidate", "answers", "read_whole", "round"}
+    assert fields == {"scores", "candidate", "answers", "read_whole", "round", "probabilities"}

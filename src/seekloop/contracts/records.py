@@ -207,6 +207,7 @@ class TrainingRows:
         mask: which rows are real. Real rows come first, in the order they were labelled, so that the rows of an
             earlier round are a prefix of the rows of a later one.
         query: descriptor of the query's own object (region, or whole image).
+        image: position in the collection of the image that each row is from; None where the rows are of no collection.
     """
 
     table: Float[Tensor, "t d"]
@@ -215,6 +216,7 @@ class TrainingRows:
     weights: Float[Tensor, "q r"]
     mask: Bool[Tensor, "q r"]
     query: Float[Tensor, "q d"]
+    image: Int[Tensor, "q r"] | None = None
 
     @cached_property
     def rows(self) -> Float[Tensor, "q r d"]:
@@ -248,6 +250,7 @@ class PoolView:
         answers: +1 relevant, -1 irrelevant, 0 not answered (or unsure).
         read_whole: gives `whole`; only the criteria that look at descriptors make it read them.
         round: number of the round that these scores come from.
+        probabilities: of every class, for every image; only classification (`seekloop learn`) has them.
     """
 
     scores: Float[Tensor, "q n"]
@@ -255,6 +258,7 @@ class PoolView:
     answers: Int[Tensor, "q n"]
     read_whole: Callable[[], Tensor]
     round: int
+    probabilities: Float[Tensor, "q n c"] | None = None
 
     @cached_property
     def whole(self) -> Float[Tensor, "n d"]:

@@ -1,0 +1,190 @@
+r"""Labels of a few images spread over the graph of all: :math:`Z = (I - \alpha \mathcal{W})^{-1} Y`."""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seekloop.contracts.compiled import in_threads
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.learning import PseudoLabels
+from seekloop.graphs.affinity import Affinity, Graph
+from seekloop.graphs.conjugate_gradient import conjugate_gradient
+
+_TOGETHER = 16  # columns solved side by side: a row of them fills one or two cache lines
+
+
+@dataclass(frozen=True)
+class Solver:
+    r"""How far labels spread, and how exactly that is computed.
+
+    Args:
+        alpha: :math:`\alpha`, from 0 (labels stay where they are) to below 1.
+        iterations: most iterations of conjugate gradient; the published methods stop after 20.
+        tolerance: length of the residual, relative to the right side's, at which a column is done.
+    """
+
+    alpha: int | float
+    iterations: int
+    tolerance: int | float
+
+    def check(self, group: str) -> None:
+        """Refuse settings that cannot work; `group` is named in the error.
+
+        Raises:
+            ConfigError: naming the key.
+        """
+        if not 0 <= self.alpha < 1:
+            raise ConfigError(f"{group}.alpha", self.alpha, "labels would spread without end", "Usual: 0.99.")
+        if not isinstance(self.iterations, int) or isinstance(self.iterations, bool) or self.iterations < 1:
+            raise ConfigError(f"{group}.iterations", self.iterations, "nothing would be solved", "Usual: 20.")
+        if not self.tolerance > 0:
+            raise ConfigError(f"{group}.tolerance", self.tolerance, "rounding never lets it be 0", "Usual: 1e-6.")
+
+    def solve(self, graph: Affinity, y: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+        """`solve` with these settings."""
+        return solve(graph, y, self.alpha, self.iterations, self.tolerance)
+
+
+def solve(
+    graph: Affinity, y: Float[Tensor, "n c"], alpha: float, iterations: int, tolerance: float
+) -> Float[Tensor, "n c"]:
+    r"""Approximate :math:`(I - \alpha \mathcal{W})^{-1} Y` by conjugate gradient from 0, all columns at once.
+
+    On a CPU a column's result does not depend on its company. Where no label reaches, the result is exactly 0.
+
+    Args:
+        graph: :math:`\mathcal{W}` of `affinity`.
+        y: right sides; their type and device are those of the computation.
+        alpha: :math:`\alpha`.
+        iterations: most iterations.
+        tolerance: of a column's residual, relative to its right side.
+    """
+    if y.device.type != "cpu":
+        return _solve_in_torch(graph, y, alpha, iterations, tolerance)
+    values = y.detach().numpy()
+    data = graph.data.astype(values.dtype)
+    threads = torch.get_num_threads()
+    width = max(1, min(_TOGETHER, math.ceil(values.shape[1] / threads)))
+
+    def some(first: int) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
+        part = np.ascontiguousarray(values[:, first : first + width]).copy()
+        return conjugate_gradient(graph.indptr, graph.indices, data, alpha, part, iterations, tolerance)
+
+    parts = in_threads(some, range(0, values.shape[1], width), threads)
+    return torch.from_numpy(np.concatenate(parts, axis=1)) if parts else torch.zeros_like(y)
+
+
+def _solve_in_torch(
+    graph: Affinity, y: Float[Tensor, "n c"], alpha: float, iterations: int, tolerance: float
+) -> Float[Tensor, "n c"]:
+    """The same on any device."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Ss]parse CSR.*")
+        parts = [torch.from_numpy(part).to(y.device) for part in (graph.indptr, graph.indices, graph.data)]
+        matrix = torch.sparse_csr_tensor(parts[0], parts[1], parts[2].to(y), graph.shape, check_invariants=False)
+    z, residual, direction = torch.zeros_like(y), y.clone(), y.clone()
+    squares = residual.square().sum(dim=0)
+    enough = tolerance**2 * squares
+    for _ in range(iterations):
+        still = squares > enough
+        if not still.any():
+            break
+        applied = direction - alpha * (matrix @ direction)
+        products = (direction * applied).sum(dim=0)
+        step = torch.where(still & (products != 0), squares / products, 0.0)
+        z += step * direction
+        residual -= step * applied
+        before, squares = squares, residual.square().sum(dim=0)
+        direction = residual + torch.where(before > 0, squares / before, 0.0) * direction
+    return z
+
+
+def seeds(labels: Int[Tensor, " n"], classes: int, balanced: bool) -> Float[Tensor, "n c"]:
+    r"""Y: 1 at each labelled image in the column of its class; :math:`1 / |L_c|` where `balanced`."""
+    y = torch.zeros(len(labels), classes, dtype=torch.float64, device=labels.device)
+    known = (labels >= 0).nonzero()[:, 0]
+    y[known, labels[known]] = 1.0
+    return y / y.sum(dim=0).clamp(min=1.0) if balanced else y
+
+
+def certainty(z: Float[Tensor, "*q n c"]) -> tuple[Int[Tensor, "*q n"], Float[Tensor, "*q n"]]:
+    r"""Each image's label and how certain it is, from what has reached it of each class.
+
+    .. math:: p_i = \frac{[z_i]_+}{\lVert [z_i]_+ \rVert_1}, \qquad \hat y_i = \arg\max p_i, \qquad
+              w_i = \frac{1 - H(p_i) / \log c}{\max_j (1 - H(p_j) / \log c)}
+
+    An image that nothing has reached has label -1 and weight 0, and takes no part in the maximum.
+    """
+    share = z.clamp(min=0.0)
+    total = share.sum(dim=-1, keepdim=True)
+    reached = total[..., 0] > 0
+    share = share / total.where(total > 0, 1.0)
+    entropy = torch.special.entr(share).sum(dim=-1)
+    weight = (1 - entropy / max(math.log(z.shape[-1]), 1e-300)).clamp(min=0.0) * reached
+    highest = weight.amax(dim=-1, keepdim=True)
+    return torch.where(reached, share.argmax(dim=-1), -1), weight / highest.where(highest > 0, 1.0)
+
+
+def propagate(graph: Affinity, labels: Int[Tensor, " n"], classes: int, solver: Solver, balanced: bool) -> PseudoLabels:
+    """Labels of all images from those of a few.
+
+    Args:
+        graph: of `affinity`.
+        labels: class of each image, -1 where unknown.
+        classes: how many there are.
+        solver: how far labels spread.
+        balanced: whether a class with few labels counts as much as one with many.
+
+    Returns:
+        What is known is kept, with weight 1; -1 with weight 0 where no label reaches.
+
+    Source:
+        Iscen, Tolias, Avrithis, Chum, "Label Propagation for Deep Semi-supervised Learning", CVPR 2019, eq. 10 and 11.
+    """
+    found, weight = certainty(solver.solve(graph, seeds(labels, classes, balanced)))
+    known = labels >= 0
+    return PseudoLabels(torch.where(known, labels.long(), found), torch.where(known, 1.0, weight))
+
+
+class LabelPropagation:
+    """Pseudo-labels along the graph of nearest neighbours. Implements `contracts.learning.Propagation`.
+
+    Args:
+        neighbours: of each image in the graph.
+        kind: of graph: reciprocal or sum.
+        power: of the similarity.
+        clamp: whether negative similarities count as 0.
+        alpha: how far labels spread.
+        iterations: most iterations of conjugate gradient.
+        tolerance: of its relative residual.
+        balanced: whether a class with few labels counts as much as one with many.
+
+    Raises:
+        ConfigError: if a setting cannot work.
+    """
+
+    def __init__(
+        self,
+        neighbours: int,
+        kind: str,
+        power: int | float,
+        clamp: bool,
+        alpha: int | float,
+        iterations: int,
+        tolerance: int | float,
+        balanced: bool,
+    ) -> None:
+        self.graph = Graph(neighbours, kind, power, clamp)
+        self.solver = Solver(alpha, iterations, tolerance)
+        self.balanced = balanced
+        self.graph.check("propagation")
+        self.solver.check("propagation")
+
+    def __call__(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> PseudoLabels:
+        """Pseudo-labels of all images; `labels` is -1 where unknown."""
+        return propagate(self.graph.of(features), labels, classes, self.solver, self.balanced)

@@ -1,0 +1,93 @@
+import gc
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.graphs import affinity as module
+from seekloop.graphs.affinity import Graph, affinity
+from tests.graphs.clouds import clouds, cos3, on_circle
+
+
+def test_the_reciprocal_graph_by_hand():
+    """0 and 20 degrees have chosen each other; 60 has chosen 20 in vain, and stays alone."""
+    graph = affinity(on_circle(0, 20, 60), 1, "reciprocal", 3, True).toarray()
+    np.testing.assert_allclose(graph, [[0, 1, 0], [1, 0, 0], [0, 0, 0]], atol=1e-6)
+
+
+def test_the_sum_graph_by_hand():
+    """A mutual neighbour counts twice (a = cos^3 20), a one-sided one once (b = cos^3 40); degrees 2a, 2a + b, b.
+
+    Without the 2 the entry would be (a / (a + b))^.5; a random walk would not be symmetric; a power of 1 differs.
+    """
+    a, b = cos3(20), cos3(40)
+    left, right = math.sqrt(2 * a / (2 * a + b)), math.sqrt(b / (2 * a + b))
+    graph = affinity(on_circle(0, 20, 60), 1, "sum", 3, True).toarray()
+    np.testing.assert_allclose(graph, [[0, left, 0], [left, 0, right], [0, right, 0]], atol=1e-6)
+
+
+def test_negative_similarities_by_hand():
+    """0 and 180 degrees, told to be neighbours: clamped they are strangers, else a weight of -1 has no root."""
+    for clamp in (True, False):
+        assert affinity(on_circle(0, 180), 1, "sum", 3, clamp).nnz == 0
+    # 0, 60, 170: clamped, one edge is left; else 0 and 170 owe more than they have, and nobody is left for 60
+    assert affinity(on_circle(0, 60, 170), 2, "sum", 3, True).nnz == 2
+    assert affinity(on_circle(0, 60, 170), 2, "sum", 3, False).nnz == 0
+    assert affinity(on_circle(0, 30, 100), 2, "reciprocal", 3, False).toarray()[0, 2] < 0
+
+
+def test_an_unreadable_image_stays_alone():
+    points = torch.cat([on_circle(0, 10, 20), torch.zeros(1, 2, dtype=torch.float64)])
+    graph = affinity(points, 3, "sum", 3, True).toarray()
+    assert np.isfinite(graph).all()
+    assert (graph[3] == 0).all()
+    assert (graph[:, 3] == 0).all()
+
+
+@given(st.integers(0, 2**16), st.sampled_from(["reciprocal", "sum"]), st.booleans())
+def test_what_holds_for_every_graph(seed, kind, clamp):
+    points, _ = clouds([12, 9, 6], seed=seed, spread=0.5)
+    graph = affinity(points, 4, kind, 3, clamp)
+    dense = graph.toarray()
+    assert (dense == dense.T).all()
+    assert (dense.diagonal() == 0).all()
+    if clamp:
+        assert dense.min() >= 0
+        assert np.abs(np.linalg.eigvalsh(dense)).max() <= 1 + 1e-9
+    if kind == "reciprocal":
+        assert (np.diff(graph.indptr) <= 4).all()
+    np.testing.assert_allclose(affinity(points * 7.5, 4, kind, 3, clamp).toarray(), dense, atol=1e-6)
+    order = torch.randperm(27, generator=torch.Generator().manual_seed(seed)).numpy()
+    np.testing.assert_allclose(affinity(points[order], 4, kind, 3, clamp).toarray(), dense[order][:, order], atol=1e-6)
+
+
+def test_a_graph_is_built_once_while_its_features_live_and_stay():
+    points, _ = clouds([9, 9])
+    first = Graph(3, "sum", 3, True).of(points)
+    assert Graph(3, "sum", 3, True).of(points) is first
+    assert Graph(4, "sum", 3, True).of(points) is not first
+    points[0] = points[17]
+    assert Graph(3, "sum", 3, True).of(points) is not first
+    before = len(module._BUILT)
+    del points
+    gc.collect()
+    assert len(module._BUILT) < before
+
+
+@pytest.mark.parametrize(
+    ("key", "settings"),
+    [
+        ("neighbours", (0, "sum", 3, True)),
+        ("neighbours", (True, "sum", 3, True)),
+        ("kind", (50, "mutual", 3, True)),
+        ("power", (50, "sum", 0, True)),
+        ("power", (50, "sum", 2.5, False)),
+    ],
+)
+def test_settings_that_cannot_work_are_named(key, settings):
+    with pytest.raises(ConfigError, match=f"classifier.{key}="):
+        Graph(*settings).check("classifier")
