@@ -1,7 +1,8 @@
 """The obvious alternative: one search after the other, scikit-learn's LinearSVC and one product per round.
 
-Nothing in it is slow on purpose: descriptors lie ready, products go through numpy's BLAS with all cores, and what does
-not depend on the round is computed once.
+Nothing in it is slow on purpose: descriptors lie ready, and what does not depend on the round is computed once. The
+product is timed twice: as scikit-learn's `decision_function` makes it, which is what people write and which converts
+the descriptors to float64 every time; and as one float32 `X @ w` of numpy's BLAS with all cores, the leanest there is.
 """
 
 import warnings
@@ -23,6 +24,7 @@ from seekloop.representations.representation import Representation
 from seekloop.store.reader import Store
 from seekloop.store.shards import local_name
 
+AS_IT_COMES = "decision_function"
 BLOCK = 512  # images read at a time while descriptors are loaded
 
 
@@ -59,6 +61,12 @@ class InMemory:
 
     def scores(self, weights: np.ndarray, intercept: float) -> np.ndarray:
         flat = self.table.reshape(-1, self.table.shape[-1]) @ weights + np.float32(intercept)
+        best: np.ndarray = flat.reshape(self.table.shape[:2]).max(axis=1)
+        return best
+
+    def decide(self, svm: LinearSVC) -> np.ndarray:
+        """The same scores by scikit-learn."""
+        flat = svm.decision_function(self.table.reshape(-1, self.table.shape[-1]))
         best: np.ndarray = flat.reshape(self.table.shape[:2]).max(axis=1)
         return best
 
@@ -114,6 +122,9 @@ class ObviousSearch:
         """Fit from scratch, one product."""
         with self.stopwatch.part("fit"):
             svm = fitted(np.concatenate(self.rows), np.concatenate(self.labels))
+        if isinstance(self.table, InMemory):
+            with self.stopwatch.part(AS_IT_COMES):
+                self.table.decide(svm)
         with self.stopwatch.part("score"):
             return self.table.scores(svm.coef_[0].astype(np.float32), float(svm.intercept_[0]))
 

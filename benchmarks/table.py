@@ -55,7 +55,7 @@ def words(settings: dict[str, Any]) -> str:
 def lockstep_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     parts = [found["parts"].get(part, 0.0) for part in ("open", "clusters", "fit", "score", "select", "metrics")]
     searches = f"{found['queries']} x {settings['rounds']}, {settings['representation']}, {settings['engine']}"
-    compared = [found.get(key, "") for key in ("obvious_seconds", "ratio", "same_picks")]
+    compared = [found.get(key, "") for key in ("obvious_seconds", "ratio", "lean_seconds", "lean_ratio", "same_picks")]
     return (size(settings), searches, found["seconds"], *parts, *compared, found["peak_gib"], found["own_gib"])
 
 
@@ -123,6 +123,8 @@ TABLES: dict[str, list[tuple[str, Row, Sequence[str]]]] = {
                 "metrics",
                 "one by one",
                 "ratio",
+                "one by one, lean product",
+                "ratio to it",
                 "same picks",
                 "peak GiB",
                 "without mapped files",
