@@ -35,12 +35,16 @@ NAMES = {
     "seconds": "user's time (s)",
     "map_auc": "area under MAP",
     "coverage_auc": "area under coverage",
+    "accuracy": "accuracy",
+    "accuracy_auc": "area under accuracy",
+    "accuracy_final": "accuracy at the end",
     "ap_small": "small objects",
     "ap_medium": "medium objects",
     "ap_large": "large objects",
 }
 METRICS = ("ap", "coverage")
 AXES = ("round", "labels", "seconds")
+BARS = ("map_auc", "coverage_auc", "accuracy_auc", "accuracy_final")
 EXAMPLES = 4  # classes whose first query is shown with what it asked
 TILE, FRAME, GAP, BELOW, LEFT = 104, 4, 4, 22, 24  # pixels of a contact sheet: thumbnail, its frame, margins
 DPI = 110
@@ -57,8 +61,8 @@ def curves_of_run(rounds: pd.DataFrame) -> Figure:
         for column, axis in enumerate(AXES):
             axes = panels[row, column]
             x = means.index if axis == "round" else means[axis]
-            _line(axes, x, means[metric], band[metric], COLOURS[row], "-", None)
-            _tidy(axes, NAMES[axis] if row == len(METRICS) - 1 else "", NAMES[metric] if column == 0 else "")
+            line(axes, x, means[metric], band[metric], COLOURS[row], "-", None)
+            tidy(axes, NAMES[axis] if row == len(METRICS) - 1 else "", NAMES[metric] if column == 0 else "")
     classes = rounds["class_name"].nunique()
     figure.suptitle(f"Mean over {_count(classes, 'class', 'classes')}, {_count(_queries(rounds), 'query', 'queries')}")
     return figure
@@ -71,9 +75,9 @@ def sizes_of_run(rounds: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     for name, colour in zip(("ap_small", "ap_medium", "ap_large"), COLOURS, strict=False):
         if means[name].notna().any():
-            _line(axes, means.index, means[name], None, colour, "-", NAMES[name])
-    _tidy(axes, NAMES["round"], NAMES["ap"])
-    _legend(axes)
+            line(axes, means.index, means[name], None, colour, "-", NAMES[name])
+    tidy(axes, NAMES["round"], NAMES["ap"])
+    legend(axes)
     return figure
 
 
@@ -92,11 +96,11 @@ def compare(runs: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
         colour, style = COLOURS[number % len(COLOURS)], LINES[number // len(COLOURS) % len(LINES)]
         means, band = by_label[label]
         for axes, metric in zip(panels, METRICS, strict=True):
-            _line(axes, means.index, means[metric], band[metric], colour, style, None)
+            line(axes, means.index, means[metric], band[metric], colour, style, None)
     for axes, metric in zip(panels, METRICS, strict=True):
-        _tidy(axes, NAMES["round"], NAMES[metric])
+        tidy(axes, NAMES["round"], NAMES[metric])
         axes.set_ylim(max(axes.get_ylim()[0], -0.02), min(axes.get_ylim()[1], 1.02))
-    figure.legend(handles=_keys_of([_short(label) for label in shown]), loc="outside right upper", frameon=False)
+    figure.legend(handles=keys_of([short(label) for label in shown]), loc="outside right upper", frameon=False)
     several = any(len(tables) > 1 for tables in runs.values())
     said = ["band: 95 % interval of the mean over runs"] if several else []
     said += [f"the {MANY} with the highest MAP of {len(runs)}"] if len(runs) > MANY else []
@@ -117,23 +121,23 @@ def bars_of_classes(classes: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(10, 1.4 + 0.26 * len(table)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, metric, colour in zip(panels, ("map_auc", "coverage_auc"), COLOURS, strict=False):
-        _bars(axes, table["class_name"].tolist(), table[metric], None, colour)
-        _tidy(axes, NAMES[metric], "")
+        bars(axes, table["class_name"].tolist(), table[metric], None, colour)
+        tidy(axes, NAMES[metric], "")
     return figure
 
 
 def bars_of_groups(table: pd.DataFrame, labels: Sequence[str]) -> Figure:
     """Areas under the curves of groups; whiskers are 95 % intervals of the mean over runs, diamonds the paper's own."""
     figure = Figure(figsize=(12, 1.6 + 0.36 * len(table)), layout="constrained")
-    metrics = [name for name in ("map_auc", "coverage_auc") if f"{name}_mean" in table]
+    metrics = [name for name in BARS if f"{name}_mean" in table]
     panels = figure.subplots(1, max(len(metrics), 1), sharey=True, squeeze=False)[0]
-    backwards, names = table.iloc[::-1], [_short(label) for label in labels[::-1]]
+    backwards, names = table.iloc[::-1], [short(label) for label in labels[::-1]]
     for axes, metric, colour in zip(panels, metrics, COLOURS, strict=False):
-        places = _bars(axes, names, backwards[f"{metric}_mean"], backwards.get(f"{metric}_ci95"), colour)
+        places = bars(axes, names, backwards[f"{metric}_mean"], backwards.get(f"{metric}_ci95"), colour)
         if f"paper_{metric}" in table:
             paper = backwards[f"paper_{metric}"].astype(float)
             axes.plot(paper, places, "D", color="black", markersize=6, linestyle="none", label=_papers(table))
-        _tidy(axes, NAMES[metric], "")
+        tidy(axes, NAMES[metric], "")
     if "paper_setup" in table:
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", frameon=False)
     return figure
@@ -145,7 +149,7 @@ def _papers(table: pd.DataFrame) -> str:
     return "the paper's own" + (f" ({setups[0]})" if len(setups) == 1 else "")
 
 
-def _short(label: str) -> str:
+def short(label: str) -> str:
     """A label that leaves room for the curves: the middle of a long one is left out."""
     half = LONGEST // 2
     return label if len(label) <= LONGEST else f"{label[:half]}…{label[-half:]}"
@@ -277,7 +281,7 @@ def _box(row: pd.Series) -> Box | None:
     return (x0, y0, x1, y1)
 
 
-def _line(
+def line(
     axes: Axes,
     x: "pd.Series | pd.Index",
     y: pd.Series,
@@ -286,12 +290,14 @@ def _line(
     style: Style,
     label: str | None,
 ) -> None:
+    """A curve with its band."""
     axes.plot(x, y, color=colour, linestyle=style, linewidth=1.9, label=label, marker="o" if len(y) < 2 else None)
     if band is not None and band.notna().any():
         axes.fill_between(x, y - band, y + band, color=colour, alpha=0.14, linewidth=0)
 
 
-def _bars(axes: Axes, names: Sequence[str], values: pd.Series, errors: pd.Series | None, colour: str) -> list[int]:
+def bars(axes: Axes, names: Sequence[str], values: pd.Series, errors: pd.Series | None, colour: str) -> list[int]:
+    """Horizontal bars with their values written on them; the height of each."""
     places = list(range(len(names)))
     known = None if errors is None or errors.isna().all() else errors.fillna(0)
     axes.barh(places, values, xerr=known, color=colour, height=0.68, error_kw={"elinewidth": 1, "capsize": 2})
@@ -305,7 +311,8 @@ def _bars(axes: Axes, names: Sequence[str], values: pd.Series, errors: pd.Series
     return places
 
 
-def _tidy(axes: Axes, xlabel: str, ylabel: str) -> None:
+def tidy(axes: Axes, xlabel: str, ylabel: str) -> None:
+    """Names of the axes, a light grid."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.grid(color="#dddddd", linewidth=0.7)
@@ -314,12 +321,14 @@ def _tidy(axes: Axes, xlabel: str, ylabel: str) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
+    """A legend, where there is something to explain."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
 
 
-def _keys_of(labels: Sequence[str]) -> list[Line2D]:
+def keys_of(labels: Sequence[str]) -> list[Line2D]:
+    """A legend's entries for curves drawn in `COLOURS` and `LINES`."""
     return [
         Line2D([], [], color=COLOURS[n % len(COLOURS)], linestyle=LINES[n // len(COLOURS) % len(LINES)], label=label)
         for n, label in enumerate(labels)

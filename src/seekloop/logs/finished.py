@@ -10,6 +10,9 @@ from seekloop.logs.status import find_runs, read_config
 
 IGNORED = (
     "seed",
+    "split",
+    "accelerator",
+    "weights_hash",
     "force",
     "runs_dir",
     "store_dir",

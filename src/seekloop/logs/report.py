@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from seekloop.logs import comparison, figures
+from seekloop.logs import comparison, figures, learn_figures
 from seekloop.logs.files import write_atomically
 from seekloop.logs.finished import FinishedRun, check_keys, differing_keys, finished_runs, value_of
 from seekloop.logs.intervals import half_width
+from seekloop.logs.learn_folder import LearnFolder
+from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.tables import cell, print_table
 
 OURS = ("collection", "backbone")
@@ -41,9 +43,15 @@ class Report:
         return sum(len(members) for members in self.groups.values())
 
     @property
+    def kind(self) -> type[RunFolder]:
+        """What the runs are."""
+        return type(next(iter(self.groups.values()))[0].folder)
+
+    @property
     def curves(self) -> dict[str, list[pd.DataFrame]]:
-        """The rounds tables of each row's runs, by its label."""
-        return {label: [run.folder.rounds() for run in members] for label, members in self.groups.items()}
+        """The rounds (or cycles) tables of each row's runs, by its label."""
+        name = next(iter(self.kind.TABLES))
+        return {label: [run.folder.table(name) for run in members] for label, members in self.groups.items()}
 
 
 def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Report:
@@ -69,7 +77,8 @@ def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Re
     write_atomically(folder / "report.csv", found.table.to_csv(index=False).encode())
     write_atomically(folder / "report_differences.csv", found.differences.to_csv(index=False).encode())
     write_atomically(folder / "report.md", markdown(found).encode())
-    figures.save(figures.compare(found.curves), folder / "report_curves.png")
+    compare_curves = learn_figures.compare if found.kind is LearnFolder else figures.compare
+    figures.save(compare_curves(found.curves), folder / "report_curves.png")
     figures.save(figures.bars_of_groups(found.table, list(found.groups)), folder / "report_bars.png")
     _show(found, folder)
     return found
@@ -79,7 +88,7 @@ def _show(found: Report, folder: Path) -> None:
     """Print the areas, which fit a terminal; the page has the rest."""
     table = _readable(found)
     hidden = [name.removesuffix("_mean") for name in found.table.columns if name.endswith("_mean")]
-    hidden = [name for name in hidden if name not in comparison.AREAS]
+    hidden = [name for name in hidden if name not in found.kind.AREAS]
     print_table(table.drop(columns=hidden), f"{found.runs} finished runs below {folder}")
     if len(found.differences):
         title = "The same queries under two settings: the first minus the second"
@@ -90,6 +99,7 @@ def _show(found: Report, folder: Path) -> None:
 def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence[str] = ()) -> Report:
     """The report's tables, without writing anything."""
     check_keys(runs, by, "by")
+    check_kinds(runs, compare)
     grouped: dict[tuple[str, ...], list[FinishedRun]] = {}
     for run in runs:
         grouped.setdefault(tuple(value_of(run, key) for key in by), []).append(run)
@@ -97,9 +107,23 @@ def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence
     rows = [{**dict(zip(by, values, strict=True)), **_statistics(members)} for values, members in ordered.items()]
     groups = {" · ".join(values) or "all runs": members for values, members in ordered.items()}
     averaged = {key for members in groups.values() for key in differing_keys([run.config for run in members])}
-    differences = comparison.asked_for(runs, compare) if compare else comparison.against_the_best(groups)
+    paired = {} if isinstance(runs[0].folder, LearnFolder) else groups
+    differences = comparison.asked_for(runs, compare) if compare else comparison.against_the_best(paired)
     table = pd.DataFrame(rows).dropna(axis="columns", how="all")
     return Report(table, by, tuple(sorted(averaged - set(by))), groups, differences)
+
+
+def check_kinds(runs: Sequence[FinishedRun], compare: Sequence[str]) -> None:
+    """Refuse what has no meaning: runs of different commands in one table, queries of runs that have none.
+
+    Raises:
+        ValueError: saying what to do.
+    """
+    kinds = {type(run.folder) for run in runs}
+    if len(kinds) > 1:
+        raise ValueError("runs of `retrieve` and of `learn` do not go into one table: report their folders apart")
+    if compare and kinds == {LearnFolder}:
+        raise ValueError(f"compare={compare[0]!r} holds queries against each other, and runs of `learn` have none")
 
 
 def markdown(found: Report) -> str:
@@ -113,7 +137,7 @@ def markdown(found: Report) -> str:
             "",
         ]
         lines += [PAIRED, ""]
-    elif len(found.groups) > 1:
+    elif len(found.groups) > 1 and found.kind is not LearnFolder:
         lines += ["No two rows share a query, so none are held against each other.", ""]
     return "\n".join([*lines, "![curves](report_curves.png)", "", "![areas](report_bars.png)", ""])
 
@@ -134,7 +158,7 @@ def _notes(found: Report) -> list[str]:
         over = f"the runs of a row, which differ not only in their seeds. They also differ in: {keys}"
     lines = [
         f"Mean ± standard deviation [95 % interval of the mean, by Student's t] over {over}. A single run has neither. "
-        "AUC: area under the curve over rounds / rounds."
+        "AUC: area under the curve over rounds / rounds (of `learn`: cycles)."
     ]
     if _has_paper(found.table):
         lines += ["", "Columns *in the paper* are the paper's own measurements, with what *the paper used* says. They "]

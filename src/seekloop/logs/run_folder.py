@@ -9,8 +9,10 @@ import traceback
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from seekloop.logs import files
@@ -37,6 +39,13 @@ class RunFolder:
     Args:
         path: the folder; made when the run is claimed.
     """
+
+    STEP: ClassVar[str] = "round"
+    """What a run is counted in; a column of its first table."""
+    TABLES: ClassVar[Mapping[str, pa.Schema]] = {"rounds": files.ROUNDS, "asked": files.ASKED}
+    """Its tables by the names of their files, each with the columns that it must have."""
+    AREAS: ClassVar[tuple[str, ...]] = ("map_auc", "coverage_auc")
+    """The numbers of its summary that runs are compared by, the main one first."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -117,13 +126,22 @@ class RunFolder:
             ValueError: the round is not the one that follows, or a column is missing.
             OSError: the disk is full; earlier rounds are kept.
         """
+        self.add(number, {"rounds": rounds, "asked": asked}, checkpoint)
+
+    def add(self, number: int, tables: Mapping[str, pd.DataFrame], checkpoint: object) -> None:
+        """Keep one step with all its tables, as `add_round` does.
+
+        Raises:
+            ValueError: the step is not the one that follows, or a column is missing.
+            OSError: the disk is full; earlier steps are kept.
+        """
         last = self.last_round()
         if number != (0 if last is None else last + 1):
-            raise ValueError(f"round {number} cannot follow round {last} in {self.path}")
+            raise ValueError(f"{self.STEP} {number} cannot follow {self.STEP} {last} in {self.path}")
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        self._write(f"parts/rounds-{number:04d}.parquet", files.parquet_bytes(rounds, files.ROUNDS))
-        self._write(f"parts/asked-{number:04d}.parquet", files.parquet_bytes(asked, files.ASKED))
+        for name, schema in self.TABLES.items():
+            self._write(f"parts/{name}-{number:04d}.parquet", files.parquet_bytes(tables[name], schema))
         self._write(f"parts/state-{number:04d}.pt", buffer.getvalue())
         if last is not None:
             self._state(last).unlink(missing_ok=True)
@@ -131,7 +149,7 @@ class RunFolder:
     def last_round(self) -> int | None:
         """Number of the last whole round, if there is one."""
         if self.complete.exists():
-            return int(self.rounds()["round"].max())
+            return int(self.table(next(iter(self.TABLES)))[self.STEP].max())
         numbers = [int(path.stem.removeprefix("state-")) for path in self.parts.glob("state-*.pt")]
         return max(numbers, default=None)
 
@@ -152,11 +170,15 @@ class RunFolder:
 
     def rounds(self) -> pd.DataFrame:
         """The results of all whole rounds so far."""
-        return files.read_parquet(self._tables("rounds"), files.ROUNDS)
+        return self.table("rounds")
 
     def asked(self) -> pd.DataFrame:
         """The questions of all whole rounds so far."""
-        return files.read_parquet(self._tables("asked"), files.ASKED)
+        return self.table("asked")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of `TABLES`, with all whole steps so far."""
+        return files.read_parquet(self._tables(name), self.TABLES[name])
 
     def summary(self) -> dict[str, object]:
         """What `finish` was given."""
@@ -164,8 +186,8 @@ class RunFolder:
 
     def finish(self, summary: Mapping[str, object]) -> None:
         """Merge the parts, write the summary, mark the run complete, and drop the parts."""
-        self._write("rounds.parquet", files.parquet_bytes(self.rounds(), files.ROUNDS))
-        self._write("asked.parquet", files.parquet_bytes(self.asked(), files.ASKED))
+        for name, schema in self.TABLES.items():
+            self._write(f"{name}.parquet", files.parquet_bytes(self.table(name), schema))
         self._write("summary.json", (json.dumps(_without_nan(summary), indent=2, allow_nan=False) + "\n").encode())
         self._write("COMPLETE", b"")
         shutil.rmtree(self.parts)

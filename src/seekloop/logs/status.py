@@ -10,10 +10,13 @@ import yaml
 
 from seekloop.logs import curves
 from seekloop.logs.jobs import Job, JobBook, find_books
+from seekloop.logs.learn_folder import LearnFolder, open_run
 from seekloop.logs.run_folder import RunFolder, RunState
 
 MARKS = ("config.yaml", "COMPLETE", "error.txt", "heartbeat")
 COLUMNS = ("run", "state", "round", "rounds", "map", "map_auc", "error")
+LEARN_COLUMNS = ("run", "state", "cycle", "cycles", "epoch", "accuracy", "accuracy_auc", "error")
+COUNTS = ("round", "rounds", "cycle", "cycles", "epoch")
 
 
 def find_runs(folder: Path) -> list[RunFolder]:
@@ -21,7 +24,7 @@ def find_runs(folder: Path) -> list[RunFolder]:
     found = []
     for place, inside, names in os.walk(folder):
         if any(mark in names for mark in MARKS):
-            found.append(RunFolder(place))
+            found.append(open_run(place))
             inside.clear()
         inside[:] = [name for name in inside if not name.startswith(".")]
     return sorted(found, key=lambda run: run.path)
@@ -68,6 +71,22 @@ def _status(run: RunFolder, below: Path) -> dict[str, object]:
         "rounds": loop.get("rounds") if isinstance(loop, Mapping) else None,
         "map": map_reached,
         "map_auc": run.summary().get("map_auc") if state is RunState.DONE else None,
+        "error": run.error() if state is RunState.FAILED else None,
+    }
+
+
+def _learn_status(run: LearnFolder, below: Path) -> dict[str, object]:
+    reached, state = run.last_round(), run.state()
+    learning = read_config(run).get("learning")
+    under_way = run.under_way()
+    return {
+        "run": str(run.path.relative_to(below)),
+        "state": str(state),
+        "cycle": reached,
+        "cycles": learning.get("cycles") if isinstance(learning, Mapping) else None,
+        "epoch": under_way["epoch"].iloc[-1] if len(under_way) else None,
+        "accuracy": None if reached is None else float(run.table("cycles")["accuracy"].iloc[-1]),
+        "accuracy_auc": run.summary().get("accuracy_auc") if state is RunState.DONE else None,
         "error": run.error() if state is RunState.FAILED else None,
     }
 
