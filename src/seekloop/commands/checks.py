@@ -32,6 +32,25 @@ def check_numbers(config: DictConfig) -> None:
             raise ConfigError(key, OmegaConf.select(config, key), "there would be nothing to count", "Use 1 or more.")
 
 
+LEARNING_NUMBERS = ("learning.cycles", "learning.budget", "learning.initial", "seed", "split")
+ACCELERATORS = ("auto", "cpu", "gpu")
+
+
+def check_learning(config: DictConfig) -> None:
+    """Refuse, in a config of `learn`, words where numbers are needed, and what is unknown.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    for key in LEARNING_NUMBERS:
+        value = OmegaConf.select(config, key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConfigError(key, value, "it is no whole number", "Write it in digits, such as 10.")
+    if config.accelerator not in ACCELERATORS:
+        raise ConfigError("accelerator", config.accelerator, "it is unknown", f"Choose from {', '.join(ACCELERATORS)}.")
+    resolve_mode(config.wandb.mode, {})
+
+
 def check(config: DictConfig, collection: Collection, *, fixed_regions: bool) -> None:
     """Build every part once and draw the queries, as if all images were readable, so that mistakes show at once.
 

@@ -17,7 +17,7 @@ from seekloop.contracts.errors import MissingExtraError, StoreError
 from seekloop.logs.claim import RunBusyError
 
 # Where each command is; imported when it is called, so that the others are quick to start.
-COMPOSED = {"extract": "seekloop.commands.extract", "retrieve": "seekloop.commands.retrieve"}
+COMPOSED = {name: f"seekloop.commands.{name}" for name in ("extract", "retrieve", "learn")}
 PLAIN = {"status": "seekloop.commands.reports", "report": "seekloop.commands.reports"}
 EXPLAINED = (MissingExtraError, StoreError, RunBusyError, OSError, ValueError)
 
@@ -25,11 +25,12 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
 
   seekloop extract  [key=value ...]            describe a collection's images once, into a store
   seekloop retrieve [key=value ...] [-m]       simulated searches; extracts what is missing; -m sweeps
+  seekloop learn    [key=value ...] [-m]       deep active learning on a pool of small images; -m sweeps
   seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
   seekloop report   <folder> [by=key,key] [compare=key:value,value] [wandb=mode]
                                                tables and plots of the finished runs below a folder
 
-  seekloop retrieve --help                     every key, with its choices
+  seekloop retrieve --help                     every key, with its choices; so for extract and learn
 """
 
 

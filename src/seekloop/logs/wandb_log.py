@@ -96,21 +96,31 @@ class WandbLog:
         if self._run is None:
             return
         with self._harmless("log a round", GOES_ON), self._once():
-            rounds = self.folder.rounds()
-            missing = rounds[rounds["round"] >= self._next]
-            means = curve(missing)
-            for number in means.index:
-                row = {**curve_row(int(number), means.loc[number]), **self._pictures(int(number))}
-                self._run.log(row, step=int(number))
-                self._next = int(number) + 1
+            for step, row in self.rows(self._next):
+                self._run.log(row, step=step)
+                self._next = step + 1
+
+    def rows(self, first: int) -> Iterator[tuple[int, dict[str, object]]]:
+        """What there is to tell from step `first` on: steps of W&B, here rounds, and their values."""
+        rounds = self.folder.rounds()
+        means = curve(rounds[rounds["round"] >= first])
+        for number in means.index:
+            yield int(number), {**curve_row(int(number), means.loc[number]), **self._pictures(int(number))}
+
+    def end(self) -> int:
+        """The step after the last one."""
+        return int(self.folder.rounds()["round"].max()) + 1
+
+    def define_axes(self, run: wandb.Run) -> None:
+        """Tell W&B what each curve is drawn against."""
+        define_axes(run)
 
     def finish(self, summary: Mapping[str, object], classes: pd.DataFrame, figures: Sequence[Path]) -> None:
         """Send what is known at the end: summary, table of classes, figures. Nothing if the server has it already."""
         self.catch_up()
         if self._run is None:
             return
-        rounds = self.folder.rounds()
-        end = int(rounds["round"].max()) + 1
+        end = self.end()
         numbers: dict[str, object] = {key: value for key, value in summary.items() if isinstance(value, (int, float))}
         if self._next <= end:
             self._tell("the results", end, lambda: numbers)  # first, and alone: a sweep waits for them
@@ -151,7 +161,7 @@ class WandbLog:
     def _init(self, mode: str) -> wandb.Run:
         resume = "allow" if mode == "online" else None
         run = wandb.init(mode=mode, resume=resume, settings=quiet_settings(), **self._identity, **self._about)  # type: ignore[arg-type]
-        define_axes(run)
+        self.define_axes(run)
         return run
 
     def _forget_earlier(self) -> None:
