@@ -6,13 +6,18 @@ from torch.nn import functional as F
 from seekloop.contracts.records import PoolView
 
 
-def view(scores, *, candidate=None, answers=None, whole=None, number=0):
-    """One row of scores per query; everything is a candidate that is not said otherwise or answered."""
+def view(scores, *, candidate=None, answers=None, whole=None, number=0, probabilities=None):
+    """One row of scores per query; everything is a candidate that is not said otherwise or answered.
+
+    Without probabilities there are two classes, which scores of 0 make equally likely.
+    """
     scores = torch.as_tensor(scores, dtype=torch.float64)
     answers = torch.zeros(scores.shape, dtype=torch.long) if answers is None else torch.as_tensor(answers)
     candidate = answers == 0 if candidate is None else torch.as_tensor(candidate)
     whole = torch.eye(scores.shape[1], 2, dtype=torch.float64) if whole is None else whole
-    return PoolView(scores, candidate, answers, lambda: whole, number)
+    if probabilities is None:
+        probabilities = torch.stack([scores.sigmoid(), (-scores).sigmoid()], dim=2)
+    return PoolView(scores, candidate, answers, lambda: whole, number, torch.as_tensor(probabilities))
 
 
 def rngs(queries, seed=0):
@@ -41,4 +46,5 @@ def crowd(queries, images, seed, dtype=torch.float64):
     candidate = answers == 0
     candidate[:, 1] = False
     candidate[0, 0] = False  # answered "unsure" by the first query
-    return PoolView(scores, candidate, answers, lambda: whole, 3)
+    logits = torch.randint(-3, 3, (queries, images, 4), generator=rng).to(dtype)
+    return PoolView(scores, candidate, answers, lambda: whole, 3, logits.softmax(dim=2))

@@ -4,11 +4,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.graphs import affinity as module
+from seekloop.graphs import memory
 from seekloop.graphs.affinity import Graph, affinity
 from tests.graphs.clouds import clouds, cos3, on_circle
 
@@ -48,6 +48,7 @@ def test_an_unreadable_image_stays_alone():
     assert (graph[:, 3] == 0).all()
 
 
+@settings(deadline=None)  # compiled code is loaded once
 @given(st.integers(0, 2**16), st.sampled_from(["reciprocal", "sum"]), st.booleans())
 def test_what_holds_for_every_graph(seed, kind, clamp):
     points, _ = clouds([12, 9, 6], seed=seed, spread=0.5)
@@ -72,14 +73,14 @@ def test_a_graph_is_built_once_while_its_features_live_and_stay():
     assert Graph(4, "sum", 3, True).of(points) is not first
     points[0] = points[17]
     assert Graph(3, "sum", 3, True).of(points) is not first
-    before = len(module._BUILT)
+    before = len(memory._BUILT)
     del points
     gc.collect()
-    assert len(module._BUILT) < before
+    assert len(memory._BUILT) < before
 
 
 @pytest.mark.parametrize(
-    ("key", "settings"),
+    ("key", "values"),
     [
         ("neighbours", (0, "sum", 3, True)),
         ("neighbours", (True, "sum", 3, True)),
@@ -88,6 +89,6 @@ def test_a_graph_is_built_once_while_its_features_live_and_stay():
         ("power", (50, "sum", 2.5, False)),
     ],
 )
-def test_settings_that_cannot_work_are_named(key, settings):
+def test_settings_that_cannot_work_are_named(key, values):
     with pytest.raises(ConfigError, match=f"classifier.{key}="):
-        Graph(*settings).check("classifier")
+        Graph(*values).check("classifier")

@@ -2,7 +2,7 @@ import importlib.util
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.graphs import neighbours
@@ -40,6 +40,7 @@ def test_there_are_no_more_neighbours_than_others():
     assert nearest(on_circle(0), 3)[1].shape == (1, 0)
 
 
+@settings(deadline=None)  # compiled code is loaded once
 @given(st.integers(0, 2**16), st.integers(1, 8))
 def test_equals_a_sort_of_all_products(seed, k):
     points, _ = clouds([9, 7, 5], seed=seed)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.linalg import cg
@@ -80,6 +80,7 @@ def test_nobody_is_labelled():
     assert found.weights.eq(0).all()
 
 
+@settings(deadline=None)  # compiled code is loaded once
 @given(st.integers(0, 2**16), st.sampled_from(["reciprocal", "sum"]), st.booleans())
 def test_laws(seed, kind, balanced):
     """Scale and order of the images do not matter; weights are in [0, 1] and reach 1; labels given are kept."""
@@ -100,6 +101,7 @@ def test_laws(seed, kind, balanced):
         assert again.labels[clear].equal(found.labels[back][clear])
 
 
+@settings(deadline=None)  # compiled code is loaded once
 @given(st.integers(0, 2**16))
 def test_a_cluster_with_labels_of_one_class_gets_that_class(seed):
     points, label = clouds([15, 12, 9], spread=0.1, seed=seed)
@@ -107,6 +109,7 @@ def test_a_cluster_with_labels_of_one_class_gets_that_class(seed):
     assert found.labels.equal(label)
 
 
+@settings(deadline=None)  # compiled code is loaded once
 @given(st.integers(0, 2**16))
 def test_twenty_iterations_give_the_labels_of_the_exact_solution(seed):
     points, label = clouds([20, 20, 20], spread=0.2, seed=seed)
@@ -118,6 +121,7 @@ def test_twenty_iterations_give_the_labels_of_the_exact_solution(seed):
     torch.testing.assert_close(twenty.weights, exact.weights, rtol=0, atol=1e-3)
 
 
+@settings(deadline=None)  # compiled code is loaded once
 @given(st.integers(0, 2**16), st.sampled_from([0.5, 0.9, 0.99]), st.integers(1, 60))
 def test_solves_like_scipy_one_column_at_a_time(seed, alpha, iterations):
     points, _ = clouds([15, 15], spread=0.4, seed=seed)
@@ -169,9 +173,9 @@ def test_label_propagation_puts_it_together():
 
 
 @pytest.mark.parametrize(
-    ("key", "settings"),
+    ("key", "values"),
     [("alpha", (1.0, 20, 1e-6)), ("iterations", (0.99, 0, 1e-6)), ("tolerance", (0.99, 20, 0.0))],
 )
-def test_settings_that_cannot_work_are_named(key, settings):
+def test_settings_that_cannot_work_are_named(key, values):
     with pytest.raises(ConfigError, match=f"propagation.{key}="):
-        LabelPropagation(50, "sum", 3, True, *settings, True)
+        LabelPropagation(50, "sum", 3, True, *values, True)

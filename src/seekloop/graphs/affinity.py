@@ -1,16 +1,15 @@
 """The graph of a collection: images joined to their nearest neighbours, with normalised weights."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.graphs.memory import built_once
 from seekloop.graphs.neighbours import nearest
 
 Affinity = sparse.csr_array
@@ -54,16 +53,8 @@ class Graph:
 
     def of(self, features: Float[Tensor, "n d"]) -> Affinity:
         """The graph of these features; the one of the last time while the same tensor is alive and unchanged."""
-        known = _BUILT.get(features)
-        if known is None or known[0] != features._version:
-            known = (features._version, {})
-            _BUILT[features] = known
-        if self not in known[1]:
-            known[1][self] = affinity(features, self.neighbours, self.kind, self.power, self.clamp)
-        return known[1][self]
-
-
-_BUILT: Any = WeakTensorKeyDictionary()  # features -> (their version, settings -> graph)
+        settings = (self.neighbours, self.kind, self.power, self.clamp)
+        return built_once(features, ("affinity", settings), lambda: affinity(features, *settings))
 
 
 def affinity(features: Float[Tensor, "n d"], k: int, kind: str, power: int | float, clamp: bool) -> Affinity:
