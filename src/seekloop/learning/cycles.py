@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.contracts.learning import Evaluation, Pool, PseudoLabels
@@ -62,8 +62,10 @@ class Fit(Protocol):
 class PseudoLabeller(Protocol):
     """A criterion with pseudo-labels of its own, such as CEAL."""
 
-    def pseudo_labels(self, view: PoolView) -> PseudoLabels:
-        """Labels for those of the view's candidates that it is certain of; -1 elsewhere."""
+    def pseudo_labels(
+        self, probabilities: Float[Tensor, "n c"], unlabelled: Bool[Tensor, " n"], cycle: int
+    ) -> PseudoLabels:
+        """Labels for those of the unlabelled images that it is certain of; -1, or weight 0, elsewhere."""
         ...
 
 
@@ -158,8 +160,10 @@ class Learning:
         asked = self.criterion(view, self.budget, [rng])[0].cpu()
         extra = None
         if isinstance(self.criterion, PseudoLabeller):
-            extra = self.criterion.pseudo_labels(without(view, asked))
-            self.say(f"cycle {number}: {int((extra.labels >= 0).sum())} images are certain enough to label themselves")
+            unlabelled = view.candidate[0].clone()
+            unlabelled[asked] = False
+            extra = self.criterion.pseudo_labels(learnt.train.probabilities, unlabelled, number)
+            self.say(f"cycle {number}: {int((extra.weights > 0).sum())} images are certain enough to label themselves")
         return Cycle(number, known, learnt, asked, view), extra
 
 
@@ -175,11 +179,3 @@ def view_of(evaluation: Evaluation, known: Int[Tensor, " n"], cycle: int) -> Poo
         round=cycle,
         probabilities=evaluation.probabilities[None],
     )
-
-
-def without(view: PoolView, asked: Int[Tensor, " b"]) -> PoolView:
-    """The view once these images are answered, their scores as they were."""
-    candidate, answers = view.candidate.clone(), view.answers.clone()
-    candidate[:, asked] = False
-    answers[:, asked] = 1
-    return PoolView(view.scores, candidate, answers, view.read_whole, view.round, view.probabilities)

@@ -67,7 +67,7 @@ class LabelledOnly:
     ) -> Plan:
         """Random orders of the labelled images."""
         del labels, classes
-        images = labelled_epoch((known.labels >= 0).nonzero()[:, 0], batch, iterations, rng)
+        images = labelled_epoch((known.weights > 0).nonzero()[:, 0], batch, iterations, rng)
         return images, torch.ones(len(known.labels))
 
 

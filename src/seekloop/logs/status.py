@@ -34,11 +34,15 @@ def status_table(folder: Path) -> pd.DataFrame:
     """One row per run: state, round reached of how many, MAP there, MAP-AUC once done, last line of an error.
 
     A job of a sweep that has no folder stands under the overrides that tell it from the others: missing where it never
-    started, failed where something stopped it before it had a folder.
+    started, failed where something stopped it before it had a folder. Runs of `learn` have their own columns.
     """
-    rows = [_status(run, folder) for run in find_runs(folder)]
+    runs = find_runs(folder)
+    kinds = {type(run) for run in runs}
+    rows = [_learn_status(run, folder) if isinstance(run, LearnFolder) else _status(run, folder) for run in runs]
     rows += [_unstarted(book, words, job, folder) for book in find_books(folder) for words, job in book.unstarted()]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"round": "Int64", "rounds": "Int64"})
+    shown: tuple[str, ...] = LEARN_COLUMNS if kinds == {LearnFolder} else COLUMNS
+    shown = tuple(dict.fromkeys([*COLUMNS[:-1], *LEARN_COLUMNS])) if len(kinds) > 1 else shown
+    return pd.DataFrame(rows, columns=list(shown)).astype({name: "Int64" for name in COUNTS if name in shown})
 
 
 def counted(table: pd.DataFrame) -> str:

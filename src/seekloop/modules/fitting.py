@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -171,11 +171,9 @@ def together(labels: Int[Tensor, " n"], extra: PseudoLabels | None) -> PseudoLab
     answers = PseudoLabels(labels, (labels >= 0).float())
     if extra is None:
         return answers
-    return replace(
-        answers,
-        labels=torch.where(labels >= 0, labels, extra.labels),
-        weights=torch.where(labels >= 0, answers.weights, extra.weights.float()),
-    )
+    known = labels >= 0
+    weights = torch.where(known, answers.weights, extra.weights.float())
+    return PseudoLabels(torch.where(known, labels, extra.labels), weights)
 
 
 def load_features(network: Network, path: Path) -> None:
