@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.learning import PseudoLabels
+from seekloop.contracts.randomness import generator
+from seekloop.learning.schemes import LabelledOnly, PropagatedLabels
+
+LABELS = torch.tensor([0, 1, -1, -1, -1, -1, -1, -1])
+KNOWN = PseudoLabels(
+    torch.tensor([0, 1, 0, 0, 0, 0, 1, -1]), torch.tensor([1.0, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.0])
+)
+
+
+def scheme(**changes):
+    settings = {"warmup": 0, "batch": 4, "labelled": 2, "share": 0.5, "weighted_sampling": True, "replacement": False}
+    return PropagatedLabels(**(settings | {"weighted_loss": False, "class_weights": False} | changes))
+
+
+def plan(chosen, known=KNOWN, iterations=None, seed=0):
+    return chosen.plan(LABELS, known, 2, 3, iterations, generator(seed))
+
+
+def test_half_of_the_unlabelled_images_are_drawn():
+    """Six are unlabelled, so three are drawn, and two go into each batch: one whole batch."""
+    images, weights = plan(scheme())
+    assert images.shape == (1, 4)
+    assert set(images[0, :2].tolist()) == {0, 1}
+    assert set(images[0, 2:].tolist()) <= {2, 3, 4, 5, 6}
+    assert weights.tolist() == [1.0] * 8
+
+
+def test_an_image_without_a_label_is_never_trained_on():
+    for seed in range(50):
+        images, _ = plan(scheme(share=1.0, weighted_sampling=False), seed=seed)
+        assert 7 not in images
+
+
+def test_weights_in_the_loss_by_hand():
+    """Labels 0, 1, 0, 0, 0, 0, 1: seven in two classes, so class 0 counts 3.5 / 5 and class 1 counts 3.5 / 2."""
+    _, weights = plan(scheme(weighted_loss=True, class_weights=True))
+    torch.testing.assert_close(weights[:3], torch.tensor([0.7, 1.75, 0.63]))
+    torch.testing.assert_close(weights[6], torch.tensor(0.875))
+
+
+def test_without_any_pseudo_label_labelled_images_are_left():
+    """No path to any label: only images 0 and 1 are known."""
+    nothing = PseudoLabels(LABELS, (LABELS >= 0).float())
+    images, _ = plan(scheme(), nothing, iterations=3)
+    assert images.shape == (3, 2)
+    assert set(images.flatten().tolist()) == {0, 1}
+
+
+def test_every_arm_makes_the_number_of_steps_it_is_told():
+    assert len(plan(scheme(), iterations=7)[0]) == len(plan(LabelledOnly(), iterations=7)[0]) == 7
+
+
+def test_labelled_only_takes_what_has_a_weight():
+    """CEAL's labels count like answers; those of its released code have weight 0 and are never seen."""
+    own = PseudoLabels(torch.tensor([0, 1, 1, 0, -1, -1, -1, -1]), torch.tensor([1.0, 1, 1, 0, 0, 0, 0, 0]))
+    images, weights = LabelledOnly().plan(LABELS, own, 2, 3, None, generator(0))
+    assert set(images.flatten().tolist()) == {0, 1, 2}
+    assert weights.tolist() == [1.0] * 8
+
+
+@pytest.mark.parametrize("changes", [{"labelled": 4}, {"labelled": 0}, {"share": 0.0}, {"share": 1.5}])
+def test_impossible_batches_are_refused(changes):
+    with pytest.raises(ConfigError, match=r"semi\.(labelled|share)"):
+        scheme(**changes)
