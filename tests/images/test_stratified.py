@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.images.stratified import divided, shares, stratified
@@ -26,6 +26,7 @@ def test_more_than_there_are_is_refused():
         shares(torch.tensor([2, 2]), 5)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=6), st.data())
 def test_shares_add_up_and_no_class_gives_more_than_it_has(counts, data):
     total = data.draw(st.integers(0, sum(counts)))
@@ -37,6 +38,7 @@ def test_shares_add_up_and_no_class_gives_more_than_it_has(counts, data):
         assert bool(((found > 0) == (torch.tensor(counts) > 0)).all())
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.integers(0, 5))
 def test_the_two_parts_are_all_images_once(labels, seed):
     labels = torch.tensor(labels)
