@@ -7,9 +7,7 @@ from seekloop.contracts.randomness import generator
 from seekloop.learning.schemes import LabelledOnly, PropagatedLabels
 
 LABELS = torch.tensor([0, 1, -1, -1, -1, -1, -1, -1])
-KNOWN = PseudoLabels(
-    torch.tensor([0, 1, 0, 0, 0, 0, 1, -1]), torch.tensor([1.0, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.0])
-)
+KNOWN = PseudoLabels(torch.tensor([0, 1, 0, 0, 0, 0, 1, -1]), torch.tensor([1.0, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.0]))
 
 
 def scheme(**changes):

@@ -24,7 +24,9 @@ def image_set(count, seed, noise=40):
 
 def pool(count=20, noise=40):
     channels = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
-    return Pool("colours", CLASSES, image_set(count, 0, noise), image_set(count, 1, noise), *channels, shift=1, flips=True)
+    return Pool(
+        "colours", CLASSES, image_set(count, 0, noise), image_set(count, 1, noise), *channels, shift=1, flips=True
+    )
 
 
 class Small(Network):

@@ -6,9 +6,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from seekloop.commands.indexing import check_index
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Collection
+from seekloop.contracts.protocols import Collection, Criterion
+from seekloop.contracts.records import PoolView
 from seekloop.logs.wandb_log import resolve_mode
-from seekloop.loop.engine import check_pool
+from seekloop.loop.engine import check_pool, check_transductive
 from seekloop.loop.queries import draw_queries
 from seekloop.representations.local import Box
 from seekloop.representations.representation import Representation
@@ -64,10 +65,13 @@ def check(config: DictConfig, collection: Collection, *, fixed_regions: bool) ->
         MissingExtraError: if a part needs a package that is not installed.
     """
     local = instantiate(config.local)
-    Representation(local, instantiate(config.fusion))
+    representation = Representation(local, instantiate(config.fusion))
     check_upper_bound(isinstance(local, Box), local.uses_regions, fixed_regions)
     instantiate(config.engine)
-    check_index(config, instantiate(config.classifier), instantiate(config.criterion))
+    classifier, criterion = instantiate(config.classifier), instantiate(config.criterion)
+    check_transductive(classifier, representation)
+    check_criterion(criterion)
+    check_index(config, classifier, criterion)
     instantiate(config.user, _partial_=True)(collection.annotations, config.seed, local.uses_boxes)
     resolve_mode(config.wandb.mode, {})
     images, loop = len(collection.paths), config.loop
@@ -75,6 +79,16 @@ def check(config: DictConfig, collection: Collection, *, fixed_regions: bool) ->
     asked = {"queries": loop.queries, "negatives": loop.negatives, "classes": loop.classes, "seed": config.seed}
     draw_queries(collection.annotations, everything, **asked)
     check_pool(images - 1 - loop.negatives, loop.rounds, loop.budget)
+
+
+def check_criterion(criterion: Criterion) -> None:
+    """Let it choose once, to see whether what a search can show is enough for it.
+
+    Raises:
+        ConfigError: if it looks at what only classification has.
+    """
+    answers = torch.tensor([[1, -1, 0, 0]])
+    criterion(PoolView(torch.zeros(1, 4), answers == 0, answers, lambda: torch.eye(4), 0), 1, [torch.Generator()])
 
 
 def check_upper_bound(is_box: bool, uses_regions: bool, fixed_regions: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.contracts.grids import write_grid
-from seekloop.contracts.protocols import Classifier, Criterion, Descriptors
+from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Transductive
 from seekloop.loop.shortlist import Shortlist, check_sizes, require_by_score, require_linear
 from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.representation import Representation
@@ -38,7 +38,7 @@ def index_identity(config: DictConfig) -> dict[str, Any]:
     return {"index": {**settings.identity(), **{name: config.store.faiss[name] for name in SHORTLIST}}}
 
 
-def check_index(config: DictConfig, classifier: Classifier, criterion: Criterion) -> None:
+def check_index(config: DictConfig, classifier: Classifier | Transductive, criterion: Criterion) -> None:
     """Refuse what no index can serve, before any long work.
 
     Raises:

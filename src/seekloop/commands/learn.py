@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
+from seekloop.backbones.networks import seen_by
 from seekloop.commands import sweeps
 from seekloop.commands.checks import check_learning
 from seekloop.commands.compose import choices, plain
@@ -94,7 +95,7 @@ def learn(config: DictConfig) -> float:
         described = {"command": "learn", **plain(config), "choices": choices()}
         described["training"] |= {"precision": training.precision}
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
-        return Cycles(parts, source.load(), folder, console).run(described)
+        return Cycles(parts, seen_by(source.load(), instantiate(config.model)), folder, console).run(described)
 
 
 def _already_finished(folder: LearnFolder, config: DictConfig, console: Console) -> float:

@@ -117,14 +117,15 @@ class Supervised(pl.LightningModule):
             self.features = self._view_features()
 
     def on_train_epoch_start(self) -> None:
-        """What layers draw (dropout) comes from torch's own generator, which starts every epoch at its own seed."""
-        torch.manual_seed(derived_seed(self.seed, *self.purpose, self.epoch, "layers"))
+        """Nothing is summed up yet; a frozen network stays as at test time."""
         self._sum = torch.zeros((), device=self.device)
         self.network.train(not self.network.frozen)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """The learning rate falls with every batch."""
+        """The learning rate falls with every batch; what layers draw (dropout) starts every epoch at its own seed."""
         del batch
+        if batch_idx == 0:  # not earlier: Lightning may draw from torch's generator before an epoch's first batch
+            torch.manual_seed(derived_seed(self.seed, *self.purpose, self.epoch, "layers"))
         settings = self.training_settings
         rate = cosine(settings.lr, self.epoch + batch_idx / self._steps, settings.horizon)
         for group in self._optimiser().param_groups:
