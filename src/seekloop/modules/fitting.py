@@ -77,7 +77,7 @@ class LightningFit:
 
     def __call__(self, task: Task) -> Learnt:
         """Train, then look at all images."""
-        with _own_randomness(), lightning_silenced():
+        with own_randomness(), lightning_silenced():
             network = self._fresh(task.cycle)
             pictures = Pictures(self.pool.train.images, self.pool)
             rows = self._train(task, network, pictures)
@@ -195,7 +195,7 @@ def load_features(network: Network, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _own_randomness() -> Iterator[None]:
+def own_randomness() -> Iterator[None]:
     """Torch's own generators, which dropout draws from, are given back as they were; the GPU's kernels repeat."""
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
