@@ -5,7 +5,7 @@ over a million descriptors is as fast as the memory. Widening writes a half's ex
 its own and multiplies by 2^112, which is exact for every finite half, denormal ones included.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, no_type_check
 
@@ -20,7 +20,8 @@ from seekloop.contracts.compiled import REORDER, compiled, in_threads
 Array = NDArray[Any]
 _REBIAS = np.float32(2.0**112)  # a float's exponent counts from 127, a half's from 15
 _SIGN, _REST, _UP, _WIDE = np.uint32(0x8000), np.uint32(0x7FFF), np.uint32(16), np.uint32(13)
-_SHARE = 2**11  # rows that a thread takes at a time
+_SHARE = 2**11  # most rows in a piece of work
+_TURNS = 4
 
 
 @compiled(REORDER)
@@ -70,8 +71,7 @@ def _products(half: Array, weights: Array, out: Array) -> None:
 def unit_rows(parts: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, "r d"]:
     """All rows of these float16 tables, one table after the other, in float32 and of unit length; zero stays zero."""
     out = np.empty((sum(map(len, parts)), parts[0].shape[1]), np.float32)
-    jobs = _shares(parts)
-    in_threads(lambda job: _unit(job[1], out[job[0] : job[0] + len(job[1])]), jobs, torch.get_num_threads())
+    _over(parts, lambda half, rows: _unit(half, out[rows]))
     return torch.from_numpy(out)
 
 
@@ -79,17 +79,22 @@ def unit_products(parts: Sequence[Float[Tensor, "_ d"]], weights: Float[Tensor, 
     """Inner products of the rows, brought to unit length, with some weights."""
     out = np.empty((sum(map(len, parts)), len(weights)), np.float32)
     planes = weights.float().contiguous().numpy()
-    jobs = _shares(parts)
-    in_threads(lambda job: _products(job[1], planes, out[job[0] : job[0] + len(job[1])]), jobs, torch.get_num_threads())
+    _over(parts, lambda half, rows: _products(half, planes, out[rows]))
     return torch.from_numpy(out)
 
 
-def _shares(parts: Sequence[Float[Tensor, "_ d"]]) -> list[tuple[int, Array]]:
-    """Pieces of the tables that threads take, each with the row at which it begins."""
-    jobs, start = [], 0
+def _over(parts: Sequence[Float[Tensor, "_ d"]], work: Callable[[Array, slice], None]) -> None:
+    """Do the work on all rows, shared out among threads; each gets pieces of the tables that follow each other."""
+    pieces, start = [], 0
     for part in parts:
         bits = part.contiguous().view(torch.int16).numpy().view(np.uint16)
         edges = [*range(0, len(part), _SHARE), len(part)]
-        jobs += [(start + low, bits[low:high]) for low, high in pairwise(edges)]
+        pieces += [(bits[low:high], slice(start + low, start + high)) for low, high in pairwise(edges)]
         start += len(part)
-    return jobs
+    threads = torch.get_num_threads()
+    size = -(-len(pieces) // (_TURNS * threads))  # a few turns each, so that nobody waits long for the last one
+    in_threads(
+        lambda some: [work(*piece) for piece in some],
+        [pieces[first : first + size] for first in range(0, len(pieces), size)],
+        threads,
+    )
