@@ -92,7 +92,7 @@ def _over(parts: Sequence[Float[Tensor, "_ d"]], work: Callable[[Array, slice], 
         pieces += [(bits[low:high], slice(start + low, start + high)) for low, high in pairwise(edges)]
         start += len(part)
     threads = torch.get_num_threads()
-    size = -(-len(pieces) // (_TURNS * threads))  # a few turns each, so that nobody waits long for the last one
+    size = max(1, -(-len(pieces) // (_TURNS * threads)))  # a few turns each, so that nobody waits long for the last one
     in_threads(
         lambda some: [work(*piece) for piece in some],
         [pieces[first : first + size] for first in range(0, len(pieces), size)],
