@@ -109,6 +109,27 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
+class ImageScorer(Scorer, Protocol):
+    """A scorer that knows the images of one collection by their positions, and no descriptors."""
+
+    def of_images(self, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
+        """Decision values of every query for these images."""
+        ...
+
+
+@runtime_checkable
+class Transductive(Protocol):
+    """A classifier that learns from the images without an answer, too: it must be given the collection first."""
+
+    def over(self, whole: Float[Tensor, "n d"]) -> Classifier:
+        """The classifier for a collection with these global descriptors, zeros where an image is unreadable.
+
+        The rows that it is fitted on are global descriptors and say which images they are from.
+        """
+        ...
+
+
+@runtime_checkable
 class Criterion(Protocol):
     """Chooses which images to ask about next."""
 

@@ -9,7 +9,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Scorer, User
+from seekloop.contracts.protocols import (
+    Classifier,
+    Criterion,
+    Descriptors,
+    ImageScorer,
+    Scorer,
+    Transductive,
+    User,
+)
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import (
     FEW_QUERIES,
@@ -46,24 +54,28 @@ class Loop:
     Args:
         descriptors: of the collection.
         representation: labelled images to training rows, region scores to image scores.
-        classifier: fitted afresh (warm-started) each round.
+        classifier: fitted afresh (warm-started) each round; one that is transductive is given the collection first.
         criterion: chooses what to ask.
         seed: of every draw; generators derive from (seed, class, query, round, purpose).
         engine: where to compute, and with how much memory.
         shortlist: finds images through an index; None: every round scores all of them.
+
+    Raises:
+        ConfigError: if the classifier knows whole images only, and the representation has regions.
     """
 
     def __init__(
         self,
         descriptors: Descriptors,
         representation: Representation,
-        classifier: Classifier,
+        classifier: Classifier | Transductive,
         criterion: Criterion,
         *,
         seed: int,
         engine: Engine,
         shortlist: Shortlist | None = None,
     ) -> None:
+        check_transductive(classifier, representation)
         self.descriptors = descriptors
         self.representation = representation
         self.classifier = classifier
@@ -80,6 +92,11 @@ class Loop:
     def whole(self) -> Float[Tensor, "n d"]:
         """Global descriptors of all images."""
         return self._placed.read(torch.arange(self.descriptors.images), local=False).whole
+
+    @cached_property
+    def _fits(self) -> Classifier:
+        """The classifier, over this collection where it asks for one."""
+        return self.classifier.over(self.whole) if isinstance(self.classifier, Transductive) else self.classifier
 
     def start(self, queries: tuple[Query, ...], seconds: Sequence[float]) -> State:
         """Label each query's first image relevant and its negatives irrelevant; nothing is fitted yet."""
@@ -115,7 +132,7 @@ class Loop:
         scorers: list[Scorer] = []
         for chunk in chunks(sizes, width, limit):
             previous = None if state.scorer is None else state.scorer.select(torch.tensor(chunk))
-            scorers.append(self.classifier.fit(self._training_rows(state, chunk), previous))
+            scorers.append(self._fits.fit(self._training_rows(state, chunk), previous))
         state.scorer = scorers[0].join(scorers[1:])
         state.round += 1
 
@@ -155,6 +172,9 @@ class Loop:
 
     def _scores(self, scorer: Scorer, searches: int, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
         """Exact scores of some images, for the searches of a scorer."""
+        if isinstance(scorer, ImageScorer):
+            known = scorer.of_images(images).to(self.engine.device, self.engine.dtype)
+            return known.masked_fill(~self.descriptors.readable[images].to(known.device), -torch.inf)
         parts = [scorer] if self.engine.together else [scorer.select(torch.tensor([p])) for p in range(searches)]
         scores = torch.empty(searches, len(images), dtype=self.engine.dtype, device=self.engine.device)
         first = 0
@@ -266,6 +286,7 @@ class Loop:
             mask.to(table),
             mask.to(table.device),
             table[place[-len(chunk) :].to(table.device)],
+            pad([r.image for r in rows]).to(table.device),
         )
 
     def _own_region(self, query: Query) -> int:
@@ -300,6 +321,17 @@ def _fitted(state: State) -> Scorer:
     if state.scorer is None:
         raise ValueError("nothing is fitted yet: call fit first")
     return state.scorer
+
+
+def check_transductive(classifier: Classifier | Transductive, representation: Representation) -> None:
+    """Refuse a classifier of whole images where images have regions.
+
+    Raises:
+        ConfigError: saying what goes together.
+    """
+    if isinstance(classifier, Transductive) and representation.local.uses_regions:
+        why = "its graph joins whole images, and regions have no place in it"
+        raise ConfigError("classifier", type(classifier).__name__, why, "Use representation=go, or another classifier.")
 
 
 def check_pool(pool: int, rounds: int, budget: int) -> None:

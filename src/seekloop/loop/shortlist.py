@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Classifier, Criterion, Scorer
+from seekloop.contracts.protocols import Classifier, Criterion, Scorer, Transductive
 from seekloop.contracts.records import PoolView, Round, TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.store.index import Found, Index
@@ -266,7 +266,7 @@ def require_by_score(criterion: Criterion) -> ScoreCriterion:
     raise ConfigError("criterion", name, why, fix)
 
 
-def require_linear(classifier: Classifier) -> None:
+def require_linear(classifier: Classifier | Transductive) -> None:
     """Fit two rows, to see what comes out.
 
     Raises:
@@ -274,7 +274,8 @@ def require_linear(classifier: Classifier) -> None:
     """
     rows, real = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.ones(1, 2, dtype=torch.bool)
     index, labels = torch.tensor([[0, 1]]), torch.tensor([[1.0, -1.0]])
-    fitted = classifier.fit(TrainingRows(rows, index, labels, real.float(), real, rows[:1]), None)
+    machine = classifier.over(rows) if isinstance(classifier, Transductive) else classifier
+    fitted = machine.fit(TrainingRows(rows, index, labels, real.float(), real, rows[:1], index), None)
     if not isinstance(fitted, LinearScorer):
         raise not_linear(type(classifier).__name__)
 
@@ -282,8 +283,8 @@ def require_linear(classifier: Classifier) -> None:
 def not_linear(name: str) -> ConfigError:
     """What is wrong with a classifier that is no hyperplane."""
     why = "an index finds what lies far on one side of a hyperplane, and this classifier has none"
-    fix = "Use classifier=svm_numba, svm_sklearn, svm_torch, svm_anchored, svm_cuml, logistic or rocchio, or "
-    return ConfigError("classifier", name, why, fix + "store.index=null.")
+    fix = "Use classifier=svm_numba, svm_sklearn, svm_torch, svm_anchored, svm_cuml, svm_propagated, logistic or "
+    return ConfigError("classifier", name, why, fix + "rocchio, or store.index=null.")
 
 
 def check_sizes(candidates: object, limit: object) -> None:

@@ -1,0 +1,146 @@
+"""Diffusion: answers spread over the graph of the collection, and an image goes by what arrives most."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seekloop.classifiers.objective import real_counts
+from seekloop.contracts.protocols import Classifier, Scorer
+from seekloop.contracts.records import TrainingRows
+from seekloop.graphs.affinity import Affinity, Graph
+from seekloop.graphs.propagation import Solver
+
+
+@dataclass(frozen=True)
+class FieldScorer:
+    """A score of every image of the collection. It knows nothing of other images. Implements `ImageScorer`."""
+
+    values: Float[Tensor, "q n"]
+
+    def of_images(self, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
+        """Decision values of these images."""
+        return self.values[:, images.to(self.values.device)]
+
+    def scores(self, descriptors: Float[Tensor, "r d"]) -> Float[Tensor, "q r"]:
+        """Not to be had: a descriptor does not tell which image of the collection it is of.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("these scores belong to the images of the collection, by position: use of_images")
+
+    def select(self, queries: Int[Tensor, " k"]) -> "FieldScorer":
+        """The scores of these queries."""
+        return FieldScorer(self.values[queries.to(self.values.device)])
+
+    def join(self, others: Sequence[Scorer]) -> "FieldScorer":
+        """All queries in one."""
+        return FieldScorer(torch.cat([self.values, *[o.values for o in others if isinstance(o, FieldScorer)]]))
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    r"""Label propagation as a classifier of images; global descriptors only.
+
+    With :math:`z^\pm = (I - \alpha \mathcal{W})^{-1} y^\pm`, where :math:`y^+` is :math:`1 / |L^+|` on the relevant
+    images and :math:`y^-` likewise on the irrelevant ones, an image's score is
+
+    .. math:: f_i = z_i^+ - z_i^- \qquad \text{or, normalised,} \qquad
+              f_i = \frac{z_i^+ - z_i^-}{z_i^+ + z_i^-} = 2 p_i - 1
+
+    and 0 where nothing arrives. The score of an answered image contains its own answer.
+
+    Args:
+        neighbours: of each image in the graph.
+        kind: of graph: reciprocal or sum.
+        power: of the similarity.
+        clamp: whether negative similarities count as 0.
+        alpha: how far answers spread.
+        iterations: most iterations of conjugate gradient.
+        tolerance: of its relative residual.
+        normalise: whether a score is the share of what arrives, or the amount.
+
+    Raises:
+        ConfigError: if a setting cannot work.
+
+    Source:
+        Zhou, Bousquet, Lal, Weston, Schölkopf, Learning with local and global consistency, NIPS 2003; the graph is that
+        of `graphs.affinity`. Label spreading has the factor 1 - alpha, which changes no order.
+    """
+
+    neighbours: int
+    kind: str
+    power: int | float
+    clamp: bool
+    alpha: int | float
+    iterations: int
+    tolerance: int | float
+    normalise: bool
+
+    def __post_init__(self) -> None:
+        self.graph.check("classifier")
+        self.solver.check("classifier")
+
+    @property
+    def graph(self) -> Graph:
+        """Its settings of the graph."""
+        return Graph(self.neighbours, self.kind, self.power, self.clamp)
+
+    @property
+    def solver(self) -> Solver:
+        """Its settings of the propagation."""
+        return Solver(self.alpha, self.iterations, self.tolerance)
+
+    def over(self, whole: Float[Tensor, "n d"]) -> Classifier:
+        """The classifier on a collection."""
+        return DiffusionOver(self.graph.of(whole), self.solver, self.normalise)
+
+
+@dataclass(frozen=True)
+class DiffusionOver:
+    """`Diffusion` on a collection's graph."""
+
+    graph: Affinity
+    solver: Solver
+    normalise: bool
+
+    def fit(self, rows: TrainingRows, previous: Scorer | None) -> FieldScorer:
+        """Spread every query's answers; all queries are one system of equations.
+
+        Raises:
+            ValueError: if a query lacks a class, or rows do not say which images they are from.
+        """
+        del previous
+        real_counts(rows)
+        if not self.normalise:
+            y = seeds(rows, self.graph.shape[0])
+            return FieldScorer(self.solver.solve(self.graph, y[0] - y[1]).T.to(rows.table))
+        against, towards = spread(self.graph, rows, self.solver).clamp(min=0.0).unbind(dim=2)
+        total = against + towards
+        return FieldScorer(((towards - against) / total.where(total > 0, 1.0)).to(rows.table))
+
+
+def spread(graph: Affinity, rows: TrainingRows, solver: Solver) -> Float[Tensor, "q n 2"]:
+    """How much of the irrelevant answers, and how much of the relevant ones, arrives at each image."""
+    y = seeds(rows, graph.shape[0])
+    towards, against = solver.solve(graph, torch.cat([y[0], y[1]], dim=1)).T.chunk(2)
+    return torch.stack([against, towards], dim=2)
+
+
+def seeds(rows: TrainingRows, images: int) -> Float[Tensor, "2 n q"]:
+    """The answers as right sides: relevant ones, then irrelevant ones; the weights of each sum to 1.
+
+    Raises:
+        ValueError: if rows do not say which images they are from.
+    """
+    if rows.image is None:
+        raise ValueError("answers spread from images, and these rows do not say which images they are from")
+    weight = (rows.weights * rows.mask).double()
+    image = rows.image.to(weight.device) * rows.mask
+    y = weight.new_zeros(2, len(weight), images)
+    for side, label in zip(y, (1, -1), strict=True):
+        side.scatter_add_(1, image, weight * (rows.labels == label))
+    return (y / y.sum(dim=2, keepdim=True)).transpose(1, 2).contiguous()
