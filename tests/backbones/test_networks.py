@@ -6,7 +6,7 @@ from seekloop.contracts.learning import ImageSet, Pool
 
 
 def test_sobel_by_hand():
-    """Columns 0, 3, 6 in every row: in the middle left minus right is -6, times 1 + 2 + 1; downwards nothing changes."""
+    """Columns 0, 3, 6 in every row: in the middle left minus right is -6, times 1 + 2 + 1; downwards it is 0."""
     pixels = torch.tensor([0.0, 3.0, 6.0]).expand(1, 3, 3, 3)
     across, down = Sobel()(pixels)[0, :, 1, 1].tolist()
     assert (across, down) == (-24.0, 0.0)

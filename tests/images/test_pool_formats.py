@@ -41,6 +41,13 @@ def test_cifar_planes_rows_and_columns_stay_what_they_are(tmp_path):
     assert images[2, :, 5, 7].tolist() == [6, 5, 7]
 
 
+def test_arrays_pickled_by_an_old_numpy_are_read(tmp_path):
+    content = pickle.dumps({b"data": np.arange(3, dtype=np.uint8)}, protocol=2)
+    old = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    (tmp_path / "old").write_bytes(old)
+    assert read_pickle(tmp_path / "old")[b"data"].tolist() == [0, 1, 2]
+
+
 def test_svhn_puts_images_first_and_calls_ten_zero(tmp_path):
     svhn_files(tmp_path)
     images, labels = read_svhn(tmp_path / "train_32x32.mat")

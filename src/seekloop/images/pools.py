@@ -25,7 +25,6 @@ from seekloop.images.stratified import divided, stratified
 Triple = tuple[float, float, float]
 Content = tuple[tuple[str, ...], ImageSet, ImageSet]  # names of the classes, train, test
 DIGITS = tuple("0123456789")
-BLOCK = 4096  # images at once where channels are averaged
 
 
 @dataclass(frozen=True)
@@ -268,11 +267,10 @@ def channel_statistics(images: UInt8[Tensor, "n 3 h w"]) -> tuple[Triple, Triple
         >>> channel_statistics(torch.tensor([0, 255], dtype=torch.uint8).repeat(3, 1)[None, :, None])
         ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     """
-    blocks = [block.double().div(255) for block in torch.split(images, BLOCK)]
-    pixels = images[:, 0].numel()
-    mean = torch.stack([block.sum(dim=(0, 2, 3)) for block in blocks]).sum(dim=0) / pixels
-    spread = [(block - mean[:, None, None]).square().sum(dim=(0, 2, 3)) for block in blocks]
-    std = (torch.stack(spread).sum(dim=0) / pixels).sqrt()
+    counts = torch.stack([torch.bincount(images[:, channel].flatten(), minlength=256) for channel in range(3)]).double()
+    shares, values = counts / counts.sum(dim=1, keepdim=True), torch.arange(256).double() / 255
+    mean = shares @ values
+    std = (shares * (values - mean[:, None]).square()).sum(dim=1).sqrt()
     return _triple(mean.tolist()), _triple(torch.where(std > 0, std, 1.0).tolist())
 
 

@@ -1,0 +1,90 @@
+"""Clusters of features, and epochs that see all of them as often."""
+
+import warnings
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+from torch import Generator, Tensor
+
+from seekloop.contracts.errors import MissingExtraError
+from seekloop.store.index import load_faiss
+
+SEEDS = 2**31  # both libraries take seeds below this
+
+
+def clustered(rows: Float[Tensor, "n d"], clusters: int, iterations: int, seed: int) -> Int[Tensor, " n"]:
+    """Cluster of each row by Lloyd's k-means, started from rows drawn at random.
+
+    faiss computes where it is installed: on all GPUs if it can, and it splits a large cluster where one has run empty.
+    scikit-learn stands in for it, and gives other clusters. Either may leave clusters without rows.
+
+    Args:
+        rows: at least as many as `clusters`.
+        clusters: how many.
+        iterations: of Lloyd's algorithm.
+        seed: of the start, which are other rows for another seed.
+    """
+    points = np.ascontiguousarray(rows.detach().float().cpu().numpy())
+    try:
+        faiss = load_faiss()
+    except MissingExtraError:
+        return _by_sklearn(points, clusters, iterations, seed % SEEDS)
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
+    kmeans = faiss.Kmeans(
+        points.shape[1],
+        clusters,
+        niter=iterations,
+        seed=seed % SEEDS,
+        gpu=gpus or False,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(points),  # all rows take part: nothing is subsampled
+    )
+    kmeans.train(points)
+    return torch.from_numpy(kmeans.index.search(points, 1)[1][:, 0].astype(np.int64))
+
+
+def _by_sklearn(points: np.ndarray, clusters: int, iterations: int, seed: int) -> Int[Tensor, " n"]:
+    kmeans = KMeans(  # type: ignore[no-untyped-call]
+        clusters, init="random", n_init=1, max_iter=iterations, tol=0.0, algorithm="lloyd", random_state=seed
+    )
+    with warnings.catch_warnings(), threadpool_limits(limits=1):  # sums shared out among threads come in any order
+        warnings.simplefilter("ignore", ConvergenceWarning)  # equal rows leave clusters empty: they are skipped later
+        return torch.from_numpy(kmeans.fit(points).labels_.astype(np.int64))
+
+
+def uniform_epoch(assignment: Int[Tensor, " n"], rng: Generator) -> Int[Tensor, " n"]:
+    """As many positions as there are images, drawn so that every cluster comes equally often.
+
+    Each cluster that has images gives floor(n / clusters) + 1 of them: without repetition where it has more, with
+    repetition where it has that many or fewer. They are shuffled, and cut to n.
+
+    Args:
+        assignment: cluster of each image; numbers that do not occur are never drawn from.
+        rng: generator.
+
+    Reference:
+        Caron et al., ECCV 2018, section 3.3 (trivial parametrisation), as released.
+    """
+    images = len(assignment)
+    order = assignment.argsort(stable=True)
+    members = torch.split(order, torch.unique(assignment, return_counts=True)[1].tolist())
+    each = images // max(len(members), 1) + 1
+    drawn = [_drawn(rows, each, rng) for rows in members]
+    together = torch.cat([order[:0], *drawn])
+    return together[torch.randperm(len(together), generator=rng)[:images]]
+
+
+def _drawn(rows: Int[Tensor, " k"], count: int, rng: Generator) -> Int[Tensor, " {count}"]:
+    if len(rows) > count:
+        return rows[torch.randperm(len(rows), generator=rng)[:count]]
+    return rows[torch.randint(len(rows), (count,), generator=rng)]
+
+
+def sizes(assignment: Int[Tensor, " n"]) -> Int[Tensor, " k"]:
+    """How many images each cluster has that has any, the largest first."""
+    return torch.unique(assignment, return_counts=True)[1].sort(descending=True).values
