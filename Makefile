@@ -44,6 +44,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.round --grids 4x4 --dims 384 --index ivfpq --reference-rounds 0
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.extract --backbone dinov2_s --random-weights --images 256
+	$(BIN)/python -m benchmarks.propagation
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.table --write
 	$(BIN)/python -m benchmarks.scale --write

@@ -96,6 +96,22 @@ def extract_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     return (backbone, settings["images"], *speeds, found["ratio"], found["core_ratio"])
 
 
+def propagation_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
+    full, small = found["full"], found["spreading"]
+    return (
+        f"{settings['images']:,} x {settings['dim']}, k = {settings['neighbours']}, {settings['device']}",
+        full["graph_seconds"],
+        full["ours_seconds"],
+        full["scipy_seconds"],
+        full["speedup"],
+        f"{settings['spread_images']:,}",
+        small["ours_seconds"],
+        small["knn_seconds"],
+        small["rbf_seconds"],
+        " / ".join(f"{small[f'{name}_accuracy']:.3f}" for name in ("ours", "knn", "rbf")),
+    )
+
+
 def scaling_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     shown = [
         ", ".join(f"{value:,}: {seconds['round']:.3g}" for value, seconds in found["points"][letter])
@@ -171,6 +187,24 @@ TABLES: dict[str, list[tuple[str, Row, Sequence[str]]]] = {
             "Extraction, in images/s, against decode + forward in one run",
             extract_row,
             ("backbone", "images", "decode", "forward", "extract", "extract / (decode + forward)", "core seconds"),
+        )
+    ],
+    "propagation": [
+        (
+            "Label propagation, 10 classes, in seconds: against scipy's cg class by class, and LabelSpreading",
+            propagation_row,
+            [
+                "n x d, k",
+                "graph",
+                "ours",
+                "scipy",
+                "ratio",
+                "smaller n",
+                "ours, graph and all",
+                "LabelSpreading knn",
+                "rbf",
+                "accuracy",
+            ],
         )
     ],
     "scaling": [("Seconds of a lockstep round as one size grows", scaling_row, ("held", "n", "m", "q"))],
