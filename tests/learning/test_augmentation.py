@@ -12,7 +12,7 @@ def row(values):
 
 
 def test_a_row_by_hand():
-    """Two to the right, 1 2 3 4 5 begins with the reflection of what is inside: 3 2 | 1 2 3. Mirrored first: 3 4 | 5 4 3."""
+    """Two to the right, 1 2 3 4 5 begins with its reflection: 3 2 | 1 2 3; mirrored first: 3 4 | 5 4 3."""
     shift = torch.tensor([[0, 2]])
     assert moved(row([1, 2, 3, 4, 5]), shift, torch.tensor([False]))[0, 0, 0].tolist() == [3, 2, 1, 2, 3]
     assert moved(row([1, 2, 3, 4, 5]), shift, torch.tensor([True]))[0, 0, 0].tolist() == [3, 4, 5, 4, 3]

@@ -38,7 +38,7 @@ def test_draws_follow_the_weights():
 
 
 def test_an_epoch_of_labelled_images_is_one_pass_of_whole_batches():
-    """7 images in batches of 3: two batches, six different images. With 2 images the batch has 2. 5 batches asked: 5."""
+    """7 images in batches of 3: two batches, six different images. Of 2 images the batch has 2."""
     positions = torch.tensor([4, 5, 6, 7, 8, 9, 10])
     once = labelled_epoch(positions, 3, None, generator(0))
     assert once.shape == (2, 3)

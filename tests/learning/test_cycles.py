@@ -119,7 +119,7 @@ def test_the_summary_by_hand():
     columns = {"cycle": [0, 1, 2], "labels": [10, 20, 30], "accuracy": [0.2, 0.4, 0.8], "pseudo_accuracy": [None] * 3}
     found = summarise(pd.DataFrame(columns))
     assert found["accuracy_auc"] == pytest.approx(0.45)
-    assert (found["accuracy_final"], found["accuracy_20"], found["labels"]) == (0.8, 0.4, 30)
+    assert (found["accuracy_final"], found["accuracy_20"], found["labels_final"]) == (0.8, 0.4, 30)
     assert "pseudo_accuracy" not in found
 
 

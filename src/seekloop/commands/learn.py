@@ -155,7 +155,9 @@ class Cycles:
             figures = write_figures(folder, classes, lambda image: picture(self.pool, image))
             log.finish(summary, classes, figures)
             folder.finish(summary)
-        self.console.say(f"accuracy {summary['accuracy_final']:.4f} with {summary['labels']} labels: {folder.path}")
+        self.console.say(
+            f"accuracy {summary['accuracy_final']:.4f} with {summary['labels_final']} labels: {folder.path}"
+        )
         return float(summary["accuracy_auc"])
 
     def _play(self, criterion: Any, log: LearnLog) -> None:  # noqa: ANN401 - whatever the config names

@@ -56,7 +56,7 @@ def summarise(cycles: pd.DataFrame) -> dict[str, object]:
         "accuracy_final": float(last["accuracy"]),
         **at,
         **pseudo,
-        "labels": int(last["labels"]),
+        "labels_final": int(last["labels"]),
         "cycles": len(ordered),
     }
 
