@@ -49,6 +49,7 @@ class DeepCluster:
         reseed: whether k-means starts from other images every epoch.
         new_head: whether the head is drawn anew every epoch.
         sampling: `uniform` over clusters, or `shuffle`: every image once.
+        scale: factor on the features before the head, which tells unit vectors apart in fewer steps if it is large.
         batch: images in a batch; an incomplete last one is left out.
         lr: learning rate at the start.
         horizon: epochs after which the cosine schedule would reach 0; None: the rate stays.
@@ -77,6 +78,7 @@ class DeepCluster:
     reseed: bool
     new_head: bool
     sampling: str
+    scale: float
     batch: int
     lr: float
     horizon: int | None
@@ -271,7 +273,7 @@ class Clustering(pl.LightningModule):
         pixels = self.pictures(batch)
         if self.settings.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-        loss = F.cross_entropy(self.head(self.network.features(pixels)), batch.target)
+        loss = F.cross_entropy(self.head(self.settings.scale * self.network.features(pixels)), batch.target)
         self._sum += loss.detach()
         return loss
 
