@@ -21,11 +21,11 @@ from tests.learning.worlds import Smalls, pool
 
 POOL = pool()
 TRAINING = Training(
-    epochs=3,
+    epochs=5,
     iterations=4,
     batch=6,
     lr=0.1,
-    horizon=4,
+    horizon=7,
     momentum=0.9,
     weight_decay=2e-4,
     augmented_views=False,
@@ -112,7 +112,7 @@ def test_a_warm_up_comes_first_and_pseudo_labels_are_measured_every_epoch(whole)
 
 
 def test_the_learning_rate_by_hand(whole):
-    """The last batch of epoch e begins at e + 3/4; 0.1 x (1 + cos(pi (e + 3/4) / 4)) / 2."""
+    """Three of five epochs: a horizon of 4, not 7. 0.1 x (1 + cos(pi (e + 3/4) / 4)) / 2 in an epoch's last batch."""
     rates = [row["lr"] for row in whole[0].epochs if row["stage"] == "semi"]
     angles = torch.tensor([0.75, 1.75, 2.75]) * torch.pi / 4
     assert rates == pytest.approx((0.05 * (1 + angles.cos())).tolist())
@@ -177,7 +177,7 @@ def test_the_criterions_own_labels_are_trained_on():
     known = together(labels, extra)
     assert torch.equal(known.labels[labels >= 0], labels[labels >= 0])
     assert (known.labels[labels < 0] == 0).all()
-    longer = replace(TRAINING, epochs=6, horizon=7)
+    longer = replace(TRAINING, epochs=6)
     assert (fit(LabelledOnly(), training=longer)(task(extra=extra)).test.argmax(dim=1) == 0).all()
 
 
@@ -204,6 +204,11 @@ def test_weights_of_another_network_are_refused(tmp_path):
     load_features(network, tmp_path / "own.pt")
     assert torch.equal(network.convolution.weight, saved.convolution.weight)
     assert torch.equal(network.head.weight, head)
+
+
+def test_a_warm_up_must_leave_an_epoch():
+    with pytest.raises(ConfigError, match=r"semi.warmup=2 .* a cycle has 2 epochs"):
+        fit(training=replace(TRAINING, epochs=2))(task())
 
 
 def test_precision_is_settled_once(monkeypatch):

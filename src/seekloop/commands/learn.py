@@ -51,9 +51,16 @@ class Parts:
     fingerprint: str
 
     @property
+    def _values(self) -> dict[str, Any]:
+        """The config, without where pre-training is computed."""
+        values = plain(self.config)
+        values["pretraining"] = {k: v for k, v in (values["pretraining"] or {}).items() if k != "accelerator"}
+        return values
+
+    @property
     def scientific(self) -> dict[str, Any]:
         """What the result depends on."""
-        values = plain(self.config)
+        values = self._values
         found = {key: values[key] for key in SCIENTIFIC} | {"pool": self.fingerprint}
         found["training"] |= {"precision": self.training.precision}
         return found | ({"propagation": values["propagation"]} if self.scheme.propagates else {})
@@ -69,7 +76,7 @@ class Parts:
     @property
     def weights_folder(self) -> Path:
         """Where the pre-trained weights are that this run would start from."""
-        values, chosen = plain(self.config), choices()
+        values, chosen = self._values, choices()
         key = content_key({"pool": self.fingerprint} | {name: values[name] for name in OF_WEIGHTS})[:12]
         words = [chosen.get(group) for group in ("pool", "model", "pretraining")]
         return Path(self.config.store_dir) / "pretrained" / "-".join([*(str(word) for word in words if word), key])

@@ -21,7 +21,7 @@ class Scheme(Protocol):
 
     Attributes:
         propagates: whether labels are propagated at the beginning of each epoch.
-        warmup: epochs on labelled images alone that come first, with a learning rate schedule of their own.
+        warmup: of a cycle's epochs, so many come first, on labelled images alone, with a schedule of their own.
     """
 
     propagates: bool
@@ -76,7 +76,7 @@ class PropagatedLabels:
     """Batches with a labelled part and a pseudo-labelled part.
 
     Args:
-        warmup: epochs on labelled images alone that come first.
+        warmup: of a cycle's epochs, so many come first, on labelled images alone.
         batch: images in a batch.
         labelled: of which labelled.
         share: of the images without a label, how many are taken in an epoch.

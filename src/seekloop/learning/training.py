@@ -11,7 +11,7 @@ class Training:
     """Stochastic gradient descent: what `conf/training/*.yaml` instantiate.
 
     Args:
-        epochs: in each cycle, the warm-up of the scheme apart.
+        epochs: in each cycle, the warm-up of the scheme included.
         iterations: batches in an epoch; None: one pass over what the epoch takes.
         batch: images in a batch of labelled images alone.
         lr: learning rate at the start.

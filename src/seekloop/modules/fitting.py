@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from seekloop.backbones.precision import cpu_prefers_bfloat16
-from seekloop.contracts.errors import StoreError
+from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import Network, NetworkSource, Pool, Propagation, PseudoLabels
 from seekloop.contracts.randomness import derived_seed, generator
 from seekloop.learning.cycles import Learnt, Row, Task
@@ -93,8 +93,7 @@ class LightningFit:
     def _train(self, task: Task, network: Network, pictures: Pictures) -> list[Row]:
         """The stages that are missing, each for its epochs."""
         kept = self.keeper.kept(task.cycle)
-        stages = [("supervised", self.scheme.warmup), ("semi", self.training.epochs)]
-        stages = stages if self.scheme.propagates else [("supervised", self.training.epochs)]
+        stages = stages_of(self.scheme, self.training.epochs)
         reached = [name for name, _ in stages].index(kept["stage"]) if kept else 0
         rows: list[Row] = list(kept["rows"]) if kept else []
         if kept:
@@ -143,7 +142,10 @@ class LightningFit:
             self.tell(task.cycle, checkpoint["rows"][-1])
 
         known = together(task.labels, task.extra)
-        given = (network, pictures, task.labels, known, len(self.pool.classes), self.training)
+        epochs = dict(stages_of(self.scheme, self.training.epochs))[name]
+        horizon = max(epochs, round(self.training.horizon * epochs / self.training.epochs))
+        own = replace(self.training, epochs=epochs, horizon=horizon)  # each stage has the whole of the schedule
+        given = (network, pictures, task.labels, known, len(self.pool.classes), own)
         about = {"seed": self.seed, "purpose": (self.split, task.cycle, name), "first": first}
         about |= {"optimiser_state": state, "keep": keep}
         if name == "supervised":
@@ -164,6 +166,20 @@ class LightningFit:
         classes = len(self.pool.classes)
         pseudo = self.propagation(train.features, task.labels, classes) if self.scheme.propagates else task.extra
         return Learnt(train, test.probabilities, rows, pseudo)
+
+
+def stages_of(scheme: Scheme, epochs: int) -> list[tuple[str, int]]:
+    """What a cycle consists of: the kind of training, and its epochs.
+
+    Raises:
+        ConfigError: if the warm-up leaves no epoch.
+    """
+    if not scheme.propagates:
+        return [("supervised", epochs)]
+    if not 0 <= scheme.warmup < epochs:
+        why = f"a cycle has {epochs} epochs, the warm-up included, and some must be left"
+        raise ConfigError("semi.warmup", scheme.warmup, why, f"Use 0 to {epochs - 1}, or raise training.epochs.")
+    return [("supervised", scheme.warmup), ("semi", epochs - scheme.warmup)]
 
 
 def together(labels: Int[Tensor, " n"], extra: PseudoLabels | None) -> PseudoLabels:
