@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "reference.md"
-COMMANDS = ("extract", "retrieve")
+COMMANDS = ("extract", "retrieve", "learn")
 APART = ("experiment", "sweeps")  # files of their own kind, not choices between components
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_]\w*):(?P<value>.*?)(?:(?:^|\s+)#\s*(?P<comment>.*))?$")
 OPENING = """# Config reference
@@ -100,7 +100,7 @@ def flow(value: object) -> str:
 def usual() -> dict[str, str]:
     """The choice that each group has when nothing is said."""
     chosen: dict[str, str] = {}
-    for command in COMMANDS:
+    for command in reversed(COMMANDS):  # where two differ, what the earlier one says
         for item in yaml.safe_load((CONF / f"{command}.yaml").read_text(encoding="utf-8"))["defaults"]:
             if isinstance(item, dict):
                 chosen |= {str(group): str(name) for group, name in item.items() if " " not in str(group)}

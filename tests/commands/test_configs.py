@@ -90,20 +90,28 @@ def named_keys():
 
 def test_every_config_key_named_in_an_error_exists():
     """A message that sends the reader to a key that is not there is worse than none."""
-    config = resolve("retrieve", [])
+    configs = [resolve(command, []) for command in ("retrieve", "learn")]
     groups = {path.parent.name: set() for path in ENTRIES}
     for path in ENTRIES:
         groups[path.parent.name] |= {str(key) for key in OmegaConf.load(path)}
     for key in set(named_keys()) - ARGUMENTS:
         group, _, name = key.partition(".")
         known = (CONF / group).is_dir() if not name else name in groups.get(group, set())
-        assert known or OmegaConf.select(config, key, default="absent") != "absent", key
+        assert known or any(OmegaConf.select(config, key, default="absent") != "absent" for config in configs), key
 
 
 @pytest.mark.parametrize("entry", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_experiment_composes(entry):
-    config = resolve("retrieve", [f"experiment={entry.stem}"])
-    assert config.experiment_name == entry.stem
+    command = "learn" if "seekloop learn" in entry.read_text() else "retrieve"
+    config = resolve(command, [f"experiment={entry.stem}"])
+    assert entry.stem.startswith(config.experiment_name)
+
+
+@pytest.mark.parametrize("entry", sorted((CONF / "method").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_method_is_what_its_name_says(entry):
+    config = resolve("learn", [f"method={entry.stem}"])
+    assert bool(config.pretraining) == entry.stem.startswith("pre")
+    assert config.semi._target_.endswith("PropagatedLabels") == entry.stem.endswith("semi")
 
 
 @pytest.mark.parametrize("entry", sorted((CONF / "representation").glob("*.yaml")), ids=lambda p: p.stem)
