@@ -93,8 +93,9 @@ def _over(parts: Sequence[Float[Tensor, "_ d"]], work: Callable[[Array, slice], 
         start += len(part)
     threads = torch.get_num_threads()
     size = max(1, -(-len(pieces) // (_TURNS * threads)))  # a few turns each, so that nobody waits long for the last one
-    in_threads(
-        lambda some: [work(*piece) for piece in some],
-        [pieces[first : first + size] for first in range(0, len(pieces), size)],
-        threads,
-    )
+
+    def several(some: list[tuple[Array, slice]]) -> None:
+        for piece in some:
+            work(*piece)
+
+    in_threads(several, [pieces[first : first + size] for first in range(0, len(pieces), size)], threads)
