@@ -44,7 +44,7 @@ STABLE_KEYS = [
     "runs_dir",
     "store_dir",
 ]
-ARGUMENTS = {"folder", "by"}  # of commands that take no config
+ARGUMENTS = {"folder", "by", "run"}  # of commands that take no config
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda p: f"{p.parent.name}={p.stem}")

@@ -176,3 +176,20 @@ def test_criteria_of_classification(small, tmp_path, criterion):
     summary = json.loads((folder_of(outcome) / "summary.json").read_text())
     assert summary["labels_final"] == 20
     assert math.isfinite(summary["accuracy_auc"])
+
+
+def test_agreement_of_a_run_with_itself_and_with_another(small, tmp_path):
+    """Against itself everything agrees and every rank is the same; without views it says what to do."""
+    command = (*small, *in_folder(tmp_path), "semi=thesis", "propagation.neighbours=5", "learning.cycles=2")
+    for criterion in ("entropy", "margin"):
+        worked(seekloop(*command, f"criterion={criterion}", "keep_views=true"))
+    one, other = sorted((tmp_path / "runs" / "learning").iterdir())
+    said = worked(seekloop("agreement", str(one), str(one), str(other), "ranks=20"))
+    assert "right_where_agreed" in said.out
+    place = one.parent / "agreement"
+    table = pd.read_csv(place / "agreement.csv")
+    assert table["criterion"].tolist() == ["entropy", "margin"]
+    assert table.loc[0, ["agree", "asked_by_both", "rank_correlation"]].tolist() == pytest.approx([1.0, 1.0, 1.0])
+    assert (place / "ranks.png").exists()
+    assert "keep_views=true" in refused(seekloop("agreement", str(one), str(other), "cycle=7"))
+    assert "two or more runs are compared" in refused(seekloop("agreement", str(one)))

@@ -18,7 +18,8 @@ from seekloop.logs.claim import RunBusyError
 
 # Where each command is; imported when it is called, so that the others are quick to start.
 COMPOSED = {name: f"seekloop.commands.{name}" for name in ("extract", "retrieve", "learn")}
-PLAIN = {"status": "seekloop.commands.reports", "report": "seekloop.commands.reports"}
+PLAIN = {name: "seekloop.commands.reports" for name in ("status", "report")}
+PLAIN |= {"agreement": "seekloop.commands.agreement"}
 EXPLAINED = (MissingExtraError, StoreError, RunBusyError, OSError, ValueError)
 
 USAGE = """seekloop finds every image that shows an object, with a person in the loop.
@@ -29,6 +30,8 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
   seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
   seekloop report   <folder> [by=key,key] [compare=key:value,value] [wandb=mode]
                                                tables and plots of the finished runs below a folder
+  seekloop agreement <run> <run> ... [cycle=1] [ranks=100]
+                                               learning runs against the first one: pseudo-labels, ranks of criteria
 
   seekloop retrieve --help                     every key, with its choices; so for extract and learn
 """

@@ -176,6 +176,10 @@ class Cycles:
         started = time.monotonic()
         for cycle, after in learning.cycles(state, total):
             seconds, started = time.monotonic() - started, time.monotonic()
+            if self.parts.config.keep_views:
+                seen = cycle.learnt.train
+                found_here = {"features": seen.features, "probabilities": seen.probabilities, "labels": cycle.labels}
+                self.folder.keep_view(cycle.number, found_here)
             tables = tables_of(cycle, self.pool, self.parts.config.split, seconds)
             self.folder.add(cycle.number, tables, {"run": self.folder.path.name, **after.pack()})
             log.catch_up()

@@ -12,6 +12,7 @@ IGNORED = (
     "seed",
     "split",
     "accelerator",
+    "keep_views",
     "weights_hash",
     "force",
     "runs_dir",

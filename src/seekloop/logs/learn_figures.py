@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from seekloop.logs.figures import (
     COLOURS,
@@ -122,6 +123,22 @@ def asked_of_run(asked: pd.DataFrame, read: Read) -> Figure:
             caption = f"{question['predicted']} {question['probability']:.2f}"
             sheet.put(row, column, read(int(question["image"])), None, RIGHT if right else WRONG, caption)
     return sheet.figure()
+
+
+def rank_against_rank(ranked: Mapping[str, Tensor]) -> Figure:
+    """Ranks by each criterion against those by the first, from 0; what one would not rank is on its edge.
+
+    Args:
+        ranked: ranks of all images by the name of the run.
+    """
+    (reference, first), *others = ranked.items()
+    figure = Figure(figsize=(1 + 3.4 * len(others), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(others), squeeze=False)[0]
+    for axes, (name, ranks), colour in zip(panels, others, COLOURS * len(others), strict=False):
+        shown = (first < first.max()) | (ranks < ranks.max())
+        axes.plot(first[shown].numpy(), ranks[shown].numpy(), ".", color=colour, markersize=4)
+        tidy(axes, short(reference), short(name))
+    return figure
 
 
 def write_figures(folder: LearnFolder, classes: pd.DataFrame, read: Read) -> list[Path]:

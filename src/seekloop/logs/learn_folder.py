@@ -96,6 +96,23 @@ class LearnFolder(RunFolder):
         found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return found if found["cycle"] == cycle else None
 
+    def keep_view(self, cycle: int, found: dict[str, torch.Tensor]) -> None:
+        """Keep what a cycle's network makes of the pool, in `views/`."""
+        buffer = io.BytesIO()
+        torch.save(found, buffer)
+        self._write(f"views/{cycle:04d}.pt", buffer.getvalue())
+
+    def view(self, cycle: int) -> dict[str, torch.Tensor]:
+        """What `keep_view` was given.
+
+        Raises:
+            ValueError: if nothing was kept.
+        """
+        path = self.path / "views" / f"{cycle:04d}.pt"
+        if not path.exists():
+            raise ValueError(f"{path} is not there: run it with keep_views=true, and force=true if it is done already")
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+
     def under_way(self) -> pd.DataFrame:
         """The epochs of the cycle that is not over yet; no rows where none is under way."""
         last, path = self.last_round(), self.parts / "epochs.json"

@@ -1,0 +1,90 @@
+"""Do two ways of asking lead to the same network? Ranks of two criteria, and pseudo-labels of two networks."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Generator, Tensor
+
+from seekloop.contracts.learning import PseudoLabels
+from seekloop.contracts.protocols import Criterion
+from seekloop.contracts.records import PoolView
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Pseudo-labels of two networks held against each other and the truth, every image by its weight.
+
+    Attributes:
+        images: how many are compared.
+        agree: weight of those that both label alike, of a whole of 1.
+        right_where_agreed: share of that weight that is right; NaN where there is none.
+        right_one: of the weight of the others, the share that the first has right.
+        right_other: that the second has right.
+    """
+
+    images: int
+    agree: float
+    right_where_agreed: float
+    right_one: float
+    right_other: float
+
+
+def mean_weights(one: PseudoLabels, other: PseudoLabels, subset: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
+    r"""What each image counts: :math:`h_i = w_i / \sum_j w_j` with :math:`w = (w^1 + w^2) / 2`, 0 off the subset."""
+    weights = (one.weights.double() + other.weights.double()) / 2 * subset
+    return weights / weights.sum()
+
+
+def weighted_accuracy(labels: Int[Tensor, " n"], truth: Int[Tensor, " n"], weights: Float[Tensor, " n"]) -> float:
+    r"""The weight of what is right: :math:`\sum_i h_i 1[z_i = y_i]`, where the weights sum to 1 (or to NaN).
+
+    Reference:
+        Siméoni, "Robust image representation for classification, retrieval and object discovery", 2020, eq. 3.13.
+    """
+    return float((weights * (labels == truth)).sum())
+
+
+def agreement(
+    one: PseudoLabels, other: PseudoLabels, truth: Int[Tensor, " n"], subset: Bool[Tensor, " n"]
+) -> Agreement:
+    """Hold two networks' pseudo-labels against each other, over images that both have labels for.
+
+    Args:
+        one: of the first.
+        other: of the second.
+        truth: the classes.
+        subset: which images count: those that neither was told.
+    """
+    subset = subset & (one.labels >= 0) & (other.labels >= 0)
+    same = one.labels == other.labels
+    agreed, apart = (mean_weights(one, other, subset & part) for part in (same, ~same))
+    return Agreement(
+        images=int(subset.sum()),
+        agree=weighted_accuracy(one.labels, other.labels, mean_weights(one, other, subset)),
+        right_where_agreed=weighted_accuracy(one.labels, truth, agreed),
+        right_one=weighted_accuracy(one.labels, truth, apart),
+        right_other=weighted_accuracy(other.labels, truth, apart),
+    )
+
+
+def ranks(criterion: Criterion, view: PoolView, count: int, rng: Generator) -> Int[Tensor, " n"]:
+    """When a criterion would ask about each image, from 0; `count` for those it would not among the first `count`."""
+    order = criterion(view, count, [rng])[0].cpu()
+    found = torch.full((view.scores.shape[1],), count)
+    found[order] = torch.arange(len(order))
+    return found
+
+
+def spearman(one: Int[Tensor, " k"], other: Int[Tensor, " k"]) -> float:
+    """Correlation of two rankings of the same images, equal ranks sharing their mean; NaN where one is constant."""
+    a, b = _shared(one), _shared(other)
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt())
+
+
+def _shared(ranking: Int[Tensor, " k"]) -> Float[Tensor, " k"]:
+    """Ranks from 0 in which equal values have the mean of their places."""
+    _, inverse, counts = torch.unique(ranking, return_inverse=True, return_counts=True)
+    last = counts.cumsum(dim=0).double() - 1
+    return (last - (counts.double() - 1) / 2)[inverse]
