@@ -50,6 +50,7 @@ def swept(launcher, place, stores, *changes):
     environment = {name: value for name, value in without_wandb().items() if not name.endswith("_NUM_THREADS")}
     environment["PYTHONPATH"] = ":".join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "seekloop", "retrieve", "-m", *changes, *SMALL, *SWEPT, f"launcher={launcher}"]
+    command += ["trainer.workers=1"]  # as by default: a process of a launcher's must be able to start its own
     command += [f"runs_dir={place / 'runs'}", f"store_dir={stores}"]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
     return Swept(launcher, place / "runs", stores, done)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.classifiers.svm_sklearn import SvmSklearn
@@ -10,6 +12,7 @@ from seekloop.classifiers.svm_torch import SvmTorch
 from seekloop.criteria.uncertainty import Uncertainty
 from seekloop.loop.placement import Engine, Placed
 from seekloop.loop.queries import draw_queries
+from seekloop.loop.row_table import RowTable
 from seekloop.metrics.average_precision import average_precision
 from seekloop.metrics.curves import area_under_curve
 from seekloop.representations.fusion import Concat, NoFusion, Pool
@@ -17,7 +20,7 @@ from seekloop.representations.local import All, GlobalOnly
 from seekloop.representations.representation import Representation
 from tests.loop.by_the_book import Images, areas, search
 from tests.loop.parts import loop, perfect_user
-from tests.worlds import blobs
+from tests.worlds import ArrayDescriptors, blobs
 
 ROUNDS, BUDGET = 6, 4
 KINDS = {
@@ -148,3 +151,31 @@ def test_a_pass_over_the_store_takes_no_more_than_its_share_of_memory():
     sizes = [len(images) for images in placed.blocks(8)]
     assert sum(sizes) == 90
     assert max(sizes) == 2
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 40), st.lists(st.lists(st.integers(0, 89), min_size=1, max_size=8), min_size=1, max_size=6))
+def test_the_table_of_rows_gives_what_is_asked_for_and_keeps_to_its_limit(limit, asked):
+    descriptors = world(False, torch.float32).descriptors
+    table = RowTable(descriptors, KINDS["none"], limit)
+    for images in asked:
+        image = torch.tensor(images).repeat_interleave(2)
+        region = torch.tensor([0, 3] * len(images))
+        place = table.index(image, region)
+        assert table.vectors[place].equal(descriptors.local[image * 4 + region])
+        assert len(table.vectors) <= max(limit, 2 * len(set(images)))
+
+
+def test_rows_asked_for_again_are_not_read_again():
+    class Counting(ArrayDescriptors):
+        reads = 0
+
+        def read(self, images, local):
+            Counting.reads += len(images)
+            return super().read(images, local)
+
+    known = world(False, torch.float32).descriptors
+    table = RowTable(Counting(known.whole, known.local, known.regions), KINDS["none"], 100)
+    for images in ([3, 5], [5, 3, 5], [5, 8]):
+        table.index(torch.tensor(images), torch.zeros(len(images), dtype=torch.long))
+    assert Counting.reads == 3

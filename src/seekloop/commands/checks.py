@@ -28,6 +28,7 @@ def check_numbers(config: DictConfig) -> None:
         value = OmegaConf.select(config, key)
         if not isinstance(value, int) or isinstance(value, bool):
             raise ConfigError(key, value, "it is no whole number", "Write it in digits, such as 10.")
+    instantiate(config.engine)
     for key in ("metrics.clusters", "metrics.clusterings"):
         if OmegaConf.select(config, key) < 1:
             raise ConfigError(key, OmegaConf.select(config, key), "there would be nothing to count", "Use 1 or more.")
@@ -67,7 +68,6 @@ def check(config: DictConfig, collection: Collection, *, fixed_regions: bool) ->
     local = instantiate(config.local)
     representation = Representation(local, instantiate(config.fusion))
     check_upper_bound(isinstance(local, Box), local.uses_regions, fixed_regions)
-    instantiate(config.engine)
     classifier, criterion = instantiate(config.classifier), instantiate(config.criterion)
     check_transductive(classifier, representation)
     check_criterion(criterion)

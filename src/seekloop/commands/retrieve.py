@@ -42,7 +42,7 @@ def run_id(config: DictConfig, store_key: str, annotations: Annotations) -> str:
     scientific = {key: value for key, value in plain(config).items() if key in SCIENTIFIC}
     chosen = choices()
     words = [chosen.get("local"), chosen.get("fusion"), config.grid, chosen.get("criterion"), f"s{config.seed}"]
-    scientific |= index_identity(config)
+    scientific |= {"precision": config.engine.precision} | index_identity(config)
     digest = content_key({**scientific, "store": store_key, "annotations": annotations.fingerprint()})[:10]
     return "-".join([str(word).replace("+", "_") for word in words if word] + [digest])
 

@@ -86,6 +86,8 @@ def _asked_for(runs: Sequence[FinishedRun], words: str) -> dict[str, object]:
             f"compare={words!r} is not of the form key:value,value. Say for instance compare=local:all,none, or "
             "compare=local/fusion:all/concat,none/none"
         )
+    if pair[0] == pair[1]:
+        raise ValueError(f"compare={words!r} holds a setting against itself; name two")
     names = keys.split(PART)
     check_keys(runs, names, "compare")
     one, other = (_with_values(runs, names, value.split(PART), words) for value in pair)

@@ -86,7 +86,10 @@ class Loop:
         self._memory = engine.bytes()
         uses_regions = representation.local.uses_regions
         self._placed = Placed(descriptors, engine, local=uses_regions, memory=self._memory)
-        self._table = RowTable(self._placed, representation)
+        parts = 2 if uses_regions and representation.fusion.uses_whole else 1
+        self._row_bytes = engine.dtype.itemsize * descriptors.dim * parts
+        # an eighth each for the table, for its old self while it grows, and for the rows of a chunk of searches
+        self._table = RowTable(self._placed, representation, max(1, self._memory // 8 // self._row_bytes))
 
     @cached_property
     def whole(self) -> Float[Tensor, "n d"]:
@@ -124,13 +127,10 @@ class Loop:
 
     def fit(self, state: State) -> None:
         """Fit every search's classifier on its rows; one more round is counted."""
-        if self._table.bytes > self._memory // 4:
-            self._table.clear()
         sizes = [len(rows.image) for rows in state.rows]
-        width = self.engine.dtype.itemsize * self.descriptors.dim * (2 if self.representation.fusion.uses_whole else 1)
-        limit = self._memory // 4 if self.engine.together else 0
+        limit = self._memory // 8 if self.engine.together else 0
         scorers: list[Scorer] = []
-        for chunk in chunks(sizes, width, limit):
+        for chunk in chunks(sizes, self._row_bytes, limit):
             previous = None if state.scorer is None else state.scorer.select(torch.tensor(chunk))
             scorers.append(self._fits.fit(self._training_rows(state, chunk), previous))
         state.scorer = scorers[0].join(scorers[1:])

@@ -1,6 +1,7 @@
 """Where a loop computes and with how much memory: descriptors come there once if they fit, else block by block."""
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ class Engine:
 
     Args:
         memory: GiB for descriptors, training rows and the work on them, or auto: half of what is free. The scores of
-            all searches (q n numbers) come on top.
+            all searches (q n numbers) and the rows of a single search come on top. Below 0.25, blocks become smaller,
+            and with them the last bits of sums may change.
         device: where scores are computed.
         precision: of scores and training rows, float32 or float64.
         together: whether the searches of a round are computed together or one after the other.
@@ -46,10 +48,13 @@ class Engine:
         given = isinstance(self.memory, int | float) and not isinstance(self.memory, bool)
         if self.memory != "auto" and not (given and math.isfinite(float(self.memory)) and float(self.memory) > 0):
             raise ConfigError("engine.memory", self.memory, "it is no size in GiB", "Use auto, or a number above 0.")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", str(self.device)):
+            raise ConfigError("engine.device", self.device, "it must be cpu, cuda, cuda:1, ...", "Try cpu.")
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as missing:  # a torch without CUDA asserts
-            raise ConfigError("engine.device", self.device, f"torch cannot use it ({missing})", "Try cpu.") from missing
+            said = str(missing).splitlines()[0]
+            raise ConfigError("engine.device", self.device, f"torch cannot use it ({said})", "Try cpu.") from missing
 
     @property
     def dtype(self) -> torch.dtype:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.contracts.protocols import Descriptors
@@ -19,11 +19,14 @@ class RowTable:
     Args:
         descriptors: where vectors are read.
         representation: makes them.
+        limit: vectors to keep; what goes beyond makes it forget, and read again what is asked for. Only what is asked
+            for at once may take more.
     """
 
-    def __init__(self, descriptors: Descriptors, representation: Representation) -> None:
+    def __init__(self, descriptors: Descriptors, representation: Representation, limit: int) -> None:
         self._descriptors = descriptors
         self._representation = representation
+        self._limit = limit
         offsets = descriptors.regions.offsets
         most = len(descriptors.regions.boxes) if offsets is None else int(offsets.diff().max())
         self._stride = most - PROTOTYPE
@@ -41,21 +44,22 @@ class RowTable:
         """The table."""
         return self._vectors[: self._used]
 
-    @property
-    def bytes(self) -> int:
-        """What it takes."""
-        return self._vectors.nbytes
-
     def index(self, image: Int[Tensor, " k"], region: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
         """Where the vectors of these pairs are in `vectors`; those that are missing are read."""
         keys = image * self._stride + (region - PROTOTYPE)
-        at = torch.searchsorted(self._keys, keys)
-        known = at < len(self._keys)
-        known[known.clone()] = self._keys[at[known]] == keys[known]
-        if not known.all():
-            self._add(torch.unique(keys[~known]))
-            at = torch.searchsorted(self._keys, keys)
-        return self._place[at]
+        missing = torch.unique(keys[~self._known(keys)])
+        if self._used and self._used + len(missing) > self._limit:
+            self.clear()
+            missing = torch.unique(keys)
+        if len(missing):
+            self._add(missing)
+        return self._place[torch.searchsorted(self._keys, keys)]
+
+    def _known(self, keys: Int[Tensor, " k"]) -> Bool[Tensor, " k"]:
+        if not len(self._keys):
+            return torch.zeros(len(keys), dtype=torch.bool)
+        at = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
+        return self._keys[at] == keys
 
     def _add(self, keys: Int[Tensor, " k"]) -> None:
         image, region = keys // self._stride, keys % self._stride + PROTOTYPE
@@ -74,7 +78,8 @@ class RowTable:
     def _append(self, vectors: Float[Tensor, "k e"]) -> None:
         needed = self._used + len(vectors)
         if needed > len(self._vectors):
-            grown = vectors.new_empty(max(needed, 2 * len(self._vectors)), vectors.shape[1])
+            size = max(needed, min(2 * len(self._vectors), self._limit))
+            grown = vectors.new_empty(size, vectors.shape[1])
             if self._used:
                 grown[: self._used] = self.vectors
             self._vectors = grown

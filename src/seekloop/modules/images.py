@@ -1,5 +1,7 @@
 """Images on their way to the backbone: whole batches decoded at a time, shard after shard."""
 
+import multiprocessing
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -142,5 +144,13 @@ class Images(pl.LightningDataModule):
             ImageBatches(*self.make, self.mine()),
             batch_size=None,  # items are batches already
             num_workers=self.workers,
+            multiprocessing_context=start_method() if self.workers else None,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def start_method() -> str | None:
+    """How workers are started: as Python does it; but in a process of joblib's, whose own way takes none of them."""
+    usual = multiprocessing.get_start_method(allow_none=True)
+    known = ("fork", "spawn", "forkserver")
+    return None if usual is None or usual in known else known[0 if sys.platform == "linux" else 1]
