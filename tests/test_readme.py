@@ -77,7 +77,9 @@ def test_the_criterion_it_adds(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     criterion = instantiate(yaml.safe_load(blocks("yaml")[0]))
     scores = torch.tensor([[3.0, 1.0, -1.0, -4.0]])
-    view = PoolView(scores, torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, dtype=torch.int8), lambda: torch.eye(4), 0)
+    view = PoolView(
+        scores, torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, dtype=torch.int8), lambda: torch.eye(4), 0
+    )
     assert criterion(view, 3, [torch.Generator()]).tolist() == [[1, 0, 2]]
 
 
