@@ -12,7 +12,6 @@ GOOD = {"memory": "auto", "device": "cpu", "precision": "float32", "together": T
         *[("memory", value) for value in (0, -1, float("nan"), float("inf"), "much", True)],
         *[("device", value) for value in ("meta", "mps", "tpu", "cuda:99", "")],
         ("precision", "float16"),
-        ("together", "maybe"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(key, value):
