@@ -2,13 +2,11 @@
 
 import copy
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from filelock import FileLock, Timeout
 
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.protocols import Backbone, Collection
@@ -22,6 +20,7 @@ from seekloop.modules.silence import lightning_silenced
 from seekloop.modules.writer import WriteToStore
 from seekloop.regions.parts import PartsOfImages
 from seekloop.store import manifest, writer
+from seekloop.store.lock import claimed
 
 QUIET = {
     "logger": False,
@@ -87,7 +86,7 @@ def ensure_store(
     if ahead.finished:
         return ahead.folder
     ahead.folder.parent.mkdir(parents=True, exist_ok=True)
-    with _claimed(ahead.folder, say):
+    with claimed(ahead.folder, "extracting", say):
         ahead = ahead.refreshed()
         if ahead.finished:
             return ahead.folder
@@ -102,20 +101,6 @@ def ensure_store(
         _predict(describe, images, ahead, trainer, collection, fail_fast)
         _report(writer.finish(ahead.folder, ahead.manifest, collection.paths), ahead, say)
     return ahead.folder
-
-
-@contextmanager
-def _claimed(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    lock = FileLock(f"{folder}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"another process is extracting {folder.name}: waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _announce(ahead: Plan, collection: Collection, store_dir: Path | str, say: Callable[[str], None]) -> None:

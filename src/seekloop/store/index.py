@@ -2,8 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import psutil
 import torch
-from filelock import FileLock, Timeout
 from jaxtyping import Bool, Float, Int
 from rich.console import Console
 from rich.progress import track
@@ -21,6 +19,7 @@ from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError
 from seekloop.contracts.randomness import generator
 from seekloop.store import files, shards
 from seekloop.store.index_settings import SAMPLE_PER_CENTRE, IndexSettings
+from seekloop.store.lock import claimed
 from seekloop.store.manifest import content_key
 
 Faiss = Any  # the module, and its objects, which carry no types
@@ -153,7 +152,7 @@ def open_index(vectors: Vectors, settings: IndexSettings, folder: Path | None, s
     place = IndexFiles(folder, content_key({**vectors.identity, "index": settings.build_identity(vectors.rows)}))
     if (found := place.load(settings, lambda _: None)) is not None:
         return found
-    with claimed(folder, say):
+    with claimed(folder, "writing into", say):
         if (found := place.load(settings, say)) is not None:
             return found
         files.remove_drafts(folder)
@@ -174,21 +173,6 @@ def load_faiss() -> Faiss:
         if torch.cuda.is_available():
             return require("faiss", "faiss-gpu")
         raise
-
-
-@contextmanager
-def claimed(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Be the only one who writes into a store's folder; the same lock that extraction takes."""
-    lock = FileLock(f"{folder}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"another process is writing into {folder.name}: waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @dataclass(frozen=True)

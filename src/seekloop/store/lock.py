@@ -1,0 +1,28 @@
+"""One writer at a time in a store's folder, across processes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+@contextmanager
+def claimed(folder: Path, doing: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Be the only one who writes into a store's folder.
+
+    Args:
+        folder: of the store; the lock lies beside it.
+        doing: what another process is doing if this one has to wait, such as "extracting".
+        say: takes the line that says so.
+    """
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"another process is {doing} {folder.name}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
