@@ -1,0 +1,192 @@
+"""CLAID: cut the map of tokens in two again and again; connected pieces that hold energetic tokens are regions."""
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.regions.components import components
+from seekloop.regions.cuts import UNLIKE, VARIANTS, Bisect, Node
+from seekloop.regions.segments import Segments, mask_boxes
+
+BLOCK = 256  # rows of a product
+
+
+class Claid:
+    r"""Class-agnostic regions at every level of a hierarchy of cuts.
+
+    All tokens are cut in two; so is, level by level, each connected component of a side (corners connect) of at least
+    `smallest` tokens, unless the likeness inside it says that it is one thing. A component is a region if enough
+    of it is energetic: if :math:`|C \cap H| / |C| > \tau_2`, where H are the tokens of largest L1 norm. Whether it is
+    a region and whether it is cut on are independent; equal regions of different levels are all kept. The whole
+    image is always cut, and never a region.
+
+    Work and memory grow with the square of the number of tokens. Everything happens on the CPU.
+
+    Args:
+        variant: paper, or parity for the rules of the code released with it; see `cuts.Variant`.
+        alpha: cosine above which two tokens are alike.
+        termination: :math:`\tau_1`, likeness from which on a component is not cut any more; None: cut as long as
+            there are components.
+        purity: :math:`\tau_2`, a share, or one for each variant; None: every component is a region.
+        smallest: fewest tokens of a component.
+        energetic: share of the image's tokens that count as energetic.
+        max_depth: most levels; None: no limit.
+        bisect: how a node is cut in two.
+
+    Raises:
+        ConfigError: if a setting is out of its range.
+
+    Reference:
+        Sun et al., "Class Agnostic Instance-level Descriptor for Visual Instance Search" (CLAID).
+    """
+
+    def __init__(
+        self,
+        variant: str,
+        alpha: float,
+        termination: float | None,
+        purity: float | Mapping[str, float] | None,
+        smallest: int,
+        energetic: float,
+        max_depth: int | None,
+        bisect: Bisect,
+    ) -> None:
+        if variant not in VARIANTS:
+            raise ConfigError("detector.variant", variant, "there is no such variant", f"Choose from {list(VARIANTS)}.")
+        if not -1 < alpha < 1:
+            raise ConfigError("detector.alpha", alpha, "it is a cosine that some pairs exceed", "Usual: 0.2.")
+        if smallest < 1:
+            raise ConfigError("detector.smallest", smallest, "it counts tokens of a region", "Usual: 15.")
+        if not 0 < energetic <= 1:
+            raise ConfigError("detector.energetic", energetic, "it is a share of the tokens", "Usual: 0.3.")
+        if max_depth is not None and max_depth < 1:
+            raise ConfigError("detector.max_depth", max_depth, "it counts levels", "Usual: null, no limit.")
+        self.variant = VARIANTS[variant]
+        self.alpha, self.termination, self.smallest, self.energetic = alpha, termination, smallest, energetic
+        self.purity = purity[variant] if isinstance(purity, Mapping) else purity
+        self.max_depth, self.bisect = max_depth, bisect
+
+    def __call__(self, tokens: Float[Tensor, "h w d"], rng: Generator) -> Segments:
+        """Regions level by level, from left to right in the tree; the score is the purity, `affine` leaves itself out.
+
+        Args:
+            tokens: after the last norm, of their own length.
+            rng: draws the orders in which tokens are visited.
+
+        Raises:
+            ValueError: if a token is not finite.
+        """
+        h, w, _ = tokens.shape
+        flat = tokens.detach().cpu().float().flatten(0, 1)
+        if not bool(flat.isfinite().all()):
+            raise ValueError("tokens are not finite: the network or its input is at fault, not this image's regions")
+        root, energetic = node_of(flat, self.alpha), energetic_tokens(flat, self.energetic)
+        masks, level, score = [], [], []
+        for depth, parts in enumerate(islice(self._levels(root, (h, w), rng), self.max_depth), start=1):
+            for part in parts:
+                purity = float(energetic[part.members].mean())
+                if self.purity is None or purity > self.purity:
+                    masks.append(inside(part, h * w).reshape(h, w))
+                    level.append(depth)
+                    score.append(purity)
+        return Segments(
+            torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, h, w)),
+            torch.tensor(level, dtype=torch.long),
+            torch.tensor(score),
+            root.alike_pairs / root.pairs if root.pairs else None,
+        )
+
+    def _levels(self, root: Node, size: tuple[int, int], rng: Generator) -> Iterator[list[Node]]:
+        """Components of each level; the next is cut only when it is asked for."""
+        nodes = [root] if len(root.members) > self.smallest else []
+        while nodes:
+            parts = [part for node in nodes for part in self._parts(node, size, rng)]
+            yield parts
+            nodes = [part for part in parts if self._cut_on(part)]
+
+    def _parts(self, node: Node, size: tuple[int, int], rng: Generator) -> list[Node]:
+        """Components of both sides of a cut; none where one side is empty."""
+        second = self.bisect(node, self.variant, rng)
+        if second.all() or not second.any():
+            return []
+        found = []
+        for side in (~second, second):
+            mask = np.zeros(size[0] * size[1], dtype=bool)
+            mask[node.members[side]] = True
+            found += components(mask.reshape(size), 8, self.smallest)
+        return [node.part(members, np.searchsorted(node.members, members)) for members in found]
+
+    def _cut_on(self, part: Node) -> bool:
+        """Whether a component goes to the next level."""
+        if len(part.members) <= self.smallest:  # what a cut leaves of it is too small
+            return False
+        return self.termination is None or likeness(part, self.variant.diagonal) < self.termination
+
+
+def node_of(tokens: Float[Tensor, "n d"], alpha: float) -> Node:
+    """All tokens of an image, by their cosines. A token of length 0 is alike to none."""
+    cosines = gram(F.normalize(tokens, dim=1)).numpy()
+    return Node(np.arange(len(tokens)), cosines, np.count_nonzero(cosines > alpha, axis=1), alpha)
+
+
+def gram(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
+    """Inner products of each row with each; nearly half of them are copied across the diagonal: half the time."""
+    products = rows.new_empty(len(rows), len(rows))
+    for start in range(0, len(rows), BLOCK):
+        stop = start + BLOCK
+        products[start:stop, start:] = rows[start:stop] @ rows[start:].T
+        products[stop:, start:stop] = products[start:stop, stop:].T
+    return products
+
+
+def energetic_tokens(tokens: Float[Tensor, "n d"], share: float) -> Bool[np.ndarray, " n"]:
+    r"""The tokens whose L1 norm is at least the one at place :math:`\lfloor (1 - share) n \rfloor` in ascending order.
+
+    Example:
+        >>> energetic_tokens(torch.tensor([[1.0], [-4.0], [2.0], [3.0]]), 0.5)
+        array([False,  True, False,  True])
+    """
+    energy = tokens.abs().sum(dim=1, dtype=torch.float64).numpy()
+    if not len(energy):
+        return energy > 0
+    return energy >= np.sort(energy)[math.floor((1 - share) * len(energy))]
+
+
+def likeness(part: Node, diagonal: bool) -> float:
+    r"""Mean weight of the edges between two tokens, :math:`\sum_{i \ne j} A_{ij} / (n (n - 1))`.
+
+    Args:
+        part: at least two tokens.
+        diagonal: whether to add :math:`\sum_i A_{ii}` to the sum, though not to the number it is divided by.
+    """
+    ones, edges = part.alike_pairs, part.pairs
+    if diagonal:
+        ones, edges = ones + part.alike_to_themselves, edges + len(part.members)
+    return (ones + UNLIKE * (edges - ones)) / part.pairs
+
+
+def inside(part: Node, tokens: int) -> Bool[np.ndarray, " {tokens}"]:
+    """Which of so many tokens are in it."""
+    mask = np.zeros(tokens, dtype=bool)
+    mask[part.members] = True
+    return mask
+
+
+def parity_boxes(masks: Bool[Tensor, "m h w"], patch: int) -> Float[Tensor, "m 4"]:
+    """Boxes as the released code has them, for comparison with it: the far edges are wrong.
+
+    Its far edge is `last * (patch + 1)` pixels where `(last + 1) * patch` is meant: right only where the last token is
+    the `patch`-th, too small before it and too large behind, where it is cut off at the image's edge here.
+    """
+    _, h, w = masks.shape
+    boxes, size = mask_boxes(masks), torch.tensor([w, h])
+    last = boxes[:, 2:] * size - 1
+    far = last * (patch + 1) / (patch * size)
+    return torch.cat([boxes[:, :2], far.clamp(max=1.0)], dim=1)
