@@ -63,7 +63,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 def loader(extraction: Extraction) -> DataLoader[Decoded]:
     """The loader that extraction uses, with all of its batches."""
     ahead = extraction.plan()
-    regions, encoding, rows = ahead.parts.regions, extraction.encoding, extraction.settings["batch_size"]
+    regions, encoding, rows = ahead.regions, extraction.encoding, extraction.settings["batch_size"]
     step = encoding.images_per_batch(regions, ahead.manifest.images, rows)
     transform = transform_of(extraction.backbone)
     spans = batches(ahead, step)

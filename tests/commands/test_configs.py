@@ -51,7 +51,8 @@ ARGUMENTS = {"folder", "by", "run"}  # of commands that take no config
 def test_yaml_keys_are_exactly_the_constructor_arguments(entry):
     """One home for every default: the YAML."""
     config = OmegaConf.load(entry)
-    keys = {str(key) for key in config if not str(key).startswith("_")}
+    keys = {str(key) for key in config if not str(key).startswith("_")} - {"defaults"}
+    keys |= {choice.split("@")[1] for part in config.get("defaults", []) if part != "_self_" for choice in part}
     expected = set(inspect.signature(get_object(config._target_)).parameters)
     assert keys == expected - GIVEN_BY_THE_RUN.get(entry.parent.name, set())
 

@@ -4,12 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.records import KINDS
 from seekloop.regions.annotated import AnnotatedBoxes, ragged_boxes
 from seekloop.regions.grid import Grid, grid_boxes, parse_grid
 from seekloop.regions.parts import PartsOfImages
-from tests.modules.fakes import annotations
+from tests.modules.fakes import Noise
 
-NOTHING = annotations()
+NOTHING = Noise(9)
 
 
 def test_boxes_run_row_by_row_and_grid_by_grid():
@@ -25,7 +26,7 @@ def test_boxes_run_row_by_row_and_grid_by_grid():
     [("2x2", (4, 4)), ("4x4", (4, 4)), ("1x1+2x2+4x4", (4, 4)), ("1x4", (4, 4)), ("3x3", (3, 3)), ("2x2+3x1", (6, 2))],
 )
 def test_grids_that_divide_the_finest_share_a_store(asked, stored):
-    parts = Grid(asked, "4x4").parts(NOTHING, 9, poolable=True)
+    parts = Grid(asked, "4x4").parts(NOTHING, poolable=True)
     assert (parts.grids, parts.poolable, parts.regions.offsets) == ((stored,), True, None)
     assert len(parts.regions.boxes) == stored[0] * stored[1]
     assert parts.asked == parse_grid(asked)
@@ -33,7 +34,7 @@ def test_grids_that_divide_the_finest_share_a_store(asked, stored):
 
 
 def test_crops_are_stored_as_asked_in_any_order():
-    one, two = (Grid(g, "4x4").parts(NOTHING, 9, poolable=False) for g in ("2x2+1x1", "1x1+2x2"))
+    one, two = (Grid(g, "4x4").parts(NOTHING, poolable=False) for g in ("2x2+1x1", "1x1+2x2"))
     assert one.grids == two.grids == ((1, 1), (2, 2))
     assert one.identity == two.identity
 
@@ -65,8 +66,10 @@ def test_every_image_has_a_region_and_no_box_is_lost(owners):
 
 
 def test_other_boxes_are_another_store():
-    one, other = annotations([(0, (0, 0, 0.5, 0.5))]), annotations([(0, (0, 0, 0.5, 0.6))])
-    parts = [AnnotatedBoxes().parts(a, 2, poolable=True) for a in (one, one, other)]
+    one, other = Noise(2, [(0, (0, 0, 0.5, 0.5))]), Noise(2, [(0, (0, 0, 0.5, 0.6))])
+    parts = [AnnotatedBoxes().parts(images, poolable=True) for images in (one, one, other)]
     assert parts[0].identity == parts[1].identity != parts[2].identity
     assert not parts[0].poolable
+    assert parts[0].truth
+    assert [KINDS[kind] for kind in parts[0].regions.kind] == ["box", "whole"]
     assert all(isinstance(kind, PartsOfImages) for kind in (AnnotatedBoxes(), Grid("2x2", "4x4")))

@@ -49,6 +49,11 @@ class MapTokens(nn.Module):
         """
         if tuple(pixels.shape[-2:]) != self.image_size:
             raise ValueError(f"pixels are {tuple(pixels.shape[-2:])}; {self.name} is set up for {self.image_size}")
+        return self.tokens(pixels)
+
+    @torch.no_grad()
+    def tokens(self, pixels: Float[Tensor, "b 3 h w"]) -> Tokens:
+        """As `forward`, for images of any size that is a multiple of the map's stride."""
         dtype = next(self.trunk.parameters()).dtype
         (cells,) = self.trunk(pixels.to(dtype=dtype, memory_format=torch.channels_last))
         patches = cells.permute(0, 2, 3, 1).float()

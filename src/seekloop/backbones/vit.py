@@ -42,7 +42,8 @@ class PatchTokens(nn.Module):
             network.set_input_size(img_size=expects.image_size)  # resamples positions (bicubic) to the new grid
         self.trunk = network.eval().requires_grad_(False)
         self.dim: int = network.num_features
-        self.grid: tuple[int, int] = tuple(network.patch_embed.grid_size)
+        self.patch: tuple[int, int] = tuple(network.patch_embed.patch_size)
+        self.any_size = bool(getattr(network, "dynamic_img_size", False))
         self.prefix: int = network.num_prefix_tokens
         self.class_token = getattr(network, "cls_token", None) is not None
 
@@ -58,9 +59,15 @@ class PatchTokens(nn.Module):
         """
         if tuple(pixels.shape[-2:]) != self.image_size:
             raise ValueError(f"pixels are {tuple(pixels.shape[-2:])}; {self.name} is set up for {self.image_size}")
+        return self.tokens(pixels)
+
+    @torch.no_grad()
+    def tokens(self, pixels: Float[Tensor, "b 3 h w"]) -> Tokens:
+        """As `forward`, for images of any size that is a multiple of `patch`, where `any_size` says so."""
         sequence = self._normed(pixels.to(next(self.trunk.parameters()).dtype)).float()
         registers = sequence[:, int(self.class_token) : self.prefix]
-        patches = sequence[:, self.prefix :].reshape(len(sequence), *self.grid, self.dim)
+        grid = (pixels.shape[2] // self.patch[0], pixels.shape[3] // self.patch[1])
+        patches = sequence[:, self.prefix :].reshape(len(sequence), *grid, self.dim)
         return Tokens(sequence[:, 0] if self.class_token else None, registers, patches)
 
     def _normed(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:
@@ -138,9 +145,17 @@ def build(name: str) -> Any:  # noqa: ANN401 - a module whose attributes no type
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:5])
         raise ConfigError("backbone.model", name, "timm has no such model", f"Similar: {near or 'none'}.")
-    trunk = checkpoints.without_heads(timm.create_model(name, num_classes=0))
+    trunk = checkpoints.without_heads(_created(name))
     if not hasattr(trunk, "num_prefix_tokens") or not hasattr(getattr(trunk, "patch_embed", None), "grid_size"):
         raise ConfigError(
             "backbone.model", name, "it is no transformer over one grid of patches", "Choose a ViT, DeiT, BEiT or EVA."
         )
     return trunk
+
+
+def _created(name: str) -> nn.Module:
+    """The network, able to resample its positions as it goes where timm's class for it can: `regions` ask for that."""
+    try:
+        return timm.create_model(name, num_classes=0, dynamic_img_size=True)
+    except TypeError:
+        return timm.create_model(name, num_classes=0)

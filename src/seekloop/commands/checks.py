@@ -53,13 +53,13 @@ def check_learning(config: DictConfig) -> None:
     resolve_mode(config.wandb.mode, {})
 
 
-def check(config: DictConfig, collection: Collection, *, fixed_regions: bool) -> None:
+def check(config: DictConfig, collection: Collection, *, truth: bool) -> None:
     """Build every part once and draw the queries, as if all images were readable, so that mistakes show at once.
 
     Args:
         config: of `retrieve`.
         collection: the images.
-        fixed_regions: whether regions are cells of a grid, not annotated boxes.
+        truth: whether regions are the annotated boxes.
 
     Raises:
         ConfigError: if a choice cannot work, or choices do not fit together.
@@ -67,7 +67,7 @@ def check(config: DictConfig, collection: Collection, *, fixed_regions: bool) ->
     """
     local = instantiate(config.local)
     representation = Representation(local, instantiate(config.fusion))
-    check_upper_bound(isinstance(local, Box), local.uses_regions, fixed_regions)
+    check_upper_bound(isinstance(local, Box), local.uses_regions, truth)
     classifier, criterion = instantiate(config.classifier), instantiate(config.criterion)
     check_transductive(classifier, representation)
     check_criterion(criterion)
@@ -91,15 +91,15 @@ def check_criterion(criterion: Criterion) -> None:
     criterion(PoolView(torch.zeros(1, 4), answers == 0, answers, lambda: torch.eye(4), 0), 1, [torch.Generator()])
 
 
-def check_upper_bound(is_box: bool, uses_regions: bool, fixed_regions: bool) -> None:
+def check_upper_bound(is_box: bool, uses_regions: bool, truth: bool) -> None:
     """Annotated boxes may serve as regions of the upper bound only, and the upper bound needs them.
 
     Raises:
         ConfigError: otherwise.
     """
-    if is_box and fixed_regions:
-        why = "the upper bound takes the annotated boxes as regions, and these are cells of a grid"
+    if is_box and not truth:
+        why = "the upper bound takes the annotated boxes as regions, and these are others"
         raise ConfigError("local", "box", why, "Use representation=box, which sets regions=boxes too.")
-    if uses_regions and not is_box and not fixed_regions:
+    if uses_regions and not is_box and truth:
         why = "annotated boxes tell where objects are, which no method may know"
-        raise ConfigError("regions", "boxes", why, "Use representation=box, the upper bound, or regions=grid.")
+        raise ConfigError("regions", "boxes", why, "Use representation=box, the upper bound, or regions=grid or claid.")

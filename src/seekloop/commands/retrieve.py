@@ -66,7 +66,7 @@ def retrieve(config: DictConfig) -> float:
             return _already_finished(folder, config, console)
         described = plain(config) | {"choices": choices(), "store_key": ahead.key}
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
-        check(config, extraction.collection, fixed_regions=ahead.manifest.grids is not None)
+        check(config, extraction.collection, truth=ahead.parts.truth)
         path = extraction.ensure(console.say)
         store = open_store(path, config.grid if ahead.manifest.grids is not None else None)
         report_collection(extraction.collection, console)

@@ -100,7 +100,7 @@ def share() -> int | None:
     if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
         return None
     launcher = OmegaConf.to_container(HydraConfig.get().launcher, resolve=False)
-    cores = joblib.cpu_count()  # type: ignore[no-untyped-call] # of this process, not of the machine
+    cores = joblib.cpu_count()  # of this process, not of the machine
     return threads_of(launcher if isinstance(launcher, dict) else {}, cores)
 
 

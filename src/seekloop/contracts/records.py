@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -106,6 +107,18 @@ class Tokens:
     patches: Float[Tensor, "b h w d"]
 
 
+KINDS = ("cell", "box", "found", "whole")  # a grid's cell; an annotated box; a detector's; an image without any of them
+
+
+@runtime_checkable
+class MasksOfImages(Protocol):
+    """The masks of a collection's regions, read when they are asked for."""
+
+    def of(self, image: int) -> Bool[Tensor, "m h w"]:
+        """Which tokens of the image's own map each of its regions consists of."""
+        ...
+
+
 @dataclass(frozen=True)
 class Regions:
     """Which parts of each image have a local descriptor.
@@ -113,16 +126,31 @@ class Regions:
     Attributes:
         boxes: fixed regions: the m boxes that every image has; ragged: all images' boxes, one image after the other.
         offsets: None for fixed regions; ragged: the boxes of image i are `boxes[offsets[i]:offsets[i + 1]]`.
+        level: of ragged regions: depth in a hierarchy, 1 for parts of the image, 2 for parts of those, ...; 0 where
+            there is none; None where nobody has said.
+        kind: of ragged regions: where each comes from, a position in `KINDS`; None where nobody has said.
+        masks: of regions that are no boxes; None where they are.
     """
 
     boxes: Float[Tensor, "r 4"]
     offsets: Int[Tensor, " ends"] | None
+    level: Int[Tensor, " r"] | None = None
+    kind: Int[Tensor, " r"] | None = None
+    masks: MasksOfImages | None = None
 
     def of(self, image: int) -> Float[Tensor, "m 4"]:
         """The boxes of one image."""
+        return self.boxes if self.offsets is None else self.boxes[self.rows(image)]
+
+    def rows(self, image: int) -> slice:
+        """Which of all boxes are one image's."""
         if self.offsets is None:
-            return self.boxes
-        return self.boxes[int(self.offsets[image]) : int(self.offsets[image + 1])]
+            return slice(0, len(self.boxes))
+        return slice(int(self.offsets[image]), int(self.offsets[image + 1]))
+
+    def masks_of(self, image: int) -> Bool[Tensor, "m h w"] | None:
+        """The masks of one image's regions; None where regions are boxes."""
+        return None if self.masks is None else self.masks.of(image)
 
 
 FEW_QUERIES = 8  # up to so many, reading descriptors costs more than the products made with them

@@ -4,7 +4,7 @@ import copy
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 
@@ -22,6 +22,7 @@ from seekloop.regions.parts import PartsOfImages
 from seekloop.store import manifest, writer
 from seekloop.store.lock import claimed
 
+Network = TypeVar("Network")
 QUIET = {
     "logger": False,
     "enable_checkpointing": False,
@@ -90,14 +91,13 @@ def ensure_store(
         ahead = ahead.refreshed()
         if ahead.finished:
             return ahead.folder
+        ahead = ahead.located(say)
         _announce(ahead, collection, store_dir, say)
         ahead = _begin(ahead)
-        step = encoding.images_per_batch(ahead.parts.regions, ahead.manifest.images, batch_size)
-        images = Images(
-            collection, transform_of(backbone), encoding, ahead.parts.regions, batches(ahead, step), workers
-        )
-        network = _own_copy(backbone, ahead.manifest.content["precision"])
-        describe = Describe(network, pooling, encoding, ahead.parts.regions, batch_size)
+        step = encoding.images_per_batch(ahead.regions, ahead.manifest.images, batch_size)
+        images = Images(collection, transform_of(backbone), encoding, ahead.regions, batches(ahead, step), workers)
+        network = own_copy(backbone, ahead.manifest.content["precision"])
+        describe = Describe(network, pooling, encoding, ahead.regions, batch_size)
         _predict(describe, images, ahead, trainer, collection, fail_fast)
         _report(writer.finish(ahead.folder, ahead.manifest, collection.paths), ahead, say)
     return ahead.folder
@@ -119,7 +119,7 @@ def _announce(ahead: Plan, collection: Collection, store_dir: Path | str, say: C
 
 def _begin(ahead: Plan) -> Plan:
     (ahead.folder / manifest.COMPLETE).unlink(missing_ok=True)
-    writer.create(ahead.folder, ahead.manifest, ahead.parts.regions)
+    writer.create(ahead.folder, ahead.manifest, ahead.regions)
     return ahead.refreshed()
 
 
@@ -129,8 +129,8 @@ def batches(ahead: Plan, step: int) -> list[list[Span]]:
     return [[(first, min(first + step, stop)) for first in range(start, stop, step)] for start, stop in spans]
 
 
-def _own_copy(backbone: Backbone, precision: str) -> Backbone:
-    """The backbone itself, or a copy where Lightning would change its weights for good."""
+def own_copy(backbone: Network, precision: str) -> Network:
+    """The network itself, or a copy where Lightning would change its weights for good."""
     return backbone if precision == "32-true" else copy.deepcopy(backbone)
 
 
@@ -138,8 +138,8 @@ def _predict(
     describe: Describe, images: Images, ahead: Plan, trainer: Mapping[str, Any], collection: Collection, fail_fast: bool
 ) -> None:
     described = ahead.manifest
-    store = writer.StoreWriter(ahead.folder, described, ahead.parts.regions.offsets, list(collection.paths))
-    bar = ImagesPerSecond(described.images - ahead.missing_images(), described.images)
+    store = writer.StoreWriter(ahead.folder, described, ahead.regions.offsets, list(collection.paths))
+    bar = ImagesPerSecond("describe", described.images - ahead.missing_images(), described.images)
     settings = {**trainer, "precision": described.content["precision"], **QUIET}
     with lightning_silenced():
         runner = pl.Trainer(**settings, callbacks=[bar, WriteToStore(store, fail_fast)])

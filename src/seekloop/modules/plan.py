@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import torch
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.grids import Grid, check_not_finer
 from seekloop.contracts.protocols import Backbone, Collection
+from seekloop.contracts.records import Regions
 from seekloop.descriptors.encoding import Encoding
 from seekloop.descriptors.pooling import Pooling
 from seekloop.modules.images import transform_of
 from seekloop.modules.precision import resolve_precision
-from seekloop.regions.parts import Parts, PartsOfImages
+from seekloop.regions.parts import Parts, PartsOfImages, Say
 from seekloop.store import manifest, shards
 from seekloop.store.manifest import StoreManifest
 
@@ -60,9 +61,20 @@ class Plan:
         spans = [self.manifest.span(shard) for shard in self.missing_shards()]
         return sum(stop - start for start, stop in spans)
 
+    def located(self, say: Say) -> "Plan":
+        """The same with its regions known; they are looked for if they have to be."""
+        return replace(self, parts=replace(self.parts, regions=self.parts.located(say)))
+
+    @property
+    def regions(self) -> Regions:
+        """The regions of a plan that is `located`."""
+        if self.parts.regions is None:
+            raise ValueError("the regions of this plan have still to be found")
+        return self.parts.regions
+
     def bytes(self) -> int:
         """Size of the finished store, headers left out."""
-        return shards.expected_bytes(self.manifest, self.parts.regions.offsets)
+        return shards.expected_bytes(self.manifest, self.regions.offsets)
 
     def missing_bytes(self) -> int:
         """About how much is still to be written."""
@@ -104,7 +116,7 @@ def plan(
     """
     images = len(collection.paths)
     _check_settings(images, batch_size, shard, dtype)
-    parts = regions.parts(collection.annotations, images, encoding.poolable)
+    parts = regions.parts(collection, encoding.poolable)
     content = {
         "collection": collection.fingerprint(),
         "backbone": backbone.name,
@@ -112,7 +124,7 @@ def plan(
         "transform": [list(part) if isinstance(part, tuple) else part for part in transform_of(backbone)],
         "regions": parts.identity,
         "encoding": encoding.name,
-        "pooling": _settings(pooling),
+        "pooling": settings_of(pooling),
         "dtype": dtype,
         "precision": resolve_precision(trainer),
         "batch_size": batch_size,
@@ -121,7 +133,7 @@ def plan(
     described = _already_there(folder)
     if described is None:
         tokens = _token_map(backbone, pooling) if encoding.name == "tokens" else None
-        step = encoding.images_per_batch(parts.regions, images, batch_size)
+        step = encoding.images_per_batch(parts.regions, images, batch_size) if parts.regions else batch_size
         described = StoreManifest(
             content=content,
             images=images,
@@ -169,9 +181,12 @@ def _already_there(folder: Path) -> StoreManifest | None:
         return None
 
 
-def _settings(pooling: Pooling) -> dict[str, Any]:
-    settings: dict[str, Any] = asdict(pooling) if is_dataclass(pooling) and not isinstance(pooling, type) else {}
-    return {"name": type(pooling).__name__, **settings}
+def settings_of(part: object) -> dict[str, Any]:
+    """What a component does, as plain values: its class and, of a dataclass, its fields, components within included."""
+    fields_of = fields(part) if is_dataclass(part) and not isinstance(part, type) else ()
+    values = {field.name: getattr(part, field.name) for field in fields_of}
+    inner = {name: settings_of(value) if is_dataclass(value) else value for name, value in values.items()}
+    return {"name": type(part).__name__, **inner}
 
 
 def _token_map(backbone: Backbone, pooling: Pooling) -> Grid:

@@ -22,14 +22,16 @@ class Speed(ProgressColumn):
 
 
 class ImagesPerSecond(pl.Callback):
-    """Shows how many images are described, how fast, and how long it will take; on the first process only.
+    """Shows how many images are through, how fast, and how long it will take; on the first process only.
 
     Args:
-        done: images described by an earlier, interrupted run.
+        doing: what is done with them, in a word.
+        done: images that an earlier, interrupted run is through with.
         images: of the whole collection.
     """
 
-    def __init__(self, done: int, images: int) -> None:
+    def __init__(self, doing: str, done: int, images: int) -> None:
+        self.doing = doing
         self.done = done
         self.images = images
         self.progress: Progress | None = None
@@ -39,9 +41,9 @@ class ImagesPerSecond(pl.Callback):
         """Begin to show."""
         if not trainer.is_global_zero:
             return
-        columns = (TextColumn("describe"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), Speed())
+        columns = (TextColumn(self.doing), BarColumn(), MofNCompleteColumn(), TextColumn("images"), Speed())
         self.progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-        self.progress.add_task("describe", total=self.images, completed=self.done, begun=self.done)
+        self.progress.add_task(self.doing, total=self.images, completed=self.done, begun=self.done)
         self.progress.start()
 
     def on_predict_batch_end(

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.contracts.boxes import WHOLE_IMAGE
-from seekloop.contracts.records import Annotations, Regions
+from seekloop.contracts.protocols import Collection
+from seekloop.contracts.records import KINDS, Regions
 from seekloop.regions.parts import Parts
 
 
@@ -18,11 +19,16 @@ class AnnotatedBoxes:
     marked as such wherever they are shown.
     """
 
-    def parts(self, annotations: Annotations, images: int, poolable: bool) -> Parts:
+    def parts(self, collection: Collection, poolable: bool) -> Parts:
         """One region per box, in the order of the annotations."""
-        offsets, boxes = ragged_boxes(annotations.image, annotations.box, images)
+        objects = collection.annotations
+        offsets, boxes = ragged_boxes(objects.image, objects.box, len(collection.paths))
         digest = hashlib.blake2b(offsets.numpy().tobytes() + boxes.numpy().tobytes(), digest_size=16).hexdigest()
-        return Parts(Regions(boxes, offsets), None, (), False, {"kind": "boxes", "boxes": digest})
+        bare = torch.ones(len(collection.paths), dtype=torch.bool).index_fill(0, objects.image, False)
+        of_image = torch.where(bare, KINDS.index("whole"), KINDS.index("box"))
+        kind = torch.repeat_interleave(of_image, offsets.diff())
+        regions = Regions(boxes, offsets, torch.zeros_like(kind), kind)
+        return Parts(regions, None, (), False, {"kind": "boxes", "boxes": digest}, truth=True)
 
 
 def ragged_boxes(

@@ -2,7 +2,8 @@
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.grids import common_grid, divides, grid_boxes, parse_grid
-from seekloop.contracts.records import Annotations, Regions
+from seekloop.contracts.protocols import Collection
+from seekloop.contracts.records import Regions
 from seekloop.regions.parts import Parts
 
 __all__ = ["Grid", "grid_boxes", "parse_grid"]
@@ -29,7 +30,7 @@ class Grid:
             raise ConfigError("regions.finest", finest, "it is more than one grid", "Write one, such as 4x4.")
         self.finest = finest_grids[0]
 
-    def parts(self, annotations: Annotations, images: int, poolable: bool) -> Parts:
+    def parts(self, collection: Collection, poolable: bool) -> Parts:
         """The cells to store; the same for every collection."""
         shared = self.finest if all(divides(grid, self.finest) for grid in self.grids) else common_grid(self.grids)
         grids = (shared,) if poolable else tuple(sorted(self.grids))

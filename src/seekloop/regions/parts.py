@@ -1,10 +1,14 @@
 """What a choice of regions comes down to for one collection."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from seekloop.contracts.grids import Grid
-from seekloop.contracts.records import Annotations, Regions
+from seekloop.contracts.protocols import Collection
+from seekloop.contracts.records import Regions
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -12,30 +16,41 @@ class Parts:
     """The regions whose descriptors a store holds.
 
     Attributes:
-        regions: their boxes.
+        regions: their boxes; None where `find` has still to look for them.
         grids: the grids whose cells they are; None for ragged regions.
         asked: the grids that will be read from them; empty for ragged regions.
         poolable: whether coarser cells may be averaged from them: only where they are means of tokens.
-        identity: what they depend on, as plain values: a part of the store's key.
+        identity: what they depend on beside the images, as plain values: a part of the store's key.
+        find: looks for them, which is long work the first time; takes where messages for people go.
+        truth: whether they tell where annotated objects are, which no method may know.
     """
 
-    regions: Regions
+    regions: Regions | None
     grids: tuple[Grid, ...] | None
     asked: tuple[Grid, ...]
     poolable: bool
-    identity: dict[str, str]
+    identity: dict[str, Any]
+    find: Callable[[Say], Regions] | None = None
+    truth: bool = False
+
+    def located(self, say: Say) -> Regions:
+        """The regions, looked for if they have to be."""
+        if self.regions is not None:
+            return self.regions
+        if self.find is None:
+            raise ValueError("parts need regions, or a way to find them")
+        return self.find(say)
 
 
 @runtime_checkable
 class PartsOfImages(Protocol):
     """A choice of regions, `conf/regions/*.yaml`."""
 
-    def parts(self, annotations: Annotations, images: int, poolable: bool) -> Parts:
-        """The regions to store for a collection of so many images.
+    def parts(self, collection: Collection, poolable: bool) -> Parts:
+        """The regions to store for a collection.
 
         Args:
-            annotations: for upper bounds only.
-            images: n.
+            collection: the images; their annotations are for upper bounds only.
             poolable: whether descriptors are means of tokens.
         """
         ...

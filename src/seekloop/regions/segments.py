@@ -15,7 +15,7 @@ class Segments:
 
     Attributes:
         masks: which tokens each region consists of; no mask is empty.
-        level: depth in a hierarchy: 1 for parts of the whole image, 2 for parts of those, ...; 0 where a method has none.
+        level: depth in a hierarchy: 1 for parts of the image, 2 for parts of those, ...; 0 where a method has none.
         score: how much the method takes each region for an object; only the order within an image has a meaning.
         affine: share of the pairs of tokens, each with itself left out, that the method's threshold calls alike; None
             where it has no threshold. Near 0 or 1 the graph says nothing about the image.

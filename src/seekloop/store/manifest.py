@@ -12,13 +12,15 @@ from seekloop.contracts.grids import Grid, grid_boxes
 from seekloop.store import files
 
 FORMAT = 1
-MANIFEST, COMPLETE, READABLE, FAILURES, OFFSETS, BOXES = (
+MANIFEST, COMPLETE, READABLE, FAILURES, OFFSETS, BOXES, LEVELS, KINDS = (
     "manifest.json",
     "COMPLETE",
     "readable.npy",
     "failures.json",
     "offsets.npy",
     "boxes.npy",
+    "levels.npy",
+    "kinds.npy",
 )
 
 

@@ -39,7 +39,8 @@ class Store:
         self.grids = grids
         offsets = None if grids is not None else _load(folder / manifest.OFFSETS)
         boxes = grid_boxes(grids) if grids is not None else _load(folder / manifest.BOXES)
-        self.regions = Regions(boxes, offsets)
+        level, kind = (_load_if_there(folder / name) for name in (manifest.LEVELS, manifest.KINDS))
+        self.regions = Regions(boxes, offsets, level, kind)
         self.readable: Bool[Tensor, " n"] = _load(folder / manifest.READABLE)
         self._whole, self._local = _map_all(folder, described, offsets)
         self._starts = torch.tensor([described.span(s)[0] for s in range(described.shards)] + [self.images])
@@ -199,6 +200,10 @@ def _load(path: Path) -> Tensor:
         return shards.map_array(path).clone()
     except (FileNotFoundError, ValueError) as error:
         raise StoreError(f"{path} is missing or damaged. Delete {path.parent} and extract again.") from error
+
+
+def _load_if_there(path: Path) -> Tensor | None:
+    return _load(path) if path.exists() else None
 
 
 def _map_all(

@@ -33,6 +33,9 @@ def create(folder: Path, described: StoreManifest, regions: Regions) -> StoreMan
     if regions.offsets is not None:
         files.write_array(folder / manifest.OFFSETS, regions.offsets.numpy())
         files.write_array(folder / manifest.BOXES, regions.boxes.numpy())
+        for name, column in ((manifest.LEVELS, regions.level), (manifest.KINDS, regions.kind)):
+            if column is not None:
+                files.write_array(folder / name, column.numpy())
     described.write(folder)
     return described
 

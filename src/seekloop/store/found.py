@@ -1,0 +1,205 @@
+"""Regions that a detector found, on disk: written in shards, resumable, shared by every store that is made of them."""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from seekloop.contracts.errors import StoreError
+from seekloop.store import files
+from seekloop.store.manifest import COMPLETE, MANIFEST, content_key
+
+SHARD = 64  # images per file; what a killed search for regions loses at most
+OPEN = 2  # shards of masks kept in memory
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """What was found in one image.
+
+    Attributes:
+        boxes: around each region, in [0, 1].
+        level: depth in a hierarchy; 0 where there is none.
+        score: how much the detector takes each for an object.
+        masks: on the image's own map of tokens.
+        affine: share of pairs of tokens that the detector calls alike; NaN where it has no threshold.
+        why: why the image could not be read; None where it was.
+    """
+
+    boxes: Float[Tensor, "m 4"]
+    level: Int[Tensor, " m"]
+    score: Float[Tensor, " m"]
+    masks: Bool[Tensor, "m h w"]
+    affine: float
+    why: str | None = None
+
+    @staticmethod
+    def unreadable(why: str) -> "FoundImage":
+        """Of an image that could not be read."""
+        nothing = torch.zeros(0, dtype=torch.long)
+        masks = torch.zeros(0, 1, 1, dtype=torch.bool)
+        return FoundImage(torch.zeros(0, 4), nothing, torch.zeros(0), masks, float("nan"), why)
+
+
+@dataclass(frozen=True)
+class FoundRegions:
+    """What was found in a whole collection.
+
+    Attributes:
+        folder: where it lies.
+        offsets: the regions of image i are `offsets[i]:offsets[i + 1]`; there may be none.
+        boxes: of all images, one after the other.
+        level: as in `FoundImage`.
+        score: as in `FoundImage`.
+        affine: as in `FoundImage`, one per image.
+        readable: False for images that could not be read.
+    """
+
+    folder: Path
+    offsets: Int[Tensor, " ends"]
+    boxes: Float[Tensor, "r 4"]
+    level: Int[Tensor, " r"]
+    score: Float[Tensor, " r"]
+    affine: Float[Tensor, " n"]
+    readable: Bool[Tensor, " n"]
+
+    def masks(self, image: int) -> Bool[Tensor, "m h w"]:
+        """The masks of one image, read from disk."""
+        return _masks(_load(str(self.folder / _name(image // SHARD))), image % SHARD)
+
+    @property
+    def affine_share(self) -> float | None:
+        """The mean of `affine`; None where the detector has no threshold."""
+        known = self.affine[~self.affine.isnan()]
+        return float(known.mean()) if len(known) else None
+
+
+class FoundWriter:
+    """Collects images until a shard is whole and writes it. Several may write different shards at once.
+
+    Args:
+        folder: that `begin` prepared.
+        images: n.
+    """
+
+    def __init__(self, folder: Path, images: int) -> None:
+        self.folder, self.images = folder, images
+        self._open: dict[int, dict[int, FoundImage]] = {}
+
+    def add(self, image: int, found: FoundImage) -> None:
+        """Take what was found in one image.
+
+        Raises:
+            StoreError: if the disk is full.
+        """
+        shard = image // SHARD
+        waiting = self._open.setdefault(shard, {})
+        waiting[image] = found
+        first, end = span(shard, self.images)
+        if len(waiting) == end - first:
+            files.write_bytes(self.folder / _name(shard), _packed([waiting[i] for i in range(first, end)]))
+            del self._open[shard]
+
+
+def span(shard: int, images: int) -> tuple[int, int]:
+    """First image of a shard, and the one after its last."""
+    return shard * SHARD, min((shard + 1) * SHARD, images)
+
+
+def begin(folder: Path, content: Mapping[str, Any], images: int) -> list[int]:
+    """Start, or go on: the shards that are missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files.remove_drafts(folder)
+    (folder / COMPLETE).unlink(missing_ok=True)
+    files.write_json(folder / MANIFEST, {"key": content_key(content), "content": dict(content), "images": images})
+    return [shard for shard in range(-(-images // SHARD)) if not _whole(folder / _name(shard))]
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether all of it is there."""
+    return (folder / COMPLETE).exists()
+
+
+def finish(folder: Path, images: int) -> None:
+    """Mark as finished.
+
+    Raises:
+        StoreError: if a shard is missing.
+    """
+    missing = [shard for shard in range(-(-images // SHARD)) if not (folder / _name(shard)).exists()]
+    if missing:
+        raise StoreError(f"{folder} is not finished: {len(missing)} files of regions are missing.")
+    files.write_bytes(folder / COMPLETE, b"")
+
+
+def read_found(folder: Path, paths: Sequence[str]) -> tuple[FoundRegions, list[tuple[str, str]]]:
+    """What was found, and path and reason of every image that could not be read.
+
+    Raises:
+        StoreError: if a file is missing or damaged.
+    """
+    parts = [_load(str(folder / _name(shard))) for shard in range(-(-len(paths) // SHARD))]
+    counts = torch.cat([part["counts"] for part in parts])
+    failures = [(path, str(why)) for path, why in zip(paths, (w for p in parts for w in p["why"]), strict=True) if why]
+    columns = {name: torch.cat([part[name] for part in parts]) for name in ("boxes", "level", "score", "affine")}
+    readable = torch.tensor([not why for part in parts for why in part["why"]])
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+    return FoundRegions(folder, offsets, readable=readable, **columns), failures
+
+
+def _name(shard: int) -> str:
+    return f"found-{shard:05d}.npz"
+
+
+def _packed(images: Sequence[FoundImage]) -> bytes:
+    """A shard's bytes: the same for the same content. Masks as bits, row by row, each image's begun in a new byte."""
+    bits = [np.packbits(found.masks.numpy().reshape(-1)) for found in images]
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        counts=np.array([len(found.boxes) for found in images], dtype=np.int64),
+        boxes=torch.cat([found.boxes for found in images]).numpy(),
+        level=torch.cat([found.level for found in images]).numpy(),
+        score=torch.cat([found.score for found in images]).numpy(),
+        affine=np.array([found.affine for found in images], dtype=np.float32),
+        grids=np.array([found.masks.shape[1:] for found in images], dtype=np.int64),
+        bits=np.concatenate(bits),
+        ends=np.cumsum([0, *(len(part) for part in bits)]),
+        why=np.array([found.why or "" for found in images]),
+    )
+    return buffer.getvalue()
+
+
+def _whole(path: Path) -> bool:
+    try:
+        _load(str(path))
+    except StoreError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=OPEN)
+def _load(path: str) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        folder = Path(path).parent
+        raise StoreError(f"{path} is missing or damaged. Delete {folder / COMPLETE} and run again.") from error
+    return {name: array if name == "why" else torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _masks(shard: Mapping[str, Any], place: int) -> Bool[Tensor, "m h w"]:
+    height, width = shard["grids"][place].tolist()
+    count = int(shard["counts"][place])
+    first, end = shard["ends"][place : place + 2].tolist()
+    bits = np.unpackbits(shard["bits"][first:end].numpy(), count=count * height * width)
+    return torch.from_numpy(bits.astype(np.bool_)).reshape(count, height, width)
