@@ -156,7 +156,7 @@ def energetic_tokens(tokens: Float[Tensor, "n d"], share: float) -> Bool[np.ndar
     energy = tokens.abs().sum(dim=1, dtype=torch.float64).numpy()
     if not len(energy):
         return energy > 0
-    return energy >= np.sort(energy)[math.floor((1 - share) * len(energy))]
+    return energy >= np.sort(energy)[math.floor(len(energy) - share * len(energy))]
 
 
 def likeness(part: Node, diagonal: bool) -> float:
@@ -182,8 +182,12 @@ def inside(part: Node, tokens: int) -> Bool[np.ndarray, " {tokens}"]:
 def parity_boxes(masks: Bool[Tensor, "m h w"], patch: int) -> Float[Tensor, "m 4"]:
     """Boxes as the released code has them, for comparison with it: the far edges are wrong.
 
-    Its far edge is `last * (patch + 1)` pixels where `(last + 1) * patch` is meant: right only where the last token is
-    the `patch`-th, too small before it and too large behind, where it is cut off at the image's edge here.
+    Its far edge is at `last * (patch + 1)` pixels where `(last + 1) * patch` is meant: right only where `last` is
+    `patch`, too near before it, too far behind it; here it stays inside the image.
+
+    Args:
+        masks: of tokens.
+        patch: side of a token in pixels.
     """
     _, h, w = masks.shape
     boxes, size = mask_boxes(masks), torch.tensor([w, h])

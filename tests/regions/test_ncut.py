@@ -1,0 +1,65 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seekloop.regions.claid import node_of
+from seekloop.regions.cuts import VARIANTS
+from seekloop.regions.ncut import NormalisedCut, second_eigenvector, second_side
+
+
+def graph(size, edges):
+    alike = np.eye(size, dtype=bool)
+    for one, other in edges:
+        alike[one, other] = alike[other, one] = True
+    return alike
+
+
+def test_two_groups_and_a_bridge_by_hand():
+    """Two and three tokens alike among themselves, and one alike to all: degrees 3, 4 and 6.
+
+    With mu = 1 - lambda, a and b the values of the groups and 1 that of the bridge: 2 a + 1 = 3 mu a and
+    3 b + 1 = 4 mu b, so a = 1 / (3 mu - 2), b = 1 / (4 mu - 3); the bridge gives 12 mu^2 - 7 mu - 1 = 0. Without D
+    on the right the bridge's value would be 0, and b / a = -2 / 3.
+    """
+    alike = graph(6, [(0, 1), (2, 3), (2, 4), (3, 4), *((5, other) for other in range(5))])
+    mu = (7 + math.sqrt(97)) / 24
+    vector = second_eigenvector(np.where(alike, 1.0, 0.0))
+    np.testing.assert_allclose(vector / vector[5], [1 / (3 * mu - 2)] * 2 + [1 / (4 * mu - 3)] * 3 + [1], rtol=1e-6)
+    assert vector[0] == pytest.approx(np.abs(vector).max())
+    assert second_side(alike).tolist() == [True, True, False, False, False, True]
+
+
+def test_the_threshold_is_the_mean():
+    """Above the mean are 0, 4 and 5; above 0 would be 6 too (it is between); without D it would be 4 and 5 alone."""
+    edges = [(0, 3), (0, 5), (1, 2), (1, 5), (1, 7), (2, 3), (3, 5), (3, 7), (4, 5), (5, 6), (6, 7)]
+    assert np.flatnonzero(second_side(graph(8, edges))).tolist() == [0, 4, 5]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(3, 20), st.integers(0, 2**32 - 1))
+def test_the_vector_solves_its_equation(size, seed):
+    draw = np.triu(np.random.default_rng(seed).random((size, size)) < 0.4, 1)
+    weights = np.where(draw | draw.T | np.eye(size, dtype=bool), 1.0, 1e-5)
+    degree, vector = weights.sum(axis=1), second_eigenvector(weights)
+    value = 1 - vector @ weights @ vector / (degree @ vector**2)
+    np.testing.assert_allclose(degree * vector - weights @ vector, value * degree * vector, atol=1e-8)
+    assert degree @ vector == pytest.approx(0, abs=1e-8)
+    every = np.linalg.eigvalsh(np.eye(size) - weights / np.sqrt(np.outer(degree, degree)))
+    assert value == pytest.approx(every[1], abs=1e-8)
+
+
+def test_where_all_pairs_are_alike_or_none_is_there_is_no_cut():
+    for alike in (np.ones((5, 5), dtype=bool), np.eye(5, dtype=bool), np.zeros((5, 5), dtype=bool), graph(1, [])):
+        assert not second_side(alike).any()
+
+
+def test_two_clouds_are_told_apart():
+    centre = torch.eye(8)[torch.arange(40) % 2]
+    node = node_of(centre + 0.1 * torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), 0.2)
+    side = NormalisedCut()(node, VARIANTS["paper"], torch.Generator())
+    assert {side[0], side[1]} == {True, False}
+    assert len(set(side[::2])) == len(set(side[1::2])) == 1
