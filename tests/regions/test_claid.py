@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from omegaconf import OmegaConf
 
 from seekloop.contracts.boxes import iou
 from seekloop.contracts.errors import ConfigError
+from seekloop.modules.plan import settings_of
 from seekloop.regions.claid import Claid, energetic_tokens, gram, likeness, node_of, parity_boxes
 from seekloop.regions.components import components
+from seekloop.regions.ncut import NormalisedCut
 from seekloop.regions.segments import Detector, Segments, mask_boxes
 
 CONF = Path(__file__).parents[2] / "conf" / "detector"
@@ -286,6 +289,19 @@ def test_a_variant_differs_from_claid_in_what_its_name_says(entry):
     base, mine = OmegaConf.load(CONF / "claid.yaml"), OmegaConf.load(entry)
     assert {key for key in base if base[key] != mine[key]} == DIFFERS[entry.stem]
     assert isinstance(instantiate(mine), Claid)
+
+
+def test_every_setting_is_part_of_what_names_the_regions_found():
+    """Regions are kept under the detector's settings as plain values: what is not among them would be mixed up."""
+    base = settings_of(claid())
+    assert json.loads(json.dumps(base)) == base
+    assert base["purity"] == 0.2
+    assert settings_of(claid(variant="parity"))["purity"] == 0.1
+    changed = {"variant": "parity", "alpha": 0.3, "termination": None, "purity": 0.3, "smallest": 9, "energetic": 0.4}
+    changed |= {"max_depth": 3, "bisect": NormalisedCut()}
+    assert set(changed) == set(base) - {"name"}
+    for key, value in changed.items():
+        assert settings_of(claid(**{key: value})) != base
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -18,6 +19,7 @@ from seekloop.regions.segments import Segments, mask_boxes
 BLOCK = 256  # rows of a product
 
 
+@dataclass(frozen=True)
 class Claid:
     r"""Class-agnostic regions at every level of a hierarchy of cuts.
 
@@ -47,31 +49,28 @@ class Claid:
         Sun et al., "Class Agnostic Instance-level Descriptor for Visual Instance Search" (CLAID).
     """
 
-    def __init__(
-        self,
-        variant: str,
-        alpha: float,
-        termination: float | None,
-        purity: float | Mapping[str, float] | None,
-        smallest: int,
-        energetic: float,
-        max_depth: int | None,
-        bisect: Bisect,
-    ) -> None:
-        if variant not in VARIANTS:
-            raise ConfigError("detector.variant", variant, "there is no such variant", f"Choose from {list(VARIANTS)}.")
-        if not -1 < alpha < 1:
-            raise ConfigError("detector.alpha", alpha, "it is a cosine that some pairs exceed", "Usual: 0.2.")
-        if smallest < 1:
-            raise ConfigError("detector.smallest", smallest, "it counts tokens of a region", "Usual: 15.")
-        if not 0 < energetic <= 1:
-            raise ConfigError("detector.energetic", energetic, "it is a share of the tokens", "Usual: 0.3.")
-        if max_depth is not None and max_depth < 1:
-            raise ConfigError("detector.max_depth", max_depth, "it counts levels", "Usual: null, no limit.")
-        self.variant = VARIANTS[variant]
-        self.alpha, self.termination, self.smallest, self.energetic = alpha, termination, smallest, energetic
-        self.purity = purity[variant] if isinstance(purity, Mapping) else purity
-        self.max_depth, self.bisect = max_depth, bisect
+    variant: str
+    alpha: float
+    termination: float | None
+    purity: float | Mapping[str, float] | None
+    smallest: int
+    energetic: float
+    max_depth: int | None
+    bisect: Bisect
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ConfigError("detector.variant", self.variant, "it is unknown", f"Choose from {list(VARIANTS)}.")
+        if not -1 < self.alpha < 1:
+            raise ConfigError("detector.alpha", self.alpha, "it is a cosine that some pairs exceed", "Usual: 0.2.")
+        if self.smallest < 1:
+            raise ConfigError("detector.smallest", self.smallest, "it counts tokens of a region", "Usual: 15.")
+        if not 0 < self.energetic <= 1:
+            raise ConfigError("detector.energetic", self.energetic, "it is a share of the tokens", "Usual: 0.3.")
+        if self.max_depth is not None and self.max_depth < 1:
+            raise ConfigError("detector.max_depth", self.max_depth, "it counts levels", "Usual: null, no limit.")
+        if isinstance(self.purity, Mapping):  # from here on it is the variant's: what a store's key is made of
+            object.__setattr__(self, "purity", float(self.purity[self.variant]))
 
     def __call__(self, tokens: Float[Tensor, "h w d"], rng: Generator) -> Segments:
         """Regions level by level, from left to right in the tree; the score is the purity, `affine` leaves itself out.
@@ -92,7 +91,7 @@ class Claid:
         for depth, parts in enumerate(islice(self._levels(root, (h, w), rng), self.max_depth), start=1):
             for part in parts:
                 purity = float(energetic[part.members].mean())
-                if self.purity is None or purity > self.purity:
+                if self._is_region(purity):
                     masks.append(inside(part, h * w).reshape(h, w))
                     level.append(depth)
                     score.append(purity)
@@ -102,6 +101,9 @@ class Claid:
             torch.tensor(score),
             root.alike_pairs / root.pairs if root.pairs else None,
         )
+
+    def _is_region(self, purity: float) -> bool:
+        return not isinstance(self.purity, float | int) or purity > self.purity
 
     def _levels(self, root: Node, size: tuple[int, int], rng: Generator) -> Iterator[list[Node]]:
         """Components of each level; the next is cut only when it is asked for."""
@@ -113,7 +115,7 @@ class Claid:
 
     def _parts(self, node: Node, size: tuple[int, int], rng: Generator) -> list[Node]:
         """Components of both sides of a cut; none where one side is empty."""
-        second = self.bisect(node, self.variant, rng)
+        second = self.bisect(node, VARIANTS[self.variant], rng)
         if second.all() or not second.any():
             return []
         found = []
@@ -127,7 +129,7 @@ class Claid:
         """Whether a component goes to the next level."""
         if len(part.members) <= self.smallest:  # what a cut leaves of it is too small
             return False
-        return self.termination is None or likeness(part, self.variant.diagonal) < self.termination
+        return self.termination is None or likeness(part, VARIANTS[self.variant].diagonal) < self.termination
 
 
 def node_of(tokens: Float[Tensor, "n d"], alpha: float) -> Node:
