@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from seekloop.metrics import average_precision as module
+from seekloop.metrics import ranks
 from seekloop.metrics.average_precision import average_precision, stratified_average_precision
 
 
@@ -137,5 +137,5 @@ def test_blocks_change_nothing(monkeypatch):
     scores, relevant = torch.randn(7, 30, generator=rng), torch.rand(7, 30, generator=rng) < 0.4
     ignored = torch.rand(7, 30, generator=rng) < 0.2
     whole = average_precision(scores, relevant, ignored)
-    monkeypatch.setattr(module, "_BLOCK", 61)
+    monkeypatch.setattr(ranks, "BLOCK", 61)
     torch.testing.assert_close(average_precision(scores, relevant, ignored), whole, rtol=1e-14, atol=0)

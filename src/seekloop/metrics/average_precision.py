@@ -1,14 +1,12 @@
 """Average precision of whole rankings, many queries at once, and the same restricted to objects of one size."""
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.contracts.compiled import in_threads
+from seekloop.metrics.ranks import blocks, first_of, rising, stand
 from seekloop.metrics.strata import outside
-
-_BLOCK = 2**22  # scores ranked at once: bounds memory to a few hundred megabytes, and changes no result
 
 
 def average_precision(
@@ -38,15 +36,14 @@ def average_precision(
         tensor([0.8333], dtype=torch.float64)
     """
     if (empty := ~relevant.any(dim=1)).any():
-        raise ValueError(f"average precision is undefined: no image is relevant to query {_first(empty)}")
-    blocks = _blocks(scores)
+        raise ValueError(f"average precision is undefined: no image is relevant to query {first_of(empty)}")
 
     def ranked(block: slice) -> Float[Tensor, " q"]:
         dropped = None if ignored is None else ignored[block]
         kept = relevant[block] if dropped is None else relevant[block] & ~dropped
-        return _average(scores[block], _sorted(scores[block]), kept, dropped)
+        return _average(scores[block], rising(scores[block]), kept, dropped)
 
-    return torch.cat(in_threads(ranked, blocks, torch.get_num_threads()))
+    return torch.cat(in_threads(ranked, blocks(scores), torch.get_num_threads()))
 
 
 def stratified_average_precision(
@@ -66,30 +63,16 @@ def stratified_average_precision(
         ValueError: if a score is NaN, or a query has no relevant image at all.
     """
     if (empty := ~(strata >= 0).any(dim=1)).any():
-        raise ValueError(f"average precision is undefined: no image is relevant to query {_first(empty)}")
+        raise ValueError(f"average precision is undefined: no image is relevant to query {first_of(empty)}")
 
     def ranked(block: slice) -> Float[Tensor, "q _"]:
         some, sizes = scores[block], strata[block]
-        ordered = _sorted(some)
+        ordered = rising(some)
         columns = [_average(some, ordered, sizes >= 0, None)]
         columns += [_average(some, ordered, sizes == level, outside(sizes, level)) for level in range(levels)]
         return torch.stack(columns, dim=1)
 
-    return torch.cat(in_threads(ranked, _blocks(scores), torch.get_num_threads()))
-
-
-def _blocks(scores: Float[Tensor, "q n"]) -> list[slice]:
-    size = max(1, _BLOCK // scores.shape[1])
-    return [slice(start, start + size) for start in range(0, len(scores), size)]
-
-
-def _sorted(scores: Float[Tensor, "q n"]) -> Float[Tensor, "q n"]:
-    """Each query's scores, rising. numpy's sort uses vector instructions, torch's does not."""
-    if (missing := scores.isnan().any(dim=1)).any():
-        raise ValueError(f"scores hold NaN, for instance of query {_first(missing)}; rankings need numbers")
-    if scores.device.type == "cpu":
-        return torch.from_numpy(np.sort(scores.contiguous().numpy(), axis=1))
-    return scores.sort(dim=1).values
+    return torch.cat(in_threads(ranked, blocks(scores), torch.get_num_threads()))
 
 
 def _average(
@@ -98,32 +81,5 @@ def _average(
     kept: Bool[Tensor, "q n"],
     ignored: Bool[Tensor, "q n"] | None,
 ) -> Float[Tensor, " q"]:
-    """Ranks are counted, not looked up: how many scores are no lower is found in the sorted ones by bisection."""
-    values, count = _chosen(scores, kept)
-    hits = _no_lower(values, count, values)
-    rank = _no_lower(ordered, torch.full_like(count, ordered.shape[1]), values)
-    if ignored is not None:
-        rank = rank - _no_lower(*_chosen(scores, ignored), values)
-    real = torch.arange(values.shape[1], device=values.device) < count
-    return torch.where(real, hits.double() / rank.clamp(min=1), 0.0).sum(dim=1) / count[:, 0]
-
-
-def _chosen(scores: Float[Tensor, "q n"], mask: Bool[Tensor, "q n"]) -> tuple[Float[Tensor, "q k"], Int[Tensor, "q 1"]]:
-    """The scores where `mask` holds, rising and then padded with infinity, and how many there are."""
-    count = mask.sum(dim=1, keepdim=True)
-    query, image = mask.nonzero(as_tuple=True)
-    place = torch.arange(len(query), device=scores.device) - (count.cumsum(0) - count)[query, 0]
-    values = scores.new_full((len(scores), int(count.max())), torch.inf)
-    values[query, place] = scores[query, image]
-    return _sorted(values), count
-
-
-def _no_lower(
-    ordered: Float[Tensor, "q n"], count: Int[Tensor, "q 1"], values: Float[Tensor, "q k"]
-) -> Int[Tensor, "q k"]:
-    """How many of the first `count` numbers of each row of `ordered` are no lower than each value."""
-    return count - torch.searchsorted(ordered, values)
-
-
-def _first(rows: Bool[Tensor, " q"]) -> int:
-    return int(rows.nonzero()[0, 0])
+    ranks = stand(scores, ordered, kept, ignored)
+    return torch.where(ranks.ranked, ranks.hits.double() / ranks.rank, 0.0).sum(dim=1) / ranks.positives
