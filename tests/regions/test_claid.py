@@ -298,7 +298,7 @@ def test_every_setting_is_part_of_what_names_the_regions_found():
     assert base["purity"] == 0.2
     assert settings_of(claid(variant="parity"))["purity"] == 0.1
     changed = {"variant": "parity", "alpha": 0.3, "termination": None, "purity": 0.3, "smallest": 9, "energetic": 0.4}
-    changed |= {"max_depth": 3, "bisect": NormalisedCut()}
+    changed |= {"max_depth": 3, "bisect": NormalisedCut("lanczos")}
     assert set(changed) == set(base) - {"name"}
     for key, value in changed.items():
         assert settings_of(claid(**{key: value})) != base
