@@ -47,14 +47,23 @@ STABLE_KEYS = [
 ARGUMENTS = {"folder", "by", "run"}  # of commands that take no config
 
 
+def keys_of(entry):
+    """Its own keys, those of a file it builds on, and the parts that it takes from other groups."""
+    config = OmegaConf.load(entry)
+    keys = {str(key) for key in config if not str(key).startswith("_")} - {"defaults"}
+    for part in config.get("defaults", []):
+        if isinstance(part, str) and part != "_self_":
+            keys |= keys_of((entry.parent / part.split("@")[0]).with_suffix(".yaml"))
+        elif not isinstance(part, str):
+            keys |= {choice.split("@")[1] for choice in part}
+    return keys
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_yaml_keys_are_exactly_the_constructor_arguments(entry):
     """One home for every default: the YAML."""
-    config = OmegaConf.load(entry)
-    keys = {str(key) for key in config if not str(key).startswith("_")} - {"defaults"}
-    keys |= {choice.split("@")[1] for part in config.get("defaults", []) if part != "_self_" for choice in part}
-    expected = set(inspect.signature(get_object(config._target_)).parameters)
-    assert keys == expected - GIVEN_BY_THE_RUN.get(entry.parent.name, set())
+    expected = set(inspect.signature(get_object(OmegaConf.load(entry)._target_)).parameters)
+    assert keys_of(entry) == expected - GIVEN_BY_THE_RUN.get(entry.parent.name, set())
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda p: f"{p.parent.name}={p.stem}")
@@ -94,7 +103,7 @@ def test_every_config_key_named_in_an_error_exists():
     configs = [resolve(command, []) for command in ("retrieve", "learn")]
     groups = {path.parent.name: set() for path in ENTRIES}
     for path in ENTRIES:
-        groups[path.parent.name] |= {str(key) for key in OmegaConf.load(path)}
+        groups[path.parent.name] |= {str(key) for key in OmegaConf.load(path)} | keys_of(path)
     for key in set(named_keys()) - ARGUMENTS:
         group, _, name = key.partition(".")
         known = (CONF / group).is_dir() if not name else name in groups.get(group, set())

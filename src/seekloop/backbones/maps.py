@@ -1,10 +1,12 @@
-"""One map per image, of whatever size the image asks for: patch tokens, or what a block's attention compares."""
+"""Maps of an image, of whatever size the image asks for: patch tokens, or what a block's attention compares."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from seekloop.backbones.cnn import MapTokens
 from seekloop.backbones.vit import PatchTokens
@@ -15,41 +17,40 @@ FEATURES = ("tokens", "queries", "keys", "values")  # the last three in the orde
 
 
 class Maps(nn.Module):
-    """A backbone read out as a map, at any size that is a multiple of its patches (or stride).
+    """A backbone read out as maps, at any size that is a multiple of its patches (or stride).
 
     Backbones bring all images to one size; region methods want maps as fine and as wide as the image is.
 
     Args:
         backbone: a transformer or convolutional network of ours.
-        feature: `tokens` (after the final norm), or the `keys`, `queries` or `values` of a block's attention, all heads
-            side by side. Convolutional networks have tokens only.
+        features: any of `tokens` (after the final norm), and the `queries`, `keys` and `values` of a block's attention,
+            all heads side by side. Convolutional networks have tokens only.
         layer: block, counted from 0, negative from the last; None: the last. Tokens of an earlier block are normed too.
 
     Attributes:
         patch: pixels of a token, (height, width).
 
     Raises:
-        ConfigError: if the backbone does not take images of any size, or lacks the feature or the block.
+        ConfigError: if the backbone does not take images of any size, or lacks a feature or the block.
     """
 
-    def __init__(self, backbone: Backbone, feature: str, layer: int | None) -> None:
+    def __init__(self, backbone: Backbone, features: Sequence[str], layer: int | None) -> None:
         super().__init__()
         self.backbone = _flexible(backbone)
-        if feature not in FEATURES:
-            raise ConfigError("regions.feature", feature, "it is unknown", f"Valid: {', '.join(FEATURES)}.")
-        self.feature, self.layer = feature, layer
+        for feature in features:
+            if feature not in FEATURES:
+                raise ConfigError("regions.feature", feature, "it is unknown", f"Valid: {', '.join(FEATURES)}.")
+        self.features, self.layer = tuple(features), layer
+        if isinstance(self.backbone, MapTokens):
+            self._refuse_blocks()
         self.block = self._block() if isinstance(self.backbone, PatchTokens) else None
-        if self.block is None and (feature != "tokens" or layer is not None):
-            key, value = ("feature", feature) if feature != "tokens" else ("layer", layer)
-            why = f"{backbone.name} is a convolutional network"
-            raise ConfigError(f"regions.{key}", value, why, "Use feature=tokens and layer=null; see backbone.layer.")
         self.patch = self._patch()
         self.name, self.weights_hash = backbone.name, backbone.weights_hash
         self.mean, self.std, self.interpolation = backbone.mean, backbone.std, backbone.interpolation
 
     @torch.no_grad()
-    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b rows columns d"]:
-        """The maps of some images of one size, in float32.
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b rows columns d"]]:
+        """The map of each feature, of some images of one size, in float32; one pass for all.
 
         Raises:
             ValueError: if the size is no multiple of `patch`.
@@ -57,35 +58,42 @@ class Maps(nn.Module):
         rows, columns = (side // step for side, step in zip(pixels.shape[2:], self.patch, strict=True))
         if (rows * self.patch[0], columns * self.patch[1]) != tuple(pixels.shape[2:]):
             raise ValueError(f"pixels are {tuple(pixels.shape[2:])}, no multiple of {self.patch}")
-        if self.feature == "tokens" and self.layer is None:
-            return self.backbone.tokens(pixels).patches
-        network: Any = self.backbone.trunk  # whose attributes no type knows
-        pixels = pixels.to(next(network.parameters()).dtype)
-        if self.feature == "tokens":
-            (found,) = network.forward_intermediates(
-                pixels, indices=[self.block], norm=True, intermediates_only=True, output_fmt="NLC"
-            )
-        else:
-            found = self._compared(network, pixels)[:, network.num_prefix_tokens :]
-        return found.float().reshape(len(pixels), rows, columns, -1)
+        if isinstance(self.backbone, MapTokens):
+            return {"tokens": self.backbone.tokens(pixels).patches}
+        sequences = self._sequences(self.backbone, pixels)
+        prefix = self.backbone.prefix
+        return {name: found.float()[:, prefix:].reshape(len(found), rows, columns, -1) for name, found in sequences.items()}
 
-    def _compared(self, network: Any, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:  # noqa: ANN401
-        """What the block's attention compares, caught on its way through."""
-        attention = network.blocks[self.block].attn
-        stacked = getattr(attention, "qkv", None)
-        layer = stacked if stacked is not None else getattr(attention, f"{self.feature[0]}_proj", None)
-        caught: list[Tensor] = []
-        handle = None if layer is None else layer.register_forward_hook(lambda _, __, output: caught.append(output))
+    def _sequences(self, vit: PatchTokens, pixels: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b t d"]]:
+        """Every feature's whole sequence, caught on its way through the network."""
+        network: Any = vit.trunk  # whose attributes no type knows
+        block = network.blocks[self.block]
+        caught: dict[str, Tensor] = {}
+        watched = {"block": block, "qkv": getattr(block.attn, "qkv", None)}
+        watched |= {name: getattr(block.attn, f"{name[0]}_proj", None) for name in FEATURES[1:]}
+        handles = [_watch(module, name, caught) for name, module in watched.items() if module is not None]
         try:
-            network.forward_features(pixels)
+            last = vit.normed(pixels)
         finally:
-            if handle is not None:
+            for handle in handles:
                 handle.remove()
-        if not caught:
-            why = f"the attention of {self.name} does not show its {self.feature}"
-            raise ConfigError("regions.feature", self.feature, why, "Use regions.feature=tokens.")
-        place = FEATURES.index(self.feature) - 1
-        return caught[0] if stacked is None else caught[0].chunk(3, dim=-1)[place]
+        if "qkv" in caught:
+            caught |= dict(zip(FEATURES[1:], caught["qkv"].chunk(3, dim=-1), strict=True))
+        caught["tokens"] = last if block is network.blocks[-1] else vit.late_norm(network.norm(caught["block"]))
+        for feature in self.features:
+            if feature not in caught:
+                why = f"the attention of {self.name} does not show its {feature}"
+                raise ConfigError("regions.feature", feature, why, "Use regions.feature=tokens.")
+        return {feature: caught[feature] for feature in self.features}
+
+    def _refuse_blocks(self) -> None:
+        """A convolutional network has no attention."""
+        other = next((feature for feature in self.features if feature != "tokens"), None)
+        if other is None and self.layer is None:
+            return
+        key, value = ("layer", self.layer) if other is None else ("feature", other)
+        why = f"{self.backbone.name} is a convolutional network"
+        raise ConfigError(f"regions.{key}", value, why, "Use feature=tokens and layer=null; see backbone.layer.")
 
     def _block(self) -> int:
         network: Any = self.backbone.trunk
@@ -102,6 +110,11 @@ class Maps(nn.Module):
         height, width = self.backbone.image_size
         _, rows, columns, _ = self.backbone.tokens(torch.zeros(1, 3, height, width)).patches.shape
         return height // rows, width // columns
+
+
+def _watch(module: nn.Module, name: str, caught: dict[str, Tensor]) -> RemovableHandle:
+    """Keep what a module gives, under a name."""
+    return module.register_forward_hook(lambda _module, _inputs, output: caught.update({name: output}))
 
 
 def _flexible(backbone: Backbone) -> PatchTokens | MapTokens:

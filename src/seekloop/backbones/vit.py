@@ -64,18 +64,21 @@ class PatchTokens(nn.Module):
     @torch.no_grad()
     def tokens(self, pixels: Float[Tensor, "b 3 h w"]) -> Tokens:
         """As `forward`, for images of any size that is a multiple of `patch`, where `any_size` says so."""
-        sequence = self._normed(pixels.to(next(self.trunk.parameters()).dtype)).float()
+        sequence = self.normed(pixels).float()
         registers = sequence[:, int(self.class_token) : self.prefix]
         grid = (pixels.shape[2] // self.patch[0], pixels.shape[3] // self.patch[1])
         patches = sequence[:, self.prefix :].reshape(len(sequence), *grid, self.dim)
         return Tokens(sequence[:, 0] if self.class_token else None, registers, patches)
 
-    def _normed(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:
-        """All tokens after the final norm, which networks that average their tokens keep behind the average."""
+    def normed(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:
+        """All tokens after the final norm, in the network's precision."""
         network: Any = self.trunk
-        tokens = network.forward_features(pixels)
-        late = getattr(network, "fc_norm", None)
-        return tokens if late is None else late(tokens)
+        return self.late_norm(network.forward_features(pixels.to(next(network.parameters()).dtype)))
+
+    def late_norm(self, sequence: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        """The final norm of networks that average their tokens, which keep it behind the average."""
+        late = getattr(self.trunk, "fc_norm", None)
+        return sequence if late is None else late(sequence)
 
 
 class VisionTransformer(PatchTokens):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -69,7 +70,7 @@ def prepare(config: DictConfig) -> Extraction:
     return Extraction(
         instantiate(config.collection),
         instantiate(config.backbone),
-        instantiate(config.regions),
+        build_regions(config),
         instantiate(config.encoding),
         instantiate(config.pooling),
         {
@@ -79,6 +80,20 @@ def prepare(config: DictConfig) -> Extraction:
             **{key: values["store"][key] for key in WRITING},
         },
     )
+
+
+def build_regions(config: DictConfig) -> PartsOfImages:
+    """The choice of regions; where that has a network of its own, errors name its keys and not those of `backbone`.
+
+    Raises:
+        ConfigError: if the choices do not fit together.
+    """
+    try:
+        return instantiate(config.regions)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ConfigError) and error.__cause__.key.startswith(("backbone.", "detector.")):
+            raise error.__cause__.below("regions") from error
+        raise
 
 
 def extract(config: DictConfig) -> None:

@@ -9,7 +9,13 @@ class ConfigError(ValueError):
 
     def __init__(self, key: str, got: object, why: str, fix: str) -> None:
         super().__init__(f"{key}={got!r} cannot work: {why}. {fix}")
-        self.key = key
+        self.key, self.got, self.why, self.fix = key, got, why, fix
+
+    def below(self, parent: str) -> "ConfigError":
+        """The same error of a component that is a part of another: its keys lie below that one's."""
+        return ConfigError(
+            f"{parent}.{self.key}", self.got, self.why, self.fix.replace(self.key, f"{parent}.{self.key}")
+        )
 
 
 class UnreadableImageError(ValueError):

@@ -30,6 +30,7 @@ from seekloop.regions.parts import Parts, Say
 from seekloop.regions.segments import Detector
 from seekloop.store import found as found_files
 from seekloop.store.found import FoundImage, FoundRegions, FoundWriter
+from seekloop.store.kept_maps import keep_map
 from seekloop.store.lock import claimed
 from seekloop.store.manifest import content_key, folder_name
 
@@ -48,6 +49,8 @@ class DetectedRegions:
         backbone: whose maps; not the one that describes regions, unless both are chosen alike.
         feature: `tokens`, `keys`, `queries` or `values`, see `Maps`.
         layer: see `Maps`.
+        keep: features whose maps stay on disk, so that other detectors, or other settings of this one, read them
+            instead of running the network again: some 2 MB an image and feature.
         shortest: see `Sizing`.
         longest: see `Sizing`.
         enlarge: see `Sizing`.
@@ -67,6 +70,7 @@ class DetectedRegions:
         backbone: Backbone,
         feature: str,
         layer: int | None,
+        keep: Sequence[str],
         shortest: int,
         longest: int,
         enlarge: bool,
@@ -82,7 +86,8 @@ class DetectedRegions:
         if jobs is not None and jobs < 1:
             raise ConfigError("regions.jobs", jobs, "nothing would be done", "Use 1 or more, or null for all cores.")
         self.detector, self.backbone = detector, backbone
-        self.maps = Maps(backbone, feature, layer)
+        self.feature, self.keep = feature, tuple(keep)
+        self.maps = Maps(backbone, tuple(dict.fromkeys([feature, *keep])), layer)
         self.sizing = Sizing(shortest, longest, enlarge)
         self.cells = None if cells is None else parse_grid(cells)
         self.seed, self.store_dir = seed, Path(store_dir)
@@ -103,8 +108,7 @@ class DetectedRegions:
             StoreError: if the disk is full or a file is damaged.
         """
         content = {"collection": collection.fingerprint(), **self._identity()}
-        name = f"{collection.name}-{type(self.detector).__name__.lower()}"
-        folder = self.store_dir / folder_name(name, self.backbone.name, content_key(content))
+        folder = self._folder(collection, type(self.detector).__name__.lower(), content)
         images = len(collection.paths)
         if not found_files.is_finished(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -117,18 +121,27 @@ class DetectedRegions:
         self._report(found, failures, say)
         return found
 
+    def _folder(self, collection: Collection, what: str, content: Mapping[str, Any]) -> Path:
+        return self.store_dir / folder_name(f"{collection.name}-{what}", self.backbone.name, content_key(content))
+
     def _identity(self) -> dict[str, Any]:
+        detector = {"detector": settings_of(self.detector), "seed": self.seed, "feature": self.feature}
+        return {**detector, "maps": self._identity_of_maps()}
+
+    def _identity_of_maps(self) -> dict[str, Any]:
         return {
-            "detector": settings_of(self.detector),
-            "detector_backbone": self.backbone.name,
-            "detector_weights": self.backbone.weights_hash,
-            "detector_normalisation": [list(self.maps.mean), list(self.maps.std), self.maps.interpolation],
-            "feature": self.maps.feature,
+            "backbone": self.backbone.name,
+            "weights": self.backbone.weights_hash,
+            "normalisation": [list(self.maps.mean), list(self.maps.std), self.maps.interpolation],
             "layer": self.maps.block,
             "sizing": settings_of(self.sizing),
-            "seed": self.seed,
-            "detector_precision": resolve_precision(self.trainer),
+            "precision": resolve_precision(self.trainer),
         }
+
+    def _kept(self, collection: Collection) -> dict[str, Path]:
+        """Where maps of each feature are kept, or have been kept by an earlier run."""
+        maps = {"collection": collection.fingerprint(), **self._identity_of_maps()}
+        return {name: self._folder(collection, name, {**maps, "feature": name}) for name in self.maps.features}
 
     def _located(self, collection: Collection, say: Say) -> Regions:
         found = self.found(collection, say)
@@ -141,14 +154,18 @@ class DetectedRegions:
         left = sum(len(shard) for shard in todo)
         done = f" ({images - left:,} are done already)" if left < images else ""
         say(f"finding regions in {images:,} images{done}, with {self.maps.name}: {folder}")
-        data = SizedImages(collection, self.maps, self.sizing, todo, self.workers)
+        kept = self._kept(collection)
+        for name in self.keep:
+            kept[name].mkdir(exist_ok=True)
+        data = SizedImages(collection, self.maps, self.sizing, kept[self.feature], todo, self.workers)
         network = own_copy(self.maps, resolve_precision(self.trainer))
+        reading = ReadMaps(network, self.feature, {name: kept[name] for name in self.keep})
         detect = DetectInJobs(self.detector, self.seed, FoundWriter(folder, images), collection.paths, self.jobs)
         bar = ImagesPerSecond("find regions", images - left, images)
         settings = {**self.trainer, "precision": resolve_precision(self.trainer), **QUIET}
         with lightning_silenced():
             runner = pl.Trainer(**settings, callbacks=[bar, detect])
-            runner.predict(ReadMaps(network), data, return_predictions=False)
+            runner.predict(reading, data, return_predictions=False)
 
     def _report(self, found: FoundRegions, failures: Sequence[tuple[str, str]], say: Say) -> None:
         each = len(found.boxes) / max(1, int(found.readable.sum()))
@@ -176,20 +193,28 @@ class MapOfImage(NamedTuple):
 
 
 class ReadMaps(pl.LightningModule):
-    """Images in, maps out.
+    """Images in, maps out, in half precision, so that a map that was kept is the same as one that was not.
 
     Args:
         maps: the network.
+        feature: which map.
+        keep: folders where maps stay, per feature.
     """
 
-    def __init__(self, maps: Maps) -> None:
+    def __init__(self, maps: Maps, feature: str, keep: Mapping[str, Path]) -> None:
         super().__init__()
-        self.maps = maps
+        self.maps, self.feature, self.keep = maps, feature, dict(keep)
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
     def predict_step(self, batch: Sized, batch_idx: int) -> MapOfImage:
         """The map of one image."""
-        return MapOfImage(self.maps(batch.pixels)[0], batch.image, batch.why)
+        if batch.kept is not None:
+            return MapOfImage(batch.kept, batch.image, batch.why)
+        maps = self.maps(batch.pixels)
+        if not batch.why:
+            for feature, folder in self.keep.items():
+                keep_map(folder, int(batch.image), maps[feature][0].cpu())
+        return MapOfImage(maps[self.feature][0].half(), batch.image, batch.why)
 
 
 class DetectInJobs(pl.Callback):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from seekloop.contracts.errors import UnreadableImageError
 from seekloop.contracts.protocols import Collection
 from seekloop.images.transforms import to_pixels
 from seekloop.modules.images import start_method
+from seekloop.store.kept_maps import kept_map
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,19 @@ class Sizing:
 
 
 class Sized(NamedTuple):
-    """One image on its way to the network; one pixel of nothing where it could not be read."""
+    """One image on its way to the network; one patch of nothing where it could not be read, or its map was kept."""
 
     pixels: Float[Tensor, "1 3 h w"]
     image: Int[Tensor, " 1"]
     why: str
+    kept: Float[Tensor, "rows columns d"] | None
 
 
 class ImagesAtTheirSize(Dataset[Sized]):
     """Images at the sizes that the detector wants, one by one."""
 
-    def __init__(self, collection: Collection, maps: Maps, sizing: Sizing, images: Sequence[int]) -> None:
-        self.collection, self.sizing, self.images = collection, sizing, images
+    def __init__(self, collection: Collection, maps: Maps, sizing: Sizing, kept: Path, images: Sequence[int]) -> None:
+        self.collection, self.sizing, self.kept, self.images = collection, sizing, kept, images
         self.patch = maps.patch
         self.normalise = (maps.mean, maps.std, maps.interpolation)
 
@@ -70,11 +73,15 @@ class ImagesAtTheirSize(Dataset[Sized]):
     def __getitem__(self, index: int) -> Sized:
         """Decode one image."""
         image = self.images[index]
+        position, nothing = torch.tensor([image]), torch.zeros(1, 3, *self.patch)
+        kept = kept_map(self.kept, image)
+        if kept is not None:
+            return Sized(nothing, position, "", kept)
         try:
             picture = self.collection.read(image)
         except UnreadableImageError as error:
-            return Sized(torch.zeros(1, 3, *self.patch), torch.tensor([image]), error.why)
-        return Sized(self._pixels(picture)[None], torch.tensor([image]), "")
+            return Sized(nothing, position, error.why, None)
+        return Sized(self._pixels(picture)[None], position, "", None)
 
     def _pixels(self, picture: Image.Image) -> Float[Tensor, "3 h w"]:
         rows, columns = self.sizing.tokens(*picture.size, self.patch)
@@ -88,15 +95,22 @@ class SizedImages(pl.LightningDataModule):
         collection: where images come from.
         maps: what they are for.
         sizing: how large they are.
+        kept: folder where their maps may be already.
         shards: images of each missing shard.
         workers: decoding processes; 0 decodes in the main one.
     """
 
     def __init__(
-        self, collection: Collection, maps: Maps, sizing: Sizing, shards: Sequence[Sequence[int]], workers: int
+        self,
+        collection: Collection,
+        maps: Maps,
+        sizing: Sizing,
+        kept: Path,
+        shards: Sequence[Sequence[int]],
+        workers: int,
     ) -> None:
         super().__init__()
-        self.make = (collection, maps, sizing)
+        self.make = (collection, maps, sizing, kept)
         self.shards, self.workers = shards, workers
         self.allow_zero_length_dataloader_with_multiple_devices = True  # more processes than shards
 

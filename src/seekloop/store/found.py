@@ -15,8 +15,9 @@ from torch import Tensor
 
 from seekloop.contracts.errors import StoreError
 from seekloop.store import files
-from seekloop.store.manifest import COMPLETE, MANIFEST, content_key
+from seekloop.store.manifest import COMPLETE, content_key
 
+DESCRIPTION = "regions.json"  # what the regions are of
 SHARD = 64  # images per file; what a killed search for regions loses at most
 OPEN = 2  # shards of masks kept in memory
 
@@ -119,7 +120,7 @@ def begin(folder: Path, content: Mapping[str, Any], images: int) -> list[int]:
     folder.mkdir(parents=True, exist_ok=True)
     files.remove_drafts(folder)
     (folder / COMPLETE).unlink(missing_ok=True)
-    files.write_json(folder / MANIFEST, {"key": content_key(content), "content": dict(content), "images": images})
+    files.write_json(folder / DESCRIPTION, {"key": content_key(content), "content": dict(content), "images": images})
     return [shard for shard in range(-(-images // SHARD)) if not _whole(folder / _name(shard))]
 
 

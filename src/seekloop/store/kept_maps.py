@@ -1,0 +1,32 @@
+"""A network's maps on disk, one file per image, for detectors that look at the same ones again."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seekloop.store import files
+
+
+def map_path(folder: Path, image: int) -> Path:
+    """Where one image's map lies."""
+    return folder / f"{image:07d}.npy"
+
+
+def keep_map(folder: Path, image: int, tokens: Float[Tensor, "h w d"]) -> None:
+    """Write one map, in half precision.
+
+    Raises:
+        StoreError: if the disk is full.
+    """
+    files.write_array(map_path(folder, image), tokens.half().numpy())
+
+
+def kept_map(folder: Path, image: int) -> Float[Tensor, "h w d"] | None:
+    """One image's map in float32; None where it was not kept, or its file is damaged."""
+    try:
+        return torch.from_numpy(np.load(map_path(folder, image), allow_pickle=False)).float()
+    except (OSError, ValueError, EOFError):
+        return None
