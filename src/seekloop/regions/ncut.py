@@ -15,6 +15,7 @@ from seekloop.regions.cuts import UNLIKE, Node, Variant
 SOLVERS = ("dense", "lanczos")
 _FEW = 64  # tokens for which dense is the faster
 _TOLERANCE = 1e-8  # of an eigenvalue
+_RESTARTS = 10  # where groups hang together by nothing but 1e-5, Lanczos would take longer than dense
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class NormalisedCut:
 
     Args:
         solver: dense, as TokenCut's authors do, in a time that grows with the cube of the number of tokens; or lanczos,
-            with its square, the same up to rounding. Where that does not converge, dense takes over.
+            with its square, the same up to rounding. Where that does not converge soon, dense takes over.
 
     Reference:
         Shi & Malik, "Normalized Cuts and Image Segmentation", PAMI 2000; the weights are those of TokenCut.
@@ -78,7 +79,9 @@ def second(weights: Float[np.ndarray, "s s"], start: Float[np.ndarray, " s"] | N
 def _by_lanczos(
     weights: Float[np.ndarray, "s s"], degree: Float[np.ndarray, " s"], start: Float[np.ndarray, " s"]
 ) -> Float[np.ndarray, " s"]:
-    r"""From :math:`D^{-1/2} A D^{-1/2} u = (1 - \lambda) u`, with :math:`v = D^{-1/2} u`: the second largest is meant."""
+    r"""The second largest of :math:`D^{-1/2} A D^{-1/2} u = (1 - \lambda) u`, with :math:`v = D^{-1/2} u`."""
     root = np.sqrt(degree)
-    values, vectors = eigsh(weights / np.outer(root, root), k=2, which="LA", v0=start, tol=_TOLERANCE)
+    values, vectors = eigsh(
+        weights / np.outer(root, root), k=2, which="LA", v0=start, maxiter=_RESTARTS, tol=_TOLERANCE
+    )
     return vectors[:, values.argmin()] / root
