@@ -132,6 +132,14 @@ def test_a_part_of_the_pool_is_balanced_repeatable_and_leaves_the_test_alone():
     assert part.test.images.equal(whole.test.images)
 
 
+def test_a_part_of_the_test_images_is_balanced_and_leaves_the_training_images_alone():
+    whole, part = source("digits").load(), source("digits", test_images=100).load()
+    assert torch.bincount(part.test.labels).tolist() == [10] * 10
+    assert part.train.images.equal(whole.train.images)
+    held = {image.numpy().tobytes() for image in whole.test.images}
+    assert all(image.numpy().tobytes() in held for image in part.test.images)
+
+
 def test_the_fingerprint_knows_contents_and_settings_but_not_places(tmp_path):
     for folder in "ab":
         mnist_files(tmp_path / folder)
@@ -160,6 +168,7 @@ def test_pictures_are_padded_and_enlarged_by_hand():
     [
         ({"images": 2000}, r"pool.images=2000 .*1258 training images"),
         ({"images": 0}, r"pool.images=0 "),
+        ({"test_images": 540}, r"pool.test_images=540 .*539 test images"),
         ({"shift": 32}, r"pool.shift=32 .*32 pixels"),
         ({"test": 1.0}, r"pool.test=1.0 "),
         ({"normalisation": {"mean": [0.5], "std": [1, 1, 1]}}, r"pool.normalisation=.*three means"),

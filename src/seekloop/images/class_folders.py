@@ -33,6 +33,7 @@ class ClassFolders(ReadPool):
 
     Args:
         images: as in `ReadPool`.
+        test_images: as in `ReadPool`.
         seed: as in `ReadPool`.
         normalisation: as in `ReadPool`.
         shift: as in `ReadPool`.

@@ -29,11 +29,12 @@ DIGITS = tuple("0123456789")
 
 @dataclass(frozen=True)
 class ReadPool(ABC):
-    """What all pools share: a stratified part of the training images if wanted, normalisation, augmentation.
+    """What all pools share: a stratified part of the images if wanted, normalisation, augmentation.
 
     Args:
         images: how many training images to keep, every class in its proportion; None: all.
-        seed: of that draw, and of a division into train and test where there is none.
+        test_images: how many test images, likewise.
+        seed: of those draws, and of a division into train and test where there is none.
         normalisation: `mean` and `std` per channel, of images in [0, 1]; None: those of the training images kept.
         shift: augmentation: the largest translation per axis, in pixels.
         flips: augmentation: whether images may be mirrored left to right.
@@ -41,6 +42,7 @@ class ReadPool(ABC):
 
     name: ClassVar[str]
     images: int | None
+    test_images: int | None
     seed: int
     normalisation: Mapping[str, Sequence[float | int]] | None
     shift: int
@@ -53,7 +55,8 @@ class ReadPool(ABC):
             ConfigError: if files are missing or damaged, or fewer images are there than wanted.
         """
         classes, train, test = self._read()
-        train = self._kept(train)
+        train = self._kept(train, "images", "training")
+        test = self._kept(test, "test_images", "test")
         mean, std = channel_statistics(train.images) if self.normalisation is None else self._given()
         side = min(train.images.shape[-2:])
         if not 0 <= self.shift < side:
@@ -77,14 +80,15 @@ class ReadPool(ABC):
     def _contents(self) -> list[list[str]]:
         """What identifies the contents of the files."""
 
-    def _kept(self, train: ImageSet) -> ImageSet:
-        if self.images is None:
-            return train
-        if not 0 < self.images <= len(train):
-            why = f"{self.name} has {len(train)} training images"
-            raise ConfigError("pool.images", self.images, why, f"Use at most {len(train)}, or null for all.")
-        rows = stratified(train.labels, self.images, generator(self.seed, "pool", "images"))
-        return ImageSet(train.images[rows], train.labels[rows])
+    def _kept(self, images: ImageSet, key: str, kind: str) -> ImageSet:
+        wanted: int | None = getattr(self, key)
+        if wanted is None:
+            return images
+        if not 0 < wanted <= len(images):
+            why = f"{self.name} has {len(images)} {kind} images"
+            raise ConfigError(f"pool.{key}", wanted, why, f"Use at most {len(images)}, or null for all.")
+        rows = stratified(images.labels, wanted, generator(self.seed, "pool", key))
+        return ImageSet(images.images[rows], images.labels[rows])
 
     def _given(self) -> tuple[Triple, Triple]:
         given = self.normalisation or {}
@@ -103,6 +107,7 @@ class Digits(ReadPool):
 
     Args:
         images: as in `ReadPool`.
+        test_images: as in `ReadPool`.
         seed: as in `ReadPool`.
         normalisation: as in `ReadPool`.
         shift: as in `ReadPool`.
@@ -132,6 +137,7 @@ class PublishedPool(ReadPool):
 
     Args:
         images: as in `ReadPool`.
+        test_images: as in `ReadPool`.
         seed: as in `ReadPool`.
         normalisation: as in `ReadPool`.
         shift: as in `ReadPool`.
