@@ -62,7 +62,9 @@ class Maps(nn.Module):
             return {"tokens": self.backbone.tokens(pixels).patches}
         sequences = self._sequences(self.backbone, pixels)
         prefix = self.backbone.prefix
-        return {name: found.float()[:, prefix:].reshape(len(found), rows, columns, -1) for name, found in sequences.items()}
+        return {
+            name: found.float()[:, prefix:].reshape(len(found), rows, columns, -1) for name, found in sequences.items()
+        }
 
     def _sequences(self, vit: PatchTokens, pixels: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b t d"]]:
         """Every feature's whole sequence, caught on its way through the network."""

@@ -17,7 +17,7 @@ from seekloop.contracts.errors import MissingExtraError, StoreError
 from seekloop.logs.claim import RunBusyError
 
 # Where each command is; imported when it is called, so that the others are quick to start.
-COMPOSED = {name: f"seekloop.commands.{name}" for name in ("extract", "retrieve", "learn")}
+COMPOSED = {name: f"seekloop.commands.{name}" for name in ("extract", "retrieve", "learn", "search", "detect")}
 PLAIN = {name: "seekloop.commands.reports" for name in ("status", "report")}
 PLAIN |= {"agreement": "seekloop.commands.agreement"}
 EXPLAINED = (MissingExtraError, StoreError, RunBusyError, OSError, ValueError)
@@ -27,13 +27,15 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
   seekloop extract  [key=value ...]            describe a collection's images once, into a store
   seekloop retrieve [key=value ...] [-m]       simulated searches; extracts what is missing; -m sweeps
   seekloop learn    [key=value ...] [-m]       deep active learning on a pool of small images; -m sweeps
+  seekloop search   [key=value ...] [-m]       instance search: query boxes against the regions of a collection
+  seekloop detect   [key=value ...] [-m]       class-agnostic regions, drawn and held against annotated boxes
   seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
   seekloop report   <folder> [by=key,key] [compare=key:value,value] [wandb=mode]
                                                tables and plots of the finished runs below a folder
   seekloop agreement <run> <run> ... [cycle=1] [ranks=100]
                                                learning runs against the first one: pseudo-labels, ranks of criteria
 
-  seekloop retrieve --help                     every key, with its choices; so for extract and learn
+  seekloop retrieve --help                     every key, with its choices; and so for extract, learn, search, detect
 """
 
 

@@ -57,8 +57,12 @@ class Extraction:
         return ensure_store(*parts, **self.settings, say=say)
 
 
-def prepare(config: DictConfig) -> Extraction:
+def prepare(config: DictConfig, collection: Collection | None = None) -> Extraction:
     """Build what extraction needs; nothing is computed yet.
+
+    Args:
+        config: of any command that extracts.
+        collection: the images; None for those of the config.
 
     Raises:
         ConfigError: if the choices do not fit together.
@@ -68,7 +72,7 @@ def prepare(config: DictConfig) -> Extraction:
     values = plain(config)
     trainer = values["trainer"]
     return Extraction(
-        instantiate(config.collection),
+        instantiate(config.collection) if collection is None else collection,
         instantiate(config.backbone),
         build_regions(config),
         instantiate(config.encoding),

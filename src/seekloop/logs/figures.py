@@ -38,13 +38,23 @@ NAMES = {
     "accuracy": "accuracy",
     "accuracy_auc": "area under accuracy",
     "accuracy_final": "accuracy at the end",
+    "map_50": "mAP-50",
+    "map_100": "mAP-100",
+    "map_all": "mAP, whole ranking",
+    "miou_all": "mIoU of the returned box",
+    "corloc": "CorLoc",
+    "recall_50": "recall at IoU 0.5",
+    "recall_75": "recall at IoU 0.75",
     "ap_small": "small objects",
     "ap_medium": "medium objects",
     "ap_large": "large objects",
 }
 METRICS = ("ap", "coverage")
 AXES = ("round", "labels", "seconds")
-BARS = ("map_auc", "coverage_auc", "accuracy_auc", "accuracy_final")
+BARS = (
+    *("map_auc", "coverage_auc", "accuracy_auc", "accuracy_final"),
+    *("map_50", "map_100", "map_all", "miou_all", "corloc", "recall_50", "recall_75"),
+)
 EXAMPLES = 4  # classes whose first query is shown with what it asked
 TILE, FRAME, GAP, BELOW, LEFT = 104, 4, 4, 22, 24  # pixels of a contact sheet: thumbnail, its frame, margins
 DPI = 110

@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -11,9 +10,6 @@ import pyarrow as pa
 import torch
 
 from seekloop.logs.run_folder import RunFolder
-
-MARK = "command: learn\n"
-"""First line of the config of such a run."""
 
 _WHERE = [("split", pa.int32()), ("cycle", pa.int32())]
 _PSEUDO = ("pseudo_share", "pseudo_accuracy", "pseudo_accuracy_weighted")
@@ -119,16 +115,6 @@ class LearnFolder(RunFolder):
         told = json.loads(path.read_text()) if path.exists() else {"cycle": None, "rows": []}
         fresh = told["cycle"] == (0 if last is None else last + 1)
         return pd.DataFrame(told["rows"] if fresh else []).assign(cycle=told["cycle"])
-
-
-def open_run(path: Path | str) -> RunFolder:
-    """A run's folder as what its config says it is."""
-    config = Path(path) / "config.yaml"
-    if config.exists():
-        with config.open() as file:
-            if file.readline() == MARK:
-                return LearnFolder(path)
-    return RunFolder(path)
 
 
 def _with_columns(table: pd.DataFrame, schema: pa.Schema) -> pd.DataFrame:

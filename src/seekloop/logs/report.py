@@ -1,20 +1,31 @@
 """What the finished runs below a folder say together: tables over their seeds, beside the paper's numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from seekloop.logs import comparison, figures, learn_figures
+from seekloop.logs import comparison, evaluation_figures, figures, learn_figures
+from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
 from seekloop.logs.files import write_atomically
 from seekloop.logs.finished import FinishedRun, check_keys, differing_keys, finished_runs, value_of
 from seekloop.logs.intervals import half_width
+from seekloop.logs.kinds import command_of
 from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.tables import cell, print_table
 
+Compare = Callable[[Mapping[str, Sequence[pd.DataFrame]]], Figure]
+
+COMPARED: Mapping[type[RunFolder], Compare] = {
+    LearnFolder: learn_figures.compare,
+    SearchFolder: evaluation_figures.compare_searches,
+    DetectFolder: evaluation_figures.compare_recalls,
+}
+"""How the curves of each kind of run are drawn together; those of `retrieve` by `figures.compare`."""
 OURS = ("collection", "backbone")
 """Said of a row of ours where the paper's number stands beside it."""
 
@@ -77,8 +88,7 @@ def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Re
     write_atomically(folder / "report.csv", found.table.to_csv(index=False).encode())
     write_atomically(folder / "report_differences.csv", found.differences.to_csv(index=False).encode())
     write_atomically(folder / "report.md", markdown(found).encode())
-    compare_curves = learn_figures.compare if found.kind is LearnFolder else figures.compare
-    figures.save(compare_curves(found.curves), folder / "report_curves.png")
+    figures.save(COMPARED.get(found.kind, figures.compare)(found.curves), folder / "report_curves.png")
     figures.save(figures.bars_of_groups(found.table, list(found.groups)), folder / "report_bars.png")
     _show(found, folder)
     return found
@@ -93,7 +103,8 @@ def _show(found: Report, folder: Path) -> None:
     if len(found.differences):
         title = "The same queries under two settings: the first minus the second"
         print_table(comparison.readable(found.differences), title)
-    print(f"mean ± deviation [95 % interval]; {', '.join(hidden) or 'figures'} and notes: {folder / 'report.md'}")
+    print(f"mean ± deviation [95 % interval]; {', '.join([*hidden, 'notes'])}: {folder / 'report.md'}")
+    print(f"figures: {folder / 'report_curves.png'}, {folder / 'report_bars.png'}; of each run: {folder}/**/figures/")
 
 
 def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence[str] = ()) -> Report:
@@ -107,7 +118,7 @@ def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence
     rows = [{**dict(zip(by, values, strict=True)), **_statistics(members)} for values, members in ordered.items()]
     groups = {" · ".join(values) or "all runs": members for values, members in ordered.items()}
     averaged = {key for members in groups.values() for key in differing_keys([run.config for run in members])}
-    paired = {} if isinstance(runs[0].folder, LearnFolder) else groups
+    paired = groups if type(runs[0].folder) is RunFolder else {}
     differences = comparison.asked_for(runs, compare) if compare else comparison.against_the_best(paired)
     table = pd.DataFrame(rows).dropna(axis="columns", how="all")
     return Report(table, by, tuple(sorted(averaged - set(by))), groups, differences)
@@ -121,9 +132,13 @@ def check_kinds(runs: Sequence[FinishedRun], compare: Sequence[str]) -> None:
     """
     kinds = {type(run.folder) for run in runs}
     if len(kinds) > 1:
-        raise ValueError("runs of `retrieve` and of `learn` do not go into one table: report their folders apart")
-    if compare and kinds == {LearnFolder}:
-        raise ValueError(f"compare={compare[0]!r} holds queries against each other, and runs of `learn` have none")
+        told = " and of ".join(sorted(f"`{command_of(kind)}`" for kind in kinds))
+        raise ValueError(f"runs of {told} do not go into one table: report their folders apart")
+    if compare and kinds != {RunFolder}:
+        told = command_of(next(iter(kinds)))
+        raise ValueError(
+            f"compare={compare[0]!r} holds queries of `retrieve` against each other; these are of `{told}`"
+        )
 
 
 def markdown(found: Report) -> str:
@@ -137,7 +152,7 @@ def markdown(found: Report) -> str:
             "",
         ]
         lines += [PAIRED, ""]
-    elif len(found.groups) > 1 and found.kind is not LearnFolder:
+    elif len(found.groups) > 1 and found.kind is RunFolder:
         lines += ["No two rows share a query, so none are held against each other.", ""]
     return "\n".join([*lines, "![curves](report_curves.png)", "", "![areas](report_bars.png)", ""])
 

@@ -9,8 +9,10 @@ import pandas as pd
 import yaml
 
 from seekloop.logs import curves
+from seekloop.logs.evaluation_folder import EvaluationFolder
 from seekloop.logs.jobs import Job, JobBook, find_books
-from seekloop.logs.learn_folder import LearnFolder, open_run
+from seekloop.logs.kinds import KINDS, open_run
+from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.run_folder import RunFolder, RunState
 
 MARKS = ("config.yaml", "COMPLETE", "error.txt", "heartbeat")
@@ -37,12 +39,24 @@ def status_table(folder: Path) -> pd.DataFrame:
     started, failed where something stopped it before it had a folder. Runs of `learn` have their own columns.
     """
     runs = find_runs(folder)
-    kinds = {type(run) for run in runs}
-    rows = [_learn_status(run, folder) if isinstance(run, LearnFolder) else _status(run, folder) for run in runs]
+    known: list[type[RunFolder]] = [RunFolder, *KINDS.values()]
+    kinds = [kind for kind in known if any(type(run) is kind for run in runs)] or [RunFolder]
+    rows = [_row(run, folder) for run in runs]
     rows += [_unstarted(book, words, job, folder) for book in find_books(folder) for words, job in book.unstarted()]
-    shown: tuple[str, ...] = LEARN_COLUMNS if kinds == {LearnFolder} else COLUMNS
-    shown = tuple(dict.fromkeys([*COLUMNS[:-1], *LEARN_COLUMNS])) if len(kinds) > 1 else shown
-    return pd.DataFrame(rows, columns=list(shown)).astype({name: "Int64" for name in COUNTS if name in shown})
+    shown = [*dict.fromkeys(name for kind in kinds for name in _columns(kind)[:-1]), "error"]
+    return pd.DataFrame(rows, columns=shown).astype({name: "Int64" for name in COUNTS if name in shown})
+
+
+def _columns(kind: type[RunFolder]) -> tuple[str, ...]:
+    if issubclass(kind, EvaluationFolder):
+        return ("run", "state", *kind.AREAS, "error")
+    return LEARN_COLUMNS if kind is LearnFolder else COLUMNS
+
+
+def _row(run: RunFolder, below: Path) -> dict[str, object]:
+    if isinstance(run, EvaluationFolder):
+        return _evaluation_status(run, below)
+    return _learn_status(run, below) if isinstance(run, LearnFolder) else _status(run, below)
 
 
 def counted(table: pd.DataFrame) -> str:
@@ -91,6 +105,17 @@ def _learn_status(run: LearnFolder, below: Path) -> dict[str, object]:
         "epoch": under_way["epoch"].iloc[-1] if len(under_way) else None,
         "accuracy": None if reached is None else float(run.table("cycles")["accuracy"].iloc[-1]),
         "accuracy_auc": run.summary().get("accuracy_auc") if state is RunState.DONE else None,
+        "error": run.error() if state is RunState.FAILED else None,
+    }
+
+
+def _evaluation_status(run: EvaluationFolder, below: Path) -> dict[str, object]:
+    state = run.state()
+    found = run.summary() if state is RunState.DONE else {}
+    return {
+        "run": str(run.path.relative_to(below)),
+        "state": str(state),
+        **{name: found.get(name) for name in run.AREAS},
         "error": run.error() if state is RunState.FAILED else None,
     }
 

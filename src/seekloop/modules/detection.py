@@ -144,7 +144,10 @@ class DetectedRegions:
         return {name: self._folder(collection, name, {**maps, "feature": name}) for name in self.maps.features}
 
     def _located(self, collection: Collection, say: Say) -> Regions:
-        found = self.found(collection, say)
+        return self.regions(self.found(collection, say))
+
+    def regions(self, found: FoundRegions) -> Regions:
+        """What was found, with the cells and whole images that are regions besides."""
         cells = torch.zeros(0, 4) if self.cells is None else grid_boxes(self.cells)
         return with_cells(found, cells)
 

@@ -1,0 +1,95 @@
+"""What `seekloop search` and `seekloop detect` have in common: a run that is measured once, in a folder of its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pandas as pd
+import yaml
+from omegaconf import DictConfig
+
+from seekloop.commands import sweeps
+from seekloop.commands.compose import choices, plain
+from seekloop.logs.console import Console
+from seekloop.logs.evaluation_folder import EvaluationFolder
+from seekloop.logs.run_folder import RunState
+from seekloop.logs.wandb_log import WandbLog
+from seekloop.store.manifest import content_key
+
+Folder = TypeVar("Folder", bound=EvaluationFolder)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation found.
+
+    Attributes:
+        tables: of the folder's kind.
+        table: one row per query or size, for W&B.
+        summary: numbers.
+        figures: draws into a folder; returns the files.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    table: pd.DataFrame
+    summary: Mapping[str, Any]
+    figures: Callable[[Path], Sequence[Path]]
+
+
+@dataclass(frozen=True)
+class Evaluation(Generic[Folder]):
+    """One run of one of the two commands.
+
+    Attributes:
+        command: its name.
+        config: its config.
+        kind: of its folder.
+        log: of W&B.
+        words: what people look for first in the run's name.
+        scientific: what its result depends on.
+    """
+
+    command: str
+    config: DictConfig
+    kind: type[Folder]
+    log: type[WandbLog]
+    words: Sequence[str]
+    scientific: Mapping[str, Any]
+
+    def run(self, evaluate: Callable[[Console], Evaluated]) -> float:
+        """Evaluate, keep, draw and tell, unless that was done already; returns the first of the kind's numbers."""
+        config, console = self.config, Console()
+        name = "-".join([*self.words, content_key(self.scientific)[:10]])
+        folder = self.kind(Path(config.runs_dir) / config.experiment_name / name)
+        sweeps.enter(config, folder.path, console)
+        if folder.state() is RunState.DONE and not config.force:
+            return self._told(folder, console, "already finished (force=true runs it again), ")
+        with folder.claim():
+            if config.force:
+                folder.clear()
+            elif folder.complete.exists():  # another process finished it while this one waited
+                return self._told(folder, console, "already finished, ")
+            described = {"command": self.command, **plain(config), "choices": choices()}
+            folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
+            found = evaluate(console)
+            folder.keep(found.tables)
+            with self._wandb(folder, described) as log:
+                place = folder.path / "figures"
+                place.mkdir(exist_ok=True)
+                log.finish(found.summary, found.table, found.figures(place))
+                folder.finish(found.summary)
+        return self._told(folder, console, "")
+
+    def _wandb(self, folder: Folder, described: Mapping[str, Any]) -> WandbLog:
+        about = {"name": folder.path.name, "group": self.config.experiment_name, "config": described}
+        settings = plain(self.config.wandb)
+        return self.log(folder, run_id=folder.path.name, read=None, region_box=None, **about, **settings)
+
+    def _told(self, folder: Folder, console: Console, before: str) -> float:
+        summary = folder.summary()
+        known = [(area, summary.get(area)) for area in folder.AREAS]
+        numbers = ", ".join(f"{area} {value:.4f}" for area, value in known if isinstance(value, float))
+        console.say(f"{before}{numbers}: {folder.path}")
+        first = known[0][1]
+        return float(first) if isinstance(first, (int, float)) else float("nan")
