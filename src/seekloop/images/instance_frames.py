@@ -1,0 +1,125 @@
+"""Instance-160 and Instance-335: frames of videos, each of which follows one object."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import torch
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.instances import InstanceSearch, Relevance
+from seekloop.images.folder import image_paths
+from seekloop.images.instance_files import (
+    Corners,
+    boxes_of,
+    collection_of_files,
+    extents,
+    first_there,
+    instance_root,
+    numbers,
+    read_lines,
+)
+
+BOX_FOLDERS = ("bbox", "merge_bbox")
+
+
+def instance_frames(name: str, root: str | None, queries: str | None, cache: str | None) -> InstanceSearch:
+    """Instance-160 or Instance-335.
+
+    No description of the layout is published with the data. What is assumed here is what evaluation code reads: in
+    `root` a folder Images with one folder per object that holds its frames, such as
+    Images/09ConfusionVideo00004/09ConfusionVideo00004_00000091.jpg; and a folder bbox (or merge_bbox) of text files
+    whose lines are "name left top width height", the name a frame's without folder and suffix, in pixels. A query is
+    a line "path left top right bottom" of the file `queries`, whose path may have a ">0000" behind it, and of which
+    only the file's name counts. Without that file, the first frame of every folder is its query: that is a guess.
+
+    The images of all queries are taken out of the database, as that code does. Right are the other frames of the
+    query's folder.
+
+    Args:
+        name: for people.
+        root: where it is.
+        queries: path of the file from `root`; None: the first frame of each folder.
+        cache: folder where content hashes are remembered; None to hash anew every time.
+
+    Raises:
+        ConfigError: if a file or folder is missing or is of another form, or a query's frame or box is not there.
+
+    Reference:
+        Xiao et al., Deeply activated salient region for instance search, ACM TOMM 2022.
+    """
+    base = instance_root(root, "the folder with Images and bbox")
+    frames = [f"Images/{path}" for path in image_paths(first_there(base, ("Images",), "the folder of frames"))]
+    if not frames:
+        raise ConfigError("instances.root", str(base), "there are no images in Images", "Unpack the frames there.")
+    known = read_boxes(first_there(base, BOX_FOLDERS, "the folder of box files"))
+    asked = first_frames(base, frames, known) if queries is None else read_queries(base / queries, frames)
+    taken = {path for path, _ in asked}
+    database = [path for path in frames if path not in taken]
+    objects = {
+        image: [(folder(path), known[PurePosixPath(path).stem])]
+        for image, path in enumerate(database)
+        if PurePosixPath(path).stem in known
+    }
+    names = tuple(folder(path) for path, _ in asked)
+    places: dict[str, list[int]] = {}
+    for image, path in enumerate(database):
+        places.setdefault(folder(path), []).append(image)
+    positives = tuple(torch.tensor(places.get(one, []), dtype=torch.int64) for one in names)
+    images = collection_of_files(name, base, database, objects, cache)
+    boxes = {query: [(folder(path), corners)] for query, (path, corners) in enumerate(asked)}
+    return InstanceSearch(
+        images,
+        collection_of_files(f"{name} queries", base, [path for path, _ in asked], boxes, cache),
+        names,
+        torch.full((len(names),), -1),
+        {"all": Relevance(positives, tuple(right[:0] for right in positives))},
+        boxes_of(images.annotations, (((one,), right.tolist()) for one, right in zip(names, positives, strict=True))),
+    )
+
+
+def folder(path: str) -> str:
+    """The folder that an image is in: the object it shows."""
+    return PurePosixPath(path).parent.name
+
+
+def read_boxes(source: Path) -> dict[str, Corners]:
+    """By the frame's name, its box in pixels."""
+    boxes: dict[str, Corners] = {}
+    for file in sorted(source.rglob("*.txt")):
+        for words in read_lines(file):
+            boxes[words[0]] = extents(file, words[1:])
+    return boxes
+
+
+def first_frames(base: Path, frames: Sequence[str], known: dict[str, Corners]) -> list[tuple[str, Corners]]:
+    """The first frame of every folder, with its box.
+
+    Raises:
+        ConfigError: if it has none.
+    """
+    first = {folder(path): path for path in sorted(frames, reverse=True)}
+    for path in first.values():
+        if PurePosixPath(path).stem not in known:
+            why = f"no box file has a line for {PurePosixPath(path).stem}, the first frame of its folder"
+            raise ConfigError("instances.root", str(base), why, "Give instances.queries, or complete the box files.")
+    return [(path, known[PurePosixPath(path).stem]) for _, path in sorted(first.items())]
+
+
+def read_queries(file: Path, frames: Sequence[str]) -> list[tuple[str, Corners]]:
+    """The frames of a list of queries, with their boxes.
+
+    Raises:
+        ConfigError: if there is no such file, or a frame is not there.
+    """
+    if not file.is_file():
+        raise ConfigError("instances.queries", str(file), "there is no such file", "Give its path from instances.root.")
+    by_name = {PurePosixPath(path).name: path for path in frames}
+    asked = []
+    for words in read_lines(file):
+        name = PurePosixPath(words[0].split(">")[0]).name
+        if name not in by_name:
+            raise ConfigError("instances.queries", str(file), f"there is no frame {name}", "Unpack all of Images.")
+        asked.append((by_name[name], numbers(file, words[1:5])))
+    if not asked:
+        raise ConfigError("instances.queries", str(file), "it is empty", "Write one query a line.")
+    return asked
