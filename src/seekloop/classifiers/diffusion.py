@@ -10,8 +10,8 @@ from torch import Tensor
 from seekloop.classifiers.objective import real_counts
 from seekloop.contracts.protocols import Classifier, Scorer
 from seekloop.contracts.records import TrainingRows
-from seekloop.graphs.affinity import Affinity, Graph
-from seekloop.graphs.propagation import Solver
+from seekloop.graphs.affinity import Affinity
+from seekloop.graphs.propagation import Solver, Spreading
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FieldScorer:
 
 
 @dataclass(frozen=True)
-class Diffusion:
+class Diffusion(Spreading):
     r"""Label propagation as a classifier of images; global descriptors only.
 
     With :math:`z^\pm = (I - \alpha \mathcal{W})^{-1} y^\pm`, where :math:`y^+` is :math:`1 / |L^+|` on the relevant
@@ -54,13 +54,13 @@ class Diffusion:
     and 0 where nothing arrives. The score of an answered image contains its own answer.
 
     Args:
-        neighbours: of each image in the graph.
-        kind: of graph: reciprocal or sum.
-        power: of the similarity.
-        clamp: whether negative similarities count as 0.
-        alpha: how far answers spread.
-        iterations: most iterations of conjugate gradient.
-        tolerance: of its relative residual.
+        neighbours: as in `Spreading`, and so on to tolerance.
+        kind: see there.
+        power: see there.
+        clamp: see there.
+        alpha: see there.
+        iterations: see there.
+        tolerance: see there.
         normalise: whether a score is the share of what arrives, or the amount.
 
     Raises:
@@ -71,28 +71,8 @@ class Diffusion:
         of `graphs.affinity`. Label spreading has the factor 1 - alpha, which changes no order.
     """
 
-    neighbours: int
-    kind: str
-    power: int | float
-    clamp: bool
-    alpha: int | float
-    iterations: int
-    tolerance: int | float
+    group = "classifier"
     normalise: bool
-
-    def __post_init__(self) -> None:
-        self.graph.check("classifier")
-        self.solver.check("classifier")
-
-    @property
-    def graph(self) -> Graph:
-        """Its settings of the graph."""
-        return Graph(self.neighbours, self.kind, self.power, self.clamp)
-
-    @property
-    def solver(self) -> Solver:
-        """Its settings of the propagation."""
-        return Solver(self.alpha, self.iterations, self.tolerance)
 
     def over(self, whole: Float[Tensor, "n d"]) -> Classifier:
         """The classifier on a collection."""

@@ -13,12 +13,12 @@ from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.contracts.protocols import Classifier, Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
-from seekloop.graphs.affinity import Affinity, Graph
-from seekloop.graphs.propagation import Solver, certainty
+from seekloop.graphs.affinity import Affinity
+from seekloop.graphs.propagation import Spreading, certainty
 
 
 @dataclass(frozen=True)
-class SvmPropagated:
+class SvmPropagated(Spreading):
     r"""`svm_numba`, with pseudo-labelled images among its rows; global descriptors only.
 
     The answers are propagated over the graph of the collection. Of the images that get the label relevant, and of those
@@ -26,18 +26,18 @@ class SvmPropagated:
     `strength`. They are found anew in every round.
 
     Args:
+        neighbours: as in `Spreading`, and so on to tolerance.
+        kind: see there.
+        power: see there.
+        clamp: see there.
+        alpha: see there.
+        iterations: see there.
+        tolerance: see there.
         cost: C of the objective.
         class_weight: none, balanced, or the weight of positives where negatives have 1.
         tol: largest projected gradient at which a solution is accepted.
         max_iter: passes over the rows after which a fit is given up with an error.
         threads: most problems solved at a time, or auto.
-        neighbours: of each image in the graph.
-        kind: of graph: reciprocal or sum.
-        power: of the similarity.
-        clamp: whether negative similarities count as 0.
-        alpha: how far answers spread.
-        iterations: most iterations of conjugate gradient.
-        tolerance: of its relative residual.
         pseudo: most pseudo-labelled images of either label.
         strength: weight of a certain one, where an answered image has 1.
 
@@ -49,37 +49,20 @@ class SvmPropagated:
         learning, CVPR 2019.
     """
 
+    group = "classifier"
     cost: int | float
     class_weight: ClassWeight
     tol: int | float
     max_iter: int
     threads: int | str
-    neighbours: int
-    kind: str
-    power: int | float
-    clamp: bool
-    alpha: int | float
-    iterations: int
-    tolerance: int | float
     pseudo: int
     strength: int | float
 
     def __post_init__(self) -> None:
-        self.graph.check("classifier")
-        self.solver.check("classifier")
+        super().__post_init__()
         check_positive("classifier.pseudo", self.pseudo)
         check_positive("classifier.strength", self.strength)
         self.machine  # noqa: B018  its settings are checked too
-
-    @property
-    def graph(self) -> Graph:
-        """Its settings of the graph."""
-        return Graph(self.neighbours, self.kind, self.power, self.clamp)
-
-    @property
-    def solver(self) -> Solver:
-        """Its settings of the propagation."""
-        return Solver(self.alpha, self.iterations, self.tolerance)
 
     @property
     def machine(self) -> SvmNumba:

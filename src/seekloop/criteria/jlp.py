@@ -9,24 +9,24 @@ from torch import Generator, Tensor
 
 from seekloop.contracts.records import PoolView
 from seekloop.criteria.selection import require_candidates
-from seekloop.graphs.affinity import Affinity, Graph
-from seekloop.graphs.propagation import Solver
+from seekloop.graphs.affinity import Affinity
+from seekloop.graphs.propagation import Solver, Spreading
 
 _NUMBERS = 2**24  # of images times queries worked on at once: bounds memory, and changes no result
 
 
 @dataclass(frozen=True)
-class Jlp:
+class Jlp(Spreading):
     """The images that label propagation reaches least, one after the other. Scores play no part, nor do the answers.
 
     Args:
-        neighbours: of each image in the graph.
-        kind: of graph: reciprocal or sum.
-        power: of the similarity.
-        clamp: whether negative similarities count as 0.
-        alpha: how far labels spread.
-        iterations: most iterations of conjugate gradient.
-        tolerance: of its relative residual.
+        neighbours: as in `Spreading`, and so on to tolerance.
+        kind: see there.
+        power: see there.
+        clamp: see there.
+        alpha: see there.
+        iterations: see there.
+        tolerance: see there.
 
     Raises:
         ConfigError: if a setting cannot work.
@@ -36,27 +36,7 @@ class Jlp:
         ICPR 2020, Sec. 4.
     """
 
-    neighbours: int
-    kind: str
-    power: int | float
-    clamp: bool
-    alpha: int | float
-    iterations: int
-    tolerance: int | float
-
-    def __post_init__(self) -> None:
-        self.graph.check("criterion")
-        self.solver.check("criterion")
-
-    @property
-    def graph(self) -> Graph:
-        """Its settings of the graph."""
-        return Graph(self.neighbours, self.kind, self.power, self.clamp)
-
-    @property
-    def solver(self) -> Solver:
-        """Its settings of the propagation."""
-        return Solver(self.alpha, self.iterations, self.tolerance)
+    group = "criterion"
 
     def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""

@@ -3,6 +3,7 @@ r"""Labels of a few images spread over the graph of all: :math:`Z = (I - \alpha 
 import math
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +49,50 @@ class Solver:
     def solve(self, graph: Affinity, y: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """`solve` with these settings."""
         return solve(graph, y, self.alpha, self.iterations, self.tolerance)
+
+
+@dataclass(frozen=True)
+class Spreading:
+    """The settings of whatever spreads labels over a graph of images; what does so has more of its own.
+
+    Args:
+        neighbours: of each image in the graph.
+        kind: of graph: reciprocal or sum.
+        power: of the similarity.
+        clamp: whether negative similarities count as 0.
+        alpha: how far labels spread.
+        iterations: most iterations of conjugate gradient.
+        tolerance: of its relative residual.
+
+    Attributes:
+        group: of configs that these settings are in, named in errors.
+
+    Raises:
+        ConfigError: if a setting cannot work.
+    """
+
+    group: ClassVar[str]
+    neighbours: int
+    kind: str
+    power: int | float
+    clamp: bool
+    alpha: int | float
+    iterations: int
+    tolerance: int | float
+
+    def __post_init__(self) -> None:
+        self.graph.check(self.group)
+        self.solver.check(self.group)
+
+    @property
+    def graph(self) -> Graph:
+        """Those of the graph."""
+        return Graph(self.neighbours, self.kind, self.power, self.clamp)
+
+    @property
+    def solver(self) -> Solver:
+        """Those of the solution."""
+        return Solver(self.alpha, self.iterations, self.tolerance)
 
 
 def solve(
@@ -151,39 +196,26 @@ def propagate(graph: Affinity, labels: Int[Tensor, " n"], classes: int, solver: 
     return PseudoLabels(torch.where(known, labels.long(), found), torch.where(known, 1.0, weight))
 
 
-class LabelPropagation:
+@dataclass(frozen=True)
+class LabelPropagation(Spreading):
     """Pseudo-labels along the graph of nearest neighbours. Implements `contracts.learning.Propagation`.
 
     Args:
-        neighbours: of each image in the graph.
-        kind: of graph: reciprocal or sum.
-        power: of the similarity.
-        clamp: whether negative similarities count as 0.
-        alpha: how far labels spread.
-        iterations: most iterations of conjugate gradient.
-        tolerance: of its relative residual.
+        neighbours: as in `Spreading`, and so on to tolerance.
+        kind: see there.
+        power: see there.
+        clamp: see there.
+        alpha: see there.
+        iterations: see there.
+        tolerance: see there.
         balanced: whether a class with few labels counts as much as one with many.
 
     Raises:
         ConfigError: if a setting cannot work.
     """
 
-    def __init__(
-        self,
-        neighbours: int,
-        kind: str,
-        power: int | float,
-        clamp: bool,
-        alpha: int | float,
-        iterations: int,
-        tolerance: int | float,
-        balanced: bool,
-    ) -> None:
-        self.graph = Graph(neighbours, kind, power, clamp)
-        self.solver = Solver(alpha, iterations, tolerance)
-        self.balanced = balanced
-        self.graph.check("propagation")
-        self.solver.check("propagation")
+    group = "propagation"
+    balanced: bool
 
     def __call__(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> PseudoLabels:
         """Pseudo-labels of all images; `labels` is -1 where unknown."""

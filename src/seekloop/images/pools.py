@@ -228,8 +228,21 @@ class Svhn(PublishedPool):
         return DIGITS, train, test
 
 
+class Cifar(PublishedPool):
+    """What both of them share: training batches, then a test batch, then the names of the classes."""
+
+    labels: ClassVar[bytes]
+    names: ClassVar[bytes]
+
+    def _parse(self, found: list[Path]) -> Content:
+        *train, test, meta = found
+        classes = _names(meta, self.names)
+        batches = [read_cifar(path, self.labels) for path in (*train, test)]
+        return classes, _joined(batches[:-1], classes), _joined(batches[-1:], classes)
+
+
 @dataclass(frozen=True)
-class Cifar10(PublishedPool):
+class Cifar10(Cifar):
     """CIFAR-10 (50,000 and 10,000 photographs of 32x32 pixels), the Python version.
 
     Reference:
@@ -240,15 +253,11 @@ class Cifar10(PublishedPool):
     source = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz (unpack it)"
     folders = ("cifar-10-batches-py", ".")
     files = (*((f"data_batch_{k}",) for k in range(1, 6)), ("test_batch",), ("batches.meta",))
-
-    def _parse(self, found: list[Path]) -> Content:
-        classes = _names(found[6], b"label_names")
-        train = [read_cifar(path, b"labels") for path in found[:5]]
-        return classes, _joined(train, classes), _joined([read_cifar(found[5], b"labels")], classes)
+    labels, names = b"labels", b"label_names"
 
 
 @dataclass(frozen=True)
-class Cifar100(PublishedPool):
+class Cifar100(Cifar):
     """CIFAR-100 (50,000 and 10,000 photographs of 32x32 pixels), its 100 fine classes, the Python version.
 
     Reference:
@@ -259,11 +268,7 @@ class Cifar100(PublishedPool):
     source = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz (unpack it)"
     folders = ("cifar-100-python", ".")
     files = (("train",), ("test",), ("meta",))
-
-    def _parse(self, found: list[Path]) -> Content:
-        classes = _names(found[2], b"fine_label_names")
-        train, test = (_joined([read_cifar(path, b"fine_labels")], classes) for path in found[:2])
-        return classes, train, test
+    labels, names = b"fine_labels", b"fine_label_names"
 
 
 def channel_statistics(images: UInt8[Tensor, "n 3 h w"]) -> tuple[Triple, Triple]:
