@@ -1,5 +1,6 @@
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def named_keys():
 
 def test_every_config_key_named_in_an_error_exists():
     """A message that sends the reader to a key that is not there is worse than none."""
-    configs = [resolve(command, []) for command in ("retrieve", "learn")]
+    configs = [resolve(command, []) for command in ("retrieve", "learn", "search", "detect")]
     groups = {path.parent.name: set() for path in ENTRIES}
     for path in ENTRIES:
         groups[path.parent.name] |= {str(key) for key in OmegaConf.load(path)} | keys_of(path)
@@ -112,7 +113,7 @@ def test_every_config_key_named_in_an_error_exists():
 
 @pytest.mark.parametrize("entry", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_experiment_composes(entry):
-    command = "learn" if "seekloop learn" in entry.read_text() else "retrieve"
+    command = re.search(r"# Run: +seekloop (\w+)", entry.read_text())[1]
     config = resolve(command, [f"experiment={entry.stem}"])
     assert entry.stem.startswith(config.experiment_name)
 

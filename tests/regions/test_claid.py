@@ -168,7 +168,7 @@ PLANTED = torch.tensor([[3 / 30, 4 / 24, 11 / 30, 12 / 24], [17 / 30, 12 / 24, 2
 @pytest.mark.parametrize("seed", range(3))
 def test_planted_blocks_are_found(entry, variant, seed):
     found = claid(entry.stem, variant=variant)(planted(seed), rng(seed))
-    overlap = iou(PLANTED, found.boxes)
+    overlap = iou(PLANTED, mask_boxes(found.masks))
     assert overlap.amax(dim=1).min() > 0.99
     assert found.score[overlap.argmax(dim=1)].min() > 0.99
 
@@ -312,3 +312,13 @@ def test_settings_that_cannot_work(key, value):
     with pytest.raises(ConfigError, match=f"detector.{key}=") as error:
         claid(**{key: value})
     assert error.value.key == f"detector.{key}"
+
+
+def test_only_parity_has_the_released_boxes():
+    """The same tokens under both variants: around the masks, and as released, whose far edges are elsewhere."""
+    tokens = torch.randn(12, 12, 16, generator=torch.Generator().manual_seed(0)).cumsum(0).cumsum(1)
+    for variant in ("paper", "parity"):
+        found = claid(variant=variant)(tokens, rng())
+        assert len(found.masks)
+        want = mask_boxes(found.masks) if variant == "paper" else parity_boxes(found.masks, 8)
+        assert found.boxes.equal(want)

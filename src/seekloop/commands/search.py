@@ -138,7 +138,8 @@ def evaluated(
     summary = summarise(results, found, store)
 
     def draw(place: Path) -> Sequence[Path]:
-        shown = kept[: config.search.shown].tolist()
+        first = {instances.names[query]: query for query in reversed(kept.tolist())}
+        shown = sorted(first.values())[: config.search.shown]
         if not shown:
             return []
         queries = [(q, instances.names[q], instances.queries.read(q), _boxes(instances, q)) for q in shown]

@@ -17,6 +17,7 @@ from seekloop.regions.cuts import UNLIKE, VARIANTS, Bisect, Node
 from seekloop.regions.segments import Segments, mask_boxes
 
 BLOCK = 256  # rows of a product
+RELEASED_PATCH = 8  # pixels of a token in the released code, whose boxes `variant=parity` repeats
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,13 @@ class Claid:
                     masks.append(inside(part, h * w).reshape(h, w))
                     level.append(depth)
                     score.append(purity)
+        found = torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, h, w))
         return Segments(
-            torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, h, w)),
+            found,
             torch.tensor(level, dtype=torch.long),
             torch.tensor(score),
             root.alike_pairs / root.pairs if root.pairs else None,
+            parity_boxes(found, RELEASED_PATCH) if self.variant == "parity" else None,
         )
 
     def _is_region(self, purity: float) -> bool:

@@ -25,11 +25,13 @@ class Segments:
     level: Int[Tensor, " m"]
     score: Float[Tensor, " m"]
     affine: float | None
+    other_boxes: Float[Tensor, "m 4"] | None = None
+    """Of a method that is to repeat published code, which has them otherwise; None: the boxes around the masks."""
 
     @cached_property
     def boxes(self) -> Float[Tensor, "m 4"]:
         """The box around each mask, edges of tokens included, in fractions of the image."""
-        return mask_boxes(self.masks)
+        return mask_boxes(self.masks) if self.other_boxes is None else self.other_boxes
 
 
 @runtime_checkable

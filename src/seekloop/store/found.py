@@ -190,7 +190,7 @@ def _whole(path: Path) -> bool:
 @lru_cache(maxsize=OPEN)
 def _load(path: str) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         folder = Path(path).parent

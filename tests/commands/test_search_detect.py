@@ -1,0 +1,107 @@
+"""`seekloop search` and `seekloop detect` on the built-in scenes with the built-in backbone."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from tests.commands.runs import places, seekloop, worked
+from tests.logs.wandb_file import Logged
+
+CLAID = ("detect", "regions=claid", "backbone@regions.backbone=tiny")
+SCENES = ("collection=scenes", "collection.images=24")
+TINY = ("backbone@regions.backbone=tiny", "regions.shortest=20", "regions.jobs=1", "trainer.workers=0")
+
+
+def only_run(folder):
+    (found,) = [path.parent for path in folder.rglob("COMPLETE")]
+    return found
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    """Stores are shared by the tests of this file."""
+    return tmp_path_factory.mktemp("search")
+
+
+def test_a_search_finds_itself_and_leaves_its_tables(ground):
+    """Grid cells of a box: what is checked is how tables, summary, pictures and W&B belong together."""
+    where = places(ground / "runs", ground / "stores")
+    settings = (*SCENES, "grid=1x1+2x2+4x4", "search.cutoffs=[5]", "search.kept=7", "instances.queries=2", *where)
+    worked(seekloop("search", *settings, "wandb.mode=offline"))
+    folder = only_run(ground / "runs" / "search")
+    results, ranking = (pd.read_parquet(folder / f"{name}.parquet") for name in ("results", "ranking"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert set(results["cutoff"]) == {"5", "all"}
+    assert summary["map_all"] == pytest.approx(results[results["cutoff"] == "all"]["ap"].mean())
+    assert (results["ap_trapezoid"] <= results["ap"] + 1e-9).all()
+    assert summary["queries"] == results["query"].nunique()
+    assert summary["regions_per_image"] == 21
+    assert ranking.groupby("query").size().eq(7).all()
+    for _, rows in ranking.groupby("query"):
+        assert rows["score"].is_monotonic_decreasing
+        hits = rows["relevant"].to_numpy()[:5]
+        at = results[(results["query"] == rows["query"].iloc[0]) & (results["cutoff"] == "5")].iloc[0]
+        precision = [hits[: rank + 1].mean() for rank in range(5) if hits[rank]]
+        assert at["ap"] == pytest.approx(sum(precision) / min(5, at["positives"]), abs=1e-6)
+    assert (folder / "figures" / "results.png").stat().st_size > 10_000
+    (told,) = [row for row in Logged(folder).history if row.get("cutoff") == "5"]
+    assert told["all/ap"] == pytest.approx(summary["map_5"])
+    assert "already finished" in worked(seekloop("search", *settings, "wandb.mode=offline")).out
+
+
+def test_detectors_are_held_against_the_boxes(ground):
+    where = places(ground / "runs", ground / "stores")
+    worked(seekloop("detect", *SCENES, "regions=claid", *TINY, *where, "wandb.mode=offline"))
+    folder = only_run(ground / "runs" / "detect")
+    summary, recall = json.loads((folder / "summary.json").read_text()), pd.read_parquet(folder / "recall.parquet")
+    assert recall["recall"].is_monotonic_decreasing
+    assert summary["recall_50"] == pytest.approx(recall[recall["iou"].between(0.499, 0.501)]["recall"].item())
+    images = pd.read_parquet(folder / "images.parquet")
+    assert summary["regions_per_image"] == pytest.approx(images["regions"].mean())
+    assert summary["corloc"] == pytest.approx((images["first_iou"].dropna() >= 0.5).mean())
+    assert (images["best_iou"].dropna() >= images["first_iou"].dropna()).all()
+    assert 0 < summary["affine_share"] < 1
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == {"recall", "regions"}
+    assert [row["recall"] for row in Logged(folder).history if "iou" in row] == pytest.approx(recall["recall"].tolist())
+
+
+def test_found_regions_serve_the_loop_with_cells_and_without(ground):
+    """Ragged regions, and the grid's cells besides, from a folder of images to curves."""
+    where = places(ground / "runs", ground / "stores")
+    loop = ("loop.queries=1", "loop.rounds=1", "loop.budget=5", "representation=gl_concat_all")
+    for cells in ("null", "2x2"):
+        worked(seekloop("retrieve", *SCENES, "regions=claid", *TINY, f"regions.cells={cells}", *loop, *where))
+    folders = [path.parent for path in (ground / "runs" / "default").rglob("COMPLETE")]
+    assert len(folders) == 2
+    for folder in folders:
+        rounds = pd.read_parquet(folder / "rounds.parquet")
+        assert rounds["ap"].between(0, 1).all()
+        assert rounds["round"].max() == 1
+
+
+def test_runs_of_both_are_reported_and_their_state_told(ground):
+    for name, area in (("search", "map_all"), ("detect", "corloc")):
+        worked(seekloop("report", str(ground / "runs" / name), "wandb=disabled"))
+        assert area in (ground / "runs" / name / "report.csv").read_text()
+        assert "1 done" in worked(seekloop("status", str(ground / "runs" / name))).out
+    assert "do not go into one table" in seekloop("report", str(ground / "runs"), "wandb=disabled").err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("search", "search.query=box"), "search.query='box' cannot work"),
+        (("search", "search.cutoffs=[0]"), "search.cutoffs=[0] cannot work"),
+        (("search", "instances.queries=0"), "instances.queries=0 cannot work"),
+        (("detect", "detect.threshold=0"), "detect.threshold=0 cannot work"),
+        (("detect", "regions=boxes"), "the annotated boxes would be held against themselves"),
+        ((*CLAID, "regions.detector.alpha=2.0"), "regions.detector.alpha=2.0 cannot work"),
+        ((*CLAID, "regions.layer=99"), "regions.layer=99 cannot work"),
+        ((*CLAID, "regions.backbone.checkpoint=none.safetensors"), "regions.backbone.checkpoint='none.safetensors'"),
+    ],
+)
+def test_what_cannot_work_is_said_with_its_key(ground, words, message):
+    ended = seekloop(*words, *SCENES, *places(ground / "runs", ground / "stores"))
+    assert ended.code == 1
+    assert message in ended.err

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seekloop.contracts.errors import StoreError
+from seekloop.store import found as found_files
+from seekloop.store.found import FoundImage, FoundWriter, begin, finish, is_finished, read_found
+from seekloop.store.kept_maps import keep_map, kept_map
+
+
+def image_of(seed, regions, height, width, affine=0.25):
+    rng = torch.Generator().manual_seed(seed)
+    return FoundImage(
+        torch.rand(regions, 4, generator=rng),
+        torch.randint(1, 5, (regions,), generator=rng),
+        torch.rand(regions, generator=rng),
+        torch.rand(regions, height, width, generator=rng) > 0.5,
+        affine,
+    )
+
+
+def written(folder, images):
+    begin(folder, {"detector": "any"}, len(images))
+    writer = FoundWriter(folder, len(images))
+    for number in reversed(range(len(images))):  # whatever the order
+        writer.add(number, images[number])
+    finish(folder, len(images))
+    return [f"{number}.jpg" for number in range(len(images))]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(1, 9)), min_size=1, max_size=7))
+def test_what_was_found_is_read_back_bit_by_bit(tmp_path_factory, shapes):
+    """Maps of different shapes, images without regions, several shards."""
+    folder = tmp_path_factory.mktemp("found") / "regions"
+    images = [image_of(seed, *shape) for seed, shape in enumerate(shapes)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(found_files, "SHARD", 3)
+        found, failures = read_found(folder, written(folder, images))
+        assert failures == []
+        assert found.readable.all()
+        for number, image in enumerate(images):
+            rows = slice(int(found.offsets[number]), int(found.offsets[number + 1]))
+            assert found.boxes[rows].equal(image.boxes)
+            assert found.level[rows].equal(image.level)
+            assert found.score[rows].equal(image.score)
+            assert found.masks(number).equal(image.masks)
+    assert found.affine_share == pytest.approx(0.25)
+
+
+def test_an_unreadable_image_has_no_regions_and_a_reason(tmp_path):
+    paths = written(tmp_path / "r", [image_of(0, 2, 3, 4), FoundImage.unreadable("the file is empty")])
+    found, failures = read_found(tmp_path / "r", paths)
+    assert failures == [("1.jpg", "the file is empty")]
+    assert found.readable.tolist() == [True, False]
+    assert found.offsets.tolist() == [0, 2, 2]
+    assert found.affine_share == pytest.approx(0.25)
+
+
+def test_only_missing_and_damaged_files_are_done_again(tmp_path, monkeypatch):
+    """Five images in shards of two: the second is cut short, the third is gone."""
+    monkeypatch.setattr(found_files, "SHARD", 2)
+    folder = tmp_path / "r"
+    images = [image_of(seed, 1, 2, 2) for seed in range(5)]
+    written(folder, images)
+    whole = (folder / "found-00001.npz").read_bytes()
+    (folder / "found-00001.npz").write_bytes(whole[:40])
+    (folder / "found-00002.npz").unlink()
+    found_files._load.cache_clear()
+    assert begin(folder, {"detector": "any"}, 5) == [1, 2]
+    assert not is_finished(folder)
+    with pytest.raises(StoreError, match="1 files of regions are missing"):
+        finish(folder, 5)
+    with pytest.raises(StoreError, match=r"found-00001\.npz is missing or damaged"):
+        read_found(folder, [str(n) for n in range(5)])
+    writer = FoundWriter(folder, 5)
+    for number in (2, 3):
+        writer.add(number, images[number])
+    assert (folder / "found-00001.npz").read_bytes() == whole
+
+
+def test_kept_maps_come_back_in_half_precision(tmp_path):
+    tokens = torch.tensor([[[1.0, 1 / 3]]])
+    assert kept_map(tmp_path, 4) is None
+    keep_map(tmp_path, 4, tokens)
+    assert kept_map(tmp_path, 4).equal(tokens.half().float())
+    (tmp_path / "0000004.npy").write_bytes(b"cut")
+    assert kept_map(tmp_path, 4) is None
