@@ -1,0 +1,115 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.grids import grid_boxes
+from seekloop.contracts.records import Batch, Regions, Tokens
+from seekloop.descriptors.encoding import Encoding, FromTokens
+from seekloop.descriptors.pool import area_weights
+from seekloop.descriptors.pooling import Mean
+from seekloop.descriptors.roi import FromRegions, mask_weights, pooled, touched
+
+
+def roi(**changes):
+    return FromRegions(**{"pool": "gem", "p": 3.0, "eps": None, "inside": "box", "members": "cells", **changes})
+
+
+ROW = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
+HALF_AND_MORE = torch.tensor([[0.25, 0.0, 0.625, 1.0]])  # of a map of 1 x 4: token 1 whole, token 2 half
+
+
+@pytest.mark.parametrize(
+    ("pool", "members", "value"),
+    [
+        ("mean", "area", (2 + 4 / 2) / 1.5),
+        ("mean", "cells", (2 + 4) / 2),
+        ("max", "area", 4.0),
+        ("max", "cells", 4.0),
+        ("gem", "cells", ((8 + 64) / 2) ** (1 / 3)),
+        ("gem", "area", ((8 + 64 / 2) / 1.5) ** (1 / 3)),
+    ],
+)
+def test_a_box_over_one_and_a_half_tokens_by_hand(pool, members, value):
+    weights = area_weights(HALF_AND_MORE, 1, 4)
+    weights = touched(weights) if members == "cells" else weights
+    assert pooled(ROW, weights, pool, 3.0, None).item() == pytest.approx(value)
+
+
+def test_negative_values_by_hand():
+    """(-8 + 1) / 2 = -3.5, whose cube root is -1.518; cut at 1e-6 the first value is lost: (1 / 2) ** (1 / 3).
+
+    p = 2 without a least value: cut at 0, sqrt(1 / 2).
+    """
+    tokens, weights = torch.tensor([[-2.0], [1.0]]), torch.tensor([[0.5, 0.5]])
+    assert pooled(tokens, weights, "gem", 3.0, None).item() == pytest.approx(-(3.5 ** (1 / 3)))
+    assert pooled(tokens, weights, "gem", 3.0, 1e-6).item() == pytest.approx(0.5 ** (1 / 3))
+    assert pooled(tokens, weights, "gem", 2.0, None).item() == pytest.approx(0.5**0.5)
+
+
+def test_a_mask_on_another_map_counts_by_area():
+    """Masks of 2 x 4 on a map of 1 x 2: three cells on the left half (of four), one on the right: 3/4 and 1/4."""
+    mask = torch.tensor([[[True, True, False, True], [True, False, False, False]]])
+    torch.testing.assert_close(mask_weights(mask, 1, 2), torch.tensor([[0.75, 0.25]], dtype=torch.float64))
+    wide = torch.tensor([[[True]]])
+    torch.testing.assert_close(mask_weights(wide, 2, 2), torch.full((1, 4), 0.25, dtype=torch.float64))
+    assert mask_weights(torch.zeros(1, 2, 2, dtype=torch.bool), 2, 2).tolist() == [[0.0] * 4]
+
+
+class Masks:
+    def of(self, image):
+        return torch.tensor([[[True, False], [False, True]]])
+
+
+def described(encoding, regions):
+    patches = torch.arange(8.0).reshape(1, 2, 2, 2)
+    batch = Batch(torch.zeros(1, 3, 8, 8), torch.tensor([0]), torch.tensor([True]))
+    return encoding.describe(lambda _: Tokens(None, torch.zeros(1, 0, 2), patches), Mean(), batch, regions, 4)
+
+
+def test_boxes_and_masks_of_an_image():
+    """Tokens (0, 1), (2, 3), (4, 5), (6, 7): the box around the mask's corners holds all four, the mask two of them."""
+    regions = Regions(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([0, 1]), masks=Masks())
+    assert described(roi(pool="mean"), regions).local.tolist() == [[3, 4]]
+    assert described(roi(pool="mean", inside="mask"), regions).local.tolist() == [[3, 4]]
+    assert described(roi(pool="gem", inside="mask"), regions).local[0, 0].item() == pytest.approx((216 / 2) ** (1 / 3))
+    assert described(roi(pool="gem"), regions).local[0, 0].item() == pytest.approx(((8 + 64 + 216) / 4) ** (1 / 3))
+
+
+def test_regions_without_masks_say_so():
+    with pytest.raises(ConfigError, match=r"encoding\.inside='mask'.*no masks"):
+        described(roi(inside="mask"), Regions(grid_boxes([(1, 1)]), None))
+
+
+@pytest.mark.parametrize("changes", [{"pool": "sum"}, {"inside": "circle"}, {"members": "most"}, {"p": 0.0}])
+def test_what_is_unknown_is_refused_by_its_key(changes):
+    with pytest.raises(ConfigError, match=rf"encoding\.{next(iter(changes))}="):
+        roi(**changes)
+
+
+def test_every_setting_is_in_the_name_and_so_in_the_stores_key():
+    others = [
+        roi(**change) for change in ({"pool": "max"}, {"p": 4.0}, {"eps": 0.1}, {"inside": "mask"}, {"members": "area"})
+    ]
+    assert len({encoding.name for encoding in [roi(), *others]}) == 6
+    assert isinstance(roi(), Encoding)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 99))
+def test_by_area_and_mean_it_is_the_tokens_encoding_and_large_p_the_maximum(rows, columns, seed):
+    rng = torch.Generator().manual_seed(seed)
+    low = torch.rand(3, 2, generator=rng) * 0.8
+    boxes = torch.cat([low, low + 0.05 + 0.15 * torch.rand(3, 2, generator=rng)], dim=1)
+    regions = Regions(boxes, torch.tensor([0, 3]))
+    patches = 0.5 + 0.5 * torch.rand(1, rows, columns, 4, generator=rng)
+    batch = Batch(torch.zeros(1, 3, 8, 8), torch.tensor([0]), torch.tensor([True]))
+
+    def local(encoding):
+        network = lambda _: Tokens(None, torch.zeros(1, 0, 4), patches)  # noqa: E731
+        return encoding.describe(network, Mean(), batch, regions, 4).local
+
+    torch.testing.assert_close(local(roi(pool="mean", members="area")), local(FromTokens()))
+    torch.testing.assert_close(local(roi(p=1.0)), local(roi(pool="mean")))
+    torch.testing.assert_close(local(roi(p=101.0)), local(roi(pool="max")), rtol=0.05, atol=0)
