@@ -55,7 +55,26 @@ def test_the_mark_of_a_finished_run_comes_last(finished):
 
 
 def test_before_long_work_it_says_how_much_there_is(finished):
-    assert "2 searches (2 classes) of 3 rounds x 3, over 40 images x 16 regions x 192" in finished[2].out
+    """40 images x (16 regions and the whole) x 192 numbers of 2 bytes are 261,120: 0.3 MB."""
+    said = "2 searches (2 classes) of 3 rounds x 3, over 40 images x 16 regions x 192 (0.3 MB)"
+    assert said in finished[2].out.splitlines()
+
+
+def test_what_is_to_come_is_said_before_images_are_described(tmp_path, stores):
+    command = ("retrieve", *SMALL, *places(tmp_path / "runs", stores), "store.dtype=float32", "loop.rounds=1")
+    said = worked(seekloop(*command)).out.splitlines()
+    assert said[0] == "2 searches of 1 rounds x 3, once images are described"
+    assert said[1].startswith("describing 40 images: 0.5 MB in ")
+    said = worked(seekloop(*command, "criterion=top")).out.splitlines()
+    assert not [line for line in said if line.endswith("once images are described")]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("wandb.mode=loud", "wandb.mode='loud' is none of auto"), ("verify=full", "only `seekloop extract` reads")],
+)
+def test_what_means_nothing_is_refused_even_where_the_run_is_finished(finished, change, message):
+    assert message in refused(seekloop(*finished[1], change))
 
 
 def test_wandb_holds_every_curve_the_table_and_the_pictures(finished):

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+import torch
 import yaml
 from hydra.utils import instantiate
+from jaxtyping import Bool
 from omegaconf import DictConfig
+from torch import Tensor
 
 from seekloop.commands import sweeps
 from seekloop.commands.checks import check, check_numbers
@@ -18,13 +21,14 @@ from seekloop.commands.compose import build_loop, choices, plain
 from seekloop.commands.extract import prepare, report_collection
 from seekloop.commands.indexing import index_identity
 from seekloop.contracts.boxes import WHOLE_IMAGE
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations, Query
 from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
 from seekloop.logs.figures import write_figures
 from seekloop.logs.run_folder import RunFolder, RunState
-from seekloop.logs.wandb_log import Read, RegionBox, WandbLog
+from seekloop.logs.wandb_log import Read, RegionBox, WandbLog, resolve_mode
 from seekloop.loop.engine import Loop, check_pool
 from seekloop.loop.queries import draw_queries, queries_table
 from seekloop.loop.scoreboard import Scoreboard
@@ -50,6 +54,10 @@ def run_id(config: DictConfig, store_key: str, annotations: Annotations) -> str:
 def retrieve(config: DictConfig) -> float:
     """Run the searches of a config, or find that they are finished; returns the area under the MAP curve."""
     check_numbers(config)
+    resolve_mode(config.wandb.mode, {})
+    if config.verify != "none":
+        why = "only `seekloop extract` reads a finished store again"
+        raise ConfigError("verify", config.verify, why, "Run that with verify=full and the same choices, then this.")
     console = Console()
     extraction = prepare(config)
     ahead = extraction.plan()
@@ -67,10 +75,27 @@ def retrieve(config: DictConfig) -> float:
         described = plain(config) | {"choices": choices(), "store_key": ahead.key}
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
         check(config, extraction.collection, truth=ahead.parts.truth)
+        if not ahead.finished:
+            console.say(_to_come(config, extraction.collection))
         path = extraction.ensure(console.say)
         store = open_store(path, config.grid if ahead.manifest.grids is not None else None)
         report_collection(extraction.collection, console)
         return Searches(config, extraction.collection, store, folder, console).run(described)
+
+
+def _to_come(config: DictConfig, collection: Collection) -> str:
+    """What waits for the images to be described; of unreadable ones nothing is known yet."""
+    everything = torch.ones(len(collection.paths), dtype=torch.bool)
+    queries, _ = _drawn(config, collection.annotations, everything)
+    return f"{len(queries)} searches of {config.loop.rounds} rounds x {config.loop.budget}, once images are described"
+
+
+def _drawn(
+    config: DictConfig, annotations: Annotations, readable: Bool[Tensor, " n"]
+) -> tuple[tuple[Query, ...], dict[str, str]]:
+    """The searches of a config, and the classes that cannot be searched with the reason."""
+    asked = {key: config.loop[key] for key in ("queries", "negatives", "classes")}
+    return draw_queries(annotations, readable, **asked, seed=config.seed)
 
 
 def _already_finished(folder: RunFolder, config: DictConfig, console: Console) -> float:
@@ -152,22 +177,17 @@ class Searches:
 
     def _queries(self, annotations: Annotations) -> tuple[Query, ...]:
         settings = self.config.loop
-        queries, left_out = draw_queries(
-            annotations,
-            self.store.readable,
-            queries=settings.queries,
-            negatives=settings.negatives,
-            classes=settings.classes,
-            seed=self.config.seed,
-        )
+        queries, left_out = _drawn(self.config, annotations, self.store.readable)
         check_pool(int(self.store.readable.sum()) - 1 - settings.negatives, settings.rounds, settings.budget)
         for name, why in left_out.items():
             self.console.say(f"class {name!r} is left out: {why}")
         boxes, images = len(self.store.regions.boxes), self.store.images
         regions = boxes if self.store.regions.offsets is None else round(boxes / images, 1)
+        stored = sum(path.stat().st_size for path in self.store.folder.glob("*.npy"))
         self.console.say(
             f"{len(queries)} searches ({len({query.class_name for query in queries})} classes) of {settings.rounds} "
-            f"rounds x {settings.budget}, over {images:,} images x {regions} regions x {self.store.dim}"
+            f"rounds x {settings.budget}, over {images:,} images x {regions} regions x {self.store.dim} "
+            f"({stored / 1e6:,.1f} MB)"
         )
         if not self.store.readable.all():
             unreadable = int((~self.store.readable).sum())
