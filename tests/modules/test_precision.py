@@ -1,5 +1,6 @@
 import pytest
 
+from seekloop.contracts.errors import ConfigError
 from seekloop.modules import precision
 
 
@@ -24,3 +25,10 @@ def test_the_accelerator_that_is_there_counts(monkeypatch, cuda, resolved):
     monkeypatch.setattr(precision.torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(precision.torch.backends.mps, "is_available", lambda: False)
     assert precision.resolve_precision({"accelerator": "auto", "precision": "auto"}) == resolved
+
+
+@pytest.mark.parametrize("asked", ["foo", "bf16", 32])
+def test_another_precision_is_refused_with_the_known_ones(asked):
+    """`bf16` and 32 are Lightning's aliases: a store of each would hold what another holds already."""
+    with pytest.raises(ConfigError, match=r"trainer\.precision='.*Valid: auto, 32-true, bf16-true, 16-true"):
+        precision.resolve_precision({"accelerator": "cpu", "precision": asked})

@@ -61,7 +61,7 @@ class ImagesPerSecond(pl.Callback):
         count = len(outputs.image) * trainer.world_size
         self.done = min(self.done + count, self.images)
         self.progress.update(self.progress.task_ids[0], completed=self.done)
-        if batch_idx == WARM - 1:
+        if batch_idx == WARM - 1 and self.done < self.images:
             self.progress.console.print(estimate(self.images - self.done, count / (time.monotonic() - self._started)))
         self._started = time.monotonic()
 
