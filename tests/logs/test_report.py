@@ -82,7 +82,9 @@ def test_the_report_is_written_and_printed(runs, capsys):
     assert "95 % interval of the mean, by Student's t] over the runs of a row (its seeds)" in page
     assert (runs / "report_curves.png").exists()
     assert (runs / "report_bars.png").exists()
-    assert "0.600 ± 0.141 [-0.671, 1.871]" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "0.600 ± 0.141 [-0.671, 1.871]" in said
+    assert f"figures: {runs / 'report_curves.png'}, {runs / 'report_bars.png'}" in said
 
 
 def test_what_else_was_averaged_over_is_said(runs):
