@@ -5,7 +5,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "reference.md"
-COMMANDS = ("extract", "retrieve", "learn")
+COMMANDS = ("extract", "retrieve", "learn", "search", "detect")
 APART = ("experiment", "sweeps")  # files of their own kind, not choices between components
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_]\w*):(?P<value>.*?)(?:(?:^|\s+)#\s*(?P<comment>.*))?$")
 OPENING = """# Config reference
@@ -130,6 +130,7 @@ def command_section(name: str) -> str:
 def group_section(group: str, chosen: str | None) -> str:
     """A group: its choices, then the keys of all of them, equal ones in one row."""
     entries = [entry(path) for path in sorted((CONF / group).glob("*.yaml"))]
+    shared = [entry(path) for path in sorted((CONF / group / "base").glob("*.yaml"))]
     with_class = any(found.target for found in entries)
     choices = [
         (f"`{found.name}`" + (" (default)" if found.name == chosen else ""), found.says)
@@ -138,9 +139,15 @@ def group_section(group: str, chosen: str | None) -> str:
     ]
     heads = ("choice", "what it is") + (("class in `seekloop`",) if with_class else ())
     parts = [f"## `{group}`\n", table(heads, choices) + "\n"]
-    if rows := key_rows(entries):
+    if rows := key_rows(entries + [replace(found, keys=tuple(in_group(found, group))) for found in shared]):
         parts.append(table(("key", "default", "meaning", "of"), rows) + "\n")
     return "\n".join(parts)
+
+
+def in_group(found: Entry, group: str) -> Iterator[Key]:
+    """The keys of a file that several choices of a group build on, as theirs."""
+    for key in found.keys:
+        yield replace(key, name=f"{group}.{key.name.removeprefix('base.')}")
 
 
 def key_rows(entries: list[Entry]) -> list[tuple[str, ...]]:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from seekloop.logs.comparison import against_the_best
+from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
 from seekloop.logs.files import ASKED, ROUNDS
 from seekloop.logs.learn_folder import LearnFolder
+from seekloop.logs.wandb_evaluation import OF_RECALL, OF_SEARCH
 from seekloop.logs.wandb_learn import OF_CYCLE, OF_EPOCH
 from seekloop.logs.wandb_log import AXES, CURVES
 from seekloop.loop.summary import per_class
@@ -17,6 +19,8 @@ KEYS = {*ROUNDS.names, *ASKED.names, *CURVES, *AXES, *SUMMARY, *per_class(rounds
 
 
 KEYS |= {name for schema in LearnFolder.TABLES.values() for name in schema.names}
+KEYS |= {name for kind in (SearchFolder, DetectFolder) for schema in kind.TABLES.values() for name in schema.names}
+KEYS |= {*OF_RECALL, *OF_SEARCH, *SearchFolder.AREAS, *DetectFolder.AREAS}
 KEYS |= {*OF_CYCLE, *(f"epoch/{name}" for name in OF_EPOCH), *LearnFolder.AREAS, "accuracy_<labels>", "labels_final"}
 REPORTED = {*against_the_best({}).columns, "paper_setup", "paper_table", "runs", "report", "differences"}
 KEYS |= {key if "_" not in key or "paper" in key else f"<area>_{key.split('_')[-1]}" for key in REPORTED}
