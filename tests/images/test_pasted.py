@@ -139,6 +139,15 @@ def test_at_least_half_of_every_object_is_visible_and_patches_cover_a_part(photo
         assert 0.1 <= bare - shown <= 0.38
 
 
+def test_extent_by_hand():
+    """Marked pixels (row 1, columns 2 and 3) of 4 x 4: from their first edge to their last, x 2 to 4 and y 1 to 2."""
+    seen = np.zeros((4, 4), dtype=bool)
+    seen[1, 2:] = True
+    assert extent(seen) == (2, 1, 4, 2)
+    with pytest.raises(ValueError, match="nothing is visible"):
+        extent(np.zeros((4, 4), dtype=bool))
+
+
 @pytest.mark.parametrize("occluded", [0.0, 0.3, 1.0])
 def test_the_share_of_occluded_copies(photographs, occluded):
     collection = pasted(photographs, copies=7, instances=3, occluded=occluded)
@@ -179,7 +188,10 @@ def test_the_arguments_and_the_seed_decide_the_pixels(collection, photographs):
     assert len({collection.read(image).tobytes() for image in range(26)}) == 26
 
 
-def test_the_fingerprint_follows_every_argument(collection, photographs):
+@pytest.mark.parametrize("probes", [0, 4])
+def test_the_fingerprint_follows_every_argument(photographs, monkeypatch, probes):
+    """Whether or not the first pictures show it."""
+    monkeypatch.setattr("seekloop.images.pasted.PROBES", probes)
     changes = {
         "instances": 3,
         "copies": 4,
@@ -195,8 +207,8 @@ def test_the_fingerprint_follows_every_argument(collection, photographs):
     }
     assert changes.keys() == DEFAULTS.keys()
     prints = {pasted(photographs, **{key: value}).fingerprint() for key, value in changes.items()}
-    assert len(prints | {collection.fingerprint()}) == len(changes) + 1
-    assert pasted(photographs).fingerprint() == collection.fingerprint()
+    assert len(prints | {pasted(photographs).fingerprint()}) == len(changes) + 1
+    assert pasted(photographs).fingerprint() == pasted(photographs).fingerprint()
 
 
 def test_what_is_exported_is_read_back(collection, photographs, tmp_path):

@@ -72,11 +72,11 @@ def _largest(matrix: Float[np.ndarray, "s s"], count: int, solver: str, rng: Gen
     return vectors[:, ::-1]
 
 
-def peak_positive(vector: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
+def peak_positive(vector: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s"]:
     """With the sign that makes the entry farthest from 0 positive, the first of equals.
 
     Example:
         >>> peak_positive(np.array([1.0, -3.0, 2.0]))
         array([-1.,  3., -2.])
     """
-    return vector if vector[np.abs(vector).argmax()] > 0 else -vector
+    return vector if vector.flat[np.abs(vector).argmax()] > 0 else -vector

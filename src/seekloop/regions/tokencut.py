@@ -27,6 +27,7 @@ class TokenCut:
     Args:
         tau: cosine above which two tokens are alike.
         connectivity: 4 neighbours of a token, or 8.
+        centre: whether to take the mean token off first; the authors do not.
         solver: of the eigenvector: dense, as the authors, or lanczos.
 
     Raises:
@@ -38,6 +39,7 @@ class TokenCut:
 
     tau: float
     connectivity: int
+    centre: bool
     solver: str
 
     def __post_init__(self) -> None:
@@ -52,9 +54,9 @@ class TokenCut:
             ValueError: if a token is not finite.
         """
         h, w, _ = tokens.shape
-        alike = cosines_of(rows_of(tokens)) > self.tau
+        alike = (cosines_of(rows_of(tokens, self.centre)) > self.tau).numpy()
         affine = share_of_pairs(alike)
-        vector = cut_vector(alike.numpy(), self.solver, rng)
+        vector = cut_vector(alike, self.solver, rng)
         if vector is None:
             return segments_of([], (h, w), affine)
         side, seed = foreground(vector)

@@ -1,0 +1,132 @@
+"""MaskCut: several objects of an image, each by a normalised cut of what the earlier ones have left."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.ndimage import binary_fill_holes  # type: ignore[attr-defined]
+from torch import Generator, Tensor
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.regions.flood import check_connectivity, piece_of, segments_of
+from seekloop.regions.likeness import cosines_of, rows_of, share_of_pairs
+from seekloop.regions.segments import Segments
+from seekloop.regions.spectral import check_solver, peak_positive
+from seekloop.regions.tokencut import check_tau, cut_vector
+
+Mask = Bool[np.ndarray, "h w"]
+
+SMALLEST = 0.01  # share of the image that a mask after the first must exceed
+OVERLAP = 0.5  # IoU with the one before it that it must not exceed
+
+
+@dataclass(frozen=True)
+class MaskCut:
+    r"""A cut as TokenCut's, again and again, each time with the tokens found so far set to zero.
+
+    Zero tokens are like none, so that the next cut is about the others. In each round the seed is the token where
+    :math:`|v|` is largest, and its side of the mean the foreground; if three or four of the map's corners are on that
+    side, it is taken for background: the other side is the foreground, and where v is farthest out there the seed. The
+    piece that holds the seed is the round's mask. From the second round on it is nothing if its IoU with the mask
+    before it is above 0.5 or its area not above 1 % of the map. What earlier masks hold is taken out of later ones:
+    masks are disjoint; a later one may fall into pieces by that.
+
+    What differs from the code released with the paper: maps need not be square; v has the sign that makes its seed
+    positive, where theirs has the solver's arbitrary one and the corners count only for one of the two; and there is
+    no conditional random field that fits masks to the picture, for no picture comes here.
+
+    Args:
+        tau: cosine above which two tokens are alike.
+        rounds: N, most masks.
+        connectivity: 4 neighbours of a token, or 8.
+        centre: whether to take the mean token off first; the authors do not.
+        parity: what follows a round that gives nothing. False: the end, for the next one would cut the same. True, as
+            released: it cuts the same, and with no mask before it that overlaps takes what was refused.
+        fill_holes: whether a mask also has the tokens that it surrounds, other than those of other masks.
+        solver: of the eigenvector: dense, as the authors, or lanczos.
+
+    Raises:
+        ConfigError: if a setting is out of its range.
+
+    Reference:
+        Wang et al., "Cut and Learn for Unsupervised Object Detection and Instance Segmentation" (CutLER), CVPR 2023.
+    """
+
+    tau: float
+    rounds: int
+    connectivity: int
+    centre: bool
+    parity: bool
+    fill_holes: bool
+    solver: str
+
+    def __post_init__(self) -> None:
+        check_tau(self.tau)
+        check_connectivity(self.connectivity)
+        check_solver(self.solver)
+        if self.rounds < 1:
+            raise ConfigError("detector.rounds", self.rounds, "no mask would be found", "The paper's: 3.")
+
+    def __call__(self, tokens: Float[Tensor, "h w d"], rng: Generator) -> Segments:
+        """The masks in the order found, scores falling; `affine` is the share of pairs above tau in the first round.
+
+        Raises:
+            ValueError: if a token is not finite.
+        """
+        h, w, _ = tokens.shape
+        alike = (cosines_of(rows_of(tokens, self.centre)) > self.tau).numpy()
+        masks = self._masks(alike, (h, w), rng)
+        if self.fill_holes:
+            masks = [filled(mask, masks) for mask in masks]
+        return segments_of(masks, (h, w), share_of_pairs(alike))
+
+    def _masks(self, alike: Bool[np.ndarray, "n n"], size: tuple[int, int], rng: Generator) -> list[Mask]:
+        taken = before = np.zeros(size, dtype=bool)
+        masks: list[Mask] = []
+        for number in range(self.rounds):
+            left = ~taken.reshape(-1)
+            mask = self._cut(alike & left[:, None] & left, size, rng)
+            if number > 0 and (overlap(mask, before) > OVERLAP or mask.mean() <= SMALLEST):
+                if not self.parity:
+                    break
+                mask = np.zeros_like(mask)
+            masks.append(mask & ~taken)
+            taken, before = taken | mask, mask
+        return masks
+
+    def _cut(self, alike: Bool[np.ndarray, "n n"], size: tuple[int, int], rng: Generator) -> Mask:
+        vector = cut_vector(alike, self.solver, rng)
+        if vector is None:
+            return np.zeros(size, dtype=bool)
+        side, seed = foreground(vector.reshape(size))
+        return piece_of(side, seed, self.connectivity)
+
+
+def foreground(vector: Float[np.ndarray, "h w"]) -> tuple[Mask, int]:
+    """The side of the mean with the entry farthest from 0, or the other one if this one has three corners of the map.
+
+    Which sign the vector has makes no difference. In a map of one row each end is two corners.
+
+    Returns:
+        The side, and where on it the vector is farthest out, counted row by row.
+
+    Example:
+        >>> foreground(np.array([[3.0, 3.0], [4.0, -2.0]]))
+        (array([[False, False],
+               [False,  True]]), 3)
+    """
+    vector = peak_positive(vector)
+    side = vector > vector.mean()
+    if side[[0, 0, -1, -1], [0, -1, 0, -1]].sum() >= 3:
+        return ~side, int(vector.argmin())
+    return side, int(vector.argmax())
+
+
+def overlap(one: Mask, other: Mask) -> float:
+    """Intersection over union; 0 where both are empty."""
+    return float((one & other).sum() / max((one | other).sum(), 1))
+
+
+def filled(mask: Mask, masks: list[Mask]) -> Mask:
+    """With its holes, as far as they are not in any of the masks."""
+    return mask | (binary_fill_holes(mask) & ~np.logical_or.reduce(masks))
