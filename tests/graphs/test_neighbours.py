@@ -47,8 +47,12 @@ def test_equals_a_sort_of_all_products(seed, k):
     similarity, position = nearest(points, k)
     products = (points @ points.T).fill_diagonal_(-torch.inf)
     wanted = products.sort(dim=1, descending=True)
-    assert position.equal(wanted.indices[:, :k])
-    torch.testing.assert_close(similarity.double(), wanted.values[:, :k], rtol=0, atol=1e-6)
+    assert all(len(set(row)) == k for row in position.tolist())
+    for found in (
+        similarity.double(),
+        products.gather(1, position),
+    ):  # of two as near as rounding either may come first
+        torch.testing.assert_close(found, wanted.values[:, :k], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
