@@ -42,6 +42,7 @@ class PatchTokens(nn.Module):
             network.set_input_size(img_size=expects.image_size)  # resamples positions (bicubic) to the new grid
         self.trunk = network.eval().requires_grad_(False)
         self.dim: int = network.num_features
+        self.grid: tuple[int, int] = tuple(network.patch_embed.grid_size)
         self.patch: tuple[int, int] = tuple(network.patch_embed.patch_size)
         self.any_size = bool(getattr(network, "dynamic_img_size", False))
         self.prefix: int = network.num_prefix_tokens
