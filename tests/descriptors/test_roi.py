@@ -37,6 +37,23 @@ def test_a_box_over_one_and_a_half_tokens_by_hand(pool, members, value):
     assert pooled(ROW, weights, pool, 3.0, None).item() == pytest.approx(value)
 
 
+@pytest.mark.parametrize("tokens", [3, 5, 14, 45, 100])
+def test_an_edge_between_two_tokens_touches_one_of_them(tokens):
+    """Boxes of tokens first to last, in fractions of float32, which lie a little beside the edge as often as not."""
+    first, last = torch.triu_indices(tokens, tokens)
+    across = torch.stack([first / tokens, (last + 1) / tokens], dim=1)
+    boxes = torch.stack([across[:, 0], torch.zeros(len(first)), across[:, 1], torch.ones(len(first))], dim=1)
+    place = torch.arange(tokens)
+    inside = (place >= first[:, None]) & (place <= last[:, None])
+    assert torch.equal(touched(area_weights(boxes, 1, tokens)) > 0, inside)
+
+
+def test_a_region_thinner_than_a_token_has_the_token_it_lies_in():
+    """A line at 0.3 of four tokens, without width, lies in the second; one from 0.45 to 0.55 touches two."""
+    boxes = torch.tensor([[0.3, 0.0, 0.3, 1.0], [0.45, 0.0, 0.55, 1.0]])
+    assert (touched(area_weights(boxes, 1, 4)) * 2).tolist() == [[0, 2, 0, 0], [0, 1, 1, 0]]
+
+
 def test_negative_values_by_hand():
     """(-8 + 1) / 2 = -3.5, whose cube root is -1.518; cut at 1e-6 the first value is lost: (1 / 2) ** (1 / 3).
 

@@ -15,7 +15,7 @@ from seekloop.descriptors.pooling import Pooling
 POOLS = ("gem", "mean", "max")
 INSIDE = ("box", "mask")
 MEMBERS = ("cells", "area")
-TOUCHED = 1e-9  # share of a region below which a token on its edge is rounding
+TOUCHED = 2e-5  # of the share of a region's largest token: a smaller share is rounding of the region's float32 edges
 
 
 def mask_weights(masks: Bool[Tensor, "m h w"], rows: int, columns: int) -> Float[Tensor, "m t"]:
@@ -40,8 +40,15 @@ def _shares(cells: int, tokens: int) -> Float[Tensor, "{tokens} {cells}"]:
 
 
 def touched(weights: Float[Tensor, "m t"]) -> Float[Tensor, "m t"]:
-    """Every token that a region touches counts alike; rows sum to one."""
-    inside = (weights > TOUCHED).double()
+    """Every token that a region touches counts alike; rows sum to one.
+
+    An edge that lies between two tokens up to rounding touches only one of them.
+
+    Example:
+        >>> touched(area_weights(torch.tensor([[0.0, 0.0, 3 / 5, 1.0]]), 1, 5)) * 3  # in float32 0.6 is 0.60000002
+        tensor([[1., 1., 1., 0., 0.]], dtype=torch.float64)
+    """
+    inside = (weights > TOUCHED * weights.amax(dim=1, keepdim=True)).double()
     return inside / inside.sum(dim=1, keepdim=True).clamp(min=1)
 
 
