@@ -127,11 +127,14 @@ def test_the_seed_seeds(tmp_path):
 
 
 def test_it_brings_the_classes_out(tmp_path):
-    """Colours decide: clusters say at last more about them than at first, and the loss falls."""
+    """Colours decide: clusters say at last nearly all about them.
+
+    Nothing is asked of the loss: the numbers of clusters are drawn anew every epoch, and the head is not.
+    """
     run(tmp_path, epochs=8, clusters=2, pca=None, lr=0.1, new_head=False, scale=1.0)
     table = read_epochs(tmp_path)
-    assert table["loss"].iloc[-1] < table["loss"].iloc[0]
     assert table["nmi_truth"].iloc[-1] > 0.9
+    assert table["loss"].gt(0).all()
 
 
 def test_heads_depend_on_the_epoch():

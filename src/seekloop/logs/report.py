@@ -136,9 +136,7 @@ def check_kinds(runs: Sequence[FinishedRun], compare: Sequence[str]) -> None:
         raise ValueError(f"runs of {told} do not go into one table: report their folders apart")
     if compare and kinds != {RunFolder}:
         told = command_of(next(iter(kinds)))
-        raise ValueError(
-            f"compare={compare[0]!r} holds queries of `retrieve` against each other; these are of `{told}`"
-        )
+        raise ValueError(f"compare={compare[0]!r} holds queries against each other, and runs of `{told}` have none")
 
 
 def markdown(found: Report) -> str:
