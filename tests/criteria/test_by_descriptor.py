@@ -23,6 +23,12 @@ def test_core_set_by_hand():
     assert CoreSet()(shown, 2, rngs(1)).tolist() == [[3, 0]]
 
 
+def test_core_set_never_asks_twice_among_copies():
+    """Three copies at 90 degrees: once the first is chosen nothing is far, and each of the others comes in turn."""
+    shown = view(torch.zeros(1, 4), answers=[[1, 0, 0, 0]], whole=on_circle([0, 90, 90, 90]))
+    assert CoreSet()(shown, 3, rngs(1)).tolist() == [[1, 2, 3]]
+
+
 def test_core_set_needs_a_centre():
     with pytest.raises(ValueError, match="needs an answered image"):
         CoreSet()(view(torch.zeros(1, 3)), 1, rngs(1))

@@ -53,6 +53,27 @@ def test_jlp_does_not_forget_its_picks():
     assert chosen.tolist() == [[5, 2]]
 
 
+def joined(size, **edges):
+    """A graph of these edges, such as `w12=0.5`."""
+    dense = np.zeros((size, size))
+    for name, weight in edges.items():
+        i, j = int(name[1]), int(name[2])
+        dense[i, j] = dense[j, i] = weight
+    return sparse.csr_array(dense)
+
+
+def test_jlp_takes_less_than_nothing_for_nothing():
+    """Image 0 is out of reach and has 0; what arrives at 2 is negative, which counts as 0: the lower position wins."""
+    chosen = least_reached(joined(3, w12=-0.5), ~only(3, 1), only(3, 1), 1, Solver(0.5, 50, 1e-12))
+    assert chosen.tolist() == [[0]]
+
+
+def test_jlp_sees_no_difference_in_rounding():
+    """What arrives at 1 is more than at 2 by one part in 10^12: a tie, which goes to the lower position."""
+    graph = joined(3, w01=0.5 * (1 + 1e-12), w02=0.5)
+    assert least_reached(graph, ~only(3, 0), only(3, 0), 1, Solver(0.5, 50, 1e-15)).tolist() == [[1]]
+
+
 def clusters(seed, sizes=(12, 12)):
     rng = torch.Generator().manual_seed(seed)
     label = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))

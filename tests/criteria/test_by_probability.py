@@ -68,6 +68,13 @@ def test_ceal_believes_what_it_is_sure_of_by_hand():
     assert found.weights.tolist() == [0, 0, 1, 0, 1]
 
 
+def test_ceal_believes_nothing_at_the_threshold_itself():
+    """A certain image has entropy 0, which is not below 0; an even one has 1, which is not below 1."""
+    certain_and_even = torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=torch.float64)
+    for delta, believed in ((0.0, [-1, -1]), (1.0, [0, -1])):
+        assert pseudo_labels(certain_and_even, torch.tensor([True, True]), delta).labels.tolist() == believed
+
+
 def test_the_released_rule_by_hand():
     """The third image is the second unlabelled one: it gets the second prediction, 0; the last gets the fourth's, 0."""
     found = released_pseudo_labels(FIVE, OPEN, 0.25)

@@ -62,6 +62,7 @@ def test_an_epoch_by_hand():
         of_five = epoch[assignment[epoch] == 5]
         assert len(of_five.unique()) == len(of_five)
     assert set(epochs.flatten().tolist()) == set(range(7))
+    assert len({int((epoch == 1).sum()) for epoch in epochs}) > 3  # drawn again by chance, not as often as its twin
     assert len({tuple(assignment[epoch].tolist()) for epoch in epochs}) > 10  # shuffled, not cluster after cluster
 
 
