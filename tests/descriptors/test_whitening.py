@@ -36,3 +36,7 @@ def test_directions_without_variance_are_left_out():
     rows = torch.cat([rows, rows.sum(dim=1, keepdim=True), torch.ones(40, 1)], dim=1)
     assert whitened(rows, 4).shape == (40, 2)
     assert bool(whitened(torch.ones(5, 3), 3).isfinite().all())
+
+
+def test_equal_rows_leave_one_column_of_zeros():
+    assert whitened(torch.ones(4, 3), 2).tolist() == [[0.0]] * 4

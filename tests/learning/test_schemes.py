@@ -28,6 +28,30 @@ def test_half_of_the_unlabelled_images_are_drawn():
     assert weights.tolist() == [1.0] * 8
 
 
+def test_certain_pseudo_labels_are_drawn_more_often_if_wanted():
+    """One image of weight 1 beside four of 1 in 10,000: two draws with replacement are nearly always that one.
+
+    Evenly drawn, image 2 would take one place in five.
+    """
+    sure = PseudoLabels(KNOWN.labels, torch.tensor([1.0, 1.0, 1.0, 1e-4, 1e-4, 1e-4, 1e-4, 0.0]))
+    shares = {}
+    for weighted in (True, False):
+        chosen = scheme(weighted_sampling=weighted, replacement=True, share=1.0)
+        drawn = torch.cat([plan(chosen, sure, seed=seed)[0][:, 2:].flatten() for seed in range(40)])
+        shares[weighted] = float((drawn == 2).double().mean())
+    assert shares[True] > 0.98
+    assert 0.1 < shares[False] < 0.3
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_a_pseudo_label_is_drawn_again_only_with_replacement(replacement):
+    """Five have a pseudo-label and six draws are wanted: with replacement some come twice, without it none does."""
+    images, _ = plan(scheme(share=1.0, replacement=replacement, labelled=3))
+    drawn = images[:, 3:].flatten().tolist()
+    assert len(drawn) == (6 if replacement else 5)
+    assert (len(set(drawn)) < len(drawn)) == replacement
+
+
 def test_an_image_without_a_label_is_never_trained_on():
     for seed in range(50):
         images, _ = plan(scheme(share=1.0, weighted_sampling=False), seed=seed)
