@@ -220,3 +220,10 @@ def test_stores_are_made_of_what_was_found(tmp_path):
 def test_settings_that_cannot_work_are_refused(tmp_path, changes, named):
     with pytest.raises(ConfigError, match=named):
         detected(tmp_path, **changes)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_device_that_is_not_there_is_said_before_any_file_is_made(tmp_path):
+    with pytest.raises(ConfigError, match=r"^trainer='accelerator=gpu.*trainer=cpu"):
+        detected(tmp_path, trainer={**TRAINER, "accelerator": "gpu", "workers": 0}).found(Noise(2), lambda _: None)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]

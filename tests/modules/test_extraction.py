@@ -281,6 +281,14 @@ def test_what_cannot_work_is_said_before_the_work(tmp_path, chosen, changes, mes
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("lacking", [{"accelerator": "gpu"}, {"strategy": "teleport"}])
+def test_a_device_that_is_not_there_is_said_before_any_file_is_made(tmp_path, lacking):
+    with pytest.raises(ConfigError, match=rf"^trainer='accelerator.*{next(iter(lacking.values()))}.*trainer=cpu"):
+        extract(tmp_path, Unreadable(4), trainer=lacking)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+
+
 def test_a_finished_store_still_refuses_a_grid_finer_than_the_tokens(tmp_path):
     extract(tmp_path, Noise(2), chosen={"regions": Grid("8x8", "8x8"), "encoding": FromCrops()})
     extract(tmp_path, Noise(2), chosen={"regions": Grid("2x2", "8x8")})

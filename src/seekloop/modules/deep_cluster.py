@@ -23,8 +23,9 @@ from seekloop.learning.clusters import clustered, sizes, uniform_epoch
 from seekloop.learning.pretraining import PretrainingFolder, Row
 from seekloop.learning.schedule import cosine
 from seekloop.metrics.clustering import normalised_mutual_information
-from seekloop.modules.fitting import QUIET, own_randomness, resolved_precision
+from seekloop.modules.fitting import own_randomness, resolved_precision
 from seekloop.modules.silence import lightning_silenced
+from seekloop.modules.trainers import trainer_of
 from seekloop.modules.views import Pictures, computing, in_eval_mode
 
 HEAD_STD = 0.01  # of the head's first weights
@@ -160,13 +161,9 @@ class DeepCluster:
         return {key: value for key, value in asdict(self).items() if key not in ("accelerator", "precision")}
 
     def _trainer(self, epochs: int) -> pl.Trainer:
-        return pl.Trainer(
-            max_epochs=epochs,
-            accelerator=self.accelerator,
-            devices=1,
-            precision=resolved_precision(self.precision, self.accelerator),  # type: ignore[arg-type]
-            **QUIET,  # type: ignore[arg-type]
-        )
+        precision = resolved_precision(self.precision, self.accelerator)
+        settings = {"accelerator": self.accelerator, "devices": 1, "precision": precision, "max_epochs": epochs}
+        return trainer_of(settings, key="accelerator")
 
 
 class Clustering(pl.LightningModule):

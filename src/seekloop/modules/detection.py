@@ -20,12 +20,13 @@ from seekloop.contracts.grids import grid_boxes, parse_grid
 from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import KINDS, Regions
-from seekloop.modules.extraction import QUIET, own_copy
+from seekloop.modules.extraction import own_copy
 from seekloop.modules.plan import settings_of
 from seekloop.modules.precision import resolve_precision
 from seekloop.modules.progress import ImagesPerSecond
 from seekloop.modules.silence import lightning_silenced
 from seekloop.modules.sized_images import Sized, SizedImages, Sizing
+from seekloop.modules.trainers import trainer_of
 from seekloop.regions.parts import Parts, Say
 from seekloop.regions.segments import Detector
 from seekloop.store import found as found_files
@@ -114,6 +115,7 @@ class DetectedRegions:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with claimed(folder, "finding regions in", say):
                 if not found_files.is_finished(folder):
+                    self._runner()  # refused before any file is made
                     missing = found_files.begin(folder, content, images)
                     self._search(collection, folder, missing, say)
                     found_files.finish(folder, images)
@@ -151,6 +153,9 @@ class DetectedRegions:
         cells = torch.zeros(0, 4) if self.cells is None else grid_boxes(self.cells)
         return with_cells(found, cells)
 
+    def _runner(self, *callbacks: pl.Callback) -> pl.Trainer:
+        return trainer_of({**self.trainer, "precision": resolve_precision(self.trainer)}, callbacks, key="trainer")
+
     def _search(self, collection: Collection, folder: Path, missing: Sequence[int], say: Say) -> None:
         images = len(collection.paths)
         todo = [list(range(*found_files.span(shard, images))) for shard in missing]
@@ -165,10 +170,8 @@ class DetectedRegions:
         reading = ReadMaps(network, self.feature, {name: kept[name] for name in self.keep})
         detect = DetectInJobs(self.detector, self.seed, FoundWriter(folder, images), collection.paths, self.jobs)
         bar = ImagesPerSecond("find regions", images - left, images)
-        settings = {**self.trainer, "precision": resolve_precision(self.trainer), **QUIET}
         with lightning_silenced():
-            runner = pl.Trainer(**settings, callbacks=[bar, detect])
-            runner.predict(reading, data, return_predictions=False)
+            self._runner(bar, detect).predict(reading, data, return_predictions=False)
 
     def _report(self, found: FoundRegions, failures: Sequence[tuple[str, str]], say: Say) -> None:
         each = len(found.boxes) / max(1, int(found.readable.sum()))

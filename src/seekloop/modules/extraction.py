@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytorch_lightning as pl
-
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.descriptors.encoding import Encoding
@@ -17,19 +15,13 @@ from seekloop.modules.images import Images, Span, transform_of
 from seekloop.modules.plan import Plan, plan, superseded
 from seekloop.modules.progress import ImagesPerSecond
 from seekloop.modules.silence import lightning_silenced
+from seekloop.modules.trainers import trainer_of
 from seekloop.modules.writer import WriteToStore
 from seekloop.regions.parts import PartsOfImages
 from seekloop.store import manifest, writer
 from seekloop.store.lock import claimed
 
 Network = TypeVar("Network")
-QUIET = {
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_model_summary": False,
-    "enable_progress_bar": False,  # ours counts images
-    "use_distributed_sampler": False,  # shards are divided, not images
-}
 
 
 def ensure_store(
@@ -93,12 +85,14 @@ def ensure_store(
             return ahead.folder
         ahead = ahead.located(say)
         _announce(ahead, collection, store_dir, say)
+        settings = {**trainer, "precision": ahead.manifest.content["precision"]}
+        trainer_of(settings, key="trainer")  # refused before any file is made
         ahead = _begin(ahead)
         step = encoding.images_per_batch(ahead.regions, ahead.manifest.images, batch_size)
         images = Images(collection, transform_of(backbone), encoding, ahead.regions, batches(ahead, step), workers)
         network = own_copy(backbone, ahead.manifest.content["precision"])
         describe = Describe(network, pooling, encoding, ahead.regions, batch_size)
-        _predict(describe, images, ahead, trainer, collection, fail_fast)
+        _predict(describe, images, ahead, settings, collection, fail_fast)
         _report(writer.finish(ahead.folder, ahead.manifest, collection.paths), ahead, say)
     return ahead.folder
 
@@ -135,14 +129,18 @@ def own_copy(backbone: Network, precision: str) -> Network:
 
 
 def _predict(
-    describe: Describe, images: Images, ahead: Plan, trainer: Mapping[str, Any], collection: Collection, fail_fast: bool
+    describe: Describe,
+    images: Images,
+    ahead: Plan,
+    settings: Mapping[str, Any],
+    collection: Collection,
+    fail_fast: bool,
 ) -> None:
     described = ahead.manifest
     store = writer.StoreWriter(ahead.folder, described, ahead.regions.offsets, list(collection.paths))
     bar = ImagesPerSecond("describe", described.images - ahead.missing_images(), described.images)
-    settings = {**trainer, "precision": described.content["precision"], **QUIET}
     with lightning_silenced():
-        runner = pl.Trainer(**settings, callbacks=[bar, WriteToStore(store, fail_fast)])
+        runner = trainer_of(settings, [bar, WriteToStore(store, fail_fast)], key="trainer")
         runner.predict(describe, images, return_predictions=False)
 
 

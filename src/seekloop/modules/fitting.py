@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -20,17 +19,8 @@ from seekloop.learning.schemes import Scheme
 from seekloop.learning.training import EpochKeeper, Training
 from seekloop.modules.classification import SemiSupervised, Supervised, Watch
 from seekloop.modules.silence import lightning_silenced
+from seekloop.modules.trainers import trainer_of
 from seekloop.modules.views import Pictures, view
-
-QUIET = {
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_model_summary": False,
-    "enable_progress_bar": False,
-    "num_sanity_val_steps": 0,
-    "reload_dataloaders_every_n_epochs": 1,
-    "use_distributed_sampler": False,
-}
 
 Tell = Callable[[int, Row], None]
 
@@ -118,14 +108,8 @@ class LightningFit:
     ) -> list[Row]:
         module = self._module(task, network, pictures, name, first, state)
         module.rows = rows
-        trainer = pl.Trainer(
-            max_epochs=epochs - first,
-            accelerator=self.accelerator,
-            devices=1,
-            precision=self.training.precision,  # type: ignore[arg-type]
-            **QUIET,  # type: ignore[arg-type]
-        )
-        trainer.fit(module)
+        settings = {"accelerator": self.accelerator, "devices": 1, "precision": self.training.precision}
+        trainer_of({**settings, "max_epochs": epochs - first}, key="accelerator").fit(module)
         return module.rows
 
     def _module(
