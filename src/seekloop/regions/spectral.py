@@ -12,16 +12,17 @@ SOLVERS = ("dense", "lanczos")
 FEW = 64  # tokens for which dense is the faster
 SAME = 1e-6  # weights that differ by no more than this are the same: rounding of cosines
 TOLERANCE = 1e-10  # of an eigenvalue
+RESTARTS = 30  # where groups hang together by next to nothing, Lanczos would take longer than dense
 
 
-def check_solver(solver: str) -> None:
-    """Refuse what is no solver.
+def check_solver(solver: str, key: str = "detector.solver") -> None:
+    """Refuse what is no solver, chosen by this key.
 
     Raises:
         ConfigError: if it is unknown.
     """
     if solver not in SOLVERS:
-        raise ConfigError("detector.solver", solver, "there is no such solver", f"Choose from {list(SOLVERS)}.")
+        raise ConfigError(key, solver, "there is no such solver", f"Choose from {list(SOLVERS)}.")
 
 
 def says_nothing(weights: Float[np.ndarray, "s s"]) -> bool:
@@ -46,7 +47,7 @@ def later_vectors(
         weights: symmetric, not negative.
         count: how many; fewer come back where there are fewer tokens.
         solver: dense, in a time that grows with the cube of the number of tokens, or lanczos, with its square, the
-            same up to rounding; where that does not converge, or for few tokens, dense takes over.
+            same up to rounding; where that does not converge soon, or for few tokens, dense takes over.
         rng: draws where lanczos starts.
     """
     degree = weights.sum(axis=1, dtype=np.float64)
@@ -64,7 +65,7 @@ def _largest(matrix: Float[np.ndarray, "s s"], count: int, solver: str, rng: Gen
     if solver == "lanczos" and tokens > FEW:
         start = rand(tokens, generator=rng, dtype=float64).numpy() - 0.5
         try:
-            values, vectors = eigsh(matrix, k=count, which="LA", v0=start, tol=TOLERANCE)
+            values, vectors = eigsh(matrix, k=count, which="LA", v0=start, maxiter=RESTARTS, tol=TOLERANCE)
             return vectors[:, np.argsort(-values)]
         except ArpackNoConvergence:
             pass
