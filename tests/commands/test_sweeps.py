@@ -66,31 +66,39 @@ def wandb(place, server, *arguments):
     return done.stdout + done.stderr
 
 
-@pytest.mark.slow
-def test_an_agent_runs_the_grid(tmp_path, stores):
-    """The real `wandb sweep` and `wandb agent`; only the server is a stand-in."""
+def swept(server, place, stores):
+    """The real `wandb sweep` and `wandb agent`; returns the numbers of the runs that the agent was dealt."""
     (path,) = (path for path in SWEEPS if path.stem == "representations_grid")
+    before = set(server.dealt)
+    wandb(place, server, "sweep", "--project", "seekloop", str(reduced(path, place, stores)))
+    wandb(place, server, "agent", "me/seekloop/grid0001")
+    return [run for run in server.dealt if run not in before]
+
+
+def test_an_agent_runs_the_grid(tmp_path, stores):
+    """Only the server is a stand-in."""
     with SweepServer() as server:
-        wandb(tmp_path, server, "sweep", "--project", "seekloop", str(reduced(path, tmp_path, stores)))
-        said = wandb(tmp_path, server, "agent", "me/seekloop/grid0001")
+        runs = swept(server, tmp_path, stores)
         done = sorted((tmp_path / "runs" / "representations_grid").glob("*/COMPLETE"))
-        assert [folder.parent.name.split("-")[0] for folder in done] == ["all", "none"], said
-        assert [settings["representation"] for settings in server.dealt.values()] == ["go", "lo_all"]
-        for run, settings in server.dealt.items():
-            local = {"go": "none", "lo_all": "all"}[settings["representation"]]
+        assert [folder.parent.name.split("-")[0] for folder in done] == ["all", "none"]
+        assert [server.dealt[run]["representation"] for run in runs] == ["go", "lo_all"]
+        for run in runs:
+            local = {"go": "none", "lo_all": "all"}[server.dealt[run]["representation"]]
             (folder,) = (mark.parent for mark in done if mark.parent.name.startswith(local))
             summary = yaml.safe_load((folder / "summary.json").read_text())
             assert server.of_sweep[run] == "grid0001"
             assert server.summary[run]["map_auc"] == pytest.approx(summary["map_auc"])
             assert [row["round"] for row in server.history[run] if "ap" in row] == [0, 1, 2, 3]
             assert any("media/images/figures/curves" in name for name in server.files[run])
-        first = len(server.dealt)
-        wandb(tmp_path, server, "sweep", "--project", "seekloop", str(reduced(path, tmp_path, stores)))
-        wandb(tmp_path, server, "agent", "me/seekloop/grid0001")
-        again = [run for run in server.dealt if int(run.removeprefix("agents")) >= first]
-        assert [server.summary[run]["map_auc"] for run in again] == [
-            server.summary[run]["map_auc"] for run in server.dealt if run not in again
-        ]  # finished before, and told to the new sweep all the same
+
+
+@pytest.mark.slow
+def test_runs_that_were_finished_before_are_told_to_a_new_sweep_all_the_same(tmp_path, stores):
+    with SweepServer() as server:
+        first, again = (swept(server, tmp_path, stores) for _ in range(2))
+        assert len(first) == len(again) == 2
+        told = [[server.summary[run]["map_auc"] for run in runs] for runs in (first, again)]
+        assert told[0] == told[1]
 
 
 def states(runs):
