@@ -169,9 +169,9 @@ class DetectedRegions:
         network = own_copy(self.maps, resolve_precision(self.trainer))
         reading = ReadMaps(network, self.feature, {name: kept[name] for name in self.keep})
         detect = DetectInJobs(self.detector, self.seed, FoundWriter(folder, images), collection.paths, self.jobs)
-        bar = ImagesPerSecond("find regions", images - left, images)
+        bar = ImagesPerSecond("find regions", images - left, images, warm=1 + 2 * detect.at_once)
         with lightning_silenced():
-            self._runner(bar, detect).predict(reading, data, return_predictions=False)
+            self._runner(detect, bar).predict(reading, data, return_predictions=False)
 
     def _report(self, found: FoundRegions, failures: Sequence[tuple[str, str]], say: Say) -> None:
         each = len(found.boxes) / max(1, int(found.readable.sum()))
@@ -236,6 +236,7 @@ class DetectInJobs(pl.Callback):
 
     def __init__(self, detector: Detector, seed: int, writer: FoundWriter, paths: Sequence[str], jobs: int) -> None:
         self.detector, self.seed, self.writer, self.paths, self.jobs = detector, seed, writer, paths, jobs
+        self.at_once = AT_ONCE * jobs
         self._waiting: list[MapOfImage] = []
 
     def on_predict_batch_end(
@@ -249,7 +250,7 @@ class DetectInJobs(pl.Callback):
     ) -> None:
         """Keep the map until there are enough."""
         self._waiting.append(MapOfImage(outputs.map.float().cpu(), outputs.image.cpu(), outputs.why))
-        if len(self._waiting) >= AT_ONCE * self.jobs:
+        if len(self._waiting) >= self.at_once:
             self._detect()
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

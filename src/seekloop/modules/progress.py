@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-WARM = 2  # batches before the estimate: the first one includes starting up
 
 
 class Speed(ProgressColumn):
@@ -28,14 +27,16 @@ class ImagesPerSecond(pl.Callback):
         doing: what is done with them, in a word.
         done: images that an earlier, interrupted run is through with.
         images: of the whole collection.
+        warm: batches before the estimate of the time; the first one, which includes starting up, counts in none.
     """
 
-    def __init__(self, doing: str, done: int, images: int) -> None:
+    def __init__(self, doing: str, done: int, images: int, warm: int = 2) -> None:
         self.doing = doing
         self.done = done
         self.images = images
+        self.warm = warm
         self.progress: Progress | None = None
-        self._started = 0.0
+        self._started, self._before = 0.0, 0
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to show."""
@@ -61,9 +62,11 @@ class ImagesPerSecond(pl.Callback):
         count = len(outputs.image) * trainer.world_size
         self.done = min(self.done + count, self.images)
         self.progress.update(self.progress.task_ids[0], completed=self.done)
-        if batch_idx == WARM - 1 and self.done < self.images:
-            self.progress.console.print(estimate(self.images - self.done, count / (time.monotonic() - self._started)))
-        self._started = time.monotonic()
+        if batch_idx == 0:
+            self._started, self._before = time.monotonic(), self.done
+        elif batch_idx == self.warm - 1 and self.done < self.images:
+            speed = (self.done - self._before) / (time.monotonic() - self._started)
+            self.progress.console.print(estimate(self.images - self.done, speed))
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the last state on the screen."""
