@@ -112,6 +112,15 @@ def propagation_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     )
 
 
+def regions_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
+    ways = found["ways"]
+    first = next(iter(ways.values()))
+    maps = f"{settings['images']} of {' x '.join(map(str, settings['shape']))}, {settings['tokens']}"
+    seconds = [way["core_seconds"] for way in ways.values()]
+    ratios = [ratio for name, ratio in found["ratios"].items() if name.startswith("normalised cut")]
+    return (maps, first["affine"], first["cuts"], first["regions"], first["seconds"], *seconds, *ratios)
+
+
 def scaling_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     shown = [
         ", ".join(f"{value:,}: {seconds['round']:.3g}" for value, seconds in found["points"][letter])
@@ -204,6 +213,25 @@ TABLES: dict[str, list[tuple[str, Row, Sequence[str]]]] = {
                 "LabelSpreading knn",
                 "rbf",
                 "accuracy",
+            ],
+        )
+    ],
+    "regions": [
+        (
+            "CLAID in one thread: core seconds an image, the network not counted",
+            regions_row,
+            [
+                "maps",
+                "pairs alike",
+                "cuts",
+                "regions",
+                "on the clock",
+                "k-sums",
+                "k-sums, parity",
+                "normalised cut, lanczos",
+                "normalised cut, dense",
+                "lanczos / k-sums",
+                "dense / k-sums",
             ],
         )
     ],
