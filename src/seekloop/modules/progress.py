@@ -9,7 +9,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 
-
 class Speed(ProgressColumn):
     """Images per second since the start, once there are some."""
 
