@@ -32,7 +32,7 @@ class DeepSpectral:
             different vectors may overlap, equal ones are kept once. 1 is the authors' localisation.
         connectivity: 4 neighbours of a token, or 8.
         centre: whether to take the mean token off first; the authors do not.
-        solver: of the eigenvectors: dense or lanczos.
+        solver: of the eigenvectors: lanczos, or dense as the authors; see `later_vectors`.
 
     Raises:
         ConfigError: if a setting is out of its range.

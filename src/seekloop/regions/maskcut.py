@@ -43,7 +43,7 @@ class MaskCut:
         parity: what follows a round that gives nothing. False: the end, for the next one would cut the same. True, as
             released: it cuts the same, and with no mask before it that overlaps takes what was refused.
         fill_holes: whether a mask also has the tokens that it surrounds, other than those of other masks.
-        solver: of the eigenvector: dense, as the authors, or lanczos.
+        solver: of the eigenvector: lanczos, or dense as the authors; see `later_vectors`.
 
     Raises:
         ConfigError: if a setting is out of its range.

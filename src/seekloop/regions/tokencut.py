@@ -28,7 +28,7 @@ class TokenCut:
         tau: cosine above which two tokens are alike.
         connectivity: 4 neighbours of a token, or 8.
         centre: whether to take the mean token off first; the authors do not.
-        solver: of the eigenvector: dense, as the authors, or lanczos.
+        solver: of the eigenvector: lanczos, or dense as the authors; see `later_vectors`.
 
     Raises:
         ConfigError: if a setting is out of its range.
