@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from jaxtyping import Float
 from omegaconf import DictConfig
 from torch import Tensor
+from torch.nn import functional as F
 
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.evaluation import Evaluated, Evaluation
@@ -19,7 +20,7 @@ from seekloop.commands.extract import build_regions, report_collection
 from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
-from seekloop.contracts.records import Annotations, Regions
+from seekloop.contracts.records import KINDS, Annotations, Regions
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_figures import RegionsOfImage, hierarchy, recall_of_run
 from seekloop.logs.evaluation_folder import DetectFolder
@@ -76,8 +77,9 @@ def evaluated(config: DictConfig, collection: Collection, regions: PartsOfImages
     truth = collection.annotations
     truth = truth.keep(readable[truth.image] & ~truth.crowd)
     first = first_boxes(located, found, len(collection.paths))
-    recall = recall_table(located, truth)
-    images = images_table(collection, located, found, first, truth)
+    judged = without_stand_ins(located)
+    recall = recall_table(judged, truth)
+    images = images_table(collection, judged, found, first, truth)
     summary: dict[str, Any] = {
         "corloc": _number(corloc(first, truth, config.detect.threshold)),
         "recall_50": _at(recall, 0.5),
@@ -100,6 +102,15 @@ def evaluated(config: DictConfig, collection: Collection, regions: PartsOfImages
         return drawn
 
     return Evaluated({"recall": recall, "images": images}, images, summary, draw)
+
+
+def without_stand_ins(located: Regions) -> Regions:
+    """The regions that a detector can be credited with: not the whole images that stand where it found nothing."""
+    if located.kind is None or located.offsets is None:
+        return located
+    credited = located.kind != KINDS.index("whole")
+    before = F.pad(credited.cumsum(0), (1, 0))
+    return Regions(located.boxes[credited], before[located.offsets])
 
 
 def first_boxes(located: Regions, found: FoundRegions | None, images: int) -> Float[Tensor, "n 4"]:
