@@ -73,14 +73,16 @@ def test_without_a_command_it_says_what_it_can_do():
         ("local=everything", ["'local/everything'", "one_proto", "none", "all"]),
         ("backbone=dinov9", ["'backbone/dinov9'", "tiny", "dinov2_s"]),
         ("experiment=none_such", ["'experiment/none_such'", "table_1_voc"]),
-        ("loop.turns=3", ["loop.turns", "'turns' is not in struct"]),
+        ("loop.turns=3", ["There is no loop.turns. Known below loop: budget, classes, negatives, queries, rounds."]),
+        ("loop.round=3", ["Did you mean loop.rounds?"]),
+        ("criterion=mixed criterion.exploit=1", ["There is no criterion.exploit.", "Known below criterion: "]),
         ("loop.rounds=many", ["loop.rounds='many' cannot work: it is no whole number"]),
         ("loop.budget=2.5", ["loop.budget=2.5 cannot work: it is no whole number"]),
-        ("criterions=top", ["criterions"]),
+        ("criterions=top", ["criterions", "Did you mean criterion?"]),
     ],
 )
 def test_what_the_config_does_not_know_is_named_with_what_it_knows(override, words, tmp_path, stores):
-    outcome = seekloop("retrieve", *SMALL, override, *places(tmp_path, stores))
+    outcome = seekloop("retrieve", *SMALL, *override.split(), *places(tmp_path, stores))
     assert outcome.code == 1
     assert "Traceback" not in outcome.err
     assert [word for word in words if word not in outcome.err] == []

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from seekloop.commands import sweeps
 from seekloop.commands.configs import conf_dir
+from seekloop.commands.hints import known_keys
 from seekloop.contracts.errors import MissingExtraError, StoreError
 from seekloop.logs.claim import RunBusyError
 
@@ -66,7 +67,12 @@ def _hydra(name: str, overrides: Sequence[str]) -> None:
     def task(config: DictConfig) -> float | None:
         return composed(name, config)
 
-    hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(task)()
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(task)()
+    except SystemExit as ending:
+        if hint := known_keys(name, overrides, ending.__context__):
+            print(hint, file=sys.stderr)
+        raise
 
 
 def composed(name: str, config: DictConfig) -> float | None:
