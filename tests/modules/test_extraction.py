@@ -211,7 +211,16 @@ def test_a_changed_collection_gets_a_store_of_its_own(tmp_path):
     old = extract(tmp_path, Noise(4), say=said.append)
     new = extract(tmp_path, Noise(4, salt=1), say=said.append)
     assert old != new
-    assert said[-1] == f"the images of noise have changed: {old} holds what they were, and may be deleted"
+    told = f"{old} is the same for other images: if it is this collection before it changed, it may be deleted"
+    assert said[-1] == told
+
+
+def test_a_collection_of_another_name_is_no_earlier_version(tmp_path):
+    other, said = Noise(4), []
+    other.name = "noise-free"
+    extract(tmp_path, other)
+    extract(tmp_path, Noise(4, salt=1), say=said.append)
+    assert not [line for line in said if "deleted" in line]
 
 
 def test_a_second_process_waits_and_takes_the_finished_store(tmp_path):

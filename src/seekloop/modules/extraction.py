@@ -12,7 +12,7 @@ from seekloop.descriptors.encoding import Encoding
 from seekloop.descriptors.pooling import Pooling
 from seekloop.modules.describe import Describe
 from seekloop.modules.images import Images, Span, transform_of
-from seekloop.modules.plan import Plan, plan, superseded
+from seekloop.modules.plan import Plan, other_versions, plan
 from seekloop.modules.progress import ImagesPerSecond
 from seekloop.modules.silence import lightning_silenced
 from seekloop.modules.trainers import trainer_of
@@ -84,7 +84,7 @@ def ensure_store(
         if ahead.finished:
             return ahead.folder
         ahead = ahead.located(say)
-        _announce(ahead, collection, store_dir, say)
+        _announce(ahead, say)
         settings = {**trainer, "precision": ahead.manifest.content["precision"]}
         trainer_of(settings, key="trainer")  # refused before any file is made
         ahead = _begin(ahead)
@@ -97,12 +97,12 @@ def ensure_store(
     return ahead.folder
 
 
-def _announce(ahead: Plan, collection: Collection, store_dir: Path | str, say: Callable[[str], None]) -> None:
+def _announce(ahead: Plan, say: Callable[[str], None]) -> None:
     missing, described = ahead.missing_images(), ahead.manifest
     done = f" ({described.images - missing:,} are done already)" if missing < described.images else ""
     say(f"describing {described.images:,} images{done}: {ahead.bytes() / 1e6:,.1f} MB in {ahead.folder}")
-    for old in superseded(store_dir, described):
-        say(f"the images of {collection.name} have changed: {old} holds what they were, and may be deleted")
+    for old in other_versions(ahead):
+        say(f"{old} is the same for other images: if it is this collection before it changed, it may be deleted")
     free, needed = shutil.disk_usage(ahead.folder.parent).free, ahead.missing_bytes()
     if free < needed:
         raise StoreError(

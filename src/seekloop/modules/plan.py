@@ -1,5 +1,6 @@
 """What an extraction will hold and where, before any of it is computed."""
 
+import glob
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -151,15 +152,17 @@ def plan(
     return Plan(folder, described, parts)
 
 
-def superseded(store_dir: Path | str, described: StoreManifest) -> list[Path]:
-    """Stores of the same choices for other images: the collection as it was before."""
-    same = {**described.content, "collection": None}
+def other_versions(ahead: Plan) -> list[Path]:
+    """Stores of the same choices for other images under the same name: perhaps this collection as it was before."""
+    name, _, _ = ahead.folder.name.rpartition("-")
+    content = ahead.manifest.content
     return [
         path.parent
-        for path in sorted(Path(store_dir).glob(f"*/{manifest.MANIFEST}"))
-        if (other := _already_there(path.parent)) is not None
-        and {**other.content, "collection": None} == same
-        and other.content["collection"] != described.content["collection"]
+        for path in sorted(ahead.folder.parent.glob(f"{glob.escape(name)}-*/{manifest.MANIFEST}"))
+        if path.parent.name.rpartition("-")[0] == name
+        and (other := _already_there(path.parent)) is not None
+        and {**other.content, "collection": None} == {**content, "collection": None}
+        and other.content["collection"] != content["collection"]
     ]
 
 
