@@ -50,6 +50,19 @@ def test_a_search_finds_itself_and_leaves_its_tables(ground):
     assert "already finished" in worked(seekloop("search", *settings, "wandb.mode=offline")).out
 
 
+def test_a_query_is_pooled_in_its_box_where_regions_are_pooled_in_masks(ground):
+    """Other descriptors of the regions, the same of the queries: the two runs share the queries' store."""
+    stores = ground / "masks"
+    maps = {}
+    for inside in ("box", "mask"):
+        where = places(ground / inside, stores)
+        settings = (*SCENES, "regions=claid", *TINY, "encoding=roi", f"encoding.inside={inside}", *where)
+        worked(seekloop("search", *settings, "wandb.mode=disabled"))
+        maps[inside] = json.loads((only_run(ground / inside) / "summary.json").read_text())["map_all"]
+    assert len(list(stores.glob("*queries*/COMPLETE"))) == 1
+    assert maps["box"] != maps["mask"]
+
+
 def test_detectors_are_held_against_the_boxes(ground):
     where = places(ground / "runs", ground / "stores")
     worked(seekloop("detect", *SCENES, "regions=claid", *TINY, *where, "wandb.mode=offline"))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from seekloop.commands.extract import Extraction, prepare, report_collection
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.descriptors.encoding import FromCrops
+from seekloop.descriptors.roi import FromRegions
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_figures import results_of_queries
 from seekloop.logs.evaluation_folder import SearchFolder
@@ -93,9 +95,11 @@ def query_vectors(
 ) -> tuple[QueryVectors, Int[Tensor, " q"]]:
     """Descriptors of what is searched for, and the queries whose image could be read.
 
-    They are kept in a store of their own: a query's box is a region like any other.
+    They are kept in a store of their own: a query's box is a region like any other, but that it has no mask.
     """
     encoding = FromCrops() if how == "crop" else extraction.encoding
+    if isinstance(encoding, FromRegions):
+        encoding = replace(encoding, inside="box")
     parts = (instances.queries, extraction.backbone, AnnotatedBoxes(), encoding, extraction.pooling)
     store = open_store(ensure_store(*parts, **extraction.settings, say=console.say), None)
     kept = store.readable.nonzero()[:, 0]
