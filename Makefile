@@ -51,7 +51,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.scale --write
 
 notebooks: $(STAMP)
-	$(BIN)/python -m pytest -q --nbmake notebooks -p no:jaxtyping -o addopts= -o filterwarnings=
+	$(BIN)/python -m pytest -q -n 2 --nbmake notebooks -p no:jaxtyping -o addopts= -o filterwarnings=
 
 docs: $(STAMP)
 	$(BIN)/python docs/reference.py
