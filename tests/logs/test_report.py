@@ -71,7 +71,7 @@ def test_the_papers_numbers_cannot_pass_for_ours(tmp_path):
     assert cells["map_auc in the paper"] == "0.829"
     assert cells["the paper used"] == "Table 1: DINOv2, VOC2012"
     assert (cells["backbone"], cells["collection"], cells["images"]) == ("resnet50_v1", "voc2012", "928")
-    assert "replicated only where a row's collection, number of images and backbone are the same" in page
+    assert "replicated only where a row's images, their number and the network are the same" in page
 
 
 def test_the_report_is_written_and_printed(runs, capsys):

@@ -26,8 +26,9 @@ COMPARED: Mapping[type[RunFolder], Compare] = {
     DetectFolder: evaluation_figures.compare_recalls,
 }
 """How the curves of each kind of run are drawn together; those of `retrieve` by `figures.compare`."""
-OURS = ("collection", "backbone")
-"""Said of a row of ours where the paper's number stands beside it."""
+OURS = ("collection", "pool", "backbone", "model")
+"""Said of a row of ours where the paper's number stands beside it, as far as its kind of run has it."""
+LEARNS_ON = ("pool", "model")
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def _notes(found: Report) -> list[str]:
     ]
     if _has_paper(found.table):
         lines += ["", "Columns *in the paper* are the paper's own measurements, with what *the paper used* says. They "]
-        lines[-1] += "are replicated only where a row's collection, number of images and backbone are the same."
+        lines[-1] += "are replicated only where a row's images, their number and the network are the same."
     return lines
 
 
@@ -235,7 +236,9 @@ def _paper(runs: Sequence[FinishedRun]) -> dict[str, object]:
     setups = {str(run.config.get("paper_setup") or "a setup not named here") for run in runs}
     told = {f"paper_{key}": str(value) if key == "table" else value for key, value in same.items()}
     where = f"Table {same['table']}: " if "table" in same else ""
-    ours = {key: ", ".join(sorted({value_of(run, key) for run in runs})) for key in OURS}
+    learning = isinstance(runs[0].folder, LearnFolder)
+    said = [key for key in OURS if (key in LEARNS_ON) == learning]
+    ours = {key: ", ".join(sorted({value_of(run, key) for run in runs})) for key in said}
     images = ", ".join(sorted({str(run.summary.get("images", "?")) for run in runs}))
     return {**told, "paper_setup": where + " or ".join(sorted(setups)), **ours, "images": images}
 
