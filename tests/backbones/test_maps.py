@@ -6,7 +6,7 @@ from seekloop.backbones.cnn import MapTokens
 from seekloop.backbones.maps import Maps
 from seekloop.backbones.vit import PatchTokens
 from seekloop.contracts.errors import ConfigError
-from tests.backbones.worlds import PATCH, bare_vit, expects, numbered, small_vit
+from tests.backbones.worlds import PATCH, bare_eva, bare_vit, expects, numbered, small_vit
 
 
 def flexible(**kwargs):
@@ -43,19 +43,41 @@ def test_what_attention_compares_is_written_out(place, feature, layer):
     torch.testing.assert_close(found, want.detach())
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_queries_keys_and_values_of_layers_of_their_own(place):
+    """Networks that do not stack them."""
+    trunk = bare_eva((16, 16), depth=1, dynamic_img_size=True, qkv_fused=False)
+    with torch.no_grad():
+        trunk.patch_embed.proj.weight.normal_(generator=torch.Generator().manual_seed(1))
+    block = trunk.blocks[0]
+    layer = (block.attn.q_proj, block.attn.k_proj, block.attn.v_proj)[place]
+    feature = ("queries", "keys", "values")[place]
+    found = Maps(PatchTokens(trunk, "eva", (), expects(16)), (feature,), None)(picture(2, 3))[feature]
+    want = layer(block.norm1(trunk.patch_embed(picture(2, 3))))
+    torch.testing.assert_close(found, want.detach())
+
+
 def test_tokens_of_the_last_block_are_the_backbones_own():
-    network = flexible()
+    network = flexible(depth=3)
     own = network(picture(4, 4)).patches
-    for layer in (None, -1, 1):
+    for layer in (None, -1, 2):
         torch.testing.assert_close(Maps(network, ("tokens",), layer)(picture(4, 4))["tokens"], own)
 
 
-def test_tokens_of_an_earlier_block_are_normed():
-    network = flexible()
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_tokens_of_an_earlier_block_are_normed(pool):
+    """By the norm behind the average, too, in networks that keep it there."""
+    network = flexible(global_pool=pool)
     trunk = network.trunk
-    early = trunk.norm(trunk.blocks[0](trunk._pos_embed(trunk.patch_embed(picture(4, 4)))))[:, 3:]
-    found = Maps(network, ("tokens",), 0)(picture(4, 4))["tokens"]
-    torch.testing.assert_close(found.flatten(1, 2), early.detach())
+    early = trunk.fc_norm(trunk.norm(trunk.blocks[0](trunk._pos_embed(trunk.patch_embed(picture(4, 4))))))[:, 3:]
+    for layer in (0, -2):
+        found = Maps(network, ("tokens",), layer)(picture(4, 4))["tokens"]
+        torch.testing.assert_close(found.flatten(1, 2), early.detach())
+
+
+def test_maps_of_a_network_in_half_precision_are_in_float32():
+    found = Maps(flexible().bfloat16(), ("tokens", "keys"), None)(picture(2, 2))
+    assert {name: one.dtype for name, one in found.items()} == {"tokens": torch.float32, "keys": torch.float32}
 
 
 def test_one_pass_gives_all_features_and_leaves_no_hook_behind():
@@ -65,22 +87,22 @@ def test_one_pass_gives_all_features_and_leaves_no_hook_behind():
 
 
 class Halved(nn.Module):
-    """A map with a cell for every 2 x 2 pixels."""
+    """A map with a cell for every two rows of a column."""
 
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(1))
 
     def forward(self, pixels):
-        return [nn.functional.avg_pool2d(pixels, 2) * self.weight]
+        return [nn.functional.avg_pool2d(pixels, (2, 1)) * self.weight]
 
 
 def test_a_convolutional_network_gives_its_cells_at_any_size():
     network = MapTokens(Halved(), "halved", 3, (), expects(8))
     maps = Maps(network, ("tokens",), None)
-    assert maps.patch == (2, 2)
+    assert maps.patch == (2, 1)
     pixels = torch.arange(3 * 4 * 6.0).reshape(1, 3, 4, 6)
-    assert maps(pixels)["tokens"][0, 1, 2].tolist() == [(16 + 17 + 22 + 23) / 4 + 24 * channel for channel in range(3)]
+    assert maps(pixels)["tokens"][0, 1, 2].tolist() == [(14 + 20) / 2 + 24 * channel for channel in range(3)]
     with pytest.raises(ConfigError, match=r"regions\.feature='keys'.*convolutional"):
         Maps(network, ("keys",), None)
     with pytest.raises(ConfigError, match=r"regions\.layer=2"):

@@ -4,7 +4,12 @@ import json
 
 import pandas as pd
 import pytest
+import torch
+from hydra.utils import instantiate
 
+from seekloop.commands.compose import resolve
+from seekloop.commands.search import search
+from seekloop.contracts.boxes import iou
 from tests.commands.runs import places, seekloop, worked
 from tests.logs.wandb_file import Logged
 
@@ -18,6 +23,27 @@ def only_run(folder):
     return found
 
 
+def measured(rows, boxes, cutoff, most):
+    """The measures of one query, from its whole ranking, as they are defined."""
+    hits = rows["relevant"].to_numpy()
+    ranks = [rank for rank in range(1, len(hits) + 1) if hits[rank - 1] and rank <= cutoff]
+    precision = [hits[:rank].mean() for rank in ranks]
+    before = [hits[: rank - 1].mean() if rank > 1 else 1.0 for rank in ranks]
+    known = rows[(rows["rank"] <= cutoff) & rows["relevant"]]
+    overlaps = [
+        iou(torch.tensor([[row.x0, row.y0, row.x1, row.y1]]), boxes[row.image]).max().item()
+        for row in known.itertuples()
+    ]
+    last = min(most, int(hits.nonzero()[0].max()) + 1)
+    return {
+        "positives": hits.sum(),
+        "ap": sum(precision) / min(cutoff, hits.sum()),
+        "ap_trapezoid": sum(map(sum, zip(precision, before, strict=True))) / 2 / min(cutoff, hits.sum()),
+        "precision": hits[:last].mean(),
+        "miou": sum(overlaps) / len(overlaps) if overlaps else -1.0,
+    }
+
+
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory):
     """Stores are shared by the tests of this file."""
@@ -25,25 +51,34 @@ def ground(tmp_path_factory):
 
 
 def test_a_search_finds_itself_and_leaves_its_tables(ground):
-    """Grid cells of a box: what is checked is how tables, summary, pictures and W&B belong together."""
+    """Grid cells of a box: what is checked is how tables, summary, pictures and W&B belong together.
+
+    All 23 other images are in the ranking that is kept, so every number can be had from it again.
+    """
     where = places(ground / "runs", ground / "stores")
-    settings = (*SCENES, "grid=1x1+2x2+4x4", "search.cutoffs=[5]", "search.kept=7", "instances.queries=2", *where)
+    settings = (*SCENES, "grid=1x1+2x2+4x4", "search.cutoffs=[5]", "search.kept=30", "instances.queries=2", *where)
     worked(seekloop("search", *settings, "wandb.mode=offline"))
     folder = only_run(ground / "runs" / "search")
     results, ranking = (pd.read_parquet(folder / f"{name}.parquet") for name in ("results", "ranking"))
     summary = json.loads((folder / "summary.json").read_text())
-    assert set(results["cutoff"]) == {"5", "all"}
-    assert summary["map_all"] == pytest.approx(results[results["cutoff"] == "all"]["ap"].mean())
-    assert (results["ap_trapezoid"] <= results["ap"] + 1e-9).all()
-    assert summary["queries"] == results["query"].nunique()
+    asked = instantiate(resolve("search", settings).instances)
+    assert list(results["query"]) == 2 * list(range(len(asked.names)))
+    for name, column in {"map": "ap", "map_trapezoid": "ap_trapezoid", "miou": "miou"}.items():
+        for cutoff in ("5", "all"):
+            means = results[results["cutoff"] == cutoff][column]
+            assert summary[f"{name}_{cutoff}"] == pytest.approx(means.mean())
+    assert (summary["queries"], summary["images"]) == (len(asked.names), 24)
     assert summary["regions_per_image"] == 21
-    assert ranking.groupby("query").size().eq(7).all()
-    for _, rows in ranking.groupby("query"):
+    for query, rows in ranking.groupby("query"):
+        assert list(rows["rank"]) == list(range(1, 24))
         assert rows["score"].is_monotonic_decreasing
-        hits = rows["relevant"].to_numpy()[:5]
-        at = results[(results["query"] == rows["query"].iloc[0]) & (results["cutoff"] == "5")].iloc[0]
-        precision = [hits[: rank + 1].mean() for rank in range(5) if hits[rank]]
-        assert at["ap"] == pytest.approx(sum(precision) / min(5, at["positives"]), abs=1e-6)
+        assert set(rows["image"]) == set(range(24)) - {int(asked.own[query])}
+        assert set(rows["image"][rows["relevant"]]) == set(asked.setups["all"].positive[query].tolist())
+        for cutoff, most in ((5, 5), (23, 1000)):
+            named = "5" if cutoff == 5 else "all"
+            (at,) = results[(results["query"] == query) & (results["cutoff"] == named)].to_dict("records")
+            want = measured(rows, asked.boxes[query], cutoff, most)
+            assert {key: -1.0 if at[key] != at[key] else at[key] for key in want} == pytest.approx(want, abs=1e-6)
     assert (folder / "figures" / "results.png").stat().st_size > 10_000
     (told,) = [row for row in Logged(folder).history if row.get("cutoff") == "5"]
     assert told["all/ap"] == pytest.approx(summary["map_5"])
@@ -61,6 +96,17 @@ def test_a_query_is_pooled_in_its_box_where_regions_are_pooled_in_masks(ground):
         maps[inside] = json.loads((only_run(ground / inside) / "summary.json").read_text())["map_all"]
     assert len(list(stores.glob("*queries*/COMPLETE"))) == 1
     assert maps["box"] != maps["mask"]
+
+
+def test_a_search_returns_its_map_within_the_first_cutoff(ground):
+    """Which is what a sweeper that goes by results looks at."""
+    where = places(ground / "returned", ground / "stores")
+    for cutoffs, name in (("[5]", "map_5"), ("[]", "map_all")):
+        settings = (*SCENES, f"search.cutoffs={cutoffs}", "instances.queries=1", "grid=2x2", "wandb.mode=disabled")
+        config = resolve("search", (*settings, f"experiment_name={name}", *where))
+        value = search(config)
+        summary = json.loads((only_run(ground / "returned" / name) / "summary.json").read_text())
+        assert value == summary[name]
 
 
 def test_detectors_are_held_against_the_boxes(ground):

@@ -35,6 +35,28 @@ def test_a_map_of_two_by_two_by_hand():
     assert Max()(tokens(patches)).tolist() == [[4, 3]]
 
 
+def test_a_map_of_one_by_two_by_hand():
+    """The whole map: maxima (3, 5). Level 1: three single tokens, of the columns 0, 1 / 2 (rounded down) and 1."""
+    patches = torch.tensor([[[[3.0, 4.0], [0.0, 5.0]]]])
+    want = torch.tensor([3.0, 5.0]) / 34**0.5 + 2 * torch.tensor([0.6, 0.8]) + torch.tensor([0.0, 1.0])
+    torch.testing.assert_close(RMac()(tokens(patches))[0], want)
+
+
+def test_regions_start_at_whole_tokens_rounded_down():
+    """Five by five: sides 5, 10 // 3 = 3 and 10 // 4 = 2; the last begin at 0, 1.5 and 3."""
+    starts = {side: sorted({column for _, column, own in windows(5, 5) if own == side}) for side in (5, 3, 2)}
+    assert starts == {5: [0], 3: [0, 2], 2: [0, 1, 3]}
+
+
+@pytest.mark.parametrize(("size", "count"), [((10, 17), 2), ((20, 37), 3), ((2, 8), 6)])
+def test_neighbours_of_level_one_overlap_by_about_two_fifths(size, count):
+    """Of sides of 10 that begin 7 apart 0.3 is shared, with a third one 0.65. Of 20, 17 apart 0.15, with a third 0.575.
+
+    Of 2, 6 / 5 apart, 0.4.
+    """
+    assert sum(side == size[0] for _, _, side in windows(*size)) == count
+
+
 def test_the_longer_side_is_the_one_with_more_regions():
     wide, high = windows(4, 10), windows(10, 4)
     assert sorted(wide) == sorted((column, row, side) for row, column, side in high)

@@ -69,6 +69,8 @@ def test_a_mask_on_another_map_counts_by_area():
     """Masks of 2 x 4 on a map of 1 x 2: three cells on the left half (of four), one on the right: 3/4 and 1/4."""
     mask = torch.tensor([[[True, True, False, True], [True, False, False, False]]])
     torch.testing.assert_close(mask_weights(mask, 1, 2), torch.tensor([[0.75, 0.25]], dtype=torch.float64))
+    corners = torch.tensor([[[False, False, True], [True, False, False]]])
+    assert mask_weights(corners, 2, 3).tolist() == [[0, 0, 0.5, 0.5, 0, 0]]
     wide = torch.tensor([[[True]]])
     torch.testing.assert_close(mask_weights(wide, 2, 2), torch.full((1, 4), 0.25, dtype=torch.float64))
     assert mask_weights(torch.zeros(1, 2, 2, dtype=torch.bool), 2, 2).tolist() == [[0.0] * 4]
@@ -92,6 +94,24 @@ def test_boxes_and_masks_of_an_image():
     assert described(roi(pool="mean", inside="mask"), regions).local.tolist() == [[3, 4]]
     assert described(roi(pool="gem", inside="mask"), regions).local[0, 0].item() == pytest.approx((216 / 2) ** (1 / 3))
     assert described(roi(pool="gem"), regions).local[0, 0].item() == pytest.approx(((8 + 64 + 216) / 4) ** (1 / 3))
+
+
+class Sides:
+    """Masks of one row and two columns: the left one on image 0, the right one on image 1."""
+
+    def of(self, image):
+        return torch.tensor([[[image == 0, image == 1]]])
+
+
+@pytest.mark.parametrize("inside", ["box", "mask"])
+def test_every_image_of_a_batch_is_pooled_in_its_own_regions(inside):
+    """Image 1 comes first, with the tokens 1 and 2, then image 0 with 3 and 4: here the right one, there the left."""
+    boxes = torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]])
+    regions = Regions(boxes, torch.tensor([0, 1, 2]), masks=Sides())
+    tokens = Tokens(None, torch.zeros(2, 0, 1), torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(2, 1, 2, 1))
+    batch = Batch(torch.zeros(2, 3, 8, 8), torch.tensor([1, 0]), torch.tensor([True, True]))
+    found = roi(pool="mean", inside=inside).describe(lambda _: tokens, Mean(), batch, regions, 4)
+    assert found.local.tolist() == [[2], [3]]
 
 
 def test_regions_without_masks_say_so():

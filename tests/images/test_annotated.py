@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -11,13 +13,13 @@ from seekloop.images.folder import ImageFolder
 
 ROWS = (
     "0.png,cup,0,0,10,5\n0.png,cup,10,5,20,10\n1.png,cup,0,0,10,10\n3.png,cup,0,0,20,10\n"
-    "1.png,pen,0,0,5,5\n2.png,hat,0,0,5,5\n3.png,hat,0,0,20,5\n"
+    "1.png,pen,0,0,5,5\n1.png,pen,5,5,20,10\n2.png,hat,0,0,5,5\n3.png,hat,0,0,20,5\n"
 )
 
 
 @pytest.fixture
 def folder(tmp_path, save_image):
-    """Cups on images 0 (two), 1 and 3; hats on 2 and 3; a pen on 1 alone; images of 20 x 10 pixels."""
+    """Cups on images 0 (two), 1 and 3; hats on 2 and 3; pens on 1 alone; images of 20 x 10 pixels."""
     for image in range(4):
         save_image(tmp_path / f"{image}.png", colour=(40 * image, 0, 0))
     (tmp_path / "boxes.csv").write_text("image,class,x0,y0,x1,y1\n" + ROWS)
@@ -42,6 +44,12 @@ def test_every_image_of_every_class_by_hand(folder):
         assert search.queries.read(query).getpixel((0, 0)) == (40 * own, 0, 0)
 
 
+def test_a_query_is_the_box_that_was_drawn(folder):
+    search = annotated(folder, 5, 0)
+    hats = {int(search.own[query]): search.query_boxes(query).tolist() for query in (3, 4)}
+    assert hats == {2: [[0, 0, 0.25, 0.5]], 3: [[0, 0, 1, 0.5]]}
+
+
 def test_all_boxes_of_an_image_are_where_the_object_is(folder):
     search = annotated(folder, 5, 0)
     query = next(q for q in range(3) if search.own[q] != 0)
@@ -59,8 +67,26 @@ def test_more_queries_only_add_and_the_seed_decides(folder):
     assert len({annotated(folder, 1, seed).own[0].item() for seed in range(20)}) == 3
 
 
+def test_what_is_drawn_of_a_class_does_not_depend_on_the_others(folder):
+    (folder.root / "hats.csv").write_text("image,class,x0,y0,x1,y1\n2.png,hat,0,0,5,5\n3.png,hat,0,0,20,5\n")
+    hats = ImageFolder(str(folder.root), "hats.csv", None)
+    for seed in range(8):
+        together = annotated(folder, 1, seed)
+        assert annotated(hats, 1, seed).own.tolist() == [int(together.own[together.names.index("hat")])]
+
+
+def test_boxes_around_crowds_are_right_but_no_queries(folder):
+    """The cups of image 1 are a crowd."""
+    known = folder.annotations
+    folder.annotations = replace(known, crowd=(known.image == 1) & (known.label == known.classes.index("cup")))
+    search = annotated(folder, 5, 0)
+    cups = [query for query, name in enumerate(search.names) if name == "cup"]
+    assert sorted(search.own[cups].tolist()) == [0, 3]
+    assert all(1 in search.boxes[query] for query in cups)
+
+
 def test_the_fingerprint_follows_the_images_and_the_choice(folder):
-    none = folder.annotations.keep(torch.zeros(7, dtype=torch.bool))
+    none = folder.annotations.keep(torch.zeros(8, dtype=torch.bool))
     prints = {Chosen("", folder, positions, none, ()).fingerprint() for positions in ((0, 1), (1, 0), (0, 1, 1), (0,))}
     assert len(prints) == 4
     Image.new("RGB", (20, 10), "white").save(folder.root / "0.png")

@@ -1,6 +1,8 @@
+import copy
 import json
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,13 @@ def pasted(photographs, **changes):
     return Pasted(source=photographs, **{**DEFAULTS, **changes})
 
 
+def marked(photographs, **marks):
+    """The same photographs, their boxes marked otherwise."""
+    other = copy.copy(photographs)
+    other.annotations = replace(photographs.annotations, **marks)
+    return other
+
+
 @pytest.fixture(scope="module")
 def collection(photographs):
     return pasted(photographs)
@@ -69,9 +78,23 @@ def test_it_is_a_collection(collection):
     assert collection.annotations.image.tolist() == list(range(20))
 
 
-def test_classes_take_turns_and_each_photograph_gives_one_object(collection):
+@pytest.mark.parametrize("seed", [5, 7, 9])  # three of the first four drawn are of one class
+def test_classes_take_turns_and_each_photograph_gives_one_object(photographs, seed):
+    collection = pasted(photographs, seed=seed)
     assert sorted(name[:3] for name in collection.annotations.classes) == ["cat", "cat", "dog", "dog"]
     assert len({instance.photograph for instance in collection.instances}) == 4
+
+
+def test_each_photograph_gives_one_object_however_many_it_shows(tmp_path):
+    """Two classes on the first of two photographs: whatever the order, the objects are numbered 0 and 1."""
+    for image in range(2):
+        Image.new("RGB", (160, 120)).save(tmp_path / f"{image}.png")
+    rows = "0.png,cat,0,0,0.5,0.5\n0.png,dog,0.5,0.5,1,1\n1.png,cat,0,0,0.5,0.5\n"
+    (tmp_path / "boxes.csv").write_text("image,class,x0,y0,x1,y1\n" + rows)
+    source = ImageFolder(str(tmp_path), "boxes.csv", None)
+    for seed in range(6):
+        names = [instance.name for instance in pasted(source, instances=2, seed=seed).instances]
+        assert [name.split("_")[1] for name in names] == ["0000", "0001"]
 
 
 def test_backgrounds_and_patches_do_not_show_the_class_and_are_not_cut_from(collection, photographs):
@@ -85,11 +108,30 @@ def test_backgrounds_and_patches_do_not_show_the_class_and_are_not_cut_from(coll
         assert not shown[label][used].any()
     assert not cut & set(collection.plain)
     assert len(set(collection.plain)) == 6
+    for place, photograph in enumerate(collection.plain):
+        assert collection.read(20 + place).tobytes() == fitted(photographs.read(photograph), 120).tobytes()
 
 
-def test_copies_of_an_object_are_on_different_photographs(collection):
-    for instance in range(4):
-        assert len({paste.background for paste in collection.pastes if paste.instance == instance}) == 5
+def test_copies_of_an_object_are_on_different_photographs_each_objects_on_its_own(collection):
+    backgrounds = [{paste.background for paste in collection.pastes if paste.instance == one} for one in range(4)]
+    assert [len(photographs) for photographs in backgrounds] == [5] * 4
+    assert len(set(map(frozenset, backgrounds))) == 4
+
+
+def test_every_copy_is_turned_enlarged_and_lit_in_its_own_way(collection):
+    assert len(collection.maps[:, :, :2].flatten(1).unique(dim=0)) == 20
+    gains = [paste.gain for paste in collection.pastes]
+    assert 0.7 <= min(gains) < 0.9 < 1.1 < max(gains) <= 1.3
+
+
+def test_an_object_that_is_left_as_it_is_keeps_its_share_of_the_longest_side(tmp_path):
+    """Cut from 160 x 120 pixels and pasted on squares of 80, all brought to 120: three quarters of its size."""
+    for image in range(5):
+        Image.new("RGB", (80, 80) if image else (160, 120)).save(tmp_path / f"{image}.png")
+    (tmp_path / "boxes.csv").write_text("image,class,x0,y0,x1,y1\n0.png,cat,20,30,90,100\n")
+    source = ImageFolder(str(tmp_path), "boxes.csv", None)
+    for paste in pasted(source, instances=1, copies=2, rotation=0.0, scale=(1.0, 1.0), shear=0.0).pastes:
+        assert [row[:2] for row in paste.map] == [pytest.approx((0.75, 0)), pytest.approx((0, 0.75))]
 
 
 def test_the_box_holds_all_pixels_that_the_object_changes_and_touches_them(photographs):
@@ -155,6 +197,14 @@ def test_the_share_of_occluded_copies(photographs, occluded):
     assert all(abs(count - 7 * occluded) < 1 for count in counts)
 
 
+def test_a_share_of_less_than_one_copy_falls_to_some_instances(photographs):
+    """Of two copies 0.4 are 0.8: most instances have one that is occluded, none has two."""
+    pastes = pasted(photographs, copies=2, instances=10, occluded=0.4).pastes
+    counts = [sum(paste.cover is not None for paste in pastes if paste.instance == one) for one in range(10)]
+    assert max(counts) == 1
+    assert 5 < sum(counts) < 10
+
+
 def test_maps_stay_within_their_ranges():
     """Draws of a 40 x 20 object: no more than 10 degrees, half to twice the size, no shear, no mirror image."""
     ellipse, rng = inscribed((0.0, 0.0, 40.0, 20.0)), np.random.default_rng(0)
@@ -211,6 +261,16 @@ def test_the_fingerprint_follows_every_argument(photographs, monkeypatch, probes
     assert pasted(photographs).fingerprint() == pasted(photographs).fingerprint()
 
 
+def test_the_fingerprint_follows_the_source_and_its_boxes(photographs, monkeypatch):
+    """A mark on the ant, which is not used, and other photographs of the same boxes."""
+    monkeypatch.setattr("seekloop.images.pasted.PROBES", 0)
+    ant = photographs.annotations.image == 11
+    others = copy.copy(photographs)
+    others.fingerprint = lambda: "others"
+    sources = (photographs, marked(photographs, crowd=ant), others)
+    assert len({pasted(source).fingerprint() for source in sources}) == 3
+
+
 def test_what_is_exported_is_read_back(collection, photographs, tmp_path):
     collection.export(tmp_path)
     back = ImageFolder(str(tmp_path), "boxes.csv", None)
@@ -245,7 +305,7 @@ def test_unreadable_and_narrow_photographs_are_passed_over(tmp_path):
     for image in range(14):
         Image.new("RGB", (160, 120), (10 * image, 0, 0)).save(tmp_path / f"{image:02d}.png")
     (tmp_path / "00.png").write_bytes(b"no image")
-    Image.new("RGB", (400, 10)).save(tmp_path / "13.png")
+    Image.new("RGB", (400, 40)).save(tmp_path / "13.png")  # 120 x 12 pixels
     rows = "".join(f"{image:02d}.png,cat,0,0,0.5,0.5\n" for image in range(3))
     (tmp_path / "boxes.csv").write_text("image,class,x0,y0,x1,y1\n" + rows)
     source = ImageFolder(str(tmp_path), "boxes.csv", None)
@@ -290,6 +350,15 @@ def test_a_source_without_boxes_is_refused(photographs):
 def test_small_difficult_and_crowded_objects_are_not_cut(photographs):
     names = {instance.name[:3] for instance in pasted(photographs, instances=11, copies=2).instances}
     assert names == {"cat", "dog"}
+    image = photographs.annotations.image
+    source = marked(photographs, crowd=image == 0, difficult=image == 1)
+    assert {one.photograph for one in pasted(source, instances=9, copies=2).instances} == set(range(2, 11))
+
+
+def test_large_objects_are_not_cut(photographs):
+    """They cover 70 x 70 of 160 x 120 pixels, 0.255, but for the ant."""
+    with pytest.raises(ConfigError, match=r"collection.instances=4 .*: 0 photographs of folder show an object"):
+        pasted(photographs, object_area=(0.04, 0.25))
 
 
 @pytest.mark.skipif(not (SHARED / "VOCdevkit").is_dir(), reason="the VOC photographs are not here")

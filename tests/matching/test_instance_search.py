@@ -46,6 +46,31 @@ def test_a_query_of_two_objects_wants_both():
     assert found.region.tolist() == [[1, 0, 0]]
 
 
+def test_vectors_belong_to_the_queries_that_they_name():
+    """North is the second query's, though it comes first."""
+    found = search(world(), QueryVectors(torch.stack([NORTH, EAST]), torch.tensor([1, 0])), by_region=True)
+    torch.testing.assert_close(found.scores, torch.tensor([[1.0, 0.8, 0.6], [0.8, 0.6, 1.0]]))
+    assert found.region.tolist() == [[1, 0, 2], [0, 0, 0]]
+
+
+def test_of_two_objects_found_alike_the_first_ones_region_is_shown():
+    """East and north are both found for certain, each on a region of its own."""
+    worlds = ArrayDescriptors(EAST[None], torch.stack([NORTH, EAST]), Regions(torch.stack([box(0), box(1)]), None))
+    for vectors, region in (([EAST, NORTH], 1), ([NORTH, EAST], 0)):
+        found = search(worlds, QueryVectors(torch.stack(vectors), torch.zeros(2, dtype=torch.long)), by_region=True)
+        assert found.region.tolist() == [[region]]
+
+
+def test_images_that_have_the_same_cells_have_the_same_boxes():
+    """North is found in the second cell of image 0 and in the first of image 1, as well on both: by position."""
+    cells = Regions(torch.stack([box(0), box(5)]), None)
+    worlds = ArrayDescriptors(torch.eye(2), torch.stack([EAST, NORTH, NORTH, EAST]), cells)
+    found = search(worlds, QueryVectors(NORTH[None], torch.arange(1)), by_region=True)
+    ranking = found.ranking(torch.zeros(1, 2, dtype=torch.bool), 2)
+    assert ranking.tolist() == [[0, 1]]
+    assert found.boxes(worlds, ranking)[0].equal(torch.stack([box(5), box(0)]))
+
+
 def test_whole_images_are_compared_by_their_global_descriptor():
     found = search(world(), QueryVectors(EAST[None], torch.arange(1)), by_region=False)
     torch.testing.assert_close(found.scores, torch.tensor([[0.0, 1.0, 0.6]]))

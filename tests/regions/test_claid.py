@@ -77,6 +77,8 @@ def test_what_is_alike_enough_is_a_region_but_not_cut():
     assert columns(halved(termination=0.47)[0]) == ["012", "0", "12", "1"]
     assert columns(halved(termination=0.66, variant="parity")[0]) == ["012"]
     assert columns(halved(termination=0.67, variant="parity")[0]) == ["012", "0", "12", "1"]
+    assert [0, 6] in halved(termination=None, smallest=1)[1]
+    assert [0, 6] not in halved(termination=1.0, smallest=1)[1]  # column 0 alone, whose likeness is 1
 
 
 def test_a_region_must_hold_more_than_the_share_of_its_variant():
@@ -88,7 +90,8 @@ def test_a_region_must_hold_more_than_the_share_of_its_variant():
 
 def test_levels_and_smallest_pieces_are_limits():
     assert columns(halved(purity=None, max_depth=1)[0]) == ["012", "345"]
-    assert columns(halved(purity=None, smallest=3)[0]) == ["012", "345", "12", "45"]
+    assert columns(halved(purity=None, smallest=4)[0]) == ["012", "345", "12", "45"]
+    assert columns(halved(purity=None, smallest=6)[0]) == ["012", "345"]
     assert halved(purity=None, max_depth=1)[1] == [list(range(12))]  # and nothing is cut in vain
     assert columns(halved(purity=None, max_depth=2, termination=None)[0]) == ["012", "345", "0", "12", "3", "45"]
 
@@ -125,6 +128,7 @@ def test_likeness_by_hand():
 
 
 def test_a_part_has_degrees_of_its_own():
+    assert node_of(torch.eye(2), 0.0).alike.tolist() == [1, 1]  # a cosine of 0 is not above 0
     node = node_of(torch.eye(3)[[0, 1, 0, 2, 0]], 0.2)
     assert node.alike.tolist() == [3, 1, 3, 1, 3]
     part = node.part(np.array([2, 3, 4]), np.array([2, 3, 4]))

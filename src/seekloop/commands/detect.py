@@ -56,6 +56,7 @@ def detect(config: DictConfig) -> float:
             "regions": parts.identity,
             "detect": plain(config.detect),
         },
+        "corloc",
     )
 
     def evaluate(console: Console) -> Evaluated:

@@ -48,6 +48,7 @@ class Evaluation(Generic[Folder]):
         log: of W&B.
         words: what people look for first in the run's name.
         scientific: what its result depends on.
+        returned: the number in its summary that a sweeper goes by.
     """
 
     command: str
@@ -56,9 +57,10 @@ class Evaluation(Generic[Folder]):
     log: type[WandbLog]
     words: Sequence[str]
     scientific: Mapping[str, Any]
+    returned: str
 
     def run(self, evaluate: Callable[[Console], Evaluated]) -> float:
-        """Evaluate, keep, draw and tell, unless that was done already; returns the first of the kind's numbers."""
+        """Evaluate, keep, draw and tell, unless that was done already; returns the number asked for."""
         config, console = self.config, Console()
         name = "-".join([*self.words, content_key(self.scientific)[:10]])
         folder = self.kind(Path(config.runs_dir) / config.experiment_name / name)
@@ -91,5 +93,5 @@ class Evaluation(Generic[Folder]):
         known = [(area, summary.get(area)) for area in folder.AREAS]
         numbers = ", ".join(f"{area} {value:.4f}" for area, value in known if isinstance(value, float))
         console.say(f"{before}{numbers}: {folder.path}")
-        first = known[0][1]
-        return float(first) if isinstance(first, (int, float)) else float("nan")
+        value = summary[self.returned]
+        return float("nan") if value is None else float(value)

@@ -40,7 +40,7 @@ OVER_ALL = 1000  # images down to which precision is measured where the whole ra
 
 
 def search(config: DictConfig) -> float:
-    """Search for every query of a benchmark, or find that it was done; returns mAP within the first cut-off."""
+    """Search for every query of a benchmark, or find that it was done; returns mAP within the first cut-off, if any."""
     check(config)
     instances: InstanceSearch = instantiate(config.instances)
     extraction = prepare(config, instances.database)
@@ -59,6 +59,7 @@ def search(config: DictConfig) -> float:
             "queries": asked.fingerprint(),
             "annotations": asked.annotations.fingerprint(),
         },
+        f"map_{[*config.search.cutoffs, 'all'][0]}",
     )
 
     def evaluate(console: Console) -> Evaluated:

@@ -128,7 +128,7 @@ def _of_queries(
     values: Float[Tensor, "v b"], best: Int[Tensor, "v b"], asked: QueryVectors
 ) -> tuple[Float[Tensor, "q b"], Int[Tensor, "q b"]]:
     """Means over the vectors of each query; the region of its best vector, the first of equals."""
-    if len(values) == asked.queries:
+    if asked.query.equal(torch.arange(asked.queries)):
         return values, best
     owner = asked.query[:, None].expand(values.shape)
     mean = values.new_zeros(asked.queries, values.shape[1]).scatter_reduce(0, owner, values, "mean", include_self=False)
