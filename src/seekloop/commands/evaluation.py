@@ -94,4 +94,4 @@ class Evaluation(Generic[Folder]):
         numbers = ", ".join(f"{area} {value:.4f}" for area, value in known if isinstance(value, float))
         console.say(f"{before}{numbers}: {folder.path}")
         value = summary[self.returned]
-        return float("nan") if value is None else float(value)
+        return float(value) if isinstance(value, (int, float)) else float("nan")
