@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from seekloop.logs.finished import FinishedRun, differing_keys, finished_runs, look_up
+from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.report import report, tabulate
 from seekloop.logs.run_folder import RunFolder
 from tests.logs.fakes import SUMMARY, asked_of, queries, rounds_of
@@ -55,6 +56,16 @@ def test_the_papers_numbers_stand_beside_ours(runs):
     table = tabulate(finished_runs(runs), ("local",)).table.set_index("local")
     assert table.loc["none", ["paper_table", "paper_map_auc", "paper_coverage_auc"]].tolist() == ["1", 0.829, 0.652]
     assert table.loc["all", ["paper_map_auc"]].isna().all()
+
+
+@pytest.mark.parametrize(("kind", "said"), [(RunFolder, {"backbone", "collection"}), (LearnFolder, {"model", "pool"})])
+def test_beside_the_papers_numbers_stands_what_the_runs_kind_works_on(tmp_path, kind, said):
+    """Every run has a backbone in its choices, and learns without it where the model is another."""
+    choices = {"collection": "scenes", "backbone": "tiny", "pool": "mnist", "model": "conv13", "local": "none"}
+    folder = finished(tmp_path / "run", config("none", 0))
+    run = FinishedRun(kind(folder.path), {"choices": choices, "paper": {"map_auc": 0.8}}, SUMMARY)
+    row = tabulate([run], ("local",)).table.iloc[0]
+    assert {key for key in ("collection", "backbone", "pool", "model") if key in row} == said
 
 
 def test_the_papers_numbers_cannot_pass_for_ours(tmp_path):

@@ -25,7 +25,7 @@ def known_keys(command: str, overrides: Sequence[str], error: BaseException | No
     parent, _, key = wrong.rpartition(".")
     others = [word for word in overrides if "=" in word and word.lstrip("+~").partition("=")[0] != wrong]
     siblings = _keys(command, others, parent) or _keys(command, [], parent)
-    if not siblings:
+    if not siblings or key in siblings:
         return None
     likely = difflib.get_close_matches(key, siblings, n=1)
     meant = f" Did you mean {f'{parent}.{likely[0]}' if parent else likely[0]}?" if likely else ""

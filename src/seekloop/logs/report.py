@@ -26,9 +26,8 @@ COMPARED: Mapping[type[RunFolder], Compare] = {
     DetectFolder: evaluation_figures.compare_recalls,
 }
 """How the curves of each kind of run are drawn together; those of `retrieve` by `figures.compare`."""
-OURS = ("collection", "pool", "backbone", "model")
-"""Said of a row of ours where the paper's number stands beside it, as far as its kind of run has it."""
-LEARNS_ON = ("pool", "model")
+OURS, OURS_LEARNING = ("collection", "backbone"), ("pool", "model")
+"""Said of a row of ours where the paper's number stands beside it; the latter of learning runs."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ def _as_markdown(table: pd.DataFrame) -> str:
 def _readable(found: Report) -> pd.DataFrame:
     """The table with `mean ± std [interval]` in one cell, and the paper's number, named as such, beside ours."""
     table = found.table
-    ours = [name for name in (*OURS, "images") if name in table and name not in found.keys]
+    ours = [name for name in (*OURS, *OURS_LEARNING, "images") if name in table and name not in found.keys]
     shown = table[[*found.keys, *ours, "runs"]].map(cell)
     nothing = pd.Series(math.nan, index=table.index)
     for metric in [name.removesuffix("_mean") for name in table.columns if name.endswith("_mean")]:
@@ -236,9 +235,8 @@ def _paper(runs: Sequence[FinishedRun]) -> dict[str, object]:
     setups = {str(run.config.get("paper_setup") or "a setup not named here") for run in runs}
     told = {f"paper_{key}": str(value) if key == "table" else value for key, value in same.items()}
     where = f"Table {same['table']}: " if "table" in same else ""
-    learning = isinstance(runs[0].folder, LearnFolder)
-    said = [key for key in OURS if (key in LEARNS_ON) == learning]
-    ours = {key: ", ".join(sorted({value_of(run, key) for run in runs})) for key in said}
+    keys = OURS_LEARNING if isinstance(runs[0].folder, LearnFolder) else OURS
+    ours = {key: ", ".join(sorted({value_of(run, key) for run in runs})) for key in keys}
     images = ", ".join(sorted({str(run.summary.get("images", "?")) for run in runs}))
     return {**told, "paper_setup": where + " or ".join(sorted(setups)), **ours, "images": images}
 

@@ -1,6 +1,5 @@
 """What an extraction will hold and where, before any of it is computed."""
 
-import glob
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -158,7 +157,7 @@ def other_versions(ahead: Plan) -> list[Path]:
     content = ahead.manifest.content
     return [
         path.parent
-        for path in sorted(ahead.folder.parent.glob(f"{glob.escape(name)}-*/{manifest.MANIFEST}"))
+        for path in sorted(ahead.folder.parent.glob(f"{name}-*/{manifest.MANIFEST}"))
         if path.parent.name.rpartition("-")[0] == name
         and (other := _already_there(path.parent)) is not None
         and {**other.content, "collection": None} == {**content, "collection": None}

@@ -37,6 +37,6 @@ def trainer_of(settings: Mapping[str, Any], callbacks: Iterable[pl.Callback] = (
             return pl.Trainer(**{**settings, **QUIET}, callbacks=list(callbacks))
     except (MisconfigurationException, ValueError) as error:
         placed = ", ".join(f"{name}={settings[name]}" for name in PLACED_BY if name in settings)
-        why = str(error).strip().splitlines()[0].rstrip(".")
+        why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         fix = f"Use {key}=cpu here, or the machine that {key} was chosen for."
         raise ConfigError(key, placed, f"Lightning says: {why}", fix) from error
