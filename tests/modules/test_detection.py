@@ -1,5 +1,7 @@
 """Regions found in a collection: sizes, cells beside them, resuming, workers, bad images."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +30,8 @@ from seekloop.store.reader import open_store
 from tests.backbones.worlds import expects, small_vit
 from tests.modules.extractions import TRAINER, extract
 from tests.modules.fakes import Noise, Patches
+
+ROOT = Path(__file__).parents[2]
 
 
 class Averages(nn.Module):
@@ -335,3 +339,12 @@ def test_a_device_that_is_not_there_is_said_before_any_file_is_made(tmp_path):
     with pytest.raises(ConfigError, match=r"^trainer='accelerator=gpu.*trainer=cpu"):
         detected(tmp_path, trainer={**TRAINER, "accelerator": "gpu", "workers": 0}).found(Noise(2), lambda _: None)
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.slow
+def test_two_devices_that_detect_in_jobs_come_to_an_end_with_the_files_of_one(tmp_path):
+    """Two shards, so that each device has one; detecting processes that outlive the work would hold them up."""
+    command = [sys.executable, "-m", "tests.modules.detections", str(tmp_path / "two"), "70", "2"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    alone = detected(tmp_path / "one").found(Noise(70), lambda _: None)
+    assert contents(tmp_path / "two" / alone.folder.name) == contents(alone.folder)

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float, Int
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -254,8 +255,10 @@ class DetectInJobs(pl.Callback):
             self._detect()
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last ones."""
+        """The last ones; then the detecting processes end, for which one of several devices would wait for ever."""
         self._detect()
+        if self.jobs > 1:
+            get_reusable_executor(reuse=True).shutdown(wait=True)
 
     def _detect(self) -> None:
         waiting, self._waiting = self._waiting, []
