@@ -7,12 +7,12 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Generator, Tensor
 
+from seekloop.contracts.problems import Problem
 from seekloop.contracts.records import (
     Annotations,
     Block,
     Feedback,
     PoolView,
-    Problem,
     Query,
     Regions,
     Tokens,

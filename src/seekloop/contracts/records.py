@@ -76,14 +76,6 @@ class Annotations:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Something in the input that was left out, and why; reported, never fatal."""
-
-    where: str
-    what: str
-
-
-@dataclass(frozen=True)
 class Batch:
     """Images on their way to a backbone, already resized and normalised.
 

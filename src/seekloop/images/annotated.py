@@ -8,9 +8,10 @@ from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch, Relevance
+from seekloop.contracts.problems import Problem
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.randomness import generator
-from seekloop.contracts.records import Annotations, Problem
+from seekloop.contracts.records import Annotations
 from seekloop.images.chosen import Chosen
 
 

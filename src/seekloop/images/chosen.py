@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from seekloop.contracts.problems import Problem
 from seekloop.contracts.protocols import Collection
-from seekloop.contracts.records import Annotations, Problem
+from seekloop.contracts.records import Annotations
 
 
 class Chosen:

@@ -9,7 +9,7 @@ from typing import Any
 from pycocotools.coco import COCO
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Problem
+from seekloop.contracts.problems import Problem
 from seekloop.images.download import Archive, fetch
 from seekloop.images.files import FileCollection, existing_folder, present
 from seekloop.images.objects import RawObject, annotate, fractions

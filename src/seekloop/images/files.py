@@ -13,7 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Annotations, Problem
+from seekloop.contracts.problems import Problem
+from seekloop.contracts.records import Annotations
 from seekloop.images.decoding import read_rgb
 
 # Two writes within one tick of the file system's clock leave the same mtime: a hash is remembered only for files that

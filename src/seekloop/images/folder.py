@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
-from seekloop.contracts.records import Problem
+from seekloop.contracts.problems import Problem
 from seekloop.images.coco import category_order, coco_objects, load_coco
 from seekloop.images.decoding import SUFFIXES, read_size
 from seekloop.images.files import FileCollection, existing_folder

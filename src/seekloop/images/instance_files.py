@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
+from seekloop.contracts.problems import Problem
 from seekloop.contracts.protocols import Collection
-from seekloop.contracts.records import Annotations, Problem
+from seekloop.contracts.records import Annotations
 from seekloop.images.decoding import read_size
 from seekloop.images.files import FileCollection
 from seekloop.images.objects import RawObject, annotate, fractions

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seekloop.contracts import boxes as box_geometry
-from seekloop.contracts.records import Annotations, Problem
+from seekloop.contracts.problems import Problem
+from seekloop.contracts.records import Annotations
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from torch import Tensor
 
 from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
+from seekloop.contracts.problems import Problem
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.randomness import derived_seed, generator
-from seekloop.contracts.records import Annotations, Problem
+from seekloop.contracts.records import Annotations
 from seekloop.images.affine import Corners, inscribed
 from seekloop.images.collage import (
     Paste,

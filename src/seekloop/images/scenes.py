@@ -18,8 +18,9 @@ from sklearn.datasets import load_digits, load_sample_images
 from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import Problem
 from seekloop.contracts.randomness import derived_seed
-from seekloop.contracts.records import Annotations, Problem
+from seekloop.contracts.records import Annotations
 
 CLASSES = tuple(str(digit) for digit in range(10))
 PARTS = ("training", "search")

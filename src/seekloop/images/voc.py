@@ -4,7 +4,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
-from seekloop.contracts.records import Problem
+from seekloop.contracts.problems import Problem
 from seekloop.images.decoding import read_size
 from seekloop.images.download import Archive, fetch
 from seekloop.images.files import FileCollection, existing_folder, present

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from seekloop.contracts.records import Problem
+from seekloop.contracts.problems import Problem
 from seekloop.store import shards
 from seekloop.store.manifest import COMPLETE, read_manifest
 

@@ -1,0 +1,85 @@
+"""What a reader did not take from its input, counted and told."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+SHOWN = 5  # reasons given before "and n more"
+
+
+class ProblemKind(StrEnum):
+    """What a problem means for the data.
+
+    `OBJECT`: an annotated object was lost. `FILE`: a file, or a listed image, was not taken. `BY_RULE`: an object was
+    left out on purpose (a crowd, a difficult object, a class that was not asked for, a repeated entry), which is no
+    loss. `NOTE`: everything was taken, and something about it should be known.
+    """
+
+    OBJECT = "object"
+    FILE = "file"
+    BY_RULE = "by_rule"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the input that was left out, or taken with a doubt; always reported.
+
+    Attributes:
+        where: the file, and the line or entry in it.
+        what: the reason, and what to do where that is known.
+        kind: whether objects or files were left out.
+        count: how many of them.
+    """
+
+    where: str
+    what: str
+    kind: ProblemKind = ProblemKind.OBJECT
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+def counted(problems: Iterable[Problem]) -> dict[str, int]:
+    """How many objects and files were left out: `objects_lost`, `objects_by_rule`, `files_not_taken`, `notes`.
+
+    Example:
+        >>> counted([Problem("a.xml", "no class"), Problem("b.csv", "2 crowds", ProblemKind.BY_RULE, 2)])
+        {'objects_lost': 1, 'objects_by_rule': 2, 'files_not_taken': 0, 'notes': 0}
+    """
+    names = {
+        ProblemKind.OBJECT: "objects_lost",
+        ProblemKind.BY_RULE: "objects_by_rule",
+        ProblemKind.FILE: "files_not_taken",
+        ProblemKind.NOTE: "notes",
+    }
+    counts = dict.fromkeys(names.values(), 0)
+    for problem in problems:
+        counts[names[problem.kind]] += problem.count
+    return counts
+
+
+def summarised(problems: Sequence[Problem]) -> str:
+    """One line with the counts; empty where there are no problems.
+
+    Example:
+        >>> summarised([Problem("a.xml", "no class"), Problem("b.csv", "2 crowds", ProblemKind.BY_RULE, 2)])
+        '1 object lost, 2 objects left out by rule'
+    """
+    counts = counted(problems)
+    phrases = {
+        "objects_lost": ("object lost", "objects lost"),
+        "objects_by_rule": ("object left out by rule", "objects left out by rule"),
+        "files_not_taken": ("file not taken", "files not taken"),
+        "notes": ("note", "notes"),
+    }
+    return ", ".join(f"{counts[key]:,} {words[counts[key] != 1]}" for key, words in phrases.items() if counts[key])
+
+
+def first_reasons(problems: Sequence[Problem], shown: int = SHOWN) -> list[str]:
+    """The first problems, a line each: lost objects first, then files, then the rest; and how many more there are."""
+    order = list(ProblemKind)
+    ranked = sorted(problems, key=lambda problem: order.index(problem.kind))
+    lines = [str(problem) for problem in ranked[:shown]]
+    return lines + ([f"... and {len(ranked) - shown} more"] if len(ranked) > shown else [])
