@@ -165,7 +165,7 @@ def figures(subject: Subject, described: dict[int, np.ndarray], seed: int) -> li
 
 def subjects(voc: Path) -> Iterator[Subject]:
     """The built-in scenes, the VOC photographs that training never saw, and all of them."""
-    photographs = Voc2012(str(voc), "trainval", True, False, None)
+    photographs = Voc2012(str(voc), "trainval", True, 0.1, False, None)
     unseen = [i for i, path in enumerate(photographs.paths) if is_held_out(Path(path).name)]
     yield subject("scenes", 10, Scenes(600, 256, 0), range(600))
     yield subject("voc2012, held out", 5, photographs, unseen)

@@ -92,10 +92,12 @@ def test_odd_files_are_left_out_reported_and_never_stop_a_run(album, tmp_path):
     outside = [("04.png", "cup", 30, 20, 90, 99), ("05.png", "cup", 60, 4, 70, 14), ("absent.png", "cup", 1, 1, 2, 2)]
     other = [("left/same name.png", "Tasse à café", 4, 4, 20, 14), ("same name.png", "cup", 1, 1, 9, 9), same]
     add_boxes(album, [*outside, *other, ("empty.png", "cup", 1, 1, 9, 9), ("dot.png", "cup", 0, 0, 1, 1)])
-    outcome = worked(search(album, tmp_path / "runs", tmp_path / "stores"))
+    assert "4 of 23 annotated objects would be left out" in search(album, tmp_path / "runs", tmp_path / "stores").err
+    outcome = worked(search(album, tmp_path / "runs", tmp_path / "stores", "collection.max_loss=1"))
     assert "2 of 31 images could not be read and are left out: empty.png (" in outcome.out
     assert "letter.jpg (" in outcome.out
-    told = [line for line in outcome.out.splitlines() if line.startswith(("left out: ", "... and "))]
+    assert "4 objects lost" in outcome.out
+    told = [line for line in outcome.out.splitlines() if line.startswith("  ")]
     assert any("boxes.csv, line 18" in line for line in told), told  # lies outside its image
     assert any("absent.png" in line for line in told), told
     assert any("same name.png" in line for line in told), told  # which of the three?

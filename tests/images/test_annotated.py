@@ -23,7 +23,7 @@ def folder(tmp_path, save_image):
     for image in range(4):
         save_image(tmp_path / f"{image}.png", colour=(40 * image, 0, 0))
     (tmp_path / "boxes.csv").write_text("image,class,x0,y0,x1,y1\n" + ROWS)
-    return ImageFolder(str(tmp_path), "boxes.csv", None)
+    return ImageFolder(str(tmp_path), "boxes.csv", False, None, 0.1, None)
 
 
 def test_every_image_of_every_class_by_hand(folder):
@@ -69,7 +69,7 @@ def test_more_queries_only_add_and_the_seed_decides(folder):
 
 def test_what_is_drawn_of_a_class_does_not_depend_on_the_others(folder):
     (folder.root / "hats.csv").write_text("image,class,x0,y0,x1,y1\n2.png,hat,0,0,5,5\n3.png,hat,0,0,20,5\n")
-    hats = ImageFolder(str(folder.root), "hats.csv", None)
+    hats = ImageFolder(str(folder.root), "hats.csv", False, None, 0.1, None)
     for seed in range(8):
         together = annotated(folder, 1, seed)
         assert annotated(hats, 1, seed).own.tolist() == [int(together.own[together.names.index("hat")])]
@@ -95,7 +95,7 @@ def test_the_fingerprint_follows_the_images_and_the_choice(folder):
 
 def test_a_collection_without_boxes_is_refused(folder):
     with pytest.raises(ConfigError, match=r"instances.collection='folder' .*no class of folder has boxes on two"):
-        annotated(ImageFolder(str(folder.root), None, None), 5, 0)
+        annotated(ImageFolder(str(folder.root), None, False, None, 0.1, None), 5, 0)
 
 
 def test_no_queries_are_refused(folder):

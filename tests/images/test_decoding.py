@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from seekloop.contracts.errors import UnreadableImageError
 from seekloop.images import decoding
-from seekloop.images.decoding import eight_bits, read_rgb, read_size
+from seekloop.images.decoding import eight_bits, nearly_black, read_header, read_rgb, read_size
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -58,6 +59,86 @@ def test_exif_orientation_by_hand(tmp_path, orientation, corner):
     names = {RED: "red", BLUE: "blue"}
     assert f"{names[image.getpixel((0, 0))]} {names[image.getpixel((image.width - 1, 0))]}" == corner
     assert image.size == read_size(tmp_path / "a.png") == ((4, 2) if orientation < 5 else (2, 4))
+
+
+FORMATS = ("jpg", "png", "tif", "webp", "avif", "heic", "jp2", "mpo", "gif", "bmp")
+
+
+@pytest.mark.parametrize("way", ["exif", "xmp"])
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("ending", FORMATS)
+def test_header_and_picture_agree_for_every_format_and_orientation(tmp_path, ending, orientation, way):
+    """And both are turned where the format keeps the orientation; 0 and 9 have no meaning and turn nothing."""
+    path = tmp_path / f"a.{ending}"
+    if f".{ending}" not in decoding.suffixes():
+        pytest.skip(f"no decoder for {ending} here")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    tag = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+    two_colours("RGB").resize((12, 6)).save(path, **({"exif": exif} if way == "exif" else {"xmp": tag}))
+    size = read_rgb(path).size
+    assert read_size(path) == size
+    if way == "exif" and ending in ("jpg", "png", "tif", "webp", "avif", "mpo"):
+        assert size == ((6, 12) if 5 <= orientation <= 8 else (12, 6))
+
+
+def test_the_header_tells_the_stored_size_from_the_upright_one(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a.jpg", "a.tif"):
+        two_colours("RGB").save(tmp_path / name, exif=exif)
+        header = read_header(tmp_path / name)
+        assert (header.stored, header.size, header.orientation) == ((4, 2), (2, 4), 6)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_data_leave_a_whole_picture_readable(tmp_path):
+    two_colours("RGB").save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
+    assert read_rgb(tmp_path / "a.jpg").size == read_size(tmp_path / "a.jpg") == (4, 2)
+
+
+GREY = np.array([[0, 1024, 2048, 4095]], dtype=np.uint16)
+
+
+@pytest.mark.parametrize("tag", [281, 341])
+def test_a_tiff_that_states_its_largest_value_is_scaled_by_its_bits(tmp_path, tag):
+    """4,000 needs 12 bits, so white is 4,095: 1024 * 255 / 4095 = 63.8, 2048 gives 127.5."""
+    tags = ImageFileDirectory_v2()
+    tags.tagtype[tag] = 3
+    tags[tag] = 4000
+    Image.fromarray(GREY).save(tmp_path / "a.tif", tiffinfo=tags)
+    assert np.asarray(read_rgb(tmp_path / "a.tif"))[0, :, 0].tolist() == [0, 64, 128, 255]
+    assert not nearly_black(tmp_path / "a.tif")
+
+
+def test_white_can_be_given_and_values_above_it_are_not_clipped(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    assert np.asarray(read_rgb(tmp_path / "a.png", 4095))[0, :, 0].tolist() == [0, 64, 128, 255]
+    assert np.asarray(read_rgb(tmp_path / "a.png", 1023))[0, :, 0].tolist() == [0, 4, 8, 16]  # as 16 bits
+
+
+@pytest.mark.parametrize(("name", "factor", "black"), [("a.png", 1, True), ("a.tif", 1, True), ("a.tif", 16, False)])
+def test_pictures_of_12_bits_in_16_are_recognised(tmp_path, name, factor, black):
+    Image.fromarray(GREY * np.uint16(factor)).save(tmp_path / name)
+    assert nearly_black(tmp_path / name) is black
+
+
+def test_dark_pictures_of_8_bits_and_no_pictures_are_not_called_so(tmp_path):
+    Image.new("L", (4, 4), 3).save(tmp_path / "a.png")
+    (tmp_path / "b.tif").write_text("none")
+    assert not nearly_black(tmp_path / "a.png")
+    assert not nearly_black(tmp_path / "b.tif")
+
+
+def test_heic_is_read_like_any_other_picture(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
+    heif.register_heif_opener()
+    two_colours("RGB").resize((64, 32), Image.Resampling.NEAREST).save(tmp_path / "a.heic", quality=95)
+    image = read_rgb(tmp_path / "a.heic")
+    assert image.size == read_size(tmp_path / "a.heic") == (64, 32)
+    assert np.abs(np.asarray(image, dtype=int)[16, [8, 56]] - [RED, BLUE]).max() <= 12
+    (tmp_path / "a.heic").rename(tmp_path / "a.jpg")  # telephones and mail programs do this
+    assert read_rgb(tmp_path / "a.jpg").size == (64, 32)
 
 
 def test_transparent_pixels_become_white_not_their_hidden_colour(tmp_path):

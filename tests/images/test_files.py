@@ -10,7 +10,7 @@ from PIL import Image
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.contracts.protocols import Collection
 from seekloop.images import files
-from seekloop.images.files import FileCollection, load_hashes, save_hashes
+from seekloop.images.files import FileCollection, load_facts, save_facts
 from seekloop.images.objects import annotate
 
 NOTHING = annotate([], ())[0]
@@ -66,7 +66,7 @@ def test_a_file_just_written_is_not_trusted_to_its_times(root, tmp_path):
     """Within one tick of the clock two contents can have the same times, so a fresh file is hashed every time."""
     (root / "a.png").write_bytes((root / "a.png").read_bytes())
     collection(root, PATHS, tmp_path / "cache").fingerprint()
-    remembered = [load_hashes(file) for file in (tmp_path / "cache").glob("*.json")]
+    remembered = [load_facts(file) for file in (tmp_path / "cache").glob("*.json")]
     assert all("a.png" not in entries for entries in remembered)
 
 
@@ -103,10 +103,10 @@ def test_readers_and_writers_at_once_see_whole_caches_only(tmp_path):
     """Many writers of different sizes and many readers: every read is a whole file, and no rest stays."""
     memory = tmp_path / "cache" / "x.json"
     versions = [{f"{i}.png": [i, 0, 0, "h"] for i in range(n)} for n in (1, 40, 900)]
-    save_hashes(memory, versions[0])
+    save_facts(memory, versions[0])
     with ThreadPoolExecutor(8) as pool:
-        writes = [pool.submit(save_hashes, memory, versions[n % 3]) for n in range(60)]
-        reads = [pool.submit(load_hashes, memory) for _ in range(60)]
+        writes = [pool.submit(save_facts, memory, versions[n % 3]) for n in range(60)]
+        reads = [pool.submit(load_facts, memory) for _ in range(60)]
         assert all(read.result() in versions for read in reads)
         assert [write.result() for write in writes] == [None] * 60
     assert [path.name for path in memory.parent.iterdir()] == ["x.json"]

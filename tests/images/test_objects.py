@@ -1,12 +1,11 @@
 import math
-import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts import boxes as box_geometry
-from seekloop.images.objects import ImageNames, RawObject, annotate, fractions
+from seekloop.contracts.problems import ProblemKind, counted
+from seekloop.images.objects import RawObject, annotate
 
 
 def test_boxes_are_clipped_and_empty_ones_reported_by_hand():
@@ -26,8 +25,13 @@ def test_boxes_are_clipped_and_empty_ones_reported_by_hand():
     assert annotations.label.tolist() == [0, 1]
     assert annotations.box.tolist() == [[0.0, 0.0, 1.0, 1.0], [0.0, 0.25, 0.5, 0.75]]
     assert annotations.crowd.tolist() == annotations.difficult.tolist() == [True, False]
-    assert [problem.where for problem in problems] == ["outside", "flat", "turned", "nan", "endless"]
-    assert problems[0].what == "box (1.25, 0, 1.5, 1) of 'cat' has no area in the image"
+    lost = [problem for problem in problems if problem.kind is ProblemKind.OBJECT]
+    assert [problem.where for problem in lost] == ["outside", "flat", "turned", "nan", "endless"]
+    assert lost[0].what == "box (1.25, 0, 1.5, 1) of 'cat' has no area in the image"
+    assert lost[2].what.endswith("has swapped corners (the second lies left of or above the first)")
+    (note,) = [problem for problem in problems if problem.kind is ProblemKind.NOTE]
+    assert (note.where, note.count) == ("keep", 1)
+    assert "sticks out of the image; what is outside was cut off" in note.what
 
 
 def test_nothing_annotated():
@@ -43,29 +47,31 @@ number = st.floats(-2, 2) | st.sampled_from([0.0, 1.0, 1e300, -1e-300])
 @given(st.lists(st.tuples(st.integers(0, 3), st.tuples(number, number, number, number)), max_size=8))
 def test_every_object_is_kept_inside_its_image_or_reported(raw):
     annotations, problems = annotate([RawObject("x", image, "c", box) for image, box in raw], ())
-    assert len(annotations.box) + len(problems) == len(raw)
+    counts = counted(problems)
+    assert len(annotations.box) + counts["objects_lost"] + counts["objects_by_rule"] == len(raw)
     assert not box_geometry.degenerate(annotations.box).any()
     assert annotations.box.equal(box_geometry.clip(annotations.box))
     assert annotations.image.equal(annotations.image.sort().values)
 
 
-def test_pixels_to_fractions_by_hand():
-    assert fractions((10.0, 10.0, 30.0, 50.0), (40, 100)) == (0.25, 0.1, 0.75, 0.5)
+def test_the_same_object_twice_counts_once_and_is_no_loss():
+    one = RawObject("line 2", 0, "cat", (0.0, 0.0, 0.5, 0.5))
+    raw = [one, RawObject("line 3", 0, "cat", (0.0, 0.0, 0.5, 0.25)), RawObject("line 4", 0, "cat", one.box), one]
+    annotations, problems = annotate(raw, ())
+    assert annotations.box.tolist() == [[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.25]]
+    assert [(problem.where, problem.kind, problem.count) for problem in problems] == [
+        ("line 2", ProblemKind.BY_RULE, 2)
+    ]
 
 
-NAMES = ImageNames(["a/x.jpg", "b/x.jpg", "b/only one.jpg", "ü/é.png"])
+def test_a_class_named_twice_in_the_order_is_one_class():
+    annotations, _ = annotate([RawObject("x", 0, "b", (0.0, 0.0, 1.0, 1.0))], ["b", "a", "b"])
+    assert annotations.classes == ("b",)
 
 
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [("a/x.jpg", 0), ("b\\x.jpg", 1), ("./b/x.jpg", 1), ("only one.jpg", 2), (" b/only one.jpg ", 2), ("é.png", 3)],
-)
-def test_images_are_found_by_path_or_by_a_name_that_is_unique(name, found):
-    assert NAMES.find(name) == found
-    assert NAMES.find(unicodedata.normalize("NFD", name)) == found
-
-
-def test_names_that_fit_two_images_or_none_say_so():
-    assert "2 images are meant by 'x.jpg'" in NAMES.find("x.jpg")
-    assert NAMES.find("c/x.jpg") == "no image 'c/x.jpg' in the collection"
-    assert NAMES.find("") == "no image '' in the collection"
+def test_boxes_that_look_like_another_format_are_lost_where_they_stick_out():
+    raw = [RawObject("in", 0, "c", (0.1, 0.1, 0.9, 0.9)), RawObject("out", 0, "c", (0.5, 0.5, 1.2, 0.9))]
+    annotations, problems = annotate(raw, (), hint="; they look like sizes")
+    assert len(annotations.box) == 1
+    assert [(problem.where, problem.kind) for problem in problems] == [("out", ProblemKind.OBJECT)]
+    assert problems[0].what.endswith("sticks out of the image; they look like sizes")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import ProblemKind
 from seekloop.contracts.protocols import Collection
 from seekloop.images.affine import apply, determinant, inscribed, reach
 from seekloop.images.annotated import annotated
@@ -48,7 +49,7 @@ def photographs(tmp_path_factory):
             rows.append(f"{image:02d}.png,{('cat', 'dog')[image % 2]},{20 + image},{30},{90 + image},{100}")
     rows.append("11.png,ant,0,0,10,10")
     (root / "boxes.csv").write_text("image,class,x0,y0,x1,y1\n" + "\n".join(rows) + "\n")
-    return ImageFolder(str(root), "boxes.csv", None)
+    return ImageFolder(str(root), "boxes.csv", False, None, 0.1, None)
 
 
 def pasted(photographs, **changes):
@@ -91,7 +92,7 @@ def test_each_photograph_gives_one_object_however_many_it_shows(tmp_path):
         Image.new("RGB", (160, 120)).save(tmp_path / f"{image}.png")
     rows = "0.png,cat,0,0,0.5,0.5\n0.png,dog,0.5,0.5,1,1\n1.png,cat,0,0,0.5,0.5\n"
     (tmp_path / "boxes.csv").write_text("image,class,x0,y0,x1,y1\n" + rows)
-    source = ImageFolder(str(tmp_path), "boxes.csv", None)
+    source = ImageFolder(str(tmp_path), "boxes.csv", False, None, 0.1, None)
     for seed in range(6):
         names = [instance.name for instance in pasted(source, instances=2, seed=seed).instances]
         assert [name.split("_")[1] for name in names] == ["0000", "0001"]
@@ -129,7 +130,7 @@ def test_an_object_that_is_left_as_it_is_keeps_its_share_of_the_longest_side(tmp
     for image in range(5):
         Image.new("RGB", (80, 80) if image else (160, 120)).save(tmp_path / f"{image}.png")
     (tmp_path / "boxes.csv").write_text("image,class,x0,y0,x1,y1\n0.png,cat,20,30,90,100\n")
-    source = ImageFolder(str(tmp_path), "boxes.csv", None)
+    source = ImageFolder(str(tmp_path), "boxes.csv", False, None, 0.1, None)
     for paste in pasted(source, instances=1, copies=2, rotation=0.0, scale=(1.0, 1.0), shear=0.0).pastes:
         assert [row[:2] for row in paste.map] == [pytest.approx((0.75, 0)), pytest.approx((0, 0.75))]
 
@@ -273,9 +274,9 @@ def test_the_fingerprint_follows_the_source_and_its_boxes(photographs, monkeypat
 
 def test_what_is_exported_is_read_back(collection, photographs, tmp_path):
     collection.export(tmp_path)
-    back = ImageFolder(str(tmp_path), "boxes.csv", None)
+    back = ImageFolder(str(tmp_path), "boxes.csv", False, None, 0.1, None)
     assert set(back.paths) == set(collection.paths)
-    assert back.problems == ()
+    assert all(problem.kind is ProblemKind.NOTE for problem in back.problems)
     told = json.loads((tmp_path / "maps.json").read_text())
     assert len(told) == 20
     for image, path in enumerate(collection.paths):
@@ -308,7 +309,7 @@ def test_unreadable_and_narrow_photographs_are_passed_over(tmp_path):
     Image.new("RGB", (400, 40)).save(tmp_path / "13.png")  # 120 x 12 pixels
     rows = "".join(f"{image:02d}.png,cat,0,0,0.5,0.5\n" for image in range(3))
     (tmp_path / "boxes.csv").write_text("image,class,x0,y0,x1,y1\n" + rows)
-    source = ImageFolder(str(tmp_path), "boxes.csv", None)
+    source = ImageFolder(str(tmp_path), "boxes.csv", False, None, 0.1, None)
     collection = pasted(source, instances=2, copies=9, distractors=10)
     assert {instance.photograph for instance in collection.instances} == {1, 2}
     assert not {paste.background for paste in collection.pastes} & {0, 13}
@@ -344,7 +345,7 @@ def test_what_cannot_be_is_refused(photographs, key, value):
 
 def test_a_source_without_boxes_is_refused(photographs):
     with pytest.raises(ConfigError, match=r"collection.instances=4 .*: 0 photographs of folder show an object"):
-        pasted(ImageFolder(str(photographs.root), None, None))
+        pasted(ImageFolder(str(photographs.root), None, False, None, 0.1, None))
 
 
 def test_small_difficult_and_crowded_objects_are_not_cut(photographs):
@@ -363,7 +364,7 @@ def test_large_objects_are_not_cut(photographs):
 
 @pytest.mark.skipif(not (SHARED / "VOCdevkit").is_dir(), reason="the VOC photographs are not here")
 def test_the_voc_photographs():
-    source = Voc2012(str(SHARED / "VOCdevkit"), "trainval", True, False, None)
+    source = Voc2012(str(SHARED / "VOCdevkit"), "trainval", True, 0.1, False, None)
     collection = pasted(source, instances=15, copies=10, image_size=400)
     assert len({instance.label for instance in collection.instances}) == 15
     boxes = collection.annotations.box

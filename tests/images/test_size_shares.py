@@ -20,7 +20,7 @@ def test_size_shares_by_hand():
 
 @pytest.mark.skipif(not (SHARED / "VOCdevkit").is_dir(), reason="the VOC photographs are not here")
 def test_the_voc_photographs():
-    shares = size_shares(Voc2012(str(SHARED / "VOCdevkit"), "trainval", True, False, None).annotations)
+    shares = size_shares(Voc2012(str(SHARED / "VOCdevkit"), "trainval", True, 0.1, False, None).annotations)
     assert {name: round(share, 3) for name, share in shares.items()} == {
         "small": 0.375,
         "medium": 0.308,

@@ -1,16 +1,18 @@
 import shutil
+from pathlib import Path
 
 import pytest
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import ProblemKind, counted
 from seekloop.contracts.protocols import Collection
 from seekloop.images import voc as voc_module
 from seekloop.images.download import Archive
 from seekloop.images.voc import Voc2012
 
 
-def open_voc(root, image_set="trainval", difficult=True, download=False):
-    return Voc2012(str(root), image_set, difficult, download, None)
+def open_voc(root, image_set="trainval", difficult=True, download=False, max_loss=1):
+    return Voc2012(str(root), image_set, difficult, max_loss, download, None)
 
 
 def test_images_boxes_and_classes_by_hand(voc):
@@ -67,7 +69,14 @@ def test_a_missing_size_is_read_from_the_image(voc, save_xml):
     ],
 )
 def test_what_is_missing_is_named(voc, arguments, message):
-    given = {"root": str(voc), "image_set": "trainval", "difficult": True, "download": False, "cache": None}
+    given = {
+        "root": str(voc),
+        "image_set": "trainval",
+        "difficult": True,
+        "max_loss": 1,
+        "download": False,
+        "cache": None,
+    }
     with pytest.raises(ConfigError, match=message):
         Voc2012(**{**given, **arguments})
 
@@ -84,3 +93,35 @@ def test_a_download_is_fetched_once(voc, tmp_path, monkeypatch):
     assert len(open_voc(tmp_path / "new", download=True).paths) == 3
     (tmp_path / archive).unlink()
     assert len(open_voc(tmp_path / "new", download=True).paths) == 3
+
+
+def test_left_out_difficult_objects_are_counted_and_no_loss(voc):
+    images = open_voc(voc, difficult=False)
+    told = [problem for problem in images.problems if "difficult" in problem.what]
+    assert [(problem.kind, problem.count) for problem in told] == [(ProblemKind.BY_RULE, 1)]
+    assert counted(images.problems)["objects_lost"] == 1  # the box outside its image
+
+
+@pytest.mark.parametrize(("name", "listed"), [("5.png", "5"), ("5.JPG", "5"), ("5.jpg", "5.jpg"), ("X5.jpeg", "x5")])
+def test_images_of_any_ending_and_case_are_found_by_their_listed_name(voc, save_image, save_xml, name, listed):
+    folder = voc / "VOC2012"
+    save_image(folder / "JPEGImages" / name)
+    save_xml(folder / "Annotations" / f"{Path(name).stem}.xml", name, (20, 10), [("dog", 1, 1, 10, 5, 0)])
+    (folder / "ImageSets" / "Main" / "new.txt").write_text(f"{listed}\n{listed}\n")
+    images = open_voc(voc, "new", max_loss=0)
+    assert images.paths == (f"JPEGImages/{name}",)
+    assert images.annotations.box.tolist() == [[0, 0, 0.5, 0.5]]
+
+
+def test_the_error_of_an_empty_collection_shows_what_was_looked_for(voc):
+    (voc / "VOC2012" / "ImageSets" / "Main" / "none.txt").write_text("gone\n")
+    with pytest.raises(ConfigError, match=r"JPEGImages/gone.jpg: listed in none.txt, but there is no such file"):
+        open_voc(voc, "none")
+
+
+def test_a_file_that_states_another_name_than_its_own_is_told(voc, save_xml):
+    save_xml(voc / "VOC2012" / "Annotations" / "2.xml", "1.jpg", (20, 10), [("zebra", 1, 1, 20, 10, 0)])
+    images = open_voc(voc)
+    zebra = images.annotations.classes.index("zebra")
+    assert images.paths[int(images.annotations.image[images.annotations.label == zebra])] == "JPEGImages/2.jpg"
+    assert any("2.xml states '1.jpg'" in problem.what for problem in images.problems)

@@ -77,7 +77,7 @@ def check(config: DictConfig, collection: Collection, *, truth: bool) -> None:
     images, loop = len(collection.paths), config.loop
     everything = torch.ones(images, dtype=torch.bool)
     asked = {"queries": loop.queries, "negatives": loop.negatives, "classes": loop.classes, "seed": config.seed}
-    draw_queries(collection.annotations, everything, **asked)
+    draw_queries(collection.annotations, everything, **asked, problems=collection.problems)
     check_pool(images - 1 - loop.negatives, loop.rounds, loop.budget)
 
 

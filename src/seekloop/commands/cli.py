@@ -18,13 +18,14 @@ from seekloop.contracts.errors import MissingExtraError, StoreError
 from seekloop.logs.claim import RunBusyError
 
 # Where each command is; imported when it is called, so that the others are quick to start.
-COMPOSED = {name: f"seekloop.commands.{name}" for name in ("extract", "retrieve", "learn", "search", "detect")}
+COMPOSED = {name: f"seekloop.commands.{name}" for name in ("check", "extract", "retrieve", "learn", "search", "detect")}
 PLAIN = {name: "seekloop.commands.reports" for name in ("status", "report")}
 PLAIN |= {"agreement": "seekloop.commands.agreement"}
 EXPLAINED = (MissingExtraError, StoreError, RunBusyError, OSError, ValueError)
 
 USAGE = """seekloop finds every image that shows an object, with a person in the loop.
 
+  seekloop check    [key=value ...]            validate a collection: files, sizes, boxes, copies; what a run would cost
   seekloop extract  [key=value ...]            describe a collection's images once, into a store
   seekloop retrieve [key=value ...] [-m]       simulated searches; extracts what is missing; -m sweeps
   seekloop learn    [key=value ...] [-m]       deep active learning on a pool of small images; -m sweeps

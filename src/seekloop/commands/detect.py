@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.evaluation import Evaluated, Evaluation
-from seekloop.commands.extract import build_regions, report_collection
+from seekloop.commands.extract import build_regions, left_out, report_collection
 from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
@@ -90,6 +90,7 @@ def evaluated(config: DictConfig, collection: Collection, regions: PartsOfImages
         "affine_share": None if found is None else found.affine_share,
         "images": int(readable.sum()),
         "objects": len(truth.image),
+        "left_out": left_out(collection.problems, readable),
     }
 
     def draw(place: Path) -> Sequence[Path]:

@@ -1,16 +1,19 @@
 """`seekloop extract`: describe a collection's images once; later runs share the store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from jaxtyping import Bool
 from omegaconf import DictConfig
+from torch import Tensor
 
 from seekloop.commands.compose import plain
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import Problem, counted, first_reasons, summarised
 from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.descriptors.encoding import Encoding
 from seekloop.descriptors.pooling import Pooling
@@ -106,10 +109,10 @@ def extract(config: DictConfig) -> None:
         raise ConfigError("verify", config.verify, "it is unknown", f"Valid: {', '.join(VERIFY)}.")
     console = Console()
     extraction = prepare(config)
+    report_collection(extraction.collection, console)
     folder = extraction.ensure(console.say)
     if config.verify == "full":
         _verified(extraction, folder, console)
-    report_collection(extraction.collection, console)
     console.say(f"{len(extraction.collection.paths):,} images in {folder}")
 
 
@@ -134,7 +137,17 @@ def report_collection(collection: Collection, console: Console) -> None:
         )
     else:
         console.say("no annotated objects: good for a person's search, not for simulated ones")
-    for problem in list(collection.problems)[:5]:
-        console.say(f"left out: {problem.where}: {problem.what}")
-    if len(collection.problems) > 5:
-        console.say(f"... and {len(collection.problems) - 5} more")
+    report_problems(collection.problems, console)
+
+
+def report_problems(problems: Sequence[Problem], console: Console) -> None:
+    """Say how many objects and files were left out, with the first reasons; nothing where there are none."""
+    if problems:
+        console.say(summarised(problems))
+    for reason in first_reasons(problems):
+        console.say(f"  {reason}")
+
+
+def left_out(problems: Sequence[Problem], readable: Bool[Tensor, " n"]) -> dict[str, int]:
+    """How many objects, files and unreadable images the numbers of a run go without."""
+    return {**counted(problems), "images_unreadable": int((~readable).sum())}

@@ -18,8 +18,10 @@ from seekloop.backbones.networks import seen_by
 from seekloop.commands import sweeps
 from seekloop.commands.checks import check_learning
 from seekloop.commands.compose import choices, plain
+from seekloop.commands.extract import report_problems
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import Pool, Pretrainer
+from seekloop.contracts.problems import counted
 from seekloop.contracts.randomness import derived_seed
 from seekloop.learning.cycles import Learning, PseudoLabeller, Row, State
 from seekloop.learning.measures import pseudo_label_measures
@@ -147,6 +149,7 @@ class Cycles:
     def run(self, described: dict[str, Any]) -> float:
         """Run all cycles that are missing, measure, draw, and mark the run complete."""
         config, folder = self.parts.config, self.folder
+        report_problems(self.pool.problems, self.console)
         check_budget(self.pool, config.learning.initial, config.learning.cycles, config.learning.budget)
         criterion = instantiate(config.criterion)
         if isinstance(criterion, PseudoLabeller) and self.parts.scheme.propagates:
@@ -251,6 +254,7 @@ class Cycles:
             "images": len(self.pool.train),
             "test_images": len(self.pool.test),
             "classes": len(self.pool.classes),
+            "left_out": counted(self.pool.problems),
             "epochs": int(cycles["epochs"].sum()),
             "iterations": int(self.folder.table("epochs")["iterations"].sum()),
             "machine_seconds": round(float(cycles["seconds"].sum()), 2),

@@ -18,7 +18,7 @@ from torch import Tensor
 from seekloop.commands import sweeps
 from seekloop.commands.checks import check, check_numbers
 from seekloop.commands.compose import build_loop, choices, plain
-from seekloop.commands.extract import prepare, report_collection
+from seekloop.commands.extract import left_out, prepare, report_collection
 from seekloop.commands.indexing import index_identity
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.errors import ConfigError
@@ -74,28 +74,28 @@ def retrieve(config: DictConfig) -> float:
             return _already_finished(folder, config, console)
         described = plain(config) | {"choices": choices(), "store_key": ahead.key}
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
+        report_collection(extraction.collection, console)
         check(config, extraction.collection, truth=ahead.parts.truth)
         if not ahead.finished:
             console.say(_to_come(config, extraction.collection))
         path = extraction.ensure(console.say)
         store = open_store(path, config.grid if ahead.manifest.grids is not None else None)
-        report_collection(extraction.collection, console)
         return Searches(config, extraction.collection, store, folder, console).run(described)
 
 
 def _to_come(config: DictConfig, collection: Collection) -> str:
     """What waits for the images to be described; of unreadable ones nothing is known yet."""
     everything = torch.ones(len(collection.paths), dtype=torch.bool)
-    queries, _ = _drawn(config, collection.annotations, everything)
+    queries, _ = _drawn(config, collection, collection.annotations, everything)
     return f"{len(queries)} searches of {config.loop.rounds} rounds x {config.loop.budget}, once images are described"
 
 
 def _drawn(
-    config: DictConfig, annotations: Annotations, readable: Bool[Tensor, " n"]
+    config: DictConfig, collection: Collection, annotations: Annotations, readable: Bool[Tensor, " n"]
 ) -> tuple[tuple[Query, ...], dict[str, str]]:
     """The searches of a config, and the classes that cannot be searched with the reason."""
     asked = {key: config.loop[key] for key in ("queries", "negatives", "classes")}
-    return draw_queries(annotations, readable, **asked, seed=config.seed)
+    return draw_queries(annotations, readable, **asked, seed=config.seed, problems=collection.problems)
 
 
 def _already_finished(folder: RunFolder, config: DictConfig, console: Console) -> float:
@@ -164,6 +164,7 @@ class Searches:
             **summarise(rounds),
             "budget": self.config.loop.budget,
             "images": int(self.store.readable.sum()),
+            "left_out": left_out(self.collection.problems, self.store.readable),
             "size_shares": size_shares(annotations),
             "machine_seconds": round(time.monotonic() - started, 2),
         }
@@ -177,7 +178,7 @@ class Searches:
 
     def _queries(self, annotations: Annotations) -> tuple[Query, ...]:
         settings = self.config.loop
-        queries, left_out = _drawn(self.config, annotations, self.store.readable)
+        queries, left_out = _drawn(self.config, self.collection, annotations, self.store.readable)
         check_pool(int(self.store.readable.sum()) - 1 - settings.negatives, settings.rounds, settings.budget)
         for name, why in left_out.items():
             self.console.say(f"class {name!r} is left out: {why}")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.evaluation import Evaluated, Evaluation
-from seekloop.commands.extract import Extraction, prepare, report_collection
+from seekloop.commands.extract import Extraction, left_out, prepare, report_collection, report_problems
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.descriptors.encoding import FromCrops
@@ -63,9 +63,10 @@ def search(config: DictConfig) -> float:
     )
 
     def evaluate(console: Console) -> Evaluated:
+        report_collection(instances.database, console)
+        report_problems(instances.queries.problems, console)
         folder = extraction.ensure(console.say)
         store = open_store(folder, config.grid if ahead.manifest.grids is not None else None)
-        report_collection(instances.database, console)
         vectors, kept = query_vectors(extraction, instances, config.search.query, console)
         if not len(kept):
             raise ConfigError("instances", asked.name, "no query image could be read", "Check the files named above.")
@@ -141,6 +142,7 @@ def evaluated(
     results = pd.concat(rows, ignore_index=True)
     ranking = ranking_table(config.search.kept, instances, kept, found, store)
     summary = summarise(results, found, store)
+    summary["left_out"] = left_out([*instances.database.problems, *instances.queries.problems], store.readable)
 
     def draw(place: Path) -> Sequence[Path]:
         first = {instances.names[query]: query for query in reversed(kept.tolist())}

@@ -11,6 +11,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from seekloop.contracts.problems import Problem
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -41,6 +43,7 @@ class Pool:
         std: likewise.
         shift: augmentation: the largest translation per axis in pixels, the border reflected; 0 is none.
         flips: augmentation: whether images may be mirrored left to right.
+        problems: files that were not taken.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Pool:
     std: tuple[float, float, float]
     shift: int
     flips: bool
+    problems: tuple[Problem, ...] = ()
 
 
 @runtime_checkable

@@ -37,9 +37,6 @@ class Problem:
     kind: ProblemKind = ProblemKind.OBJECT
     count: int = 1
 
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
-
 
 def counted(problems: Iterable[Problem]) -> dict[str, int]:
     """How many objects and files were left out: `objects_lost`, `objects_by_rule`, `files_not_taken`, `notes`.
@@ -78,8 +75,20 @@ def summarised(problems: Sequence[Problem]) -> str:
 
 
 def first_reasons(problems: Sequence[Problem], shown: int = SHOWN) -> list[str]:
-    """The first problems, a line each: lost objects first, then files, then the rest; and how many more there are."""
+    """The first reasons, a line each: lost objects first, then files, then the rest; and how many more there are.
+
+    Problems with the same reason share a line, which names the first place.
+
+    Example:
+        >>> first_reasons([Problem("line 2", "no class"), Problem("line 3", "no class"), Problem("line 5", "no box")])
+        ['line 2 and 1 more: no class', 'line 5: no box']
+    """
     order = list(ProblemKind)
-    ranked = sorted(problems, key=lambda problem: order.index(problem.kind))
-    lines = [str(problem) for problem in ranked[:shown]]
-    return lines + ([f"... and {len(ranked) - shown} more"] if len(ranked) > shown else [])
+    groups: dict[tuple[ProblemKind, str], list[Problem]] = {}
+    for problem in sorted(problems, key=lambda one: order.index(one.kind)):
+        groups.setdefault((problem.kind, problem.what), []).append(problem)
+    lines = [
+        f"{group[0].where}{f' and {len(group) - 1} more' if len(group) > 1 else ''}: {what}"
+        for (_, what), group in groups.items()
+    ]
+    return lines[:shown] + ([f"... and {len(lines) - shown} more reasons"] if len(lines) > shown else [])

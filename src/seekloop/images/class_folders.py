@@ -14,13 +14,15 @@ from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.contracts.learning import ImageSet
+from seekloop.contracts.problems import Problem, ProblemKind
 from seekloop.contracts.randomness import generator
 from seekloop.images.decoding import read_rgb
 from seekloop.images.files import content_hashes
-from seekloop.images.folder import image_paths
 from seekloop.images.pools import Content, ReadPool
 from seekloop.images.stratified import divided
+from seekloop.images.walk import find_images
 
+PARTS = ("train", "test")
 SHOWN = 3  # damaged files named in an error
 WORKERS = 4  # decoding threads
 
@@ -58,10 +60,9 @@ class ClassFolders(ReadPool):
         root = self._folder()
         if self.size < 1:
             raise ConfigError("pool.size", self.size, "images need at least a pixel", "Usual: 32.")
-        parts = [root / part for part in ("train", "test")]
-        if all(part.is_dir() for part in parts):
-            classes = self._classes(parts[0])
-            train, test = (self._decoded(part, classes) for part in parts)
+        if divided_on_disk(root):
+            classes = self._classes(root / PARTS[0])
+            train, test = (self._decoded(root / part, classes) for part in PARTS)
             return classes, train, test
         classes = self._classes(root)
         together = self._decoded(root, classes)
@@ -75,9 +76,24 @@ class ClassFolders(ReadPool):
 
     def _contents(self) -> list[list[str]]:
         root = self._folder()
-        paths = image_paths(root)
-        hashes = content_hashes(root, paths, None if self.cache is None else Path(self.cache))
-        return [[path, content] for path, (_, content) in zip(paths, hashes, strict=True)]
+        found = find_images(root)
+        real = [found.renamed.get(path, path) for path in found.paths]
+        hashes = content_hashes(root, real, None if self.cache is None else Path(self.cache))
+        return [[path, content] for path, (_, content) in zip(found.paths, hashes, strict=True)]
+
+    def _left_out(self) -> list[Problem]:
+        root = self._folder()
+        found = find_images(root)
+        parts = [f"{part}/" for part in PARTS] if divided_on_disk(root) else [""]
+        beside = [
+            path
+            for path in found.paths
+            if not any(path.startswith(part) and "/" in path.removeprefix(part) for part in parts)
+        ]
+        if not beside:
+            return list(found.problems)
+        why = f"{len(beside)} pictures lie outside the folders of the classes and are not taken"
+        return [*found.problems, Problem(beside[0], why, ProblemKind.FILE, len(beside))]
 
     def _folder(self) -> Path:
         fix = "Give a folder with one folder of images per class, or with such folders below train and test."
@@ -89,14 +105,15 @@ class ClassFolders(ReadPool):
         return root
 
     def _classes(self, folder: Path) -> tuple[str, ...]:
-        names = sorted({path.partition("/")[0] for path in image_paths(folder) if "/" in path})
+        names = sorted({path.partition("/")[0] for path in find_images(folder).paths if "/" in path})
         if len(names) < 2:
             why = f"{folder} has {len(names)} folders with images"
             raise ConfigError("pool.root", self.root, why, "Put the images of each class into a folder of its own.")
         return tuple(names)
 
     def _decoded(self, folder: Path, classes: Sequence[str]) -> ImageSet:
-        paths = [path for path in image_paths(folder) if "/" in path]
+        found = find_images(folder)
+        paths = [path for path in found.paths if "/" in path]
         names = [path.partition("/")[0] for path in paths]
         if wrong := sorted(set(names) - set(classes)):
             why = f"{folder} has the classes {', '.join(wrong)}, and train has not"
@@ -105,7 +122,7 @@ class ClassFolders(ReadPool):
             why = f"{folder} has no images of {', '.join(absent)}"
             raise ConfigError("pool.root", self.root, why, "Use the same folders in train and test.")
         number = {name: label for label, name in enumerate(classes)}
-        images = self._squares([folder / path for path in paths])
+        images = self._squares([found.file(path) for path in paths])
         return ImageSet(images, torch.tensor([number[name] for name in names]))
 
     def _squares(self, paths: Sequence[Path]) -> UInt8[Tensor, "n 3 s s"]:
@@ -121,6 +138,11 @@ class ClassFolders(ReadPool):
             why = f"{len(damaged)} images cannot be decoded: {'; '.join(damaged[:SHOWN])}"
             raise ConfigError("pool.root", self.root, why, "Repair them, or take them out of the folder.")
         return torch.stack([one for one in found if isinstance(one, Tensor)])
+
+
+def divided_on_disk(root: Path) -> bool:
+    """Whether the folder holds a part to train on and a part to test on."""
+    return all((root / part).is_dir() for part in PARTS)
 
 
 def squared(image: Image.Image, size: int) -> UInt8[Tensor, "3 {size} {size}"]:

@@ -1,21 +1,25 @@
 """COCO 2017, and the JSON format that it made common."""
 
-import io
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pycocotools.coco import COCO
-
-from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem
+from seekloop.contracts.errors import ConfigError, UnreadableImageError
+from seekloop.contracts.problems import Problem, ProblemKind
 from seekloop.images.download import Archive, fetch
-from seekloop.images.files import FileCollection, existing_folder, present
-from seekloop.images.objects import RawObject, annotate, fractions
+from seekloop.images.files import FileCollection, existing_folder, image_headers, refuse_losses
+from seekloop.images.frames import Corners, Frame, Frames, Size, Stated, known_size
+from seekloop.images.names import ImageNames
+from seekloop.images.objects import RawObject, annotate
+from seekloop.images.walk import ImageFiles, find_images
 
 SPLITS = ("train", "val")
 HOST = "http://images.cocodataset.org"
+PARTS = ("images", "annotations", "categories")
+FLAGS = {"0": False, "false": False, "no": False, "": False, "none": False, "1": True, "true": True, "yes": True}
 
 
 class Coco2017(FileCollection):
@@ -25,28 +29,42 @@ class Coco2017(FileCollection):
         root: the folder that holds `annotations` and the images' folder.
         split: "train" or "val".
         crowd: whether boxes around crowds count as objects of their class.
+        max_loss: largest share of the annotated objects that may be left out.
         download: whether to fetch the split (train 18 GB, val 1 GB) where it is missing.
         cache: folder where content hashes are remembered; None to hash anew every time.
 
     Raises:
-        ConfigError: if something is missing, or the download fails.
+        ConfigError: if something is missing, the download fails, or more objects are lost than allowed.
 
     Reference:
         Lin et al., Microsoft COCO: Common Objects in Context, 2014.
     """
 
-    def __init__(self, root: str | None, split: str, crowd: bool, download: bool, cache: str | None) -> None:
+    def __init__(
+        self, root: str | None, split: str, crowd: bool, max_loss: float | int, download: bool, cache: str | None
+    ) -> None:
         if split not in SPLITS:
             raise ConfigError("collection.split", split, "there is no such split", f"One of: {', '.join(SPLITS)}.")
         folder = coco_folder(root, split, download)
         relative = f"annotations/instances_{split}2017.json"
-        coco = load_coco(folder / relative)
-        listed = [f"{split}2017/{coco.imgs[i]['file_name']}" for i in sorted(coco.imgs)]
-        paths, problems = present(folder, listed, relative)
-        positions = {path.partition("/")[2]: position for position, path in enumerate(paths)}
-        objects, wrong = coco_objects(coco, relative, lambda image: positions.get(image["file_name"]), crowd)
-        annotations, dropped = annotate(objects, category_order(coco))
-        super().__init__("coco2017", folder, paths, annotations, problems + wrong + dropped, cache)
+        try:
+            coco = read_coco(folder / relative)
+        except ValueError as error:
+            raise ConfigError("collection.root", root, str(error), "Unpack COCO's annotations again.") from error
+        images = find_images(folder / f"{split}2017")
+        named = find_listed(coco, images, relative)
+        positions = {name: position for position, name in enumerate(dict.fromkeys(named.images.values()))}
+        paths = [f"{split}2017/{path}" for path in positions]
+        headers = image_headers(folder, paths, Path(cache) if cache else None)
+
+        def position(name: str) -> int | None:
+            return positions.get(named.images.get(name, ""))
+
+        objects, problems = coco_objects(coco, relative, position, Frames(headers), crowd)
+        annotations, dropped = annotate(objects, category_order(coco), corner_hint(coco))
+        problems = [*named.problems, *problems, *dropped]
+        refuse_losses(len(annotations.image), problems, max_loss)
+        super().__init__("coco2017", folder, paths, annotations, problems, cache)
 
 
 def coco_folder(root: str | None, split: str, download: bool) -> Path:
@@ -63,58 +81,295 @@ def coco_folder(root: str | None, split: str, download: bool) -> Path:
     return folder
 
 
-def load_coco(path: Path) -> COCO:
-    """Open a COCO file without pycocotools' remarks.
+@dataclass(frozen=True)
+class CocoImage:
+    """One entry of a COCO file's `images`: its id as text, its name, and the size it states (None without one)."""
+
+    id: str
+    name: str
+    size: Size | None
+
+
+@dataclass(frozen=True)
+class Coco:
+    """A COCO file of instances, its ids as text, so that 7 and "7" are the same.
+
+    Attributes:
+        images: with a name, ordered by id.
+        categories: class names by id, ordered by id.
+        annotations: as they are in the file.
+        problems: entries that are not understood, or of which two have one id.
+    """
+
+    images: tuple[CocoImage, ...]
+    categories: Mapping[str, str]
+    annotations: Sequence[Any]
+    problems: tuple[Problem, ...]
+
+
+def read_coco(path: Path) -> Coco:
+    """Read a COCO file of instances. Objects need no ids; one bad entry is one problem.
 
     Raises:
-        ValueError: if it is no COCO file.
+        ValueError: if it is no COCO file of instances; the message says what it looks like instead.
     """
     try:
-        with redirect_stdout(io.StringIO()):
-            coco = COCO(str(path))
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a COCO file of instances: {error!r}") from error
-    missing = [key for key in ("images", "annotations", "categories") if key not in coco.dataset]
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path.name} is not a COCO file of instances: {error}") from error
+    if looks := another_format(content):
+        raise ValueError(f"{path.name} is not a COCO file of instances: {looks}")
+    problems: list[Problem] = []
+    return Coco(
+        tuple(read_images(content["images"], path.name, problems)),
+        read_categories(content["categories"], path.name, problems),
+        content["annotations"],
+        tuple(problems),
+    )
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The images that a COCO file lists and that are there: paths by name; what is missing or was not taken."""
+
+    images: Mapping[str, str]
+    problems: tuple[Problem, ...]
+
+
+def find_listed(coco: Coco, images: ImageFiles, where: str) -> Listed:
+    """Find the images of a COCO file among those of a folder; `ImageNames` says how names are matched."""
+    matched = ImageNames(images.paths).match((image.name for image in coco.images), where)
+    absent = [
+        Problem(f"{where}, image {name!r}", why, ProblemKind.FILE)
+        for name, why in matched.image.items()
+        if isinstance(why, str)
+    ]
+    found = {name: images.paths[image] for name, image in matched.image.items() if isinstance(image, int)}
+    not_taken = [problem for problem in images.problems if problem.kind is ProblemKind.FILE]
+    return Listed(found, (*absent, *matched.problems, *not_taken))
+
+
+def another_format(content: object) -> str:
+    """What a JSON file holds that is no COCO file of instances; empty where it is one."""
+    if isinstance(content, list):
+        if content and isinstance(content[0], dict) and "score" in content[0]:
+            return "it looks like a file of detections (a list with scores); images and categories are needed, too"
+        return "it holds a list"
+    if not isinstance(content, dict):
+        return f"it holds a {type(content).__name__}"
+    if content.get("type") == "FeatureCollection":
+        return "it looks like GeoJSON"
+    missing = [part for part in PARTS if part not in content]
     if missing:
-        raise ValueError(f"{path} is not a COCO file of instances: it has no {', '.join(missing)}")
-    return coco
+        return f"it has no {', '.join(missing)}"
+    wrong = [part for part in PARTS if not isinstance(content[part], list)]
+    return f"{', '.join(wrong)} should be a list" if wrong else ""
 
 
-def category_order(coco: COCO) -> list[str]:
-    """The names of the categories by their number."""
-    return [str(coco.cats[number]["name"]) for number in sorted(coco.cats)]
+def key_of(number: object) -> str | None:
+    """An id as text: 7, 7.0 and "7" are the same; None where there is none."""
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    return str(number).strip() if isinstance(number, (int, float, str)) and str(number).strip() else None
+
+
+def in_order(keys: Sequence[str]) -> list[str]:
+    """Ids in ascending order, numbers first."""
+    return sorted(keys, key=lambda key: (not key.isdecimal(), int(key) if key.isdecimal() else 0, key))
+
+
+def read_images(entries: Sequence[Any], where: str, problems: list[Problem]) -> list[CocoImage]:
+    """The images that have a name and an id, ordered by id; the others become problems.
+
+    Two images of one id are left out, as annotations of that id may mean either of them, unless both are one file.
+    """
+    found: list[CocoImage] = []
+    for number, entry in enumerate(entries):
+        spot = f"{where}, images[{number}]"
+        name = entry.get("file_name") if isinstance(entry, Mapping) else None
+        key = key_of(entry.get("id")) if isinstance(entry, Mapping) else None
+        if not isinstance(name, str) or not name.strip():
+            problems.append(Problem(spot, "it has no file_name", ProblemKind.FILE))
+        elif key is None:
+            problems.append(Problem(spot, f"{name!r} has no id, so no annotation can mean it", ProblemKind.NOTE))
+            found.append(CocoImage(f"\0{number}", name, None))
+        else:
+            found.append(CocoImage(key, name, known_size(entry.get("width"), entry.get("height"))))
+    names: dict[str, set[str]] = {}
+    for image in found:
+        names.setdefault(image.id, set()).add(image.name)
+    for key, several in names.items():
+        if len(several) > 1:
+            shown = ", ".join(sorted(several)[:2])
+            why = f"{len(several)} images have the id {key}, such as {shown}: their annotations may mean any of them"
+            problems.append(Problem(where, why, ProblemKind.NOTE, len(several)))
+    twice = [name for name, count in Counter(image.name for image in found).items() if count > 1]
+    if twice:
+        why = f"{len(twice)} images are listed more than once, such as {twice[0]}; each is one image"
+        problems.append(Problem(where, why, ProblemKind.NOTE, len(twice)))
+    first = {image.id: image for image in reversed(found)}
+    rest = [image for image in found if first[image.id] is not image and len(names[image.id]) > 1]
+    return [first[key] for key in in_order(list(first))] + rest
+
+
+def read_categories(entries: Sequence[Any], where: str, problems: list[Problem]) -> dict[str, str]:
+    """Class names by id, ordered by id. Ids that are given twice with different names are left out."""
+    found: dict[str, set[str]] = {}
+    for number, entry in enumerate(entries):
+        spot = f"{where}, categories[{number}]"
+        key = key_of(entry.get("id")) if isinstance(entry, Mapping) else None
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        if key is None or name is None or not str(name).strip():
+            problems.append(
+                Problem(spot, f"a category needs an id and a name, and this is {entry!r}", ProblemKind.NOTE)
+            )
+        else:
+            found.setdefault(key, set()).add(str(name).strip())
+    for key, names in found.items():
+        if len(names) > 1:
+            why = f"the categories {', '.join(sorted(names))} have one id, {key}: their annotations may mean either"
+            problems.append(Problem(where, why, ProblemKind.NOTE, len(names)))
+    known = {key: next(iter(names)) for key, names in found.items() if len(names) == 1}
+    known = {key: known[key] for key in in_order(list(known))}
+    shared = [name for name, count in Counter(known.values()).items() if count > 1]
+    problems += [
+        Problem(where, f"several categories are called {name!r}; they are one class", ProblemKind.NOTE)
+        for name in shared
+    ]
+    return known
+
+
+def category_order(coco: Coco) -> list[str]:
+    """The names of the classes by their number, each once."""
+    return list(dict.fromkeys(coco.categories.values()))
 
 
 def coco_objects(
-    coco: COCO, where: str, find: Callable[[Mapping[str, Any]], int | None], crowd: bool
+    coco: Coco, where: str, find: Callable[[str], int | None], frames: Frames, crowd: bool
 ) -> tuple[list[RawObject], list[Problem]]:
-    """The objects of an opened COCO file.
+    """The objects of a COCO file.
 
     Args:
         coco: the file.
         where: its name, for people.
-        find: the position of one of the file's images in the collection; None to leave its objects out in silence.
+        find: the position in the collection of an image's name; None where it is not there.
+        frames: of the collection's images.
         crowd: whether boxes around crowds count.
     """
+    reader = _Reader(coco, where, find, frames)
     objects: list[RawObject] = []
-    problems: list[Problem] = []
-    positions = {number: find(image) for number, image in coco.imgs.items()}
-    for number, one in coco.anns.items():
-        spot = f"{where}, annotation {number}"
-        is_crowd = bool(one.get("iscrowd", 0))
-        if one.get("image_id") not in positions:
-            problems.append(Problem(spot, f"there is no image with id {one.get('image_id')!r} in the file"))
-        elif (position := positions[one["image_id"]]) is not None and (crowd or not is_crowd):
-            try:
-                objects.append(coco_object(coco, one, spot, position, is_crowd))
-            except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-                problems.append(Problem(spot, f"not understood: {error!r}"))
-    return objects, problems
+    problems = list(coco.problems)
+    crowds: list[str] = []
+    for number, entry in enumerate(coco.annotations):
+        spot = f"{where}, {reader.named(number, entry)}"
+        try:
+            one = reader.read(entry, spot)
+        except (ValueError, UnreadableImageError) as error:
+            problems.append(Problem(spot, getattr(error, "why", None) or str(error)))
+            continue
+        if one.crowd and not crowd:
+            crowds.append(spot)
+        else:
+            objects.append(one)
+    if crowds:
+        everything = "all of them are crowds" if not objects else f"{len(crowds)} objects are crowds"
+        why = f"{everything} (iscrowd) and left out; collection.crowd=true takes them"
+        problems.append(Problem(crowds[0], why, ProblemKind.BY_RULE, len(crowds)))
+    return objects, problems + frames.problems()
 
 
-def coco_object(coco: COCO, one: Mapping[str, Any], where: str, image: int, crowd: bool) -> RawObject:
-    """One object; its box is left edge, top edge, width and height in pixels."""
-    left, top, width, height = (float(v) for v in one["bbox"])
-    name = str(coco.cats[one["category_id"]]["name"])
-    size = (int(coco.imgs[one["image_id"]]["width"]), int(coco.imgs[one["image_id"]]["height"]))
-    return RawObject(where, image, name, fractions((left, top, left + width, top + height), size), crowd=crowd)
+class _Reader:
+    """Reads one annotation after the other; frames of images are worked out once."""
+
+    def __init__(self, coco: Coco, where: str, find: Callable[[str], int | None], frames: Frames) -> None:
+        self.coco, self.where, self.find, self.frames = coco, where, find, frames
+        self.images: dict[str, list[CocoImage]] = {}
+        for image in coco.images:
+            self.images.setdefault(image.id, []).append(image)
+        self.known: dict[str, tuple[int, Frame]] = {}
+
+    def named(self, number: int, entry: object) -> str:
+        """What people call an annotation: by its id where it has one, and by its place."""
+        key = key_of(entry.get("id")) if isinstance(entry, Mapping) else None
+        return f"annotations[{number}]" + (f" (id {key})" if key else "")
+
+    def read(self, entry: Any, spot: str) -> RawObject:  # noqa: ANN401 - whatever the file has there
+        """One object; its box is left edge, top edge, width and height in pixels.
+
+        Raises:
+            ValueError: with the reason, if it is not understood or its image is not there.
+            UnreadableImageError: if its image states no size and cannot be read.
+        """
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"an annotation is a dictionary, and this is a {type(entry).__name__}")
+        image, frame = self._image(entry.get("image_id"), spot)
+        name = self.coco.categories.get(key_of(entry.get("category_id")) or "")
+        if name is None:
+            raise ValueError(f"there is no category with id {entry.get('category_id')!r} in the file")
+        corners = corners_of(entry.get("bbox"))
+        return RawObject(spot, image, name, frame.upright(corners), crowd=flag(entry.get("iscrowd", 0)))
+
+    def _image(self, number: object, spot: str) -> tuple[int, Frame]:
+        key = key_of(number)
+        if key is None or key not in self.images:
+            raise ValueError(f"there is no image with id {number!r} in the file")
+        if key not in self.known:
+            meant = {image.name for image in self.images[key]}
+            if len(meant) > 1:
+                raise ValueError(f"{len(meant)} images have the id {key}, such as {', '.join(sorted(meant)[:2])}")
+            entry = self.images[key][0]
+            position = self.find(entry.name)
+            if position is None:
+                raise ValueError(f"its image {entry.name!r} is not in the collection")
+            self.known[key] = position, self.frames.frame(Stated(spot, position, entry.size))
+        return self.known[key]
+
+
+def corners_of(bbox: object) -> Corners:
+    """Corners of a box that is given by left edge, top edge, width and height.
+
+    Raises:
+        ValueError: if these are not four numbers.
+    """
+    try:
+        left, top, width, height = (float(v) for v in bbox)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"bbox should be four numbers (left, top, width, height), and is {bbox!r}") from error
+    return left, top, left + width, top + height
+
+
+def flag(value: object) -> bool:
+    """A yes or no: 0, 1, true, false, as such or as text; nothing is no.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    word = str(value).strip().lower().removesuffix(".0")
+    if word not in FLAGS:
+        raise ValueError(f"iscrowd should be 0 or 1, and is {value!r}")
+    return FLAGS[word]
+
+
+def corner_hint(coco: Coco) -> str:
+    """What to say of empty boxes where the file's look like corners (x0, y0, x1, y1) in place of sizes.
+
+    That is where most boxes reach out of their images as COCO defines them, and none does as corners.
+    """
+    sizes = {image.id: image.size for image in coco.images}
+    out = looked_at = 0
+    for entry in coco.annotations:
+        size = sizes.get(key_of(entry.get("image_id")) or "") if isinstance(entry, Mapping) else None
+        try:
+            x0, y0, x1, y1 = (float(v) for v in entry["bbox"]) if size else (0.0,) * 4
+        except (KeyError, TypeError, ValueError):
+            continue
+        if size is None:
+            continue
+        if not (0 <= x0 < x1 <= size[0] + 1 and 0 <= y0 < y1 <= size[1] + 1):
+            return ""
+        looked_at += 1
+        out += x0 + x1 > size[0] + 1 or y0 + y1 > size[1] + 1
+    return "" if out * 2 <= looked_at else CORNERS_HINT
+
+
+CORNERS_HINT = "; the boxes look like corners (x0, y0, x1, y1), and COCO's are left, top, width, height"

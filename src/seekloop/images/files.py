@@ -5,24 +5,29 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem
+from seekloop.contracts.errors import ConfigError, UnreadableImageError
+from seekloop.contracts.problems import Problem, ProblemKind, counted, first_reasons
 from seekloop.contracts.records import Annotations
-from seekloop.images.decoding import read_rgb
+from seekloop.images.decoding import Header, nearly_black, read_header, read_rgb
+from seekloop.images.walk import printable
 
 # Two writes within one tick of the file system's clock leave the same mtime: a hash is remembered only for files that
 # had rested this long when they were read.
 SETTLED_NS = 2_000_000_000
 
-Hashes = dict[str, list[int | str]]  # by path: the three numbers of the stamp, and the hash
 Stamp = tuple[int, int, int]  # size, mtime, ctime: while these stay, the content is taken to have stayed
+Facts = dict[str, list[Any]]  # by path: the three numbers of the stamp, then what is remembered of the file
+
+LOOKED_AT = 16  # pictures of 16 bits that are decoded to see whether they use their range
+WIDE_SUFFIXES = (".tif", ".tiff", ".png", ".pgm", ".pnm", ".jp2")
 
 
 class FileCollection:
@@ -34,7 +39,9 @@ class FileCollection:
         paths: of the images, relative to `root`, with forward slashes. They identify the images.
         annotations: of these images.
         problems: what was left out.
-        cache: folder where content hashes are remembered; None to hash anew every time.
+        cache: folder where hashes and headers are remembered; None to read every file anew.
+        renamed: real relative paths of files whose names are not UTF-8, by their entry in `paths`.
+        white: value of white in grey pictures of 16 bits; None: what each file states, else 65535.
 
     Raises:
         ConfigError: if there are no images.
@@ -48,12 +55,20 @@ class FileCollection:
         annotations: Annotations,
         problems: Sequence[Problem],
         cache: str | None,
+        renamed: Mapping[str, str] | None = None,
+        white: int | None = None,
     ) -> None:
         if not paths:
-            raise ConfigError("collection.root", str(root), "there are no images in it", "Point it at some images.")
+            why = "; ".join(["there are no images in it", *first_reasons(problems)])
+            raise ConfigError("collection.root", str(root), why, "Point it at some images.")
         self.name, self.root, self.paths = name, root, tuple(paths)
-        self.annotations, self.problems = annotations, tuple(problems)
+        self.annotations, self.renamed, self.white = annotations, dict(renamed or {}), white
         self.cache = Path(cache) if cache else None
+        self.problems = (*problems, *(self._dark() if white is None else ()))
+
+    def file(self, image: int) -> Path:
+        """Where the file of an image is."""
+        return self.root / self.renamed.get(self.paths[image], self.paths[image])
 
     def read(self, image: int) -> Image.Image:
         """Decode one image.
@@ -61,14 +76,63 @@ class FileCollection:
         Raises:
             UnreadableImageError: if that cannot be done.
         """
-        return read_rgb(self.root / self.paths[image])
+        return read_rgb(self.file(image), self.white)
+
+    def content(self) -> list[tuple[int, str]]:
+        """Size in bytes and content hash of every file, in the order of the images."""
+        return content_hashes(self.root, [self.renamed.get(path, path) for path in self.paths], self.cache)
 
     def fingerprint(self) -> str:
         """Hash of the images' relative paths, sizes and contents, in their order. When they were changed is no part."""
         digest = hashlib.blake2b(digest_size=16)
-        for path, (size, content) in zip(self.paths, content_hashes(self.root, self.paths, self.cache), strict=True):
+        for path, (size, content) in zip(self.paths, self.content(), strict=True):
             digest.update(json.dumps([path, size, content]).encode())
+        if self.white is not None:
+            digest.update(json.dumps({"white": self.white}).encode())
         return digest.hexdigest()
+
+    def _dark(self) -> list[Problem]:
+        """Pictures of 16 bits that do not use their range, among those looked at."""
+        wide = [image for image, path in enumerate(self.paths) if path.lower().endswith(WIDE_SUFFIXES)]
+        some = wide[:: max(1, len(wide) // LOOKED_AT)][:LOOKED_AT]
+        dark = [image for image in some if nearly_black(self.file(image))]
+        return [] if not dark else [dark_pictures([self.paths[image] for image in dark], len(some))]
+
+
+def dark_pictures(paths: Sequence[str], looked_at: int) -> Problem:
+    """The problem of pictures of 16 bits that hold 12 bits or fewer, and would be read nearly black."""
+    why = (
+        f"{len(paths)} of {looked_at} pictures looked at have 16 bits per value and use less than an eighth of the "
+        "range, so they are nearly black. If they hold 10 or 12 bits, say collection.white=1023 or 4095 (grey pictures)"
+    )
+    return Problem(paths[0], why, ProblemKind.NOTE, len(paths))
+
+
+def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: float | int) -> None:
+    """Stop where more of the annotated objects were lost than is allowed.
+
+    Args:
+        taken: how many objects were taken.
+        problems: what was left out.
+        max_loss: largest share of the objects that may be lost.
+
+    Raises:
+        ConfigError: with the first reasons.
+    """
+    if not 0 <= max_loss <= 1:
+        raise ConfigError("collection.max_loss", max_loss, "it is a share", "Usual: 0.1; 1 accepts every loss.")
+    lost = counted(problems)["objects_lost"]
+    if lost <= max_loss * (taken + lost):
+        return
+    reasons = "\n  ".join(["", *first_reasons([one for one in problems if one.kind is ProblemKind.OBJECT])])
+    others = [one for one in problems if one.kind in (ProblemKind.FILE, ProblemKind.NOTE)]
+    notes = "\n  ".join(["", *first_reasons(others, 3)])
+    why = f"{lost:,} of {taken + lost:,} annotated objects would be left out:{reasons}{notes}\n"
+    fix = (
+        "Mend the boxes (`seekloop check` with the same collection lists every problem and draws the boxes), or go on "
+        "without these objects with collection.max_loss=1."
+    )
+    raise ConfigError("collection.max_loss", max_loss, why, fix)
 
 
 def existing_folder(root: str | None, what: str) -> Path:
@@ -82,49 +146,85 @@ def existing_folder(root: str | None, what: str) -> Path:
     folder = Path(root).expanduser().absolute()
     if not folder.is_dir():
         raise ConfigError("collection.root", root, "there is no such folder", f"Give the path of {what}.")
+    if printable(str(folder)) != str(folder):
+        why = "its name holds bytes that are not UTF-8, which results could not record"
+        raise ConfigError("collection.root", printable(str(folder)), why, "Rename it, or link to it by another name.")
     return folder
 
 
-def present(root: Path, paths: Sequence[str], listed_in: str) -> tuple[list[str], list[Problem]]:
-    """Those of the listed images whose files are there, and a problem for each other one."""
-    missing = [not (root / path).is_file() for path in paths]
-    problems = [
-        Problem(path, f"listed in {listed_in}, but there is no such file")
-        for path, gone in zip(paths, missing, strict=True)
-        if gone
-    ]
-    return [path for path, gone in zip(paths, missing, strict=True) if not gone], problems
-
-
 def content_hashes(root: Path, paths: Sequence[str], cache: Path | None) -> list[tuple[int, str]]:
-    """Size and content hash of every file, from the cache where size and times are those of when it was hashed."""
-    memory = cache / f"{hashlib.blake2b(str(root).encode(), digest_size=12).hexdigest()}.json" if cache else None
-    known = load_hashes(memory)
+    """Size and content hash of every file, from the cache where size and times are those of when it was hashed.
+
+    A file that cannot be read has size -1; it is reported when it is decoded.
+    """
+
+    def hashed(path: Path) -> list[Any]:
+        with path.open("rb") as file:
+            return [hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()]
+
+    facts = remembered(root, paths, cache, "", 1, hashed)
+    return [(-1, "unreadable") if fact is None else (fact[0], str(fact[3])) for fact in facts]
+
+
+def image_headers(root: Path, paths: Sequence[str], cache: Path | None) -> list[Header | UnreadableImageError]:
+    """Size and orientation of every picture, remembered like the hashes; errors for those that cannot be read."""
+
+    def header(path: Path) -> list[Any]:
+        found = read_header(path)
+        return [*found.stored, found.orientation]
+
+    facts = remembered(root, paths, cache, "-headers", 3, header)
+    found: list[Header | UnreadableImageError] = []
+    for path, fact in zip(paths, facts, strict=True):
+        if fact is None or isinstance(fact[3], str):
+            found.append(UnreadableImageError(root / path, "there is no such file" if fact is None else fact[3]))
+        else:
+            found.append(Header((fact[3], fact[4]), fact[5]))
+    return found
+
+
+def remembered(
+    root: Path, paths: Sequence[str], cache: Path | None, name: str, length: int, look: Callable[[Path], list[Any]]
+) -> list[list[Any] | None]:
+    """Stamp and facts of every file; None for one that cannot be opened.
+
+    Args:
+        root: the folder.
+        paths: of the files.
+        cache: folder where facts are remembered; None: nowhere.
+        name: what the remembered file's name ends with.
+        length: how many facts there are of a file.
+        look: finds the facts; may raise `UnreadableImageError`, whose reason is then the one fact.
+    """
+    place = hashlib.blake2b(os.fsencode(root), digest_size=12).hexdigest()
+    memory = cache / f"{place}{name}.json" if cache else None
+    known = load_facts(memory)
+
+    def fact(path: str) -> tuple[list[Any] | None, bool]:
+        file, entry = root / path, known.get(path)
+        try:
+            stat = file.stat()
+            stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+            if entry is not None and len(entry) == 3 + length and entry[:3] == stamp:
+                return entry, True
+            settled = time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED_NS
+            return [*stamp, *look(file)], settled
+        except UnreadableImageError as error:  # not remembered: another decoder may read it
+            return [*stamp, error.why], False
+        except OSError:
+            return None, False
+
     with ThreadPoolExecutor(max_workers=8) as pool:  # hashing and reading both let other threads run
-        current = list(pool.map(lambda path: hash_file(root / path, known.get(path)), paths))
-    fresh: Hashes = {path: [*stamp, digest] for path, (stamp, digest, ok) in zip(paths, current, strict=True) if ok}
+        current = list(pool.map(fact, paths))
+    fresh = {path: entry for path, (entry, keep) in zip(paths, current, strict=True) if keep and entry is not None}
     if memory and any(known.get(path) != entry for path, entry in fresh.items()):
         with suppress(OSError):  # a cache that cannot be written costs time, nothing else
-            save_hashes(memory, {**load_hashes(memory), **fresh})
-    return [(stamp[0], digest) for stamp, digest, _ in current]
+            save_facts(memory, {**load_facts(memory), **fresh})
+    return [entry for entry, _ in current]
 
 
-def hash_file(path: Path, known: list[int | str] | None) -> tuple[Stamp, str, bool]:
-    """What the file is now: its stamp, its content's hash, and whether that may be remembered."""
-    try:
-        stat = path.stat()
-        stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        if known is not None and len(known) == 4 and tuple(known[:3]) == stamp:
-            return stamp, str(known[3]), True
-        settled = time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED_NS
-        with path.open("rb") as file:
-            return stamp, hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest(), settled
-    except OSError:  # it will be reported when it is decoded
-        return (-1, 0, 0), "unreadable", False
-
-
-def load_hashes(memory: Path | None) -> Hashes:
-    """The remembered hashes; none where there is no such file or it is damaged, since they only save time."""
+def load_facts(memory: Path | None) -> Facts:
+    """What is remembered; nothing where there is no such file or it is damaged, since it only saves time."""
     if memory is None:
         return {}
     try:
@@ -134,8 +234,8 @@ def load_hashes(memory: Path | None) -> Hashes:
     return entries if isinstance(entries, dict) else {}
 
 
-def save_hashes(memory: Path, entries: Hashes) -> None:
-    """Replace the remembered hashes in one step: a reader sees the old or the new file, never half of one."""
+def save_facts(memory: Path, entries: Facts) -> None:
+    """Replace what is remembered in one step: a reader sees the old or the new file, never half of one."""
     memory.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=memory.parent, prefix=".writing-")
     try:

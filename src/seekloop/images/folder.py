@@ -1,193 +1,205 @@
 """Any folder of images, with boxes in whichever of the common formats they are, or without."""
 
-import csv
-import math
-import os
-from collections.abc import Mapping, Sequence
-from functools import cache as remember
-from pathlib import Path, PurePosixPath
-from typing import Any
-from xml.etree import ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from seekloop.contracts.errors import ConfigError, UnreadableImageError
-from seekloop.contracts.problems import Problem
-from seekloop.images.coco import category_order, coco_objects, load_coco
-from seekloop.images.decoding import SUFFIXES, read_size
-from seekloop.images.files import FileCollection, existing_folder
-from seekloop.images.objects import ImageNames, RawObject, annotate, fractions
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.images.coco import category_order, coco_objects, corner_hint, find_listed, read_coco
+from seekloop.images.csv_boxes import csv_objects
+from seekloop.images.files import FileCollection, existing_folder, image_headers, refuse_losses
+from seekloop.images.frames import Frames
+from seekloop.images.names import ImageNames
+from seekloop.images.objects import RawObject, annotate
 from seekloop.images.voc import CLASSES as VOC_CLASSES
-from seekloop.images.voc import xml_objects
-
-COLUMNS = ("image", "class", "x0", "y0", "x1", "y1")
-
-Found = tuple[list[RawObject], list[Problem], Sequence[str]]  # objects, problems, order of the classes
+from seekloop.images.walk import ImageFiles, find_images, printable, stem
+from seekloop.images.xml_files import XmlSource, read_tree, stated_name, xml_objects
 
 
 class ImageFolder(FileCollection):
     """All images below a folder. An image is known by its path from the root: two of one name are two images.
 
-    Hidden files and folders are passed over. Images are sorted by path.
+    Links to folders are followed. Hidden files and folders, and those of file servers (`@eaDir`, `#recycle`, ...), are
+    passed over. Images are sorted by path.
 
     Args:
         root: the folder.
         boxes: None; a COCO .json; a folder of VOC .xml files; or a .csv with the columns image, class, x0, y0, x1, y1,
             one object a row. The CSV's coordinates are pixels of the upright image from its left and top edge, or
             fractions of it where most rows have none above 1 (a box may stick out a little). All of these name images
-            by their path from the root, or by the bare file name where just one image has it. COCO's crowds do not
-            count.
+            by their path from the root, or by the bare file name where just one image has it (`ImageNames`).
+        crowd: whether COCO's boxes around crowds count as objects of their class.
+        white: value of white in grey pictures of 16 bits, such as 4095 for 12 bits; None: what each file states, else
+            65535.
+        max_loss: largest share of the annotated objects that may be left out.
         cache: folder where content hashes are remembered; None to hash anew every time.
 
     Raises:
-        ConfigError: if the folder holds no images, or the boxes are of no known format.
+        ConfigError: if the folder holds no images, the boxes are of no known format, or more objects are lost than
+            allowed.
     """
 
-    def __init__(self, root: str | None, boxes: str | None, cache: str | None) -> None:
+    def __init__(
+        self,
+        root: str | None,
+        boxes: str | None,
+        crowd: bool,
+        white: int | None,
+        max_loss: float | int,
+        cache: str | None,
+    ) -> None:
+        if white is not None and not 255 < white <= 65535:
+            fix = "Usual: 1023 (10 bits), 4095 (12), 16383 (14); null reads it from each file."
+            raise ConfigError("collection.white", white, "it is white in pictures of 9 to 16 bits", fix)
         folder = existing_folder(root, "a folder of images")
-        paths = image_paths(folder)
-        objects, problems, order = find_boxes(folder, boxes, paths)
-        annotations, dropped = annotate(objects, order)
-        super().__init__("folder", folder, paths, annotations, problems + dropped, cache)
+        source = boxes_source(folder, boxes)
+        images = find_images(folder, [] if source is None else [source])
+        annotated = Annotated()
+        if source is not None and images.paths:
+            real = [images.renamed.get(path, path) for path in images.paths]
+            headers = image_headers(folder, real, Path(cache) if cache else None)
+            annotated = read_boxes(source, images, Frames(headers), crowd)
+        annotations, dropped = annotate(annotated.objects, annotated.order, annotated.hint)
+        problems = list(dict.fromkeys([*annotated.problems, *dropped, *images.problems]))
+        refuse_losses(len(annotations.image), problems, max_loss)
+        super().__init__("folder", folder, images.paths, annotations, problems, cache, images.renamed, white)
 
 
-def image_paths(root: Path) -> list[str]:
-    """Relative paths of all files with an image's suffix, sorted."""
-    found = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
-    return sorted(path.relative_to(root).as_posix() for path in found if path.suffix.lower() in SUFFIXES)
+@dataclass(frozen=True)
+class Annotated:
+    """What an annotation file holds.
+
+    Attributes:
+        objects: as it has them.
+        problems: what was left out.
+        order: class names in the order wanted.
+        hint: what the boxes look like instead, if not like boxes as the format has them.
+    """
+
+    objects: list[RawObject] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    order: Sequence[str] = ()
+    hint: str = ""
 
 
-def find_boxes(root: Path, boxes: str | None, paths: Sequence[str]) -> Found:
-    """Read the boxes in whichever format they are.
+def boxes_source(root: Path, boxes: str | None) -> Path | None:
+    """The file or folder of the boxes: looked for from the root first, then from here.
 
     Raises:
-        ConfigError: if there is no such file or folder, or it is of no known format.
+        ConfigError: if there is no such file or folder.
     """
     if boxes is None:
-        return [], [], ()
+        return None
     source = root / Path(boxes).expanduser()  # an absolute path stays what it is
     if not source.exists() and Path(boxes).exists():
         source = Path(boxes)
-    names = ImageNames(paths)
-    if source.is_dir():
-        return boxes_from_xmls(source, root, names, paths)
     if not source.exists():
         raise ConfigError("collection.boxes", boxes, f"there is no {source}", "Give a .json, a .csv, or a folder.")
-    match source.suffix.lower():
-        case ".json":
-            return boxes_from_json(source, names)
-        case ".csv":
-            return boxes_from_csv(source, root, names, paths)
-    raise ConfigError("collection.boxes", boxes, "its format is not known", "Give a .json, a .csv, or a folder.")
+    return source
 
 
-def boxes_from_json(source: Path, names: ImageNames) -> Found:
-    """COCO's format. Images of the file that are not in the folder are problems."""
-    try:
-        coco = load_coco(source)
-    except (OSError, ValueError) as error:
-        raise ConfigError("collection.boxes", str(source), str(error), "Give a file of COCO instances.") from error
-    found = {number: names.find(str(image.get("file_name"))) for number, image in coco.imgs.items()}
-    problems = [Problem(f"{source.name}, image {n}", why) for n, why in found.items() if isinstance(why, str)]
+def read_boxes(source: Path, images: ImageFiles, frames: Frames, crowd: bool) -> Annotated:
+    """Read boxes in whichever format they are.
 
-    def position(image: Mapping[str, Any]) -> int | None:
-        answer = found[image["id"]]
-        return answer if isinstance(answer, int) else None
-
-    objects, wrong = coco_objects(coco, source.name, position, crowd=False)
-    return objects, problems + wrong, category_order(coco)
-
-
-def boxes_from_xmls(source: Path, root: Path, names: ImageNames, paths: Sequence[str]) -> Found:
-    """VOC's format: each file belongs to the image of the same relative path, or the one it names."""
-    stems = ImageNames([str(PurePosixPath(path).with_suffix("")) for path in paths])
-    objects: list[RawObject] = []
-    problems: list[Problem] = []
-    for file in sorted(source.rglob("*.xml")):
-        relative = file.relative_to(source)
-        try:
-            tree = ElementTree.parse(file).getroot()
-        except (OSError, ElementTree.ParseError) as error:
-            problems.append(Problem(relative.as_posix(), f"unreadable: {error}"))
-            continue
-        image = image_of_xml(tree, relative, names, stems)
-        if isinstance(image, str):
-            problems.append(Problem(relative.as_posix(), image))
-            continue
-        found, wrong = xml_objects(tree, relative.as_posix(), image, root / paths[image])
-        objects += found
-        problems += wrong
-    return objects, problems, VOC_CLASSES
-
-
-def image_of_xml(tree: ElementTree.Element, relative: Path, names: ImageNames, stems: ImageNames) -> int | str:
-    """The image that stands where the file stands, by the name it states or by its own; else any one of that name."""
-    stated = tree.findtext("filename", "").strip()
-    own = relative.with_suffix("")
-    answers = [stems.find(own.as_posix()), stems.find(own.name)]
-    if stated:
-        answers = [names.find((relative.parent / stated).as_posix()), answers[0], names.find(stated), answers[1]]
-    return next((answer for answer in answers if isinstance(answer, int)), answers[-1])
-
-
-def boxes_from_csv(source: Path, root: Path, names: ImageNames, paths: Sequence[str]) -> Found:
-    """One object a row; see `ImageFolder` for the coordinates."""
-    rows, problems = read_rows(source)
-    above = [any(v > 1 for v in corners if math.isfinite(v)) for _, _, corners in rows]
-    pixels = sum(above) > len(above) / 2
-    if any(above) and not pixels:
-        problems.append(Problem(str(source), f"read as fractions, though {sum(above)} of {len(above)} rows exceed 1"))
-    size = remember(read_size)
-    objects: list[RawObject] = []
-    for where, row, corners in rows:
-        image = names.find(row["image"])
-        if isinstance(image, str):
-            problems.append(Problem(where, image))
-            continue
-        try:
-            box = fractions(corners, size(root / paths[image])) if pixels else corners
-        except UnreadableImageError as error:
-            problems.append(Problem(where, f"its image has no size to refer to: {error.why}"))
-            continue
-        objects.append(RawObject(where, image, row["class"].strip(), box))
-    return objects, problems, ()
-
-
-Row = tuple[str, dict[str, str], tuple[float, float, float, float]]  # where, columns, corners
-
-
-def read_rows(source: Path) -> tuple[list[Row], list[Problem]]:
-    """The rows of a CSV that have an image, a class and four numbers; the others as problems.
+    Args:
+        source: a folder of .xml files, a .json or a .csv.
+        images: of the collection.
+        frames: of these images.
+        crowd: whether COCO's crowds count.
 
     Raises:
-        ConfigError: if a column is missing, or the file is no UTF-8 text.
+        ConfigError: if the format is not known.
     """
-    rows: list[Row] = []
-    problems: list[Problem] = []
-    for number, row in csv_rows(source):
-        where = f"{source.name}, line {number}"
-        try:
-            x0, y0, x1, y1 = (float(row[column]) for column in COLUMNS[2:])
-        except (TypeError, ValueError):
-            problems.append(Problem(where, "it has not four numbers"))
-            continue
-        if row["image"] and row["class"] and row["class"].strip():
-            rows.append((where, row, (x0, y0, x1, y1)))
-        else:
-            problems.append(Problem(where, "it names no image or no class"))
-    return rows, problems
+    if source.is_dir():
+        return boxes_from_xmls(source, images.paths, frames)
+    match source.suffix.lower():
+        case ".json":
+            return boxes_from_json(source, images, frames, crowd)
+        case ".csv":
+            objects, problems, hint = csv_objects(source, ImageNames(images.paths), frames)
+            return Annotated(objects, problems, (), hint)
+    why = "its format is not known"
+    raise ConfigError("collection.boxes", str(source), why, "Give a COCO .json, a .csv, or a folder of VOC .xml files.")
 
 
-def csv_rows(source: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line number and columns of every row; spreadsheets' byte order mark is passed over."""
-    fix = f"Write UTF-8 with a first line {','.join(COLUMNS)}."
+def boxes_from_json(source: Path, images: ImageFiles, frames: Frames, crowd: bool) -> Annotated:
+    """COCO's format. Images of the file that are not in the folder are problems."""
     try:
-        with source.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                raise ConfigError("collection.boxes", str(source), f"it has no column {', '.join(missing)}", fix)
-            return [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError("collection.boxes", str(source), f"it cannot be read ({error})", fix) from error
+        coco = read_coco(source)
+    except ValueError as error:
+        raise ConfigError("collection.boxes", str(source), str(error), "Give a file of COCO instances.") from error
+    listed = find_listed(coco, images, source.name)
+    positions = {path: position for position, path in enumerate(images.paths)}
+
+    def position(name: str) -> int | None:
+        return positions.get(listed.images.get(name, ""))
+
+    objects, problems = coco_objects(coco, source.name, position, frames, crowd)
+    if not coco.annotations:
+        problems.append(Problem(source.name, "its list of annotations is empty", ProblemKind.NOTE))
+    return Annotated(objects, [*listed.problems, *problems], category_order(coco), corner_hint(coco))
+
+
+def boxes_from_xmls(source: Path, paths: Sequence[str], frames: Frames) -> Annotated:
+    """VOC's format: each file describes the image of its own name, or the one that it names where there is none."""
+    files = sorted(file for file in source.rglob("*") if file.suffix.lower() == ".xml" and file.is_file())
+    trees: dict[str, tuple[Path, XmlSource]] = {}
+    problems: list[Problem] = []
+    for file in files:
+        relative = Path(printable(file.relative_to(source).as_posix()))
+        try:
+            trees[relative.as_posix()] = relative, XmlSource(relative.as_posix(), read_tree(file), -1)
+        except (OSError, ValueError) as error:
+            problems.append(Problem(relative.as_posix(), f"unreadable: {error}"))
+    if not files:
+        problems.append(Problem(str(source), "there are no .xml files in it", ProblemKind.NOTE))
+    meant, told = images_of_xmls(trees, paths)
+    objects: list[RawObject] = []
+    for where, image in meant.items():
+        one = trees[where][1]
+        if isinstance(image, str):
+            problems.append(Problem(where, image, count=max(1, len(one.tree.findall("object")))))
+            continue
+        found, wrong = xml_objects(XmlSource(where, one.tree, image), frames)
+        objects += found
+        problems += wrong
+    return Annotated(objects, [*problems, *told, *frames.problems()], VOC_CLASSES)
+
+
+def images_of_xmls(
+    trees: dict[str, tuple[Path, XmlSource]], paths: Sequence[str]
+) -> tuple[dict[str, int | str], list[Problem]]:
+    """The image of every XML file, or why there is none.
+
+    The image of the file's own name and place comes first, then the one that it states at its place, then one of its
+    own name anywhere, then the stated one anywhere. An image described by two files belongs to the first that has
+    its name and place, else to the first.
+    """
+    names = ImageNames(paths)
+    stems = ImageNames([stem(path) for path in paths])
+    loose = names.match((s for _, one in trees.values() if (s := stated_name(one.tree))), "<filename>")
+    meant: dict[str, int | str] = {}
+    exact: set[str] = set()
+    others: list[str] = []
+    for where, (relative, one) in trees.items():
+        own, stated = relative.with_suffix(""), stated_name(one.tree)
+        at_place = stems.find(own.as_posix())
+        answers = [at_place, *([names.find((relative.parent / stated).as_posix())] if stated else [])]
+        answers += [stems.find(own.name), *([loose.image[stated]] if stated else [])]
+        image = next((answer for answer in answers if isinstance(answer, int)), answers[-1])
+        meant[where] = image
+        if isinstance(at_place, int):
+            exact.add(where)
+        if isinstance(image, int) and stated and isinstance(loose.image[stated], int) and loose.image[stated] != image:
+            others.append(f"{where} states {stated!r} and is taken for {paths[image]!r}")
+    claimed: dict[int, str] = {}
+    for where in sorted(meant, key=lambda name: name not in exact):
+        image = meant[where]
+        if isinstance(image, int) and claimed.setdefault(image, where) != where:
+            meant[where] = f"{claimed[image]} describes the same image, {paths[image]!r}"
+    told = list(loose.problems) if any(isinstance(image, int) for image in loose.image.values()) else []
+    if others:
+        why = f"{len(others)} files state another image than the one of their own name, such as this: {others[0]}"
+        told.append(Problem("<filename>", f"{why}. Their own name counts", ProblemKind.NOTE, len(others)))
+    return meant, told

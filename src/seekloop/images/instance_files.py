@@ -15,7 +15,8 @@ from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations
 from seekloop.images.decoding import read_size
 from seekloop.images.files import FileCollection
-from seekloop.images.objects import RawObject, annotate, fractions
+from seekloop.images.frames import fractions
+from seekloop.images.objects import RawObject, annotate
 
 Corners = tuple[float, float, float, float]
 Objects = Sequence[tuple[str, Corners]]  # of one image: instance names, and corners in pixels

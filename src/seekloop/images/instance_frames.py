@@ -7,7 +7,6 @@ import torch
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch, Relevance
-from seekloop.images.folder import image_paths
 from seekloop.images.instance_files import (
     Corners,
     boxes_of,
@@ -18,6 +17,7 @@ from seekloop.images.instance_files import (
     numbers,
     read_lines,
 )
+from seekloop.images.walk import find_images
 
 BOX_FOLDERS = ("bbox", "merge_bbox")
 
@@ -48,7 +48,7 @@ def instance_frames(name: str, root: str | None, queries: str | None, cache: str
         Xiao et al., Deeply activated salient region for instance search, ACM TOMM 2022.
     """
     base = instance_root(root, "the folder with Images and bbox")
-    frames = [f"Images/{path}" for path in image_paths(first_there(base, ("Images",), "the folder of frames"))]
+    frames = [f"Images/{path}" for path in find_images(first_there(base, ("Images",), "the folder of frames")).paths]
     if not frames:
         raise ConfigError("instances.root", str(base), "there are no images in Images", "Unpack the frames there.")
     known = read_boxes(first_there(base, BOX_FOLDERS, "the folder of box files"))

@@ -13,7 +13,6 @@ from torch import Tensor
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch, Relevance
 from seekloop.images.annotated import annotated
-from seekloop.images.folder import image_paths
 from seekloop.images.instance_files import (
     Objects,
     boxes_of,
@@ -25,6 +24,7 @@ from seekloop.images.instance_files import (
     own_images,
     read_lines,
 )
+from seekloop.images.walk import find_images
 
 PARTS = ("INSTRE-S1", "INSTRE-S2", "INSTRE-M")
 
@@ -60,7 +60,7 @@ def instre(root: str | None, ground_truth: str | None, queries: int, seed: int, 
         first_there(base, (part,), "one of the three folders of INSTRE")
     pairs = instances_of_pairs(base)
     if ground_truth is None:
-        paths = [path for path in image_paths(base) if path.split("/")[0] in PARTS]
+        paths = [path for path in find_images(base).paths if path.split("/")[0] in PARTS]
         return annotated(collection_of_files("instre", base, paths, objects(base, paths, pairs), cache), queries, seed)
     truth = first_there(base, (ground_truth, ground_truth.lower()), "the file of Iscen et al.")
     database, asked, positives = read_truth(truth)

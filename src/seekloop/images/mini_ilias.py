@@ -7,7 +7,6 @@ import torch
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch, Relevance
-from seekloop.images.folder import image_paths
 from seekloop.images.instance_files import (
     Corners,
     boxes_of,
@@ -17,6 +16,7 @@ from seekloop.images.instance_files import (
     instance_root,
     read_lines,
 )
+from seekloop.images.walk import find_images
 
 LISTS = ("image_ids/mini_ilias_yfcc100m_ids.txt", "mini_ilias_yfcc100m_ids.txt")
 
@@ -46,7 +46,7 @@ def mini_ilias(root: str | None, distractors: str | None, cache: str | None) -> 
     """
     base = instance_root(root, "the folder with ilias_core")
     core = first_there(base, ("ilias_core",), "the folder of objects, unpacked from ilias_core.tar")
-    paths = [f"ilias_core/{path}" for path in image_paths(core)]
+    paths = [f"ilias_core/{path}" for path in find_images(core).paths]
     asked, shown = ([path for path in paths if PurePosixPath(path).parent.name == part] for part in ("query", "pos"))
     if not asked or not shown:
         why = f"ilias_core holds {len(asked)} queries and {len(shown)} positives"
@@ -104,7 +104,7 @@ def distractor_paths(base: Path, distractors: str) -> list[str]:
     if not folder.is_dir():
         why = f"there is no folder {folder}"
         raise ConfigError("instances.distractors", distractors, why, "Give its path from instances.root, or null.")
-    paths = on_the_list(base, image_paths(folder))
+    paths = on_the_list(base, find_images(folder).paths)
     if not paths:
         packed = len(list(folder.rglob("*.tar")))
         why = f"{folder} holds no image of the distractors and {packed} tar files"

@@ -1,17 +1,19 @@
 """From what annotation files say to `Annotations`: the steps that every format shares."""
 
-import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from seekloop.contracts import boxes as box_geometry
-from seekloop.contracts.problems import Problem
+from seekloop.contracts.problems import Problem, ProblemKind
 from seekloop.contracts.records import Annotations
+from seekloop.images.frames import Corners
+
+MARGIN = 0.02  # of the image's side: a box may stick out so far by rounding
 
 
 @dataclass(frozen=True)
@@ -30,42 +32,86 @@ class RawObject:
     where: str
     image: int
     name: str
-    box: tuple[float, float, float, float]
+    box: Corners
     crowd: bool = False
     difficult: bool = False
 
 
-def annotate(objects: Iterable[RawObject], order: Sequence[str]) -> tuple[Annotations, list[Problem]]:
+def annotate(objects: Iterable[RawObject], order: Sequence[str], hint: str = "") -> tuple[Annotations, list[Problem]]:
     """Clip the boxes, leave out those without an area in their image, and number the classes.
+
+    An object that is there twice (image, class and box are the same) counts once.
 
     Args:
         objects: in any order; the annotations are sorted by image, and keep this order within one.
-        order: class names in the order wanted; names not among them follow, sorted. Those without any object are
-            left out.
+        order: class names in the order wanted, repetitions apart; names not among them follow, sorted. Those without
+            any object are left out.
+        hint: what the boxes of the file look like instead, if not like boxes as it should have them; boxes that stick
+            out are then left out too, and the hint is added to every problem of a box.
 
     Returns:
         The annotations, and a problem for every object left out.
     """
     rows = sorted(objects, key=lambda one: one.image)
-    box = clip(torch.tensor([one.box for one in rows], dtype=torch.float64).reshape(-1, 4))
+    copies = Counter((one.image, one.name, one.box) for one in rows)
+    first: dict[tuple[int, str, Corners], RawObject] = {}
+    for one in rows:
+        first.setdefault((one.image, one.name, one.box), one)
+    rows = list(first.values())
+    raw = torch.tensor([one.box for one in rows], dtype=torch.float64).reshape(-1, 4)
+    box = clip(raw)
+    out = ((raw < -MARGIN) | (raw > 1 + MARGIN)).any(dim=1)
     empty = box_geometry.degenerate(box)
-    kept = [one for one, none in zip(rows, empty.tolist(), strict=True) if not none]
+    left_out = empty | out if hint else empty
+    kept = [one for one, no in zip(rows, left_out.tolist(), strict=True) if not no]
     problems = [
-        Problem(one.where, f"box {rounded(one.box)} of {one.name!r} has no area in the image")
-        for one, none in zip(rows, empty.tolist(), strict=True)
-        if none
+        Problem(one.where, f"box {rounded(one.box)} of {one.name!r} {why_left_out(one.box)}{hint}")
+        for one, no in zip(rows, left_out.tolist(), strict=True)
+        if no
     ]
+    cut = [one for one, some in zip(rows, (out & ~left_out).tolist(), strict=True) if some]
+    problems += repeated(rows, copies) + sticking_out(cut)
     found = {one.name for one in kept}
-    classes = (*(name for name in order if name in found), *sorted(found.difference(order)))
+    classes = (*dict.fromkeys(name for name in order if name in found), *sorted(found.difference(order)))
     label = {name: number for number, name in enumerate(classes)}
     return Annotations(
         classes,
         image=torch.tensor([one.image for one in kept], dtype=torch.int64),
         label=torch.tensor([label[one.name] for one in kept], dtype=torch.int64),
-        box=box[~empty],
+        box=box[~left_out],
         crowd=torch.tensor([one.crowd for one in kept], dtype=torch.bool),
         difficult=torch.tensor([one.difficult for one in kept], dtype=torch.bool),
     ), problems
+
+
+def why_left_out(box: Corners) -> str:
+    """Why a box cannot be taken."""
+    x0, y0, x1, y1 = box
+    if x1 < x0 or y1 < y0:
+        return "has swapped corners (the second lies left of or above the first)"
+    if not min(x1 - x0, y1 - y0) > 0:
+        return "has no area"
+    return "has no area in the image" if max(x0, y0) >= 1 or min(x1, y1) <= 0 else "sticks out of the image"
+
+
+def repeated(rows: Sequence[RawObject], copies: Counter[tuple[int, str, Corners]]) -> list[Problem]:
+    """Objects that are there more than once."""
+    twice = [one for one in rows if copies[one.image, one.name, one.box] > 1]
+    if not twice:
+        return []
+    extra = sum(copies[one.image, one.name, one.box] - 1 for one in twice)
+    why = f"{extra} objects are there more than once (image, class and box are the same) and count once"
+    return [Problem(twice[0].where, why, ProblemKind.BY_RULE, extra)]
+
+
+def sticking_out(cut: Sequence[RawObject]) -> list[Problem]:
+    """Boxes of which a part outside the image was cut off, when that is more than rounding."""
+    if not cut:
+        return []
+    first, count = cut[0], len(cut)
+    why = f"box {rounded(first.box)} of {first.name!r} sticks out of the image; what is outside was cut off"
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return [Problem(first.where, why + more, ProblemKind.NOTE, count)]
 
 
 def clip(boxes: Float[Tensor, "k 4"]) -> Float[Tensor, "k 4"]:
@@ -74,48 +120,6 @@ def clip(boxes: Float[Tensor, "k 4"]) -> Float[Tensor, "k 4"]:
     return box_geometry.clip(boxes).masked_fill(endless, torch.nan).float()
 
 
-def rounded(box: tuple[float, float, float, float]) -> str:
+def rounded(box: Corners) -> str:
     """A box for people."""
     return "(" + ", ".join(f"{v:.3g}" for v in box) + ")"
-
-
-def fractions(corners: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Pixel coordinates, counted from the image's left and top edge, as fractions of (width, height)."""
-    x0, y0, x1, y1 = corners
-    return x0 / size[0], y0 / size[1], x1 / size[0], y1 / size[1]
-
-
-class ImageNames:
-    """Finds the image that an annotation file means.
-
-    A name is a path relative to the collection's root. A bare file name is taken where just one image has it.
-    Accented letters may be composed or not, since file systems differ in that.
-
-    Args:
-        paths: relative POSIX paths of the collection's images.
-    """
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self.by_path = grouped(normal(path) for path in paths)
-        self.by_name = grouped(normal(PurePosixPath(path).name) for path in paths)
-
-    def find(self, name: str) -> int | str:
-        """The image's position, or why there is none."""
-        key = normal(name)
-        same = self.by_path.get(key) or ([] if "/" in key else self.by_name.get(key, []))
-        if len(same) > 1:
-            return f"{len(same)} images are meant by {name!r}: give the path from the collection's root"
-        return same[0] if same else f"no image {name!r} in the collection"
-
-
-def grouped(names: Iterable[str]) -> dict[str, list[int]]:
-    """For each name, the positions where it stands."""
-    groups: dict[str, list[int]] = {}
-    for position, name in enumerate(names):
-        groups.setdefault(name, []).append(position)
-    return groups
-
-
-def normal(name: str) -> str:
-    """One spelling of a path: composed letters, forward slashes, no leading dot."""
-    return unicodedata.normalize("NFC", name.strip().replace("\\", "/")).removeprefix("./")

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import ImageSet, Pool
+from seekloop.contracts.problems import Problem
 from seekloop.contracts.randomness import generator
 from seekloop.images.files import content_hashes
 from seekloop.images.pool_formats import Labelled, read_cifar, read_idx, read_pickle, read_svhn
@@ -62,7 +63,8 @@ class ReadPool(ABC):
         if not 0 <= self.shift < side:
             why = f"images have {side} pixels a side, and reflection reaches no further"
             raise ConfigError("pool.shift", self.shift, why, "Usual: 4 for 32 pixels.")
-        return Pool(self.name, classes, train, test, mean, std, self.shift, self.flips)
+        left_out = tuple(self._left_out())
+        return Pool(self.name, classes, train, test, mean, std, self.shift, self.flips, left_out)
 
     def fingerprint(self) -> str:
         """Hash of the files' contents, and of the settings but the folder."""
@@ -79,6 +81,10 @@ class ReadPool(ABC):
     @abstractmethod
     def _contents(self) -> list[list[str]]:
         """What identifies the contents of the files."""
+
+    def _left_out(self) -> Sequence[Problem]:
+        """Files that were not taken; published pools are read whole or not at all."""
+        return ()
 
     def _kept(self, images: ImageSet, key: str, kind: str) -> ImageSet:
         wanted: int | None = getattr(self, key)

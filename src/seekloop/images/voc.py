@@ -1,14 +1,17 @@
 """PASCAL VOC 2012, and the XML format that it made common."""
 
-from pathlib import Path
-from xml.etree import ElementTree
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
-from seekloop.contracts.errors import ConfigError, UnreadableImageError
-from seekloop.contracts.problems import Problem
-from seekloop.images.decoding import read_size
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.images.decoding import suffixes
 from seekloop.images.download import Archive, fetch
-from seekloop.images.files import FileCollection, existing_folder, present
-from seekloop.images.objects import RawObject, annotate, fractions
+from seekloop.images.files import FileCollection, existing_folder, image_headers, refuse_losses
+from seekloop.images.frames import Frames
+from seekloop.images.objects import RawObject, annotate
+from seekloop.images.walk import find_images, stem
+from seekloop.images.xml_files import XmlSource, read_tree, stated_name, without_difficult, xml_objects
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -24,33 +27,59 @@ ARCHIVE = Archive(
 
 
 class Voc2012(FileCollection):
-    """PASCAL VOC 2012, or any collection of its layout.
+    """PASCAL VOC 2012, or any collection of its layout. Images may have any ending that can be read.
 
     Args:
         root: the VOCdevkit folder, or the VOC2012 folder in it.
         image_set: a list in ImageSets/Main, such as "trainval".
         difficult: whether objects marked as difficult count.
+        max_loss: largest share of the annotated objects that may be left out.
         download: whether to fetch the collection (2 GB) where it is missing.
         cache: folder where content hashes are remembered; None to hash anew every time.
 
     Raises:
-        ConfigError: if the folder or the list is missing, or the download fails.
+        ConfigError: if the folder or the list is missing, the download fails, or more objects are lost than allowed.
 
     Reference:
         Everingham et al., The PASCAL Visual Object Classes Challenge 2012.
     """
 
-    def __init__(self, root: str | None, image_set: str, difficult: bool, download: bool, cache: str | None) -> None:
+    def __init__(
+        self,
+        root: str | None,
+        image_set: str,
+        difficult: bool,
+        max_loss: float | int,
+        download: bool,
+        cache: str | None,
+    ) -> None:
         folder = voc_folder(root, download)
-        names = listed_images(folder, image_set)
-        paths, problems = present(folder, [f"JPEGImages/{name}.jpg" for name in names], f"{image_set}.txt")
+        paths, problems = listed_files(folder, listed_images(folder, image_set), f"{image_set}.txt")
+        frames = Frames(image_headers(folder, paths, Path(cache) if cache else None))
         objects: list[RawObject] = []
+        other_names: list[str] = []
         for image, path in enumerate(paths):
-            found, wrong = read_xml(folder, Path("Annotations") / f"{Path(path).stem}.xml", image, path)
-            objects += [one for one in found if difficult or not one.difficult]
+            relative = Path("Annotations") / f"{PurePosixPath(path).stem}.xml"
+            source = open_xml(folder, relative, image)
+            if isinstance(source, Problem):
+                problems.append(source)
+                continue
+            stated = stated_name(source.tree)
+            if stated and PurePosixPath(stated.replace("\\", "/")).stem != PurePosixPath(path).stem:
+                other_names.append(f"{source.where} states {stated!r}")
+            found, wrong = xml_objects(source, frames)
+            objects += found
             problems += wrong
+        if other_names:
+            why = f"{len(other_names)} files state another image's name than their own, such as this: {other_names[0]}"
+            problems.append(Problem("Annotations", f"{why}. Their own counts", ProblemKind.NOTE, len(other_names)))
+        if not difficult:
+            objects, left_out = without_difficult(objects, "Annotations")
+            problems += left_out
         annotations, dropped = annotate(objects, CLASSES)
-        super().__init__("voc2012", folder, paths, annotations, problems + dropped, cache)
+        problems += frames.problems() + dropped
+        refuse_losses(len(annotations.image), problems, max_loss)
+        super().__init__("voc2012", folder, paths, annotations, problems, cache)
 
 
 def voc_folder(root: str | None, download: bool) -> Path:
@@ -74,71 +103,44 @@ def listed_images(folder: Path, image_set: str) -> list[str]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in lists.glob("*.txt"))) or "none"
         raise ConfigError("collection.image_set", image_set, f"there is no {path}", f"Those there: {known}.")
-    rows = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    rows = (line.split() for line in path.read_text(encoding="utf-8-sig").splitlines())
     return list(dict.fromkeys(row[0] for row in rows if row))
 
 
-def read_xml(root: Path, relative: Path, image: int, image_path: str) -> tuple[list[RawObject], list[Problem]]:
-    """The objects of one XML file, for the image at this position and path.
+def listed_files(folder: Path, names: Sequence[str], listed_in: str) -> tuple[list[str], list[Problem]]:
+    """Paths of the listed images in JPEGImages, and a problem for each that is not there.
+
+    A name may be listed with its ending. Without one, `.jpg` is looked for first, then any file of that name.
+    """
+    pictures = find_images(folder / "JPEGImages")
+    there = set(pictures.paths) - pictures.renamed.keys()
+    by_stem: dict[str, str] = {}
+    for path in sorted(there):
+        by_stem.setdefault(stem(path), path)
+        by_stem.setdefault(stem(path).casefold(), path)
+    paths: list[str] = []
+    problems = [problem for problem in pictures.problems if problem.kind is ProblemKind.FILE]
+    for name in names:
+        bare = stem(name) if PurePosixPath(name).suffix.lower() in suffixes() else name
+        options = (f"{name}.jpg", name, by_stem.get(bare), by_stem.get(bare.casefold()))
+        found = next((one for one in options if one in there), None)
+        if found is None:
+            why = f"listed in {listed_in}, but there is no such file"
+            problems.append(Problem(f"JPEGImages/{name}.jpg", why, ProblemKind.FILE))
+        else:
+            paths.append(f"JPEGImages/{found}")
+    return list(dict.fromkeys(paths)), problems
+
+
+def open_xml(root: Path, relative: Path, image: int) -> XmlSource | Problem:
+    """The XML file of the image at this position.
 
     A file that is missing or damaged is a problem: the image then counts as showing nothing.
     """
     where = relative.as_posix()
     try:
-        tree = ElementTree.parse(root / relative).getroot()
+        return XmlSource(where, read_tree(root / relative), image)
     except FileNotFoundError:
-        return [], [Problem(where, "no such file: the image counts as showing nothing")]
-    except (OSError, ElementTree.ParseError) as error:
-        return [], [Problem(where, f"unreadable ({error}): the image counts as showing nothing")]
-    return xml_objects(tree, where, image, root / image_path)
-
-
-def xml_objects(tree: ElementTree.Element, where: str, image: int, path: Path) -> tuple[list[RawObject], list[Problem]]:
-    """The objects of one parsed XML file."""
-    elements = tree.findall("object")  # direct children: a person's <part> has a box of its own inside its object
-    if not elements:
-        return [], []
-    try:
-        size = xml_size(tree) or read_size(path)
-    except UnreadableImageError as error:
-        return [], [Problem(where, f"its boxes have no image size to refer to: {error.why}")]
-    objects: list[RawObject] = []
-    problems: list[Problem] = []
-    for number, element in enumerate(elements, start=1):
-        spot = f"{where}, object {number}"
-        try:
-            objects.append(xml_object(element, spot, image, size))
-        except ValueError as error:
-            problems.append(Problem(spot, f"not understood: {error}"))
-    return objects, problems
-
-
-def xml_size(tree: ElementTree.Element) -> tuple[int, int] | None:
-    """Width and height where the file states them."""
-    try:
-        width, height = (int(tree.findtext(f"size/{side}", "0")) for side in ("width", "height"))
-    except ValueError:
-        return None
-    return (width, height) if width > 0 and height > 0 else None
-
-
-def xml_object(element: ElementTree.Element, where: str, image: int, size: tuple[int, int]) -> RawObject:
-    r"""One object. Corners count pixels from 1 and both belong to the box: it spans (xmin - 1) / w to xmax / w.
-
-    Raises:
-        ValueError: if the class or a number is missing.
-    """
-    name = element.findtext("name", "").strip()
-    if not name:
-        raise ValueError("it has no <name>")
-    x0, y0, x1, y1 = (xml_number(element, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax"))
-    difficult = element.findtext("difficult", "0").strip() == "1"
-    return RawObject(where, image, name, fractions((x0 - 1, y0 - 1, x1, y1), size), difficult=difficult)
-
-
-def xml_number(element: ElementTree.Element, tag: str) -> float:
-    """The number in a tag."""
-    text = element.findtext(tag)
-    if text is None:
-        raise ValueError(f"it has no <{tag}>")
-    return float(text)
+        return Problem(where, "no such file: the image counts as showing nothing", ProblemKind.FILE)
+    except (OSError, ValueError) as error:
+        return Problem(where, f"unreadable ({error}): the image counts as showing nothing")

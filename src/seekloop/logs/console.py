@@ -51,6 +51,22 @@ class Console:
             task = progress.add_task("", total=total, completed=first)
             yield lambda number, rows: progress.update(task, completed=number, description=found(rows))
 
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Progress over things that are counted; silent where the output is not a terminal.
+
+        Args:
+            what: is being done.
+            total: how many there are.
+        """
+        if self.name or not self.terminal.is_terminal:
+            yield lambda done: None
+            return
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.terminal, transient=True) as progress:
+            task = progress.add_task("", total=total)
+            yield lambda done: progress.update(task, completed=done)
+
     def _lines(self, total: int) -> Show:
         """A line every few rounds; after the first timed one, an estimate of the whole."""
         started: list[float] = []

@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import Problem, first_reasons
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Annotations, Query
 
@@ -22,11 +23,21 @@ def draw_queries(
     negatives: int,
     classes: object,
     seed: int,
+    problems: Sequence[Problem] = (),
 ) -> tuple[tuple[Query, ...], dict[str, str]]:
     """Draw `min(queries, positives)` distinct first images per class, each with its own true negatives.
 
     Every draw depends on the seed, the class name and the query's number alone: neither on the other classes nor
     on the number of queries.
+
+    Args:
+        annotations: what is in the images.
+        readable: which images can be shown.
+        queries: how many of each class.
+        negatives: how many labelled negatives each search starts with.
+        classes: names of the classes to search for; None: all.
+        seed: of all draws.
+        problems: what was left out of the annotations; named in the error where nothing is left.
 
     Returns:
         The queries, class by class, and the classes left out with the reason.
@@ -35,7 +46,7 @@ def draw_queries(
         ConfigError: if a class is unknown or no class can be searched.
     """
     _check_counts(queries, negatives)
-    names = _chosen(annotations.classes, classes)
+    names = _chosen(annotations.classes, classes, problems)
     relevance = annotations.relevance(len(readable)) & readable
     drawn: list[Query] = []
     left_out: dict[str, str] = {}
@@ -63,14 +74,13 @@ def _check_counts(queries: int, negatives: int) -> None:
         raise ConfigError("loop.negatives", negatives, "a classifier needs both classes", "Use 1 or more.")
 
 
-def _chosen(known: Sequence[str], asked: object) -> Sequence[str]:
+def _chosen(known: Sequence[str], asked: object, problems: Sequence[Problem]) -> Sequence[str]:
     if not known:
-        raise ConfigError(
-            "collection",
-            "no boxes",
-            "a simulated search needs annotated objects and this collection has none",
-            "Give boxes (for collection=folder: collection.boxes=<file or folder>).",
-        )
+        why = "a simulated search needs annotated objects and this collection has none"
+        fix = "Give boxes (for collection=folder: collection.boxes=<file or folder>)."
+        if problems:
+            why = "\n  ".join([f"{why}; what was left out:", *first_reasons(problems)]) + "\n"
+        raise ConfigError("collection", "no boxes", why, fix)
     if asked is None:
         return known
     if isinstance(asked, str) or not isinstance(asked, Sequence):

@@ -1,0 +1,202 @@
+"""`seekloop check`: validate a collection, and say what a run over it would cost, without computing anything."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from seekloop.commands.extract import Extraction, prepare, report_collection, report_problems
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import counted
+from seekloop.contracts.protocols import Collection
+from seekloop.images.files import FileCollection, refuse_losses
+from seekloop.images.inspection import Inspection, inspect
+from seekloop.logs.console import Console
+from seekloop.logs.contact_sheet import BoxedPicture, contact_sheet
+from seekloop.logs.figures import save
+from seekloop.logs.files import write_atomically
+from seekloop.loop.queries import draw_queries
+from seekloop.modules.estimate import seconds_per_image
+from seekloop.modules.precision import resolve_precision
+
+LISTED_CLASSES = 12
+
+
+def check(config: DictConfig) -> None:
+    """Look at every image and box of a collection; write a list of problems and a contact sheet; estimate the cost.
+
+    Raises:
+        ConfigError: after the report, if a run would stop because too many objects would be left out.
+    """
+    console = Console()
+    collection = tolerant(config)
+    say_collection(collection, console)
+    with console.counting("looking at images", len(collection.paths)) as progress:
+        found = inspect(collection, config.check.decode, progress)
+    say_inspection(collection, found, console)
+    words = [collection.name, collection.root.name if isinstance(collection, FileCollection) else ""]
+    folder = Path(config.check.folder) / "-".join(word for word in words if word)
+    write(folder, collection, found, config.check.shown)
+    console.say(f"every problem: {folder / 'problems.csv'}, pictures with boxes: {folder / 'contact_sheet.png'}")
+    for line in costs(config, collection):
+        console.say(line)
+    limit = OmegaConf.select(config, "collection.max_loss", default=1)
+    refuse_losses(len(collection.annotations.image), collection.problems, limit)
+
+
+def tolerant(config: DictConfig) -> Collection:
+    """The collection of a config, however many of its objects are lost."""
+    chosen = config.collection
+    if "max_loss" in chosen:
+        chosen = OmegaConf.merge(chosen, {"max_loss": 1})
+    collection: Collection = instantiate(chosen)
+    return collection
+
+
+def say_collection(collection: Collection, console: Console) -> None:
+    """Images, objects and classes."""
+    console.say(f"{collection.name}: {len(collection.paths):,} images")
+    report_collection(collection, console)
+    known = collection.annotations
+    counts = known.label.bincount(minlength=len(known.classes)).tolist()
+    images = known.relevance(len(collection.paths)).sum(dim=1).tolist()
+    ranked = sorted(zip(known.classes, counts, images, strict=True), key=lambda row: -row[2])
+    for name, objects, shown in ranked[:LISTED_CLASSES]:
+        console.say(f"  {name}: {objects:,} objects in {shown:,} images")
+    if len(ranked) > LISTED_CLASSES:
+        console.say(f"  ... and {len(ranked) - LISTED_CLASSES} more classes")
+
+
+def say_inspection(collection: Collection, found: Inspection, console: Console) -> None:
+    """Sizes, orientations, damaged files and copies."""
+    if found.sizes:
+        areas = sorted(found.sizes.values(), key=lambda size: size[0] * size[1])
+        small, middle, large = (f"{w} x {h}" for w, h in (areas[0], areas[len(areas) // 2], areas[-1]))
+        console.say(f"sizes: from {small} over {middle} (median) to {large} pixels")
+    if found.orientations:
+        counts = sorted(Counter(found.orientations.values()).items())
+        turned = ", ".join(f"{count:,} with {number}" for number, count in counts)
+        console.say(f"EXIF orientation: {turned}; the others are upright")
+    report_problems(found.problems, console)
+    if not found.problems and not collection.problems:
+        console.say("nothing is wrong with it")
+
+
+def write(folder: Path, collection: Collection, found: Inspection, shown: int) -> None:
+    """Write `problems.csv`, `check.json` and `contact_sheet.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    problems = [*collection.problems, *found.problems]
+    rows = [asdict(problem) | {"kind": str(problem.kind)} for problem in problems]
+    table = pd.DataFrame(rows, columns=["where", "what", "kind", "count"])
+    write_atomically(folder / "problems.csv", table.to_csv(index=False).encode("utf-8", "backslashreplace"))
+    summary: dict[str, Any] = {
+        "images": len(collection.paths),
+        "images_unreadable": len(found.unreadable),
+        "objects": len(collection.annotations.image),
+        "classes": list(collection.annotations.classes),
+        "orientations": dict(sorted(Counter(found.orientations.values()).items())),
+        **counted(problems),
+    }
+    write_atomically(folder / "check.json", (json.dumps(summary, indent=2) + "\n").encode())
+    save(contact_sheet(pictures(collection, found, shown)), folder / "contact_sheet.png")
+
+
+def pictures(collection: Collection, found: Inspection, shown: int) -> list[BoxedPicture]:
+    """Pictures for the contact sheet: those that problems are about first, then others spread over the collection."""
+    known = collection.annotations
+    readable = [image for image in range(len(collection.paths)) if image not in found.unreadable]
+    position = {path: image for image, path in enumerate(collection.paths)}
+    doubtful = [position[one.where] for one in (*collection.problems, *found.problems) if one.where in position]
+    annotated = set(known.image.tolist())
+    rest = [image for image in readable if image in annotated] or readable
+    spread = rest[:: max(1, len(rest) // max(1, shown))]
+    first = [*found.orientations, *doubtful][: max(1, shown // 2)]
+    chosen = [image for image in dict.fromkeys([*first, *spread]) if image not in found.unreadable]
+    return [
+        BoxedPicture(
+            collection.read(image),
+            collection.paths[image],
+            [
+                (known.classes[int(known.label[row])], int(known.label[row]), tuple(known.box[row].tolist()))
+                for row in (known.image == image).nonzero()[:, 0].tolist()
+            ],
+        )
+        for image in chosen[:shown]
+    ]
+
+
+def costs(config: DictConfig, collection: Collection) -> Sequence[str]:
+    """What a run with this config would cost in time and disk, measured on a few images."""
+    extraction = prepare(config, collection)
+    ahead = extraction.plan()
+    lines = []
+    if ahead.parts.regions is None:
+        lines.append(
+            "the detector's time comes on top: `seekloop detect` with collection.images or a small folder says"
+        )
+    else:
+        disk = f"{ahead.bytes() / 1e6:,.1f} MB in {ahead.folder}"
+        if ahead.finished:
+            lines.append(f"descriptors: there already, {disk}")
+        else:
+            seconds = measured(extraction, config.check.measure)
+            whole = seconds * ahead.missing_images()
+            lines.append(f"descriptors: about {duration(whole)} on this processor ({seconds:.3f} s an image), {disk}")
+    return [*lines, *searches(config, collection)]
+
+
+def searches(config: DictConfig, collection: Collection) -> list[str]:
+    """How many searches there would be, and how many answers they ask for."""
+    loop, known = config.loop, collection.annotations
+    if not len(known.image):
+        return ["no simulated searches: there are no boxes"]
+    everything = known.label.new_ones(len(collection.paths)).bool()
+    try:
+        queries, left_out = draw_queries(
+            known,
+            everything,
+            queries=loop.queries,
+            negatives=loop.negatives,
+            classes=loop.classes,
+            seed=config.seed,
+            problems=collection.problems,
+        )
+    except ConfigError as error:
+        return [f"no simulated searches: {error}"]
+    asked = len(queries) * loop.rounds * loop.budget
+    lines = [f"searches: {len(queries):,} of {loop.rounds} rounds x {loop.budget} questions, {asked:,} answers in all"]
+    return [*lines, *(f"  class {name!r} is left out: {why}" for name, why in list(left_out.items())[:LISTED_CLASSES])]
+
+
+def measured(extraction: Extraction, images: int) -> float:
+    """Seconds per image of an extraction."""
+    ahead = extraction.plan()
+    some = range(min(max(1, images), len(extraction.collection.paths)))
+    return seconds_per_image(
+        extraction.collection,
+        extraction.backbone,
+        ahead.regions,
+        extraction.encoding,
+        extraction.pooling,
+        precision=resolve_precision(extraction.settings["trainer"]),
+        images=some,
+        rows=extraction.settings["batch_size"],
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    Example:
+        >>> duration(4.2), duration(250), duration(9000)
+        ('4 s', '4 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,166 @@
+"""Which image of a collection an annotation file means by a name."""
+
+import difflib
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.images.decoding import HEIF_SUFFIXES, SUFFIXES
+from seekloop.images.walk import RAW_SUFFIXES
+
+GUESSES = 3  # names that were not found and get a suggestion
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The images that the names of one annotation file mean.
+
+    Attributes:
+        image: by name, the image's position in the collection, or why there is none.
+        problems: names that were not taken literally.
+    """
+
+    image: Mapping[str, int | str]
+    problems: tuple[Problem, ...]
+
+
+class ImageNames:
+    """Finds the images that an annotation file means.
+
+    A name is a path relative to the collection's root, or a bare file name that just one image has. Accented letters
+    may be composed or not, since file systems differ in that. Where that finds nothing, the longest end of the path
+    that names just one image is taken (files that were annotated elsewhere, web addresses), then without regard to
+    case, then without regard to the ending (photographs that were converted). What was found so is told, and is not
+    taken where another name of the same file means that image, too.
+
+    Args:
+        paths: relative POSIX paths of the collection's images.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+        self.by_path = grouped(normal(path) for path in paths)
+        self.by_name = grouped(PurePosixPath(normal(path)).name for path in paths)
+        self._loose: list[dict[str, set[int]]] | None = None
+
+    def find(self, name: str) -> int | str:
+        """The position of the image with this path or bare name, or why there is none."""
+        key = normal(name)
+        same = self.by_path.get(key) or ([] if "/" in key else self.by_name.get(key, []))
+        if len(same) > 1:
+            return f"{len(same)} images are meant by {name!r}: give the path from the collection's root"
+        return same[0] if same else f"no image {name!r} in the collection"
+
+    def match(self, names: Iterable[str], source: str) -> Matched:
+        """Find the images of all names of one annotation file.
+
+        Args:
+            names: as the file has them.
+            source: the file, for people.
+        """
+        found: dict[str, int | str] = {name: self.find(name) for name in dict.fromkeys(names)}
+        literal = {image for image in found.values() if isinstance(image, int)}
+        loose = {name: self._by_end(name) for name, why in found.items() if isinstance(why, str)}
+        claims: dict[int, int] = {}
+        for image in loose.values():
+            if isinstance(image, int):
+                claims[image] = claims.get(image, 0) + 1
+        taken: list[str] = []
+        for name, image in loose.items():
+            if isinstance(image, str):
+                found[name] = image
+            elif image in literal or claims[image] > 1:
+                why = "which another name in the file means" if image in literal else "and so is another name"
+                found[name] = f"no image {name!r} in the collection; its end is that of {self.paths[image]!r}, {why}"
+            else:
+                found[name] = image
+                taken.append(name)
+        self._suggest(found)
+        return Matched(found, tuple(self._told(taken, found, source)))
+
+    def _told(self, taken: Sequence[str], found: Mapping[str, int | str], source: str) -> list[Problem]:
+        if not taken:
+            return []
+        shown = ", ".join(f"{name!r} for {self.paths[int(found[name])]!r}" for name in taken[:2])
+        why = f"{len(taken):,} names were matched by their ends, such as {shown}"
+        return [Problem(source, why, ProblemKind.NOTE, len(taken))]
+
+    def _by_end(self, name: str) -> int | str:
+        """The one image with the longest end of this path, or why there is none."""
+        key = without_address(normal(name))
+        parts = [part for part in key.split("/") if part not in ("", ".", "..")]
+        for spelling, index in zip(SPELLINGS, self._ends(), strict=True):
+            for start in range(len(parts)):
+                same = index.get(spelling("/".join(parts[start:])), set())
+                if len(same) > 1:
+                    return f"{len(same)} images are meant by {name!r}: give the path from the collection's root"
+                if same:
+                    return next(iter(same))
+        return f"no image {name!r} in the collection"
+
+    def _ends(self) -> list[dict[str, set[int]]]:
+        """Positions by every end of a path: as it is, without case, without case and ending."""
+        if self._loose is None:
+            exact: dict[str, set[int]] = {}
+            for position, path in enumerate(self.paths):
+                parts = normal(path).split("/")
+                for start in range(len(parts)):
+                    exact.setdefault("/".join(parts[start:]), set()).add(position)
+            self._loose = [exact, _regrouped(exact, str.casefold), _regrouped(exact, stem_of)]
+        return self._loose
+
+    def _suggest(self, found: dict[str, int | str]) -> None:
+        """Add the most similar path to the first few names that were not found."""
+        lost = [name for name, why in found.items() if isinstance(why, str) and why.endswith("in the collection")]
+        for name in lost[:GUESSES]:
+            likely = [path for path in self.paths[:20_000] if digits(path) == digits(name)]
+            if similar := difflib.get_close_matches(normal(name), likely, n=1, cutoff=0.6):
+                found[name] = f"{found[name]}; there is {similar[0]!r}"
+
+
+def _regrouped(index: Mapping[str, set[int]], spelling: Callable[[str], str]) -> dict[str, set[int]]:
+    groups: dict[str, set[int]] = {}
+    for end, positions in index.items():
+        groups.setdefault(spelling(end), set()).update(positions)
+    return groups
+
+
+def stem_of(path: str) -> str:
+    """A path in small letters, without the ending of a picture."""
+    pure = PurePosixPath(path.casefold())
+    return str(pure.with_suffix("")) if pure.suffix in SUFFIXES | HEIF_SUFFIXES | RAW_SUFFIXES else str(pure)
+
+
+SPELLINGS: tuple[Callable[[str], str], ...] = (str, str.casefold, stem_of)
+"""Ways to write an end of a path, strictest first."""
+
+
+def without_address(name: str) -> str:
+    """The path in a web address, its escapes undone; other names as they are.
+
+    Example:
+        >>> without_address("https://example.org/a%20b/c.jpg?size=1"), without_address("a%20b.jpg")
+        ('/a b/c.jpg', 'a%20b.jpg')
+    """
+    return unquote(urlsplit(name).path) if "://" in name else name
+
+
+def digits(name: str) -> str:
+    """The digits of a file's name: another number is another photograph, however alike the names are."""
+    return "".join(letter for letter in PurePosixPath(normal(name)).name if letter.isdigit())
+
+
+def grouped(names: Iterable[str]) -> dict[str, list[int]]:
+    """For each name, the positions where it stands."""
+    groups: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        groups.setdefault(name, []).append(position)
+    return groups
+
+
+def normal(name: str) -> str:
+    """One spelling of a path: composed letters, forward slashes, no leading dot."""
+    return unicodedata.normalize("NFC", name.strip().replace("\\", "/")).removeprefix("./")
