@@ -1,6 +1,8 @@
 import argparse
 import logging
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -292,6 +294,20 @@ def test_two_networks_of_equal_right_are_refused_by_name(names, wrapped, tmp_pat
         loaded(tmp_path / "w.pth", content)
     assert all(repr(name) in str(error.value) for name in names)
     assert error.value.key == "backbone.checkpoint"
+
+
+def test_the_choice_is_one_line_of_the_program(tmp_path):
+    """Without anybody's setting up of logging, as in the commands."""
+    last, meant = networks()
+    torch.save({"state_dict": last, "state_dict_ema": meant}, tmp_path / "w.pth")
+    code = "from seekloop.backbones import checkpoints\nfrom timm.models import VisionTransformer\n" + (
+        "checkpoints.load(VisionTransformer(img_size=32, patch_size=8, embed_dim=16, num_heads=2, depth=2, "
+        f"num_classes=0, init_values=1e-2), {str(tmp_path / 'w.pth')!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "import seekloop\n" + code], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == f"{tmp_path / 'w.pth'}: 'state_dict_ema' was loaded; 'state_dict' is not used\n"
 
 
 def test_a_single_network_is_loaded_without_a_word(tmp_path, caplog):
