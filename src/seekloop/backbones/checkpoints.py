@@ -4,24 +4,27 @@ import argparse
 import contextlib
 import hashlib
 import io
+import logging
 import math
 import pickle
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from seekloop.backbones import file_parts
+from seekloop.backbones.file_parts import Part
 from seekloop.contracts.errors import ConfigError
 
+_log = logging.getLogger(__name__)
 KEY = "backbone.checkpoint"
-WRAPPERS = ("teacher", "model_ema", "state_dict", "model")  # dictionaries that training scripts put around weights
-PREFIXES = ("module.", "_orig_mod.", "backbone.", "model.")
 HEADS = (  # what sits on top of the trunk; a file may have it or not
     "head.",
     "head_dist.",
@@ -35,21 +38,35 @@ HEADS = (  # what sits on top of the trunk; a file may have it or not
     "local_cls_norm",
     "mask_token",
 )
+_numpy_scalar = np.float64().__reduce__()[0]
+HARMLESS: list[Any] = [  # types beside tensors that training scripts save: arguments (DINO), numbers (timm's metric)
+    argparse.Namespace,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float16", "float32", "float64", "int32", "int64", "bool")),
+    *((_numpy_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
 PROJECTION = "patch_embed.proj.weight"
+OTHER = "these are weights of another architecture: "
 SHOWN = 4  # keys named in an error
 
 
 def load(trunk: nn.Module, path: str | Path) -> None:
     """Fill every parameter and buffer of the trunk from a file, whatever names its publisher used.
 
+    The weights may lie in dictionaries and behind prefixes of any name. Of several networks in a file an average over
+    training steps (`ema`, `swa`, ...) is taken before a teacher, and that before any other; a warning says which was.
     Position embeddings of another resolution change the trunk's input size; nothing is resampled here.
 
     Raises:
-        ConfigError: if the file is missing, unreadable, or of another architecture; the message names a few keys.
+        ConfigError: if the file is missing, unreadable, or of another architecture (the message names a few keys), or
+            holds several networks that fit and none of them goes first.
     """
-    weights = _with_timm_names(trunk, _unwrapped(read(path)), path)
-    weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
-    _check(trunk, weights, path)
+    content = read(path)
+    parts = file_parts.find(content, set(trunk.state_dict()))
+    weights = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in _chosen(trunk, content, parts, path).items()
+    }
     own = trunk.state_dict()
     trunk.load_state_dict({name: value for name, value in weights.items() if name in own}, strict=False)
 
@@ -66,16 +83,22 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         if file.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(file))
-        with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's files carry their training arguments
+        with torch.serialization.safe_globals(HARMLESS):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        why = (
-            f"the file cannot be read as weights ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        )
+        why = f"the file cannot be read as weights ({_first_cause(error)})"
         raise ConfigError(KEY, str(path), why, "Give a safetensors file, or a pth file of tensors only.") from error
     if not isinstance(content, Mapping):
         raise ConfigError(KEY, str(path), f"it holds a {type(content).__name__}", "Save the model's state_dict().")
     return dict(content)
+
+
+def _first_cause(error: Exception) -> str:
+    """One line; of torch's long message about types that it does not read, the type."""
+    text = str(error)
+    if found := re.search(r"Unsupported global: GLOBAL (\S+)", text):
+        return f"it holds a {found[1]}, which is no tensor"
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def weights_hash(trunk: nn.Module, *words: str) -> str:
@@ -101,14 +124,84 @@ def without_heads(trunk: nn.Module) -> nn.Module:
     return trunk
 
 
-def _unwrapped(content: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors themselves, free of the dictionaries and prefixes around them."""
-    while inner := next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None):
-        content = dict(inner)
-    weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    while prefix := next((p for p in PREFIXES if any(name.startswith(p) for name in weights)), None):
-        weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+def _chosen(trunk: nn.Module, content: Mapping[Any, Any], parts: Sequence[Part], path: str | Path) -> dict[str, Tensor]:
+    """The weights to load, by the trunk's names: those of the first rank with a part that fits the trunk."""
+    fitting: list[tuple[Part, dict[str, Tensor]]] = []
+    misfits: dict[Part, ConfigError] = {}
+    for part in parts:
+        if fitting and part.rank > fitting[0][0].rank:
+            break
+        try:
+            weights = _fitted(trunk, part, path)
+        except ConfigError as error:
+            misfits[part] = error
+            continue
+        if not any(_equal(weights, other) for _, other in fitting):
+            fitting.append((part, weights))
+    if not fitting:
+        raise _nothing_fits(trunk, content, parts, misfits, path)
+    if len(fitting) > 1:
+        names = ", ".join(part.name for part, _ in fitting)
+        why = f"{len(fitting)} networks in it fit and their names do not say which one is meant: {names}"
+        fix = "Save the tensors of the one you mean as a file of its own, and give that file."
+        raise ConfigError(KEY, str(path), why, fix)
+    part, weights = fitting[0]
+    _tell(part, parts, misfits, file_parts.averages(content, len(trunk.state_dict()) // 10), path)
+    return weights if len(misfits) == 0 else _fitted(trunk, part, path)  # a misfit may have changed the input size
+
+
+def _fitted(trunk: nn.Module, part: Part, path: str | Path) -> dict[str, Tensor]:
+    """A part's weights by the trunk's names.
+
+    Raises:
+        ConfigError: if they are not the trunk's.
+    """
+    weights = _with_timm_names(trunk, dict(part.weights), path)
+    _check(trunk, weights, path)
     return weights
+
+
+def _equal(weights: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether the same values are there twice, which leaves nothing to choose."""
+    return weights.keys() == other.keys() and all(torch.equal(weights[name], other[name]) for name in weights)
+
+
+def _tell(
+    taken: Part, parts: Sequence[Part], misfits: Mapping[Part, ConfigError], averages: Sequence[str], path: str | Path
+) -> None:
+    """Warn where there was a choice, and of averages that could not be taken."""
+    likely = [part for part in parts if part is not taken and 2 * part.known >= taken.known]
+    left = [f"{part.name} is not used" for part in likely if part not in misfits]
+    left += [f"{part.name} cannot be used ({_reason(misfits[part])})" for part in likely if part in misfits]
+    seen = (taken.prefix, *(part.prefix for part in likely))
+    unseen = [average for average in averages if not any(prefix.startswith(average) for prefix in seen)]
+    left += [f"{average!r} cannot be used (it does not hold the whole network by its names)" for average in unseen]
+    if left:
+        _log.warning("%s: %s was loaded; %s", path, taken.name, "; ".join(left))
+
+
+def _nothing_fits(
+    trunk: nn.Module,
+    content: Mapping[Any, Any],
+    parts: Sequence[Part],
+    misfits: Mapping[Part, ConfigError],
+    path: str | Path,
+) -> ConfigError:
+    """The misfit of the part that is most like the trunk; with the names found, where it is hardly like it."""
+    names = file_parts.names(content)
+    if not names:
+        return ConfigError(KEY, str(path), "there are no named tensors in it", "Save the model's state_dict().")
+    nearest = max(parts, key=lambda part: part.known)
+    why = _reason(misfits[nearest])
+    if nearest.prefix:
+        why = f"behind {nearest.name}, {why}"
+    if 2 * nearest.known < len(trunk.state_dict()):
+        why += f"; the names in the file begin with {file_parts.beginnings(names)}"
+    return _misfit(path, why)
+
+
+def _reason(error: ConfigError) -> str:
+    return error.why.removeprefix(OTHER)
 
 
 def _with_timm_names(trunk: nn.Module, weights: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
@@ -117,7 +210,6 @@ def _with_timm_names(trunk: nn.Module, weights: dict[str, Tensor], path: str | P
     convert = getattr(sys.modules[type(trunk).__module__], "checkpoint_filter_fn", None)
     if convert is None:
         return weights
-    weights = {re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", name): value for name, value in weights.items()}
     _check_embedding(trunk, weights, path)
     _match_position_grid(trunk, weights)
     if any(name == "register_tokens" or ".mlp.w12." in name for name in weights):
@@ -125,7 +217,7 @@ def _with_timm_names(trunk: nn.Module, weights: dict[str, Tensor], path: str | P
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # timm prints about DINOv3's absent biases
             return dict(convert(weights, trunk))
-    except (RuntimeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+    except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError) as error:
         raise _misfit(path, f"its tensors cannot be brought to this model's shapes ({error})") from error
 
 
@@ -137,6 +229,8 @@ def _check_embedding(trunk: nn.Module, weights: Mapping[str, Tensor], path: str 
         raise _misfit(path, f"{PROJECTION} is {tuple(found.shape)}, not {tuple(needed.shape)}")
     for names in (("cls_token",), ("reg_token", "register_tokens", "storage_tokens")):
         have, want = (sum(w[name].shape[1] for name in names if name in w) for w in (weights, own))
+        if have != want and not have and names == ("cls_token",):
+            raise _misfit(path, "no tensor called cls_token is in it")
         if have != want:
             raise _misfit(path, f"it has {have} tokens in {' or '.join(names)}, the model {want}")
 
@@ -181,6 +275,6 @@ def _misfit(path: str | Path, why: str) -> ConfigError:
     return ConfigError(
         KEY,
         str(path),
-        f"these are weights of another architecture: {why}",
+        f"{OTHER}{why}",
         "Choose the backbone, and registers, that the file was trained as.",
     )

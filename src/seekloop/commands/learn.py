@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from filelock import FileLock
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
@@ -21,6 +20,7 @@ from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import report_problems
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import Pool, Pretrainer
+from seekloop.contracts.locks import lock
 from seekloop.contracts.problems import counted
 from seekloop.contracts.randomness import derived_seed
 from seekloop.learning.cycles import Learning, PseudoLabeller, Row, State
@@ -243,7 +243,7 @@ class Cycles:
             return None
         folder = self.parts.weights_folder
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with lock(folder.with_name(f"{folder.name}.lock"), "store_dir"):
             network = instantiate(config.model).build(len(self.pool.classes), derived_seed(config.seed, "pretraining"))
             return pretrain(network, self.pool, folder, derived_seed(config.seed, "pretraining"))
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from filelock import FileLock
-
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.locks import lock
 
 TIMEOUT = 30  # seconds without a byte
 FAILURES = (OSError, ValueError, EOFError, HTTPException, tarfile.TarError, zipfile.BadZipFile, zlib.error)
@@ -40,13 +39,16 @@ def fetch(archive: Archive, root: Path) -> None:
     """Put the archive's folder below `root`, unless it is there. It appears complete or not at all.
 
     Raises:
-        ConfigError: if it cannot be fetched or is damaged; says what to put where by hand.
+        ConfigError: if it cannot be fetched or is damaged (says what to put where by hand), or the folder cannot be
+            locked.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".download.lock"):
+        with lock(root / ".download.lock", "collection.root"):
             if not (root / archive.target).exists():
                 fetch_now(archive, root)
+    except ConfigError:  # of the lock
+        raise
     except FAILURES as error:
         raise ConfigError(
             "collection.download",

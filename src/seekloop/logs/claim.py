@@ -10,8 +10,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.locks import lock
 from seekloop.logs.files import write_atomically
 
 BEAT_SECONDS = 10.0
@@ -58,6 +60,7 @@ class Claim:
 
         Raises:
             RunBusyError: another process is.
+            ConfigError: the file system gives no locks.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.alive():
@@ -81,19 +84,15 @@ class Claim:
 
     @contextlib.contextmanager
     def _acquired(self) -> Iterator[None]:
-        lock = FileLock(self.lock)
         try:
-            lock.acquire(timeout=PATIENCE_SECONDS)
+            taken = lock(self.lock, "runs_dir", PATIENCE_SECONDS)
         except Timeout as error:
             if self.silence() < STALE_SECONDS or not self._elsewhere():
                 raise RunBusyError(self._busy()) from error
             self.lock.unlink(missing_ok=True)  # the lock of a machine that is gone
-            lock = FileLock(self.lock)
-            lock.acquire(timeout=PATIENCE_SECONDS)
-        try:
+            taken = lock(self.lock, "runs_dir", PATIENCE_SECONDS)
+        with taken:
             yield
-        finally:
-            lock.release()
 
     @contextlib.contextmanager
     def _beating(self) -> Iterator[None]:
@@ -124,15 +123,14 @@ class Claim:
     def _locked(self) -> bool:
         if not self.lock.exists():
             return False
-        probe = FileLock(self.lock)
         try:
-            probe.acquire(timeout=0)
+            probe = lock(self.lock, "runs_dir", timeout=0.0)
         except Timeout:
             return True
-        except PermissionError:  # somebody else's folder, open for reading only
+        except (PermissionError, ConfigError):  # somebody else's folder, open for reading only; or one without locks
             return self.silence() < STALE_SECONDS
-        probe.release()
-        return False
+        with probe:
+            return False
 
     def _owner(self) -> dict[str, str] | None:
         try:

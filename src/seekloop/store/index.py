@@ -280,6 +280,8 @@ def _train(index: Faiss, settings: IndexSettings, sample: np.ndarray) -> None:
         codes = index.pq.cp
         codes.min_points_per_centroid, codes.max_points_per_centroid = 1, SAMPLE_PER_CENTRE
         codes.niter = CODE_ROUNDS
+        # Ordering codes for Hamming distances, which no search here uses, takes seconds for each of the pq_m codes.
+        index.do_polysemous_training = False
     index.train(sample)
 
 

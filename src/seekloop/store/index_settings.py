@@ -121,7 +121,12 @@ class IndexSettings:
             raise ConfigError("store.faiss.pq_m", self.pq_m, why, f"Choose {fitting[-1]}, for instance.")
         if 2**self.pq_bits > rows:
             why = f"{2**self.pq_bits} centres cannot be learnt from {rows} vectors"
-            raise ConfigError("store.faiss.pq_bits", self.pq_bits, why, "Lower it, or use store.index=flat.")
+            lower = (
+                f"Choose up to {rows.bit_length() - 1}, or use store.index=flat."
+                if rows > 1
+                else "Use store.index=flat."
+            )
+            raise ConfigError("store.faiss.pq_bits", self.pq_bits, why, lower)
 
 
 def _whole(value: object) -> bool:

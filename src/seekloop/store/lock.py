@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
+
+from seekloop.contracts.locks import lock
 
 
 @contextmanager
@@ -15,14 +17,15 @@ def claimed(folder: Path, doing: str, say: Callable[[str], None]) -> Iterator[No
         folder: of the store; the lock lies beside it.
         doing: what another process is doing if this one has to wait, such as "extracting".
         say: takes the line that says so.
+
+    Raises:
+        ConfigError: if the file system gives no locks.
     """
-    lock = FileLock(f"{folder}.lock")
+    path = folder.with_name(f"{folder.name}.lock")
     try:
-        lock.acquire(timeout=0)
+        taken = lock(path, "store_dir", timeout=0.0)
     except Timeout:
         say(f"another process is {doing} {folder.name}: waiting for it")
-        lock.acquire()
-    try:
+        taken = lock(path, "store_dir")
+    with taken:
         yield
-    finally:
-        lock.release()
