@@ -8,7 +8,7 @@ from seekloop.representations.fusion import NoFusion
 from seekloop.representations.local import All
 from seekloop.representations.representation import Representation
 from tests.loop.parts import loop
-from tests.worlds import blobs
+from tests.worlds import ArrayDescriptors, blobs
 
 WORLD = blobs(60, classes=("star",))
 STARS = set(WORLD.relevant[0].nonzero()[:, 0].tolist())
@@ -53,6 +53,20 @@ def test_a_short_answer_leaves_the_rest_in_the_pool():
         search.answer({image: truth(image) for image in search.ask()})
     assert set(first[1:]) <= set(seen)
     assert first[0] not in seen
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_the_querys_own_image_is_never_presumed_irrelevant(first):
+    """Of four images one is unreadable and one is the query's: nine negatives to draw take both of the others."""
+    unreadable = 3 if first < 3 else 0
+    world = blobs(4).descriptors
+    descriptors = ArrayDescriptors(world.whole, world.local, world.regions, torch.arange(4) != unreadable)
+    search = Session(loop(descriptors), first, None, negatives=9, budget=1)
+    (query,) = search._state.queries
+    assert sorted(query.negatives) == [image for image in range(4) if image not in (first, unreadable)]
+    expected = torch.full((4,), -1, dtype=torch.int8)
+    expected[first], expected[unreadable] = 1, 0
+    assert search.answers.tolist() == expected.tolist()
 
 
 def test_mistakes_are_refused_in_words():

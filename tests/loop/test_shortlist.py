@@ -18,7 +18,7 @@ from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.fusion import Concat, NoFusion, Pool
 from seekloop.representations.local import All, GlobalOnly, OneProto
 from seekloop.representations.representation import Representation
-from seekloop.store.index import open_index
+from seekloop.store.index import Found, Index, open_index
 from seekloop.store.index_settings import IndexSettings
 from tests.loop.parts import MeanDifference
 from tests.worlds import ArrayDescriptors, grid_boxes
@@ -99,6 +99,34 @@ def test_the_certificate_by_hand():
     assert found.certified.tolist() == [True]
     assert found.listed.tolist() == [[True] * 4]
     torch.testing.assert_close(found.scores, torch.tensor([[0.3, 0.1, -0.2, -0.6]]))
+
+
+class RoundingIndex(Index):
+    """Three images of one vector each, found in this order with these products, as float32 may have rounded them."""
+
+    def __init__(self, products):
+        self.products, self.rows, self.norm = products, 3, 2.0
+
+    def search(self, weights, k, widening):
+        return Found(torch.tensor([self.products[:k]]), torch.arange(k)[None], exact=True, final=k == self.rows)
+
+
+@pytest.mark.parametrize(("below", "picks", "length"), [(0.0, [0, 2], 3), (6e-6, [0, 2], 3), (7e-6, [0, 1], 2)])
+def test_what_rounding_may_have_hidden_is_looked_at(below, picks, length):
+    """The bound: d = 2, |w| = 2, the longest vector 2, intercept 1: (3 x 2 + 16) x 2^-24 x (2 x 2 + 1) = 6.6e-6.
+
+    Exact scores are 0.5, 0.3 and 0.300001, so images 0 and 2 are the best two. The index finds image 1 before image 2
+    and puts it `below` its exact score: by that alone nothing outside reaches 0.3, and one would stop at images 0 and
+    1. At 6e-6 rounding may still have hidden image 2, so it is looked at. At 7e-6 it cannot, and the list stays short.
+    A bound without the vector's length would be 3.9e-6, one without the intercept 5.2e-6.
+    """
+    exact = torch.tensor([[0.5, 0.3, 0.300001]])
+    index = RoundingIndex([0.5 - 1, 0.3 - 1 - below, 0.3 - 1 - below])
+    shortlist = Shortlist(index, Top(), candidates=2, limit=1.0)
+    everything = torch.ones(1, 3, dtype=torch.bool)
+    found = shortlist.search(LINE, everything, 0, 2, lambda _, images: exact[:, images], never)
+    assert found.picks.tolist() == [picks]
+    assert (found.length.tolist(), found.certified.tolist()) == ([length], [True])
 
 
 def test_what_is_far_below_is_never_scored():

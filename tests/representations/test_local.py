@@ -33,6 +33,22 @@ def test_all_marks_by_area_not_by_centre_and_not_by_contact():
     assert rows(All().positive(QUARTERS, box)) == {0: 1, 1: 1, 2: -1, 3: -1}
 
 
+def test_a_box_thinner_than_the_threshold_marks_the_one_cell_it_overlaps_most():
+    """0.0005 wide and 0.0003 high in cell 2, 0.001 wide in cell 3: 1.5e-7 and 3e-7 of the image, both below 1e-6.
+
+    By the threshold alone no cell of a relevant image would be relevant. Cell 0 would be the first of equally many
+    above the threshold, cell 2 is overlapped as well, but less.
+    """
+    box = torch.tensor([0.4995, 0.7, 0.501, 0.7003])
+    assert rows(All().positive(QUARTERS, box)) == {0: -1, 1: -1, 2: -1, 3: 1}
+
+
+def test_an_overlap_below_the_threshold_is_rounding_of_a_common_edge():
+    """The box of 0.3 x 0.3 in the upper row reaches 1e-6 into the lower one: 3e-7 of the image."""
+    box = torch.tensor([0.1, 0.2, 0.4, 0.500001])
+    assert rows(All().positive(QUARTERS, box)) == {0: 1, 1: -1, 2: -1, 3: -1}
+
+
 def test_equal_overlaps_go_to_the_first_cell():
     assert rows(OneRand().positive(QUARTERS, torch.tensor([0.25, 0.25, 0.75, 0.75]))) == {0: 1}
 
