@@ -31,8 +31,8 @@ from seekloop.commands.compose import resolve
 from seekloop.commands.extract import Extraction, prepare
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.randomness import generator
-from seekloop.modules.extraction import batches
-from seekloop.modules.images import Decoded, Images, transform_of
+from seekloop.extraction.describe import batches
+from seekloop.extraction.images import Decoded, Images, transform_of
 
 AIM = 1.10
 CUT = (375, 500)  # height and width of a photograph cut out, about VOC's

@@ -22,8 +22,8 @@ from benchmarks.ceilings import ceilings
 from benchmarks.searches import Played, Stopwatch, composed, curve, drawn, play, rounded, simulated, table_of
 from benchmarks.synthetic import World, annotations, make_store, open_world, stored_bytes
 from seekloop.commands.compose import build_loop
-from seekloop.loop.summary import summarise
 from seekloop.metrics.curves import area_under_curve
+from seekloop.protocol.summary import summarise
 
 AIM = 100.0
 SIZES = {

@@ -18,8 +18,8 @@ from seekloop.commands.compose import build_loop, resolve
 from seekloop.contracts.protocols import User
 from seekloop.contracts.records import Annotations, Query
 from seekloop.loop.engine import Loop
-from seekloop.loop.queries import draw_queries
-from seekloop.loop.scoreboard import Scoreboard
+from seekloop.protocol.queries import draw_queries
+from seekloop.protocol.scoreboard import Scoreboard
 
 METHODS = {"fit": "fit", "score": "score", "search": "score", "ask": "select", "learn": "learn"}
 P = ParamSpec("P")

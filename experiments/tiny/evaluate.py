@@ -22,7 +22,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.svm import LinearSVC
 
 from seekloop.backbones.tiny import build_tiny, metadata
-from seekloop.images.scenes import Scenes
+from seekloop.images.generated.scenes import Scenes
 from seekloop.images.voc import Voc2012
 
 # isort: split

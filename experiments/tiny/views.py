@@ -15,7 +15,7 @@ from teacher import TeacherMaps
 from torch import Tensor
 from torch.nn import functional as F
 
-from seekloop.images.scenes import digit_split, photographs, render_scene
+from seekloop.images.generated.scenes import digit_split, photographs, render_scene
 
 SIDE = 128  # pixels of a view
 GRID = 16  # patches of a view, per side

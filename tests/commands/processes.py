@@ -114,7 +114,7 @@ def _run(job, run) -> int:
 
 
 def _at_moments(job) -> None:
-    from seekloop.images.scenes import Scenes
+    from seekloop.images.generated.scenes import Scenes
 
     fsync, read = os.fsync, Scenes.read
 

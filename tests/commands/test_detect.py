@@ -10,11 +10,11 @@ from seekloop.commands.detect import evaluated, first_boxes, images_table, recal
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.records import KINDS, Regions
+from seekloop.extraction.detect import DetectedRegions, with_cells
 from seekloop.logs.console import Console
-from seekloop.modules.detection import DetectedRegions, with_cells
 from seekloop.regions.grid import Grid
 from seekloop.store.found import FoundRegions
-from tests.modules.fakes import Noise, annotations
+from tests.extraction.fakes import Noise, annotations
 
 LEFT, RIGHT, TOP = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5)
 QUARTER = (0.0, 0.0, 0.5, 0.5)

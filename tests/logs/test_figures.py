@@ -7,7 +7,7 @@ from sklearn.datasets import load_sample_images
 
 from seekloop.logs import figures
 from seekloop.logs.run_folder import RunFolder
-from seekloop.loop.summary import per_class
+from seekloop.protocol.summary import per_class
 from tests.logs.fakes import asked_of, fill, queries, rounds_of
 
 PHOTOS = [Image.fromarray(photo) for photo in load_sample_images().images]

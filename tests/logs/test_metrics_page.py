@@ -11,7 +11,7 @@ from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.wandb_evaluation import OF_RECALL, OF_SEARCH
 from seekloop.logs.wandb_learn import OF_CYCLE, OF_EPOCH
 from seekloop.logs.wandb_log import AXES, CURVES
-from seekloop.loop.summary import per_class
+from seekloop.protocol.summary import per_class
 from tests.logs.fakes import SUMMARY, rounds_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()

@@ -12,7 +12,7 @@ from seekloop.logs import wandb_log
 from seekloop.logs.curves import curve
 from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.wandb_log import WandbLog, boxes_of, has_key, identity, on_square, resolve_mode
-from seekloop.loop.summary import per_class
+from seekloop.protocol.summary import per_class
 from tests.logs.fakes import SUMMARY, asked_of, fill
 from tests.logs.wandb_file import Logged
 

@@ -7,7 +7,7 @@ import torch
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.loop.engine import Loop
 from seekloop.loop.placement import Engine
-from seekloop.loop.simulated_user import SimulatedUser
+from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.representations.fusion import NoFusion
 from seekloop.representations.local import GlobalOnly
 from seekloop.representations.representation import Representation

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Answer, Feedback, Query, Regions
 from seekloop.loop.engine import Question, check_pool
-from seekloop.loop.queries import draw_queries
 from seekloop.loop.state import State
+from seekloop.protocol.queries import draw_queries
 from seekloop.representations.fusion import Concat, NoFusion, Pool
 from seekloop.representations.local import All, GlobalOnly, OneProto, OneRand
 from seekloop.representations.representation import Representation

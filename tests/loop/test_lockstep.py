@@ -11,10 +11,10 @@ from seekloop.classifiers.svm_sklearn import SvmSklearn
 from seekloop.classifiers.svm_torch import SvmTorch
 from seekloop.criteria.uncertainty import Uncertainty
 from seekloop.loop.placement import Engine, Placed
-from seekloop.loop.queries import draw_queries
 from seekloop.loop.row_table import RowTable
 from seekloop.metrics.average_precision import average_precision
 from seekloop.metrics.curves import area_under_curve
+from seekloop.protocol.queries import draw_queries
 from seekloop.representations.fusion import Concat, NoFusion, Pool
 from seekloop.representations.local import All, GlobalOnly
 from seekloop.representations.representation import Representation

@@ -9,10 +9,10 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Query
 from seekloop.criteria.jlp import Jlp
 from seekloop.loop.engine import Loop
-from seekloop.loop.queries import draw_queries
 from seekloop.loop.session import Session
 from seekloop.loop.shortlist import require_linear
 from seekloop.loop.state import State
+from seekloop.protocol.queries import draw_queries
 from seekloop.representations.fusion import NoFusion
 from seekloop.representations.local import All
 from seekloop.representations.representation import Representation

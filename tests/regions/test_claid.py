@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from seekloop.contracts.boxes import iou
 from seekloop.contracts.errors import ConfigError
-from seekloop.modules.plan import settings_of
+from seekloop.extraction.plan import settings_of
 from seekloop.regions.claid import Claid, energetic_tokens, gram, likeness, node_of, parity_boxes
 from seekloop.regions.components import components
 from seekloop.regions.ncut import NormalisedCut

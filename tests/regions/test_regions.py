@@ -8,7 +8,7 @@ from seekloop.contracts.records import KINDS
 from seekloop.regions.annotated import AnnotatedBoxes, ragged_boxes
 from seekloop.regions.grid import Grid, grid_boxes, parse_grid
 from seekloop.regions.parts import PartsOfImages
-from tests.modules.fakes import Noise
+from tests.extraction.fakes import Noise
 
 NOTHING = Noise(9)
 

@@ -15,15 +15,15 @@ from seekloop.commands.extract import Extraction, prepare, report_collection, re
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import counted
 from seekloop.contracts.protocols import Collection
+from seekloop.extraction.estimate import seconds_per_image
 from seekloop.images.files import FileCollection, refuse_losses
 from seekloop.images.inspection import Inspection, inspect
+from seekloop.lightning.precision import resolve_precision
 from seekloop.logs.console import Console
 from seekloop.logs.contact_sheet import BoxedPicture, contact_sheet
 from seekloop.logs.figures import save
 from seekloop.logs.files import write_atomically
-from seekloop.loop.queries import draw_queries
-from seekloop.modules.estimate import seconds_per_image
-from seekloop.modules.precision import resolve_precision
+from seekloop.protocol.queries import draw_queries
 
 LISTED_CLASSES = 12
 

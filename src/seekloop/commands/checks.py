@@ -10,7 +10,7 @@ from seekloop.contracts.protocols import Collection, Criterion
 from seekloop.contracts.records import PoolView
 from seekloop.logs.wandb_log import resolve_mode
 from seekloop.loop.engine import check_pool, check_transductive
-from seekloop.loop.queries import draw_queries
+from seekloop.protocol.queries import draw_queries
 from seekloop.representations.local import Box
 from seekloop.representations.representation import Representation
 

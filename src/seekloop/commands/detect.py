@@ -21,13 +21,13 @@ from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import KINDS, Annotations, Regions
+from seekloop.extraction.detect import DetectedRegions
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_figures import RegionsOfImage, hierarchy, recall_of_run
 from seekloop.logs.evaluation_folder import DetectFolder
 from seekloop.logs.figures import save
 from seekloop.logs.wandb_evaluation import DetectLog
 from seekloop.metrics.localisation import best_iou, corloc, recall_at_iou
-from seekloop.modules.detection import DetectedRegions
 from seekloop.regions.parts import PartsOfImages
 from seekloop.store.found import FoundRegions
 

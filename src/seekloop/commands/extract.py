@@ -17,10 +17,10 @@ from seekloop.contracts.problems import Problem, counted, first_reasons, summari
 from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.descriptors.encoding import Encoding
 from seekloop.descriptors.pooling import Pooling
+from seekloop.extraction.describe import ensure_store
+from seekloop.extraction.plan import Plan, plan
 from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
-from seekloop.modules.extraction import ensure_store
-from seekloop.modules.plan import Plan, plan
 from seekloop.regions.parts import PartsOfImages
 from seekloop.store.verification import discard, verify
 

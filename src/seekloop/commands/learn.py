@@ -13,7 +13,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
-from seekloop.backbones.networks import seen_by
 from seekloop.commands import sweeps
 from seekloop.commands.checks import check_learning
 from seekloop.commands.compose import choices, plain
@@ -34,8 +33,9 @@ from seekloop.logs.learn_figures import write_figures
 from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.run_folder import RunState
 from seekloop.logs.wandb_learn import LearnLog
-from seekloop.modules.fitting import LightningFit, resolved_precision
 from seekloop.store.manifest import content_key
+from seekloop.training.fitting import LightningFit, resolved_precision
+from seekloop.training.networks import seen_by
 
 # What a run's result depends on, beside its images. Folders, accelerator, logs and launcher are not here.
 SCIENTIFIC = ("model", "pretraining", "semi", "training", "criterion", "learning", "seed", "split")

@@ -30,10 +30,10 @@ from seekloop.logs.figures import write_figures
 from seekloop.logs.run_folder import RunFolder, RunState
 from seekloop.logs.wandb_log import Read, RegionBox, WandbLog, resolve_mode
 from seekloop.loop.engine import Loop, check_pool
-from seekloop.loop.queries import draw_queries, queries_table
-from seekloop.loop.scoreboard import Scoreboard
 from seekloop.loop.state import State
-from seekloop.loop.summary import per_class, summarise
+from seekloop.protocol.queries import draw_queries, queries_table
+from seekloop.protocol.scoreboard import Scoreboard
+from seekloop.protocol.summary import per_class, summarise
 from seekloop.store.manifest import content_key
 from seekloop.store.reader import Store, open_store
 

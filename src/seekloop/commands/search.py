@@ -20,6 +20,7 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.descriptors.encoding import FromCrops
 from seekloop.descriptors.roi import FromRegions
+from seekloop.extraction.describe import ensure_store
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_figures import results_of_queries
 from seekloop.logs.evaluation_folder import SearchFolder
@@ -30,7 +31,6 @@ from seekloop.matching.instance_search import search as search_instances
 from seekloop.metrics.localisation import mean_best_iou
 from seekloop.metrics.ranked import finite_sum_average_precision, precision_at, trapezoid_average_precision
 from seekloop.metrics.ranks import ranks_of_positives
-from seekloop.modules.extraction import ensure_store
 from seekloop.regions.annotated import AnnotatedBoxes
 from seekloop.store.reader import Store, open_store
 

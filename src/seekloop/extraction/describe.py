@@ -1,0 +1,151 @@
+"""Extraction: from a collection to its finished store, alone or shared with other processes."""
+
+import copy
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from seekloop.contracts.errors import StoreError
+from seekloop.contracts.protocols import Backbone, Collection
+from seekloop.descriptors.encoding import Encoding
+from seekloop.descriptors.pooling import Pooling
+from seekloop.extraction.describe_module import Describe
+from seekloop.extraction.images import Images, Span, transform_of
+from seekloop.extraction.plan import Plan, other_versions, plan
+from seekloop.extraction.writer import WriteToStore
+from seekloop.lightning.progress import ImagesPerSecond
+from seekloop.lightning.silence import lightning_silenced
+from seekloop.lightning.trainers import trainer_of
+from seekloop.regions.parts import PartsOfImages
+from seekloop.store import manifest, writer
+from seekloop.store.lock import claimed
+
+Network = TypeVar("Network")
+
+
+def ensure_store(
+    collection: Collection,
+    backbone: Backbone,
+    regions: PartsOfImages,
+    encoding: Encoding,
+    pooling: Pooling,
+    *,
+    store_dir: Path | str,
+    trainer: Mapping[str, Any],
+    batch_size: int,
+    workers: int,
+    dtype: str,
+    shard: int,
+    fail_fast: bool,
+    say: Callable[[str], None],
+) -> Path:
+    """The folder of the finished store of these choices; whatever of it is missing is computed first.
+
+    Any number of processes may ask for the same store at once: one computes, the others wait for it.
+
+    Args:
+        collection: the images.
+        backbone: the network, on the CPU and in float32.
+        regions: which parts of images.
+        encoding: from tokens or from crops.
+        pooling: of global descriptors.
+        store_dir: folder of all stores.
+        trainer: settings of Lightning's `Trainer` (accelerator, devices, strategy, precision, ...).
+        batch_size: images, or crops, at once through the network.
+        workers: decoding processes. Results do not depend on them.
+        dtype: of the files.
+        shard: images per file.
+        fail_fast: stop at an unreadable image instead of recording it.
+        say: where messages for people go.
+
+    Raises:
+        ConfigError: if the choices do not fit together.
+        StoreError: if the disk is full, or the network gives values that are not finite.
+        UnreadableImageError: with `fail_fast`.
+    """
+    ahead = plan(
+        collection,
+        backbone,
+        regions,
+        encoding,
+        pooling,
+        store_dir=store_dir,
+        trainer=trainer,
+        batch_size=batch_size,
+        dtype=dtype,
+        shard=shard,
+    )
+    if ahead.finished:
+        return ahead.folder
+    ahead.folder.parent.mkdir(parents=True, exist_ok=True)
+    with claimed(ahead.folder, "extracting", say):
+        ahead = ahead.refreshed()
+        if ahead.finished:
+            return ahead.folder
+        ahead = ahead.located(say)
+        _announce(ahead, say)
+        settings = {**trainer, "precision": ahead.manifest.content["precision"]}
+        trainer_of(settings, key="trainer")  # refused before any file is made
+        ahead = _begin(ahead)
+        step = encoding.images_per_batch(ahead.regions, ahead.manifest.images, batch_size)
+        images = Images(collection, transform_of(backbone), encoding, ahead.regions, batches(ahead, step), workers)
+        network = own_copy(backbone, ahead.manifest.content["precision"])
+        describe = Describe(network, pooling, encoding, ahead.regions, batch_size)
+        _predict(describe, images, ahead, settings, collection, fail_fast)
+        _report(writer.finish(ahead.folder, ahead.manifest, collection.paths), ahead, say)
+    return ahead.folder
+
+
+def _announce(ahead: Plan, say: Callable[[str], None]) -> None:
+    missing, described = ahead.missing_images(), ahead.manifest
+    done = f" ({described.images - missing:,} are done already)" if missing < described.images else ""
+    say(f"describing {described.images:,} images{done}: {ahead.bytes() / 1e6:,.1f} MB in {ahead.folder}")
+    for old in other_versions(ahead):
+        say(f"{old} is the same for other images: if it is this collection before it changed, it may be deleted")
+    free, needed = shutil.disk_usage(ahead.folder.parent).free, ahead.missing_bytes()
+    if free < needed:
+        raise StoreError(
+            f"{ahead.folder} needs {needed / 1e6:,.0f} MB more, and the disk has {free / 1e6:,.0f} MB free. Free "
+            "some, or choose another folder with store_dir=<folder>."
+        )
+
+
+def _begin(ahead: Plan) -> Plan:
+    (ahead.folder / manifest.COMPLETE).unlink(missing_ok=True)
+    writer.create(ahead.folder, ahead.manifest, ahead.regions)
+    return ahead.refreshed()
+
+
+def batches(ahead: Plan, step: int) -> list[list[Span]]:
+    """The batches of each missing shard; none crosses from one shard to the next."""
+    spans = [ahead.manifest.span(shard) for shard in ahead.missing_shards()]
+    return [[(first, min(first + step, stop)) for first in range(start, stop, step)] for start, stop in spans]
+
+
+def own_copy(backbone: Network, precision: str) -> Network:
+    """The network itself, or a copy where Lightning would change its weights for good."""
+    return backbone if precision == "32-true" else copy.deepcopy(backbone)
+
+
+def _predict(
+    describe: Describe,
+    images: Images,
+    ahead: Plan,
+    settings: Mapping[str, Any],
+    collection: Collection,
+    fail_fast: bool,
+) -> None:
+    described = ahead.manifest
+    store = writer.StoreWriter(ahead.folder, described, ahead.regions.offsets, list(collection.paths))
+    bar = ImagesPerSecond("describe", described.images - ahead.missing_images(), described.images)
+    with lightning_silenced():
+        runner = trainer_of(settings, [bar, WriteToStore(store, fail_fast)], key="trainer")
+        runner.predict(describe, images, return_predictions=False)
+
+
+def _report(failures: list[tuple[str, str]], ahead: Plan, say: Callable[[str], None]) -> None:
+    if failures:
+        first = "; ".join(f"{path} ({why})" for path, why in failures[:3])
+        more = f"; all are listed in {ahead.folder / manifest.FAILURES}" if len(failures) > 3 else ""
+        say(f"{len(failures)} of {ahead.manifest.images} images could not be read and are left out: {first}{more}")

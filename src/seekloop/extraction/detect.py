@@ -1,0 +1,336 @@
+"""Regions found by a detector: every image through a network at its own shape, its map through the detector."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Bool, Float, Int
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from seekloop.backbones.maps import Maps
+from seekloop.contracts.boxes import WHOLE_IMAGE
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.grids import grid_boxes, parse_grid
+from seekloop.contracts.protocols import Backbone, Collection
+from seekloop.contracts.randomness import generator
+from seekloop.contracts.records import KINDS, Regions
+from seekloop.extraction.describe import own_copy
+from seekloop.extraction.plan import settings_of
+from seekloop.extraction.sized_images import Sized, SizedImages, Sizing
+from seekloop.lightning.precision import resolve_precision
+from seekloop.lightning.progress import ImagesPerSecond
+from seekloop.lightning.silence import lightning_silenced
+from seekloop.lightning.trainers import trainer_of
+from seekloop.regions.parts import Parts, Say
+from seekloop.regions.segments import Detector
+from seekloop.store import found as found_files
+from seekloop.store.found import FoundImage, FoundRegions, FoundWriter
+from seekloop.store.kept_maps import keep_map
+from seekloop.store.lock import claimed
+from seekloop.store.manifest import content_key, folder_name
+
+AT_ONCE = 4  # maps that wait for each job, so that jobs end together
+SAYS_NOTHING = 0.05  # share of alike (or of unlike) pairs below which a threshold tells little
+
+
+class DetectedRegions:
+    """Class-agnostic regions that a detector finds in the maps of a network (`conf/regions/claid.yaml` and its peers).
+
+    They are kept in a folder of their own below the stores, found once, whatever is made of them. An image in which
+    nothing is found has itself as its only region.
+
+    Args:
+        detector: finds regions in one map.
+        backbone: whose maps; not the one that describes regions, unless both are chosen alike.
+        feature: `tokens`, `keys`, `queries` or `values`, see `Maps`.
+        layer: see `Maps`.
+        keep: features whose maps stay on disk, so that other detectors, or other settings of this one, read them
+            instead of running the network again: some 2 MB an image and feature.
+        shortest: see `Sizing`.
+        longest: see `Sizing`.
+        enlarge: see `Sizing`.
+        cells: grid, or union of grids, whose cells are regions of every image besides; None: only what is found.
+        seed: of detectors that draw.
+        store_dir: folder of all stores.
+        trainer: settings of Lightning's `Trainer`, with `workers` for decoding.
+        jobs: processes that detect; None: as many as there are cores for this process.
+
+    Raises:
+        ConfigError: if the choices do not fit together.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        backbone: Backbone,
+        feature: str,
+        layer: int | None,
+        keep: Sequence[str],
+        shortest: int,
+        longest: int,
+        enlarge: bool,
+        cells: str | None,
+        seed: int,
+        store_dir: str,
+        trainer: Mapping[str, Any],
+        jobs: int | None,
+    ) -> None:
+        if not 1 <= shortest <= longest:
+            why = f"it must lie between 1 and regions.longest={longest}"
+            raise ConfigError("regions.shortest", shortest, why, "The paper's: shortest=45, longest=100.")
+        if jobs is not None and jobs < 1:
+            raise ConfigError("regions.jobs", jobs, "nothing would be done", "Use 1 or more, or null for all cores.")
+        self.detector, self.backbone = detector, backbone
+        self.feature, self.keep = feature, tuple(keep)
+        self.maps = Maps(backbone, tuple(dict.fromkeys([feature, *keep])), layer)
+        self.sizing = Sizing(shortest, longest, enlarge)
+        self.cells = None if cells is None else parse_grid(cells)
+        self.seed, self.store_dir = seed, Path(store_dir)
+        self.trainer = {key: value for key, value in trainer.items() if key not in ("workers", "batch_size")}
+        self.workers = trainer["workers"]
+        self.jobs = torch.get_num_threads() if jobs is None else jobs
+
+    def parts(self, collection: Collection, poolable: bool) -> Parts:
+        """Regions that are still to be found, or are known already: `Parts.located` sees to it."""
+        cells = None if self.cells is None else [list(grid) for grid in self.cells]
+        identity = {"kind": "detected", "cells": cells, **self._identity()}
+        return Parts(None, None, (), False, identity, find=partial(self._located, collection))
+
+    def found(self, collection: Collection, say: Say) -> FoundRegions:
+        """What the detector finds in a collection, without cells and whole images; looked for if it has to be.
+
+        Raises:
+            StoreError: if the disk is full or a file is damaged.
+        """
+        content = {"collection": collection.fingerprint(), **self._identity()}
+        folder = self._folder(collection, type(self.detector).__name__.lower(), content)
+        images = len(collection.paths)
+        if not found_files.is_finished(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with claimed(folder, "finding regions in", say):
+                if not found_files.is_finished(folder):
+                    self._runner()  # refused before any file is made
+                    missing = found_files.begin(folder, content, images)
+                    self._search(collection, folder, missing, say)
+                    found_files.finish(folder, images)
+        found, failures = found_files.read_found(folder, collection.paths)
+        self._report(found, failures, say)
+        return found
+
+    def _folder(self, collection: Collection, what: str, content: Mapping[str, Any]) -> Path:
+        return self.store_dir / folder_name(f"{collection.name}-{what}", self.backbone.name, content_key(content))
+
+    def _identity(self) -> dict[str, Any]:
+        detector = {"detector": settings_of(self.detector), "seed": self.seed, "feature": self.feature}
+        return {**detector, "maps": self._identity_of_maps()}
+
+    def _identity_of_maps(self) -> dict[str, Any]:
+        return {
+            "backbone": self.backbone.name,
+            "weights": self.backbone.weights_hash,
+            "normalisation": [list(self.maps.mean), list(self.maps.std), self.maps.interpolation],
+            "layer": self.maps.block,
+            "sizing": settings_of(self.sizing),
+            "precision": resolve_precision(self.trainer),
+        }
+
+    def _kept(self, collection: Collection) -> dict[str, Path]:
+        """Where maps of each feature are kept, or have been kept by an earlier run."""
+        maps = {"collection": collection.fingerprint(), **self._identity_of_maps()}
+        return {name: self._folder(collection, name, {**maps, "feature": name}) for name in self.maps.features}
+
+    def _located(self, collection: Collection, say: Say) -> Regions:
+        return self.regions(self.found(collection, say))
+
+    def regions(self, found: FoundRegions) -> Regions:
+        """What was found, with the cells and whole images that are regions besides."""
+        cells = torch.zeros(0, 4) if self.cells is None else grid_boxes(self.cells)
+        return with_cells(found, cells)
+
+    def _runner(self, *callbacks: pl.Callback) -> pl.Trainer:
+        return trainer_of({**self.trainer, "precision": resolve_precision(self.trainer)}, callbacks, key="trainer")
+
+    def _search(self, collection: Collection, folder: Path, missing: Sequence[int], say: Say) -> None:
+        images = len(collection.paths)
+        todo = [list(range(*found_files.span(shard, images))) for shard in missing]
+        left = sum(len(shard) for shard in todo)
+        done = f" ({images - left:,} are done already)" if left < images else ""
+        say(f"finding regions in {images:,} images{done}, with {self.maps.name}: {folder}")
+        kept = self._kept(collection)
+        for name in self.keep:
+            kept[name].mkdir(exist_ok=True)
+        data = SizedImages(collection, self.maps, self.sizing, kept[self.feature], todo, self.workers)
+        network = own_copy(self.maps, resolve_precision(self.trainer))
+        reading = ReadMaps(network, self.feature, {name: kept[name] for name in self.keep})
+        detect = DetectInJobs(self.detector, self.seed, FoundWriter(folder, images), collection.paths, self.jobs)
+        bar = ImagesPerSecond("find regions", images - left, images, warm=1 + 2 * detect.at_once)
+        with lightning_silenced():
+            self._runner(detect, bar).predict(reading, data, return_predictions=False)
+
+    def _report(self, found: FoundRegions, failures: Sequence[tuple[str, str]], say: Say) -> None:
+        each = len(found.boxes) / max(1, int(found.readable.sum()))
+        share = found.affine_share
+        say(f"{each:.1f} regions per image" + ("" if share is None else f", {share:.1%} of the pairs of tokens alike"))
+        if share is not None and not SAYS_NOTHING <= share <= 1 - SAYS_NOTHING:
+            say(
+                f"warning: {share:.1%} of the pairs of tokens of {self.maps.name} pass the detector's threshold, "
+                "which says little outside 5 to 95 %. Backbones differ: try another threshold (a key of "
+                "regions.detector), another regions.feature, or the backbone that the method was made for."
+            )
+        if failures:
+            say(
+                f"{len(failures)} images could not be read: {failures[0][0]} ({failures[0][1]})"
+                + ", ..." * (len(failures) > 1)
+            )
+
+
+class MapOfImage(NamedTuple):
+    """What the network gives for one image."""
+
+    map: Float[Tensor, "h w d"]
+    image: Int[Tensor, " 1"]
+    why: str
+
+
+class ReadMaps(pl.LightningModule):
+    """Images in, maps out, in half precision, so that a map that was kept is the same as one that was not.
+
+    Args:
+        maps: the network.
+        feature: which map.
+        keep: folders where maps stay, per feature.
+    """
+
+    def __init__(self, maps: Maps, feature: str, keep: Mapping[str, Path]) -> None:
+        super().__init__()
+        self.maps, self.feature, self.keep = maps, feature, dict(keep)
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    def predict_step(self, batch: Sized, batch_idx: int) -> MapOfImage:
+        """The map of one image."""
+        if batch.kept is not None:
+            return MapOfImage(batch.kept, batch.image, batch.why)
+        maps = self.maps(batch.pixels)
+        if not batch.why:
+            for feature, folder in self.keep.items():
+                keep_map(folder, int(batch.image), maps[feature][0].cpu())
+        return MapOfImage(maps[self.feature][0].half(), batch.image, batch.why)
+
+
+class DetectInJobs(pl.Callback):
+    """Hands maps to detecting processes, some at a time, and what they find to the writer.
+
+    Args:
+        detector: what they do.
+        seed: each image draws from its own generator, whoever does it.
+        writer: of the regions.
+        paths: of the images, for messages; regions depend on positions.
+        jobs: processes; 1 detects in the main one.
+    """
+
+    def __init__(self, detector: Detector, seed: int, writer: FoundWriter, paths: Sequence[str], jobs: int) -> None:
+        self.detector, self.seed, self.writer, self.paths, self.jobs = detector, seed, writer, paths, jobs
+        self.at_once = AT_ONCE * jobs
+        self._waiting: list[MapOfImage] = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the map until there are enough."""
+        self._waiting.append(MapOfImage(outputs.map.float().cpu(), outputs.image.cpu(), outputs.why))
+        if len(self._waiting) >= self.at_once:
+            self._detect()
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The last ones; then the detecting processes end, for which one of several devices would wait for ever."""
+        self._detect()
+        if self.jobs > 1:
+            get_reusable_executor(reuse=True).shutdown(wait=True)
+
+    def _detect(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        calls = [delayed(self._one)(entry) for entry in waiting]
+        for entry, found in zip(waiting, Parallel(n_jobs=self.jobs)(calls), strict=True):
+            self.writer.add(int(entry.image), found)
+
+    def _one(self, entry: MapOfImage) -> FoundImage:
+        image = int(entry.image)
+        if entry.why:
+            return FoundImage.unreadable(entry.why)
+        try:
+            return detect(self.detector, entry.map, self.seed, image)
+        except ValueError as error:
+            raise ValueError(f"{self.paths[image]}: {error}") from error
+
+
+def detect(detector: Detector, tokens: Float[Tensor, "h w d"], seed: int, image: int) -> FoundImage:
+    """What a detector finds in one image's map, in one thread, so that sums do not depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            found = detector(tokens, generator(seed, "regions", image))
+    finally:
+        torch.set_num_threads(threads)
+    affine = float("nan") if found.affine is None else found.affine
+    return FoundImage(found.boxes.float(), found.level.long(), found.score.float(), found.masks, affine)
+
+
+@dataclass(frozen=True)
+class MasksWithCells:
+    """The masks of `with_cells`' regions."""
+
+    found: FoundRegions
+    cells: Float[Tensor, "m 4"]
+
+    def of(self, image: int) -> Bool[Tensor, "m h w"]:
+        """The cells' masks, then those that were found; all tokens where there are neither."""
+        found = self.found.masks(image)
+        cells = [_filled(box, *found.shape[1:]) for box in self.cells]
+        whole = [] if len(cells) + len(found) else [torch.ones(1, *found.shape[1:], dtype=torch.bool)]
+        return torch.cat([*cells, found, *whole])
+
+
+def _filled(box: Float[Tensor, " 4"], rows: int, columns: int) -> Bool[Tensor, "1 h w"]:
+    """The tokens whose middle lies in a box; the nearest one to its middle where there is none."""
+    x, y = (torch.arange(columns) + 0.5) / columns, (torch.arange(rows) + 0.5) / rows
+    inside = ((y >= box[1]) & (y <= box[3]))[:, None] & ((x >= box[0]) & (x <= box[2]))[None]
+    if not inside.any():
+        middle = (box[:2] + box[2:]) / 2
+        inside[(y - middle[1]).abs().argmin(), (x - middle[0]).abs().argmin()] = True
+    return inside[None]
+
+
+def with_cells(found: FoundRegions, cells: Float[Tensor, "m 4"]) -> Regions:
+    """Regions of a collection: of each image the cells, then what was found; the image itself where there is neither.
+
+    Cells have level 0.
+    """
+    counts = found.offsets.diff()
+    images, fixed = len(counts), len(cells)
+    alone = (counts == 0) & (fixed == 0)
+    order = torch.cat([torch.arange(images).repeat_interleave(n) for n in (fixed, counts, alone.long())])
+    boxes = torch.cat([cells.repeat(images, 1), found.boxes, torch.tensor([WHOLE_IMAGE]).repeat(int(alone.sum()), 1)])
+    nothing = torch.zeros(images * fixed, dtype=torch.long), torch.zeros(int(alone.sum()), dtype=torch.long)
+    level = torch.cat([nothing[0], found.level, nothing[1]])
+    names = ("cell", "found", "whole")
+    kind = torch.repeat_interleave(
+        torch.tensor([KINDS.index(name) for name in names]),
+        torch.tensor([images * fixed, len(found.boxes), int(alone.sum())]),
+    )
+    by_image = order.argsort(stable=True)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(order, minlength=images).cumsum(0)])
+    return Regions(boxes[by_image], offsets, level[by_image], kind[by_image], MasksWithCells(found, cells))

@@ -1,0 +1,210 @@
+"""What an extraction will hold and where, before any of it is computed."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seekloop.contracts.errors import ConfigError, StoreError
+from seekloop.contracts.grids import Grid, check_not_finer
+from seekloop.contracts.protocols import Backbone, Collection
+from seekloop.contracts.records import Regions
+from seekloop.descriptors.encoding import Encoding
+from seekloop.descriptors.pooling import Pooling
+from seekloop.extraction.images import transform_of
+from seekloop.lightning.precision import resolve_precision
+from seekloop.regions.parts import Parts, PartsOfImages, Say
+from seekloop.store import manifest, shards
+from seekloop.store.manifest import StoreManifest
+
+WRITERS = ("seekloop", "torch", "torchvision", "timm", "pillow", "numpy")
+DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A store that is to be, or is already.
+
+    Attributes:
+        folder: where.
+        manifest: what.
+        parts: its regions.
+    """
+
+    folder: Path
+    manifest: StoreManifest
+    parts: Parts
+
+    @property
+    def key(self) -> str:
+        """The store's key."""
+        return self.manifest.key
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return (self.folder / manifest.COMPLETE).exists() and not self.missing_shards()
+
+    def refreshed(self) -> "Plan":
+        """The same after other processes may have begun or finished the store."""
+        return replace(self, manifest=_already_there(self.folder) or self.manifest)
+
+    def missing_shards(self) -> list[int]:
+        """Shards still to be computed."""
+        return shards.missing(self.folder, self.manifest)
+
+    def missing_images(self) -> int:
+        """Images still to be described."""
+        spans = [self.manifest.span(shard) for shard in self.missing_shards()]
+        return sum(stop - start for start, stop in spans)
+
+    def located(self, say: Say) -> "Plan":
+        """The same with its regions known; they are looked for if they have to be."""
+        return replace(self, parts=replace(self.parts, regions=self.parts.located(say)))
+
+    @property
+    def regions(self) -> Regions:
+        """The regions of a plan that is `located`."""
+        if self.parts.regions is None:
+            raise ValueError("the regions of this plan have still to be found")
+        return self.parts.regions
+
+    def bytes(self) -> int:
+        """Size of the finished store, headers left out."""
+        return shards.expected_bytes(self.manifest, self.regions.offsets)
+
+    def missing_bytes(self) -> int:
+        """About how much is still to be written."""
+        return round(self.bytes() * self.missing_images() / self.manifest.images)
+
+
+def plan(
+    collection: Collection,
+    backbone: Backbone,
+    regions: PartsOfImages,
+    encoding: Encoding,
+    pooling: Pooling,
+    *,
+    store_dir: Path | str,
+    trainer: Mapping[str, Any],
+    batch_size: int,
+    dtype: str,
+    shard: int,
+) -> Plan:
+    """Find the store of these choices, or describe the one to make.
+
+    Where none exists yet, one blank image goes through the backbone, so that a grid finer than its tokens, or a
+    pooling it cannot serve, is found out before long work.
+
+    Args:
+        collection: the images.
+        backbone: the network.
+        regions: which parts of images.
+        encoding: from tokens or from crops.
+        pooling: of global descriptors.
+        store_dir: folder of all stores.
+        trainer: settings of `Trainer`; `precision` and `accelerator` matter here.
+        batch_size: images, or crops, at once through the network.
+        dtype: of the files.
+        shard: images per file; rounded up to whole batches. An unfinished store keeps what it began with.
+
+    Raises:
+        ConfigError: if the choices do not fit together.
+    """
+    images = len(collection.paths)
+    _check_settings(images, batch_size, shard, dtype)
+    parts = regions.parts(collection, encoding.poolable)
+    content = {
+        "collection": collection.fingerprint(),
+        "backbone": backbone.name,
+        "weights": backbone.weights_hash,
+        "transform": [list(part) if isinstance(part, tuple) else part for part in transform_of(backbone)],
+        "regions": parts.identity,
+        "encoding": encoding.name,
+        "pooling": settings_of(pooling),
+        "dtype": dtype,
+        "precision": resolve_precision(trainer),
+        "batch_size": batch_size,
+    }
+    folder = Path(store_dir) / manifest.folder_name(collection.name, backbone.name, manifest.content_key(content))
+    described = _already_there(folder)
+    if described is None:
+        tokens = _token_map(backbone, pooling) if encoding.name == "tokens" else None
+        step = encoding.images_per_batch(parts.regions, images, batch_size) if parts.regions else batch_size
+        described = StoreManifest(
+            content=content,
+            images=images,
+            dim=backbone.dim,
+            dtype=dtype,
+            shard=-(-shard // step) * step,
+            grids=parts.grids,
+            poolable=parts.poolable,
+            tokens=tokens,
+            versions=_versions(),
+            failures=None,
+        )
+    if described.tokens is not None:
+        check_not_finer(parts.asked, described.tokens)
+    return Plan(folder, described, parts)
+
+
+def other_versions(ahead: Plan) -> list[Path]:
+    """Stores of the same choices for other images under the same name: perhaps this collection as it was before."""
+    name, _, _ = ahead.folder.name.rpartition("-")
+    content = ahead.manifest.content
+    return [
+        path.parent
+        for path in sorted(ahead.folder.parent.glob(f"{name}-*/{manifest.MANIFEST}"))
+        if path.parent.name.rpartition("-")[0] == name
+        and (other := _already_there(path.parent)) is not None
+        and {**other.content, "collection": None} == {**content, "collection": None}
+        and other.content["collection"] != content["collection"]
+    ]
+
+
+def _check_settings(images: int, batch_size: int, shard: int, dtype: str) -> None:
+    if images == 0:
+        raise ConfigError("collection", "no images", "there is nothing to describe", "Check collection.root.")
+    if batch_size < 1:
+        raise ConfigError("trainer.batch_size", batch_size, "it is not positive", "Usual: 32.")
+    if shard < 1:
+        raise ConfigError("store.shard", shard, "it is not positive", "Usual: 256.")
+    if dtype not in DTYPES:
+        raise ConfigError("store.dtype", dtype, "it is unknown", f"Valid: {', '.join(DTYPES)}.")
+
+
+def _already_there(folder: Path) -> StoreManifest | None:
+    try:
+        return manifest.read_manifest(folder)
+    except StoreError:
+        return None
+
+
+def settings_of(part: object) -> dict[str, Any]:
+    """What a component does, as plain values: its class and, of a dataclass, its fields, components within included."""
+    fields_of = fields(part) if is_dataclass(part) and not isinstance(part, type) else ()
+    values = {field.name: getattr(part, field.name) for field in fields_of}
+    inner = {name: settings_of(value) if is_dataclass(value) else value for name, value in values.items()}
+    return {"name": type(part).__name__, **inner}
+
+
+def _token_map(backbone: Backbone, pooling: Pooling) -> Grid:
+    with torch.inference_mode():
+        tokens = backbone(torch.zeros(1, 3, *backbone.image_size, dtype=torch.float32))
+        pooling(tokens)
+    return tokens.patches.shape[1], tokens.patches.shape[2]
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in WRITERS if _installed(name)}
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

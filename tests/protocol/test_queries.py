@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.records import Annotations
+from seekloop.protocol.queries import draw_queries, queries_table
+
+
+def annotations(images_of):
+    """`images_of[name]`: images holding one object of the class, with a box that grows with the image's position."""
+    pairs = [(image, label) for label, images in enumerate(images_of.values()) for image in images]
+    image = torch.tensor([pair[0] for pair in pairs])
+    return Annotations(
+        tuple(images_of),
+        image,
+        torch.tensor([pair[1] for pair in pairs]),
+        torch.stack([torch.tensor([0.0, 0.0, 0.01 * (i + 1), 0.5]) for i in image.tolist()]),
+        torch.zeros(len(pairs), dtype=torch.bool),
+        torch.zeros(len(pairs), dtype=torch.bool),
+    )
+
+
+def draw(world, readable=None, **changes):
+    settings = {"queries": 3, "negatives": 2, "classes": None, "seed": 0} | changes
+    return draw_queries(world, torch.ones(20, dtype=torch.bool) if readable is None else readable, **settings)
+
+
+WORLD = annotations({"cat": range(8), "dog": range(5, 12), "one": [3], "all": range(20)})
+
+
+def test_queries_are_distinct_positives_with_true_negatives():
+    queries, _ = draw(WORLD)
+    for name, positives in (("cat", range(8)), ("dog", range(5, 12))):
+        mine = [query for query in queries if query.class_name == name]
+        assert len({query.image for query in mine}) == 3
+        assert all(query.image in positives for query in mine)
+        assert not any(set(query.negatives) & set(positives) for query in mine)
+        assert all(len(set(query.negatives)) == 2 for query in mine)
+        assert all(query.box[2].item() == pytest.approx(0.01 * (query.image + 1)) for query in mine)
+
+
+def test_classes_that_cannot_be_searched_are_named():
+    """One image of "one": nothing would be left to find. All images show "all": there are no negatives."""
+    _, left_out = draw(WORLD)
+    assert left_out == {
+        "one": "1 positives (2 needed), 19 negatives (2 needed)",
+        "all": "20 positives (2 needed), 0 negatives (2 needed)",
+    }
+
+
+def test_there_are_never_more_queries_than_positives():
+    queries, _ = draw(WORLD, queries=100, classes=["dog"])
+    assert sorted(query.image for query in queries) == list(range(5, 12))
+
+
+def test_a_query_depends_on_seed_class_and_number_only():
+    few, _ = draw(WORLD, queries=1, classes=["dog"])
+    many, _ = draw(WORLD, queries=4)
+    other, _ = draw(WORLD, queries=4, seed=1)
+    dogs = [query for query in many if query.class_name == "dog"]
+    assert (few[0].image, few[0].negatives) == (dogs[0].image, dogs[0].negatives)
+    assert [query.image for query in many] != [query.image for query in other]
+
+
+def test_unreadable_images_are_neither_queries_nor_negatives():
+    readable = torch.ones(20, dtype=torch.bool)
+    readable[[0, 1, 2, 3, 12, 13, 14]] = False
+    queries, _ = draw(WORLD, readable, queries=8, classes=["cat"])
+    assert sorted(query.image for query in queries) == [4, 5, 6, 7]
+    assert all(readable[list(query.negatives)].all() for query in queries)
+
+
+def test_an_unknown_class_lists_the_known_ones():
+    with pytest.raises(ConfigError, match=r"loop\.classes=\['cow'\].*Choose from \['cat', 'dog', 'one', 'all'\]"):
+        draw(WORLD, classes=["cow"])
+
+
+def test_a_collection_without_boxes_says_what_is_missing():
+    with pytest.raises(ConfigError, match="this collection has none"):
+        draw(EMPTY)
+
+
+EMPTY = Annotations(
+    (),
+    torch.empty(0, dtype=torch.long),
+    torch.empty(0, dtype=torch.long),
+    torch.empty(0, 4),
+    torch.empty(0, dtype=torch.bool),
+    torch.empty(0, dtype=torch.bool),
+)
+
+
+@pytest.mark.parametrize("name", ["queries", "negatives"])
+def test_a_search_needs_a_query_and_a_negative(name):
+    with pytest.raises(ConfigError, match=rf"loop\.{name}=0 cannot work"):
+        draw(WORLD, **{name: 0})
+
+
+def test_the_table_holds_every_query():
+    queries, _ = draw(WORLD)
+    table = queries_table(queries, [f"{i}.jpg" for i in range(20)])
+    assert table["path"].tolist() == [f"{query.image}.jpg" for query in queries]
+    assert table["negatives"].tolist() == [list(query.negatives) for query in queries]
