@@ -13,6 +13,7 @@ from seekloop.commands import sweeps
 from seekloop.commands.compose import choices, plain
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_folder import EvaluationFolder
+from seekloop.logs.figures import Draw, draw_all
 from seekloop.logs.run_folder import RunState
 from seekloop.logs.wandb_log import WandbLog
 from seekloop.store.manifest import content_key
@@ -28,13 +29,13 @@ class Evaluated:
         tables: of the folder's kind.
         table: one row per query or size, for W&B.
         summary: numbers.
-        figures: draws into a folder; returns the files.
+        figures: what draws each figure, by its name.
     """
 
     tables: Mapping[str, pd.DataFrame]
     table: pd.DataFrame
     summary: Mapping[str, Any]
-    figures: Callable[[Path], Sequence[Path]]
+    figures: Mapping[str, Draw]
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,13 @@ class Evaluation(Generic[Folder]):
                 folder.clear()
             elif folder.complete.exists():  # another process finished it while this one waited
                 return self._told(folder, console, "already finished, ")
-            described = {"command": self.command, **plain(config), "choices": choices()}
+            described = {"command": self.command, **plain(config), "choices": choices(), "run_id": name}
             folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
             found = evaluate(console)
             folder.keep(found.tables)
             with self._wandb(folder, described) as log:
-                place = folder.path / "figures"
-                place.mkdir(exist_ok=True)
-                log.finish(found.summary, found.table, found.figures(place))
+                figures = draw_all(folder.path / "figures", found.figures, console.say)
+                log.finish(found.summary, found.table, figures)
                 folder.finish(found.summary)
         return self._told(folder, console, "")
 

@@ -101,7 +101,7 @@ def learn(config: DictConfig) -> float:
             folder.clear()
         elif folder.complete.exists():  # another process finished it while this one waited
             return _already_finished(folder, config, console)
-        described = {"command": "learn", **plain(config), "choices": choices()}
+        described = {"command": "learn", **plain(config), "choices": choices(), "run_id": folder.path.name}
         described["training"] |= {"precision": training.precision}
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
         return Cycles(parts, seen_by(source.load(), instantiate(config.model)), folder, console).run(described)
@@ -162,7 +162,7 @@ class Cycles:
             self._play(criterion, log)
             summary = self._summary()
             classes = per_class(folder.table("classes"))
-            figures = write_figures(folder, classes, lambda image: picture(self.pool, image))
+            figures = write_figures(folder, classes, lambda image: picture(self.pool, image), self.console.say)
             log.finish(summary, classes, figures)
             folder.finish(summary)
         self.console.say(

@@ -6,7 +6,7 @@ from pathlib import Path
 from seekloop.contracts.errors import ConfigError
 from seekloop.logs.report import report as write_report
 from seekloop.logs.run_folder import RunState
-from seekloop.logs.status import counted, status_table
+from seekloop.logs.status import COPY, counted, status_table
 from seekloop.logs.tables import print_table
 from seekloop.logs.wandb_log import MODES
 from seekloop.logs.wandb_report import tell_wandb
@@ -18,6 +18,8 @@ def status(arguments: Sequence[str]) -> None:
     table = status_table(folder)
     print_table(table, str(folder))
     print(counted(table))
+    if COPY in table:
+        print("copies: folders of a run that another folder holds already; reports count each run once")
     if RunState.MISSING in table["state"].to_numpy():
         print("missing: asked for by a sweep and never started; the sweep's command, given again, runs only these")
 

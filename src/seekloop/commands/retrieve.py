@@ -72,7 +72,7 @@ def retrieve(config: DictConfig) -> float:
             folder.clear()
         elif folder.complete.exists():  # another process finished it while this one waited
             return _already_finished(folder, config, console)
-        described = plain(config) | {"choices": choices(), "store_key": ahead.key}
+        described = plain(config) | {"choices": choices(), "store_key": ahead.key, "run_id": folder.path.name}
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
         report_collection(extraction.collection, console)
         check(config, extraction.collection, truth=ahead.parts.truth)
@@ -151,7 +151,7 @@ class Searches:
             rounds = self._play(loop, annotations, queries, log)
             summary = self._summary(rounds, annotations, started)
             classes = per_class(rounds)
-            figures = write_figures(self.folder, classes, self.collection.read, self._region_box)
+            figures = write_figures(self.folder, classes, self.collection.read, self._region_box, self.console.say)
             log.finish(summary, classes, figures)
             self.folder.finish(summary)  # before W&B's connection is closed, which a lost network can hold up
         self.console.say(

@@ -1,15 +1,14 @@
 """`seekloop search`: instance search of query boxes over a collection, from images to rankings with boxes."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from hydra.utils import instantiate
 from jaxtyping import Int
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from seekloop.extraction.describe import ensure_store
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_figures import results_of_queries
 from seekloop.logs.evaluation_folder import SearchFolder
-from seekloop.logs.figures import Box, save
+from seekloop.logs.figures import Box
 from seekloop.logs.wandb_evaluation import SearchLog
 from seekloop.matching.instance_search import WHOLE, Found, QueryVectors, boxes_of_known
 from seekloop.matching.instance_search import search as search_instances
@@ -144,16 +143,16 @@ def evaluated(
     summary = summarise(results, found, store)
     summary["left_out"] = left_out([*instances.database.problems, *instances.queries.problems], store.readable)
 
-    def draw(place: Path) -> Sequence[Path]:
-        first = {instances.names[query]: query for query in reversed(kept.tolist())}
-        shown = sorted(first.values())[: config.search.shown]
-        if not shown:
-            return []
-        queries = [(q, instances.names[q], instances.queries.read(q), _boxes(instances, q)) for q in shown]
-        return [save(results_of_queries(ranking, queries, instances.database.read), place / "results.png")]
+    first = {instances.names[query]: query for query in reversed(kept.tolist())}
+    shown = sorted(first.values())[: config.search.shown]
 
+    def draw() -> Figure:
+        queries = [(q, instances.names[q], instances.queries.read(q), _boxes(instances, q)) for q in shown]
+        return results_of_queries(ranking, queries, instances.database.read)
+
+    drawn = {"results": draw} if shown else {}
     per_query = results[results["cutoff"] == "all"].drop(columns="cutoff")
-    return Evaluated({"results": results, "ranking": ranking}, per_query, summary, draw)
+    return Evaluated({"results": results, "ranking": ranking}, per_query, summary, drawn)
 
 
 def ranking_table(
