@@ -5,12 +5,12 @@ import wandb
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from seekloop.protocol.summary import per_class
 from wandb.sdk.wandb_settings import Settings
 
 from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.wandb_log import WandbLog
 from seekloop.logs.wandb_names import IN_ID, IN_PROJECT, name_of, shortened, tags_of
+from seekloop.protocol.summary import per_class
 from tests.logs.fakes import SUMMARY, fill
 from tests.logs.wandb_file import Logged
 
