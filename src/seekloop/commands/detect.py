@@ -12,9 +12,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn import functional as F
 
-from seekloop.commands.compose import choices, plain
+from seekloop.commands.compose import choices
 from seekloop.commands.evaluation import Evaluated, Evaluation
 from seekloop.commands.extract import build_regions, left_out, report_collection
+from seekloop.commands.recipes import detection
 from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
@@ -48,12 +49,7 @@ def detect(config: DictConfig) -> float:
         DetectFolder,
         DetectLog,
         [collection.name, str(choices().get("regions", "regions"))],
-        {
-            "collection": collection.fingerprint(),
-            "annotations": collection.annotations.fingerprint(),
-            "regions": parts.identity,
-            "detect": plain(config.detect),
-        },
+        detection(config, collection, parts),
         "corloc",
     )
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.evaluation import Evaluated, Evaluation
 from seekloop.commands.extract import Extraction, left_out, prepare, report_collection, report_problems
+from seekloop.commands.recipes import instance_search
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.descriptors.encoding import FromCrops
@@ -44,20 +45,13 @@ def search(config: DictConfig) -> float:
     instances: InstanceSearch = instantiate(config.instances)
     extraction = prepare(config, instances.database)
     ahead = extraction.plan()
-    asked = instances.queries
     evaluation = Evaluation(
         "search",
         config,
         SearchFolder,
         SearchLog,
         [str(word) for word in (instances.database.name, choices().get("regions"), config.search.against) if word],
-        {
-            "store": ahead.key,
-            "grid": config.grid if ahead.parts.grids is not None else None,
-            "search": plain(config.search),
-            "queries": asked.fingerprint(),
-            "annotations": asked.annotations.fingerprint(),
-        },
+        instance_search(config, instances, ahead),
         f"map_{[*config.search.cutoffs, 'all'][0]}",
     )
 
@@ -68,7 +62,9 @@ def search(config: DictConfig) -> float:
         store = open_store(folder, config.grid if ahead.manifest.grids is not None else None)
         vectors, kept = query_vectors(extraction, instances, config.search.query, console)
         if not len(kept):
-            raise ConfigError("instances", asked.name, "no query image could be read", "Check the files named above.")
+            raise ConfigError(
+                "instances", instances.queries.name, "no query image could be read", "Check the files named above."
+            )
         found = search_instances(store, vectors, by_region=config.search.against == "regions")
         return evaluated(config, instances, kept, found, store)
 

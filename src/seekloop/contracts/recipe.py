@@ -152,6 +152,15 @@ def _source_hash(kind: Any) -> str | None:  # noqa: ANN401
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
+def file_hash(path: Path) -> str:
+    """Hash of a file's content; of its path where it cannot be read, which whoever needs it will report."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError:
+        return str(path)
+
+
 def content_hash(values: Tensor | np.ndarray) -> str:
     """Hash of an array's type, shape and values."""
     array = values.detach().cpu().contiguous().numpy() if isinstance(values, Tensor) else np.ascontiguousarray(values)

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Descriptors
+from seekloop.contracts.recipe import NOT_IN_RECIPE
 from seekloop.contracts.records import Block
 
 GIB = 2**30
@@ -35,10 +36,10 @@ class Engine:
         ConfigError: if a setting cannot work here.
     """
 
-    memory: int | float | str
-    device: str
+    memory: int | float | str = field(metadata=NOT_IN_RECIPE)
+    device: str = field(metadata=NOT_IN_RECIPE)
     precision: str
-    together: bool
+    together: bool = field(metadata=NOT_IN_RECIPE)
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

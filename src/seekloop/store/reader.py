@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.grids import Grid, check_not_finer, divides, grid_boxes, parse_grid, pool_cells, write_grid
+from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import FEW_QUERIES, Block, Regions
 from seekloop.store import manifest, shards
 from seekloop.store.half import unit_products, unit_rows
@@ -44,6 +45,12 @@ class Store:
         self.readable: Bool[Tensor, " n"] = _load(folder / manifest.READABLE)
         self._whole, self._local = _map_all(folder, described, offsets)
         self._starts = torch.tensor([described.span(s)[0] for s in range(described.shards)] + [self.images])
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the descriptors depend on, as they are read."""
+        grid = None if self.grids is None else write_grid(self.grids)
+        return Recipe("grid", {"grid": grid}, (self.manifest.recipe,))
 
     def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
         """The descriptors of these images, unit length, float32, in this order; local ones only if asked for.
