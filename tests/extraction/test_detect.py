@@ -251,11 +251,11 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bytes(tmp_path, monkeypatc
 
     class Dies(Brightest):
         def __call__(self, tokens, rng):
-            if len(self.calls) == 5:
+            if len(self._calls) == 5:
                 raise KeyboardInterrupt
             return super().__call__(tokens, rng)
 
-    Dies.__name__ = Brightest.__name__  # the same detector to whoever asks
+    Dies.__qualname__ = Brightest.__qualname__  # the same detector to whoever asks
     monkeypatch.setattr("seekloop.extraction.detect.AT_ONCE", 1)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         detected(tmp_path / "part", Dies([])).found(Noise(7), lambda _: None)
