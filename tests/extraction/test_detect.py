@@ -255,7 +255,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bytes(tmp_path, monkeypatc
                 raise KeyboardInterrupt
             return super().__call__(tokens, rng)
 
-    Dies.__qualname__ = Brightest.__qualname__  # the same detector to whoever asks
+    Dies.__name__ = Dies.__qualname__ = Brightest.__name__  # the same detector to whoever asks
     monkeypatch.setattr("seekloop.extraction.detect.AT_ONCE", 1)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         detected(tmp_path / "part", Dies([])).found(Noise(7), lambda _: None)
