@@ -35,7 +35,8 @@ def plain():
 @pytest.mark.parametrize(
     "change",
     ["classifier.threads=1", "engine.memory=1", "engine=cpu", "trainer.workers=1", "store.shard=8",
-     "wandb.mode=offline", "runs_dir=elsewhere", "store_dir=elsewhere", "experiment_name=other", "force=true", "store.fail_fast=true"],
+     "wandb.mode=offline", "runs_dir=elsewhere", "store_dir=elsewhere", "experiment_name=other", "force=true",
+     "store.fail_fast=true"],
 )  # fmt: skip
 def test_what_cannot_change_a_result_is_no_part_of_it(plain, change):
     assert recipe_of(change).key == plain.key
