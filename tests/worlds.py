@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seekloop.contracts import boxes as box_geometry
-from seekloop.contracts.records import Annotations, ArrayBlock, Regions
+from seekloop.contracts.records import Annotations, ArrayBlock, Block, Regions
 
 
 class ArrayDescriptors:
