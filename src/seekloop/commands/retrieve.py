@@ -62,7 +62,8 @@ def retrieve(config: DictConfig) -> float:
             folder.clear()
         elif folder.complete.exists():  # another process finished it while this one waited
             return _already_finished(folder, config, console)
-        described = plain(config) | {"choices": choices(), "run_id": name, "recipe": recipe.plain()}
+        described = plain(config) | {"choices": choices(), "run_id": name}
+        described |= {"store_key": ahead.key, "recipe": recipe.plain()}
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
         for unknown in recipe.unknown:
             console.say(

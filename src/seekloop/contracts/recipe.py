@@ -56,9 +56,10 @@ class Recipe:
         inputs = tuple(Recipe.from_plain(one) for one in values["inputs"])
         return Recipe(values["kind"], values["settings"], inputs)
 
-    def without(self, *names: str) -> "Recipe":
-        """The same without some settings."""
-        return Recipe(self.kind, {k: v for k, v in self.settings.items() if k not in names}, self.inputs)
+    def without(self, name: str) -> "Recipe":
+        """The same without one setting, here and in all inputs: without "collection", whatever the images are."""
+        known = {key: value for key, value in self.settings.items() if key != name}
+        return Recipe(self.kind, known, tuple(one.without(name) for one in self.inputs))
 
 
 def settings(part: object) -> Json:

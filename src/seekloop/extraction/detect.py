@@ -99,7 +99,7 @@ class DetectedRegions:
 
     def parts(self, collection: Collection, poolable: bool) -> Parts:
         """Regions that are still to be found, or are known already: `Parts.located` sees to it."""
-        recipe = Recipe("regions", {"class": "Detected", "cells": settings(self.cells)}, (self.recipe(),))
+        recipe = Recipe("regions", {"class": "Detected", "cells": settings(self.cells)}, (self.recipe(collection),))
         return Parts(None, None, (), False, recipe, find=partial(self._located, collection))
 
     def found(self, collection: Collection, say: Say) -> FoundRegions:
@@ -126,14 +126,15 @@ class DetectedRegions:
     def _folder(self, collection: Collection, what: str, recipe: Recipe) -> Path:
         return self.store_dir / folder_name(f"{collection.name}-{what}", self.backbone.name, recipe.key)
 
-    def recipe(self, collection: Collection | None = None) -> Recipe:
-        """What the detector's regions depend on; of one collection, or whatever the images are."""
+    def recipe(self, collection: Collection) -> Recipe:
+        """What the detector's regions of a collection depend on."""
         known = {"detector": settings(self.detector), "seed": self.seed}
         return Recipe("regions", known, (self.recipe_of_maps(self.feature, collection),))
 
-    def recipe_of_maps(self, feature: str, collection: Collection | None) -> Recipe:
+    def recipe_of_maps(self, feature: str, collection: Collection) -> Recipe:
         """What the maps of a feature depend on."""
         known = {
+            "collection": collection.fingerprint(),
             "feature": feature,
             "backbone": settings(self.backbone),
             "normalisation": settings([self.maps.mean, self.maps.std, self.maps.interpolation]),
@@ -141,7 +142,7 @@ class DetectedRegions:
             "sizing": settings(self.sizing),
             "precision": resolve_precision(self.trainer),
         }
-        return Recipe("maps", known if collection is None else {**known, "collection": collection.fingerprint()})
+        return Recipe("maps", known)
 
     def _kept(self, collection: Collection) -> dict[str, Path]:
         """Where maps of each feature are kept, or have been kept by an earlier run."""
