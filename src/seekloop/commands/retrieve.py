@@ -18,10 +18,11 @@ from torch import Tensor
 from seekloop.commands import sweeps
 from seekloop.commands.checks import check, check_numbers
 from seekloop.commands.compose import build_loop, choices, plain
-from seekloop.commands.extract import left_out, prepare, report_collection
+from seekloop.commands.extract import left_out, prepare, report_collection, report_problems
 from seekloop.commands.indexing import index_identity
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import many
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations, Query
 from seekloop.images.size_shares import size_shares
@@ -66,6 +67,7 @@ def retrieve(config: DictConfig) -> float:
     )
     sweeps.enter(config, folder.path, console)
     if folder.state() is RunState.DONE and not config.force:
+        report_problems(extraction.collection.problems, console)
         return _already_finished(folder, config, console)
     with folder.claim():
         if config.force:
@@ -87,7 +89,8 @@ def _to_come(config: DictConfig, collection: Collection) -> str:
     """What waits for the images to be described; of unreadable ones nothing is known yet."""
     everything = torch.ones(len(collection.paths), dtype=torch.bool)
     queries, _ = _drawn(config, collection, collection.annotations, everything)
-    return f"{len(queries)} searches of {config.loop.rounds} rounds x {config.loop.budget}, once images are described"
+    searches = many(len(queries), "search", "searches")
+    return f"{searches} of {config.loop.rounds} rounds x {config.loop.budget}, once images are described"
 
 
 def _drawn(
@@ -186,7 +189,8 @@ class Searches:
         regions = boxes if self.store.regions.offsets is None else round(boxes / images, 1)
         stored = sum(path.stat().st_size for path in self.store.folder.glob("*.npy"))
         self.console.say(
-            f"{len(queries)} searches ({len({query.class_name for query in queries})} classes) of {settings.rounds} "
+            f"{many(len(queries), 'search', 'searches')} "
+            f"({many(len({query.class_name for query in queries}), 'class', 'classes')}) of {settings.rounds} "
             f"rounds x {settings.budget}, over {images:,} images x {regions} regions x {self.store.dim} "
             f"({stored / 1e6:,.1f} MB)"
         )
