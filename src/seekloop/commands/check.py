@@ -80,9 +80,12 @@ def say_inspection(collection: Collection, found: Inspection, console: Console) 
         small, middle, large = (f"{w} x {h}" for w, h in (areas[0], areas[len(areas) // 2], areas[-1]))
         console.say(f"sizes: from {small} over {middle} (median) to {large} pixels")
     if found.orientations:
+        first = {number: collection.paths[image] for image, number in reversed(found.orientations.items())}
         counts = sorted(Counter(found.orientations.values()).items())
-        turned = ", ".join(f"{count:,} with {number}" for number, count in counts)
+        turned = ", ".join(f"{count:,} with {number} (such as {first[number]})" for number, count in counts)
         console.say(f"EXIF orientation: {turned}; the others are upright")
+    if found.problems:
+        console.say("in the files themselves:")
     report_problems(found.problems, console)
     if not found.problems and not collection.problems:
         console.say("nothing is wrong with it")

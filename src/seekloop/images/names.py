@@ -76,8 +76,10 @@ class ImageNames:
             if isinstance(image, str):
                 found[name] = image
             elif image in literal or claims[image] > 1:
-                why = "which another name in the file means" if image in literal else "and so is another name"
-                found[name] = f"no image {name!r} in the collection; its end is that of {self.paths[image]!r}, {why}"
+                found[name] = (
+                    f"no image {name!r} in the collection; {self.paths[image]!r} of the same name is meant by another "
+                    f"entry{'' if image in literal else ', too'}"
+                )
             else:
                 found[name] = image
                 taken.append(name)
