@@ -53,7 +53,7 @@ def test_an_end_is_not_taken_for_an_image_that_has_a_name_of_its_own_in_the_file
     """Else an entry of another folder would add its boxes to the photograph that happens to have its name."""
     matched = NAMES.match(["b/only one.jpg", "c/only one.jpg"], "boxes.csv")
     assert matched.image["b/only one.jpg"] == 2
-    assert "which another name in the file means" in matched.image["c/only one.jpg"]
+    assert "of the same name is meant by another entry" in matched.image["c/only one.jpg"]
     both = NAMES.match(["c/only one.jpg", "d/only one.jpg"], "boxes.csv")
     assert all(isinstance(why, str) for why in both.image.values())
 
