@@ -69,7 +69,7 @@ def test_one_image(tmp_path):
     photograph(tmp_path / "one" / "only.png", 0)
     write_boxes(tmp_path / "one", [("only.png", "cup", 4, 4, 20, 14)])
     message = refused(search(tmp_path / "one", tmp_path / "runs", tmp_path / "stores"))
-    assert "no class can be searched: {'cup': '1 positives (2 needed), 0 negatives (5 needed)'}" in message
+    assert "no class can be searched: {'cup': '1 positive (2 needed), 0 negatives (5 needed)'}" in message
 
 
 def test_no_boxes(album, tmp_path):
@@ -114,7 +114,7 @@ def test_classes_that_cannot_be_searched_are_left_out_by_name(album, tmp_path, s
     names = [f"{number:02d}.png" for number in range(IMAGES)]
     add_boxes(album, [("01.png", "fork", 4, 4, 20, 14), *((name, "table", 0, 0, 40, 30) for name in names)])
     outcome = worked(search(album, tmp_path / "runs", stores))
-    assert "class 'fork' is left out: 1 positives (2 needed), 23 negatives (5 needed)" in outcome.out
+    assert "class 'fork' is left out: 1 positive (2 needed), 23 negatives (5 needed)" in outcome.out
     assert "class 'table' is left out: 24 positives (2 needed), 0 negatives (5 needed)" in outcome.out
     assert "2 searches (2 classes)" in outcome.out
 

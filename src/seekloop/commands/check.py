@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from seekloop.commands.extract import Extraction, prepare, report_collection, report_problems
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import counted
+from seekloop.contracts.problems import counted, many
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.estimate import seconds_per_image
 from seekloop.images.files import FileCollection, refuse_losses
@@ -61,16 +61,16 @@ def tolerant(config: DictConfig) -> Collection:
 
 def say_collection(collection: Collection, console: Console) -> None:
     """Images, objects and classes."""
-    console.say(f"{collection.name}: {len(collection.paths):,} images")
+    console.say(f"{collection.name}: {many(len(collection.paths), 'image', 'images')}")
     report_collection(collection, console)
     known = collection.annotations
     counts = known.label.bincount(minlength=len(known.classes)).tolist()
     images = known.relevance(len(collection.paths)).sum(dim=1).tolist()
     ranked = sorted(zip(known.classes, counts, images, strict=True), key=lambda row: -row[2])
     for name, objects, shown in ranked[:LISTED_CLASSES]:
-        console.say(f"  {name}: {objects:,} objects in {shown:,} images")
+        console.say(f"  {name}: {many(objects, 'object', 'objects')} in {many(shown, 'image', 'images')}")
     if len(ranked) > LISTED_CLASSES:
-        console.say(f"  ... and {len(ranked) - LISTED_CLASSES} more classes")
+        console.say(f"  ... and {many(len(ranked) - LISTED_CLASSES, 'more class', 'more classes')}")
 
 
 def say_inspection(collection: Collection, found: Inspection, console: Console) -> None:
@@ -80,9 +80,12 @@ def say_inspection(collection: Collection, found: Inspection, console: Console) 
         small, middle, large = (f"{w} x {h}" for w, h in (areas[0], areas[len(areas) // 2], areas[-1]))
         console.say(f"sizes: from {small} over {middle} (median) to {large} pixels")
     if found.orientations:
+        first = {number: collection.paths[image] for image, number in reversed(found.orientations.items())}
         counts = sorted(Counter(found.orientations.values()).items())
-        turned = ", ".join(f"{count:,} with {number}" for number, count in counts)
+        turned = ", ".join(f"{count:,} with {number} (such as {first[number]})" for number, count in counts)
         console.say(f"EXIF orientation: {turned}; the others are upright")
+    if found.problems:
+        console.say("in the files themselves:")
     report_problems(found.problems, console)
     if not found.problems and not collection.problems:
         console.say("nothing is wrong with it")
@@ -155,7 +158,7 @@ def searches(config: DictConfig, collection: Collection) -> list[str]:
     """How many searches there would be, and how many answers they ask for."""
     loop, known = config.loop, collection.annotations
     if not len(known.image):
-        return ["no simulated searches: there are no boxes"]
+        return ["no simulated searches: there are no annotated objects"]
     everything = known.label.new_ones(len(collection.paths)).bool()
     try:
         queries, left_out = draw_queries(
