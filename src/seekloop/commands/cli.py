@@ -11,17 +11,17 @@ from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from seekloop.artifacts.folder import BusyError
 from seekloop.commands import sweeps
 from seekloop.commands.configs import conf_dir
 from seekloop.commands.hints import known_keys
 from seekloop.contracts.errors import MissingExtraError, StoreError
-from seekloop.logs.claim import RunBusyError
 
 # Where each command is; imported when it is called, so that the others are quick to start.
 COMPOSED = {name: f"seekloop.commands.{name}" for name in ("check", "extract", "retrieve", "learn", "search", "detect")}
 PLAIN = {name: "seekloop.commands.reports" for name in ("status", "report")}
 PLAIN |= {"agreement": "seekloop.commands.agreement"}
-EXPLAINED = (MissingExtraError, StoreError, RunBusyError, OSError, ValueError)
+EXPLAINED = (MissingExtraError, StoreError, BusyError, OSError, ValueError)
 
 USAGE = """seekloop finds every image that shows an object, with a person in the loop.
 

@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 from omegaconf import DictConfig
 
+from seekloop.artifacts.files import make_folder
 from seekloop.commands import sweeps
 from seekloop.commands.compose import choices, plain
 from seekloop.logs.console import Console
@@ -78,7 +79,7 @@ class Evaluation(Generic[Folder]):
             folder.keep(found.tables)
             with self._wandb(folder, described) as log:
                 place = folder.path / "figures"
-                place.mkdir(exist_ok=True)
+                make_folder(place, "runs_dir")
                 log.finish(found.summary, found.table, found.figures(place))
                 folder.finish(found.summary)
         return self._told(folder, console, "")

@@ -14,6 +14,7 @@ from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from seekloop.artifacts.files import make_folder
 from seekloop.backbones.maps import Maps
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.errors import ConfigError
@@ -33,8 +34,7 @@ from seekloop.regions.segments import Detector
 from seekloop.store import found as found_files
 from seekloop.store.found import FoundImage, FoundRegions, FoundWriter
 from seekloop.store.kept_maps import keep_map
-from seekloop.store.lock import claimed
-from seekloop.store.manifest import content_key, folder_name
+from seekloop.store.manifest import KEY, content_key, folder_name, store_folder
 
 AT_ONCE = 4  # maps that wait for each job, so that jobs end together
 SAYS_NOTHING = 0.05  # share of alike (or of unlike) pairs below which a threshold tells little
@@ -113,8 +113,8 @@ class DetectedRegions:
         folder = self._folder(collection, type(self.detector).__name__.lower(), content)
         images = len(collection.paths)
         if not found_files.is_finished(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with claimed(folder, "finding regions in", say):
+            kept = partial(_kept, folder, images)
+            with store_folder(folder).claim(kept, say, "finding regions in"):
                 if not found_files.is_finished(folder):
                     self._runner()  # refused before any file is made
                     missing = found_files.begin(folder, content, images)
@@ -157,16 +157,15 @@ class DetectedRegions:
     def _runner(self, *callbacks: pl.Callback) -> pl.Trainer:
         return trainer_of({**self.trainer, "precision": resolve_precision(self.trainer)}, callbacks, key="trainer")
 
-    def _search(self, collection: Collection, folder: Path, missing: Sequence[int], say: Say) -> None:
+    def _search(self, collection: Collection, folder: Path, missing: Sequence[Sequence[int]], say: Say) -> None:
         images = len(collection.paths)
-        todo = [list(range(*found_files.span(shard, images))) for shard in missing]
-        left = sum(len(shard) for shard in todo)
+        left = sum(len(shard) for shard in missing)
         done = f" ({images - left:,} are done already)" if left < images else ""
         say(f"finding regions in {images:,} images{done}, with {self.maps.name}: {folder}")
         kept = self._kept(collection)
         for name in self.keep:
-            kept[name].mkdir(exist_ok=True)
-        data = SizedImages(collection, self.maps, self.sizing, kept[self.feature], todo, self.workers)
+            make_folder(kept[name], KEY)
+        data = SizedImages(collection, self.maps, self.sizing, kept[self.feature], missing, self.workers)
         network = own_copy(self.maps, resolve_precision(self.trainer))
         reading = ReadMaps(network, self.feature, {name: kept[name] for name in self.keep})
         detect = DetectInJobs(self.detector, self.seed, FoundWriter(folder, images), collection.paths, self.jobs)
@@ -189,6 +188,10 @@ class DetectedRegions:
                 f"{len(failures)} images could not be read: {failures[0][0]} ({failures[0][1]})"
                 + ", ..." * (len(failures) > 1)
             )
+
+
+def _kept(folder: Path, images: int) -> str:
+    return f"regions of {found_files.kept_images(folder, images):,} of {images:,} images are kept in {folder}"
 
 
 class MapOfImage(NamedTuple):

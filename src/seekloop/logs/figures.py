@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image, ImageDraw, ImageOps
 
+from seekloop.artifacts.files import make_folder, write_bytes
 from seekloop.logs import curves
-from seekloop.logs.files import write_atomically
 from seekloop.logs.intervals import half_width
 from seekloop.logs.run_folder import RunFolder
 
@@ -255,7 +255,7 @@ def write_figures(folder: RunFolder, classes: pd.DataFrame, read: Read, region_b
     """
     rounds, asked, queries = folder.rounds(), folder.asked(), folder.queries()
     place = folder.path / "figures"
-    place.mkdir(exist_ok=True)
+    make_folder(place, "runs_dir")
     drawn = {"curves": curves_of_run(rounds), "classes": bars_of_classes(classes)}
     if rounds[["ap_small", "ap_medium", "ap_large"]].notna().any(axis=None):
         drawn["sizes"] = sizes_of_run(rounds)
@@ -267,11 +267,11 @@ def write_figures(folder: RunFolder, classes: pd.DataFrame, read: Read, region_b
     return written
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all."""
+def save(figure: Figure, path: Path, key: str = "runs_dir") -> Path:
+    """Write a figure as PNG, whole or not at all, below the folder that `key` of the config names."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 3})
-    write_atomically(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), key)
     return path
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from seekloop.artifacts.files import make_folder
 from seekloop.logs.figures import (
     COLOURS,
     LINES,
@@ -150,7 +151,7 @@ def write_figures(folder: LearnFolder, classes: pd.DataFrame, read: Read) -> lis
         read: gives an image of the pool by its position.
     """
     place = folder.path / "figures"
-    place.mkdir(exist_ok=True)
+    make_folder(place, "runs_dir")
     drawn = {
         "accuracy": curve_of_run(folder.table("cycles")),
         "epochs": epochs_of_run(folder.table("epochs")),

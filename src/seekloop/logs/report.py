@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from seekloop.artifacts.files import write_bytes
 from seekloop.logs import comparison, evaluation_figures, figures, learn_figures
 from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
-from seekloop.logs.files import write_atomically
 from seekloop.logs.finished import FinishedRun, check_keys, differing_keys, finished_runs, value_of
 from seekloop.logs.intervals import half_width
 from seekloop.logs.kinds import command_of
@@ -85,11 +85,11 @@ def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Re
     if not runs:
         raise ValueError(f"no finished run below {folder}. `seekloop status {folder}` says what is there")
     found = tabulate(runs, tuple(by) if by else differing_keys([run.config for run in runs]), compare)
-    write_atomically(folder / "report.csv", found.table.to_csv(index=False).encode())
-    write_atomically(folder / "report_differences.csv", found.differences.to_csv(index=False).encode())
-    write_atomically(folder / "report.md", markdown(found).encode())
-    figures.save(COMPARED.get(found.kind, figures.compare)(found.curves), folder / "report_curves.png")
-    figures.save(figures.bars_of_groups(found.table, list(found.groups)), folder / "report_bars.png")
+    write_bytes(folder / "report.csv", found.table.to_csv(index=False).encode(), "folder")
+    write_bytes(folder / "report_differences.csv", found.differences.to_csv(index=False).encode(), "folder")
+    write_bytes(folder / "report.md", markdown(found).encode(), "folder")
+    figures.save(COMPARED.get(found.kind, figures.compare)(found.curves), folder / "report_curves.png", "folder")
+    figures.save(figures.bars_of_groups(found.table, list(found.groups)), folder / "report_bars.png", "folder")
     _show(found, folder)
     return found
 

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seekloop.store import files
+from seekloop.artifacts import files
+from seekloop.store.manifest import KEY
 
 
 def map_path(folder: Path, image: int) -> Path:
@@ -16,12 +17,8 @@ def map_path(folder: Path, image: int) -> Path:
 
 
 def keep_map(folder: Path, image: int, tokens: Float[Tensor, "h w d"]) -> None:
-    """Write one map, in half precision.
-
-    Raises:
-        StoreError: if the disk is full.
-    """
-    files.write_array(map_path(folder, image), tokens.half().numpy())
+    """Write one map, in half precision."""
+    files.write_array(map_path(folder, image), tokens.half().numpy(), KEY)
 
 
 def kept_map(folder: Path, image: int) -> Float[Tensor, "h w d"] | None:
