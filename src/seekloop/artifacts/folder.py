@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ class Folder:
         files.make_folder(path.parent, self.key)
         files.write_bytes(path, content, self.key)
 
-    def write_tensors(self, name: str, content: dict[str, Any]) -> None:
+    def write_tensors(self, name: str, content: Mapping[str, Any] | None) -> None:
         """Write tensors in plain containers. Only inside `claim`."""
         self.check()
         path = self.path / name

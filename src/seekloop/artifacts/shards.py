@@ -106,6 +106,11 @@ class Batches:
         for span in self.spans(shard):
             self._path(shard, span).unlink()
 
+    def clear(self) -> None:
+        """Delete all batches, once every shard has been written."""
+        for path in self.folder.glob("batch-*.npz"):
+            path.unlink()
+
     def _path(self, shard: int, span: Span) -> Path:
         return self.folder / f"batch-{shard:05d}-{span[0]:08d}-{span[1]:08d}.npz"
 

@@ -1,6 +1,7 @@
 """Regions found by a detector: every image through a network at its own shape, its map through the detector."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,6 @@ from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from seekloop.artifacts.files import make_folder
 from seekloop.backbones.maps import Maps
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.errors import ConfigError
@@ -32,9 +32,10 @@ from seekloop.lightning.trainers import trainer_of
 from seekloop.regions.parts import Parts, Say
 from seekloop.regions.segments import Detector
 from seekloop.store import found as found_files
+from seekloop.store import kept_maps
 from seekloop.store.found import FoundImage, FoundRegions, FoundWriter
 from seekloop.store.kept_maps import keep_map
-from seekloop.store.manifest import KEY, content_key, folder_name, store_folder
+from seekloop.store.manifest import content_key, folder_name, store_folder
 
 AT_ONCE = 4  # maps that wait for each job, so that jobs end together
 SAYS_NOTHING = 0.05  # share of alike (or of unlike) pairs below which a threshold tells little
@@ -141,10 +142,22 @@ class DetectedRegions:
             "precision": resolve_precision(self.trainer),
         }
 
-    def _kept(self, collection: Collection) -> dict[str, Path]:
-        """Where maps of each feature are kept, or have been kept by an earlier run."""
-        maps = {"collection": collection.fingerprint(), **self._identity_of_maps()}
-        return {name: self._folder(collection, name, {**maps, "feature": name}) for name in self.maps.features}
+    def _maps(self, collection: Collection, feature: str) -> tuple[Path, dict[str, Any]]:
+        """Where maps of a feature are kept, or have been kept by an earlier run, and what determines them."""
+        content = {"collection": collection.fingerprint(), **self._identity_of_maps(), "feature": feature}
+        return self._folder(collection, feature, content), content
+
+    @contextlib.contextmanager
+    def _keeping(self, collection: Collection, say: Say) -> Iterator[dict[str, Path]]:
+        """Claim the folders of the maps that are to be kept; of two processes, one keeps and the other waits."""
+        with contextlib.ExitStack() as claims:
+            kept = {}
+            for name in sorted(self.keep):  # in one order, so that no two wait for each other
+                kept[name], content = self._maps(collection, name)
+                done = partial(_kept_maps, kept[name])
+                claims.enter_context(store_folder(kept[name]).claim(done, say, "keeping maps in"))
+                kept_maps.begin(kept[name], content)
+            yield kept
 
     def _located(self, collection: Collection, say: Say) -> Regions:
         return self.regions(self.found(collection, say))
@@ -162,16 +175,16 @@ class DetectedRegions:
         left = sum(len(shard) for shard in missing)
         done = f" ({images - left:,} are done already)" if left < images else ""
         say(f"finding regions in {images:,} images{done}, with {self.maps.name}: {folder}")
-        kept = self._kept(collection)
-        for name in self.keep:
-            make_folder(kept[name], KEY)
-        data = SizedImages(collection, self.maps, self.sizing, kept[self.feature], missing, self.workers)
+        seen, _ = self._maps(collection, self.feature)
+        data = SizedImages(collection, self.maps, self.sizing, seen, missing, self.workers)
         network = own_copy(self.maps, resolve_precision(self.trainer))
-        reading = ReadMaps(network, self.feature, {name: kept[name] for name in self.keep})
         detect = DetectInJobs(self.detector, self.seed, FoundWriter(folder, images), collection.paths, self.jobs)
         bar = ImagesPerSecond("find regions", images - left, images, warm=1 + 2 * detect.at_once)
-        with lightning_silenced():
-            self._runner(detect, bar).predict(reading, data, return_predictions=False)
+        with self._keeping(collection, say) as kept, lightning_silenced():
+            self._runner(detect, bar).predict(ReadMaps(network, self.feature, kept), data, return_predictions=False)
+            found, _ = found_files.read_found(folder, collection.paths)
+            for maps in kept.values():
+                kept_maps.finish(maps, found.readable.nonzero()[:, 0].tolist())
 
     def _report(self, found: FoundRegions, failures: Sequence[tuple[str, str]], say: Say) -> None:
         each = len(found.boxes) / max(1, int(found.readable.sum()))
@@ -192,6 +205,10 @@ class DetectedRegions:
 
 def _kept(folder: Path, images: int) -> str:
     return f"regions of {found_files.kept_images(folder, images):,} of {images:,} images are kept in {folder}"
+
+
+def _kept_maps(folder: Path) -> str:
+    return f"{len(list(folder.glob('*.npy'))):,} maps are kept in {folder}"
 
 
 class MapOfImage(NamedTuple):

@@ -1,7 +1,7 @@
 """What unsupervised pre-training keeps in its folder: the epochs so far, and in the end the weights."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from seekloop.artifacts.files import make_folder, read_tensors, write_tensors, write_through
+from seekloop.artifacts.files import make_folder, read_tensors, remove_drafts, write_tensors, write_through
 from seekloop.artifacts.folder import Folder, Say
 from seekloop.contracts.errors import StoreError
 
@@ -72,13 +72,18 @@ class PretrainingFolder:
         return self.weights
 
 
-def claimed(path: Path, say: Say) -> AbstractContextManager[None]:
+@contextmanager
+def claimed(path: Path, say: Say) -> Iterator[None]:
     """Be the only one who computes a pre-training; the others wait."""
 
     def kept() -> str:
         return f"{len(read_epochs(path))} finished epochs of pre-training are kept in {path}"
 
-    return Folder(path, KEY, marker="weights.pt").claim(kept, say, "pre-training")
+    with Folder(path, KEY, marker="weights.pt").claim(kept, say, "pre-training"):
+        remove_drafts(path)
+        if (path / "weights.pt").exists():
+            (path / "checkpoint.pt").unlink(missing_ok=True)
+        yield
 
 
 def read_epochs(folder: Path) -> pd.DataFrame:

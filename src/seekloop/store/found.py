@@ -170,6 +170,7 @@ def finish(folder: Path, images: int) -> None:
     missing = [shard for shard in range(-(-images // SHARD)) if not (folder / _name(shard)).exists()]
     if missing:
         raise StoreError(f"{folder} is not finished: {len(missing)} files of regions are missing.")
+    Batches(folder, KEY).clear()
     store_folder(folder).finish()
 
 

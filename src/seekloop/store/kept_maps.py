@@ -1,6 +1,8 @@
 """A network's maps on disk, one file per image, for detectors that look at the same ones again."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +10,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seekloop.artifacts import files
-from seekloop.store.manifest import KEY
+from seekloop.store.manifest import KEY, content_key, store_folder
+
+DESCRIPTION = "maps.json"  # what the maps are of
+
+
+def begin(folder: Path, content: Mapping[str, Any]) -> None:
+    """Start, or go on. Only inside a claim."""
+    key = content_key(content)
+    if store_folder(folder).begin(DESCRIPTION, key) is None:
+        files.write_json(folder / DESCRIPTION, {"key": key, "content": dict(content)}, KEY)
+
+
+def finish(folder: Path, images: Sequence[int]) -> None:
+    """Mark as finished, if the maps of all these images are there."""
+    if all(map_path(folder, image).exists() for image in images):
+        store_folder(folder).finish()
 
 
 def map_path(folder: Path, image: int) -> Path:

@@ -130,7 +130,8 @@ class StoreWriter:
         """The shard with the batches that are kept of it."""
         if number not in self._open:
             shapes = shards.shapes(self.manifest, self.offsets, number)
-            self._open[number] = _Shard(*(np.zeros(shape, self.manifest.dtype) for shape in shapes.values()))
+            whole, local = (np.zeros(shape, self.manifest.dtype) for shape in shapes.values())
+            self._open[number] = _Shard(whole, local)
             for span in self._batches.spans(number):
                 self._place(number, span, self._batches.read(number, span))
         return self._open[number]
@@ -210,5 +211,6 @@ def finish(folder: Path, described: StoreManifest, paths: Sequence[str]) -> list
     failures = [{**row, "path": str(paths[row["image"]])} for row in rows]
     files.write_json(folder / manifest.FAILURES, failures, KEY)
     StoreManifest(**{**vars(described), "failures": len(rows)}).write(folder)
+    Batches(folder, KEY).clear()
     manifest.store_folder(folder).finish()
     return [(row["path"], row["why"]) for row in failures]
