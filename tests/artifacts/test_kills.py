@@ -33,7 +33,6 @@ class Death:
         self.left = moment
         for name in ("replace", "unlink", "rmdir"):
             monkeypatch.setattr(os, name, self.counted(getattr(os, name)))
-        monkeypatch.setattr(os, "fsync", lambda _: None)
 
     def counted(self, real):
         def call(*args, **kwargs):
@@ -76,7 +75,7 @@ def evaluation(kind):
 
 
 def learn(folder):
-    """Two cycles of two epochs."""
+    """Two cycles, the second of two epochs."""
     run = LearnFolder(folder)
     rows = rows_of(LearnFolder)
     with run.claim():
@@ -86,7 +85,7 @@ def learn(folder):
         run.write_config("command: learn\n")
         for cycle in range(0 if resumed is None else resumed[0] + 1, 2):
             kept = run.kept(cycle)
-            for epoch in range(0 if kept is None else kept["epoch"], 2):
+            for epoch in range(0 if kept is None else kept["epoch"], 1 + cycle):
                 run.keep(cycle, {"epoch": epoch + 1, "rows": [{"epoch": epoch}]})
             run.keep_view(cycle, {"features": torch.ones(2)})
             tables = {name: table.assign(cycle=cycle) for name, table in rows.items()}
@@ -178,6 +177,7 @@ def contents(folder: Path, kind):
 def test_killed_at_any_write_and_copied_elsewhere_it_ends_the_same(tmp_path, monkeypatch, kind):
     """A finished one is the same when it is asked for again; drafts of the dead are gone."""
     monkeypatch.setattr(found, "SHARD", 3)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     make = KINDS[kind]
     make(tmp_path / "whole")
     whole = contents(tmp_path / "whole", kind)
