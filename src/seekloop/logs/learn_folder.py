@@ -78,6 +78,10 @@ class LearnFolder(RunFolder):
         whole = {name: _with_columns(tables[name], schema) for name, schema in self.TABLES.items()}
         super().add(number, whole, checkpoint)
 
+    def _kept(self) -> str:
+        epochs = len(self.under_way())
+        return super()._kept() + (f", and {epochs} of the next one's epochs" if epochs else "")
+
     def keep(self, cycle: int, checkpoint: dict[str, Any]) -> None:
         """Keep an epoch in place of the one before. A kill at any instant leaves one of them whole."""
         self._folder.write_tensors("parts/epoch.pt", {"cycle": cycle, **checkpoint})
