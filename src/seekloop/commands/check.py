@@ -11,6 +11,7 @@ import pandas as pd
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from seekloop.artifacts.files import make_folder, write_bytes
 from seekloop.commands.extract import Extraction, prepare, report_collection, report_problems
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import counted, many
@@ -22,7 +23,6 @@ from seekloop.lightning.precision import resolve_precision
 from seekloop.logs.console import Console
 from seekloop.logs.contact_sheet import BoxedPicture, contact_sheet
 from seekloop.logs.figures import save
-from seekloop.logs.files import write_atomically
 from seekloop.protocol.queries import draw_queries
 
 LISTED_CLASSES = 12
@@ -93,11 +93,12 @@ def say_inspection(collection: Collection, found: Inspection, console: Console) 
 
 def write(folder: Path, collection: Collection, found: Inspection, shown: int) -> None:
     """Write `problems.csv`, `check.json` and `contact_sheet.png`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "check.folder")
     problems = [*collection.problems, *found.problems]
     rows = [asdict(problem) | {"kind": str(problem.kind)} for problem in problems]
     table = pd.DataFrame(rows, columns=["where", "what", "kind", "count"])
-    write_atomically(folder / "problems.csv", table.to_csv(index=False).encode("utf-8", "backslashreplace"))
+    content = table.to_csv(index=False).encode("utf-8", "backslashreplace")
+    write_bytes(folder / "problems.csv", content, "check.folder")
     summary: dict[str, Any] = {
         "images": len(collection.paths),
         "images_unreadable": len(found.unreadable),
@@ -106,8 +107,8 @@ def write(folder: Path, collection: Collection, found: Inspection, shown: int) -
         "orientations": dict(sorted(Counter(found.orientations.values()).items())),
         **counted(problems),
     }
-    write_atomically(folder / "check.json", (json.dumps(summary, indent=2) + "\n").encode())
-    save(contact_sheet(pictures(collection, found, shown)), folder / "contact_sheet.png")
+    write_bytes(folder / "check.json", (json.dumps(summary, indent=2) + "\n").encode(), "check.folder")
+    save(contact_sheet(pictures(collection, found, shown)), folder / "contact_sheet.png", "check.folder")
 
 
 def pictures(collection: Collection, found: Inspection, shown: int) -> list[BoxedPicture]:

@@ -11,18 +11,18 @@ from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from seekloop.artifacts.folder import BusyError
 from seekloop.commands import sweeps
 from seekloop.commands.configs import conf_dir
 from seekloop.commands.hints import known_keys
 from seekloop.commands.quoting import MULTIRUN, check_text, quoting_hints
 from seekloop.contracts.errors import MissingExtraError, StoreError
-from seekloop.logs.claim import RunBusyError
 
 # Where each command is; imported when it is called, so that the others are quick to start.
 COMPOSED = {name: f"seekloop.commands.{name}" for name in ("check", "extract", "retrieve", "learn", "search", "detect")}
 PLAIN = {name: "seekloop.commands.reports" for name in ("status", "report")}
 PLAIN |= {"agreement": "seekloop.commands.agreement"}
-EXPLAINED = (MissingExtraError, StoreError, RunBusyError, OSError, ValueError)
+EXPLAINED = (MissingExtraError, StoreError, BusyError, OSError, ValueError)
 
 USAGE = """seekloop finds every image that shows an object, with a person in the loop.
 
@@ -43,7 +43,16 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run one command line; exits with 0, with 1 on an error, with 2 on a command that does not exist."""
+    """Run one command line; exits with 0, 1 on an error, 2 on a command that does not exist, 130 at Ctrl-C."""
+    try:
+        _run(arguments)
+    except KeyboardInterrupt as stop:
+        told = f"interrupted: {stop}; the same command goes on from there" if str(stop) else "interrupted"
+        print(told, file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(USAGE)
         return

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from seekloop.artifacts.files import make_folder, write_bytes
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.contracts.problems import Problem, ProblemKind, counted, first_reasons, many
 from seekloop.contracts.records import Annotations
@@ -245,11 +245,5 @@ def load_facts(memory: Path | None) -> Facts:
 
 def save_facts(memory: Path, entries: Facts) -> None:
     """Replace what is remembered in one step: a reader sees the old or the new file, never half of one."""
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=memory.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(entries, file)
-        Path(name).replace(memory)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    make_folder(memory.parent, "collection.cache")
+    write_bytes(memory, json.dumps(entries).encode(), "collection.cache")
