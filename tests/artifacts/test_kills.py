@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from seekloop.contracts.recipe import Recipe
 from seekloop.images.files import load_facts, save_facts
 from seekloop.learning import pretraining
 from seekloop.learning.pretraining import PretrainingFolder
@@ -104,7 +105,7 @@ def regions(folder):
     images = [image_of(seed, 1 + seed % 2, 2, 3) for seed in range(5)]
     with store_folder(folder).claim(lambda: "", print):
         if not found.is_finished(folder):
-            for shard in found.begin(folder, {"detector": "any"}, 5):
+            for shard in found.begin(folder, Recipe("regions", {"detector": "any"}), 5):
                 writer = found.FoundWriter(folder, 5)
                 for image in shard:
                     writer.add(image, images[image])
@@ -113,7 +114,7 @@ def regions(folder):
 
 def maps(folder):
     with store_folder(folder).claim(lambda: "", print):
-        kept_maps.begin(folder, {"feature": "tokens"})
+        kept_maps.begin(folder, Recipe("maps", {"feature": "tokens"}))
         for image in (0, 2):
             if kept_maps.kept_map(folder, image) is None:
                 kept_maps.keep_map(folder, image, torch.full((1, 2, 3), float(image)))

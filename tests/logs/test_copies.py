@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from seekloop.artifacts.files import refused
 from seekloop.commands.reports import report as report_command
 from seekloop.commands.reports import status as status_command
 from seekloop.logs import figures
@@ -244,7 +245,7 @@ FILES = ("report.csv", "report.md", "report_differences.csv", "report_bars.png",
 def refusing(code, words=""):
     def write(path, content, key):
         if words in path.name:
-            raise OSError(code, "no", str(path))
+            raise refused(OSError(code, "no"), path, key)
         path.write_bytes(content)
 
     return write

@@ -75,7 +75,10 @@ def test_only_missing_and_damaged_files_are_done_again(tmp_path, monkeypatch):
     (folder / "found-00001.npz").write_bytes(whole[:40])
     (folder / "found-00002.npz").unlink()
     found_files._load.cache_clear()
-    assert begin(folder, Recipe("regions", {"detector": "any"}), 5) == [[2, 3], [4]]
+    assert begin(folder, Recipe("regions", {"detector": "any"}), 5) == [
+        [2, 3],
+        [4],
+    ]
     assert not is_finished(folder)
     with pytest.raises(StoreError, match="1 files of regions are missing"):
         finish(folder, 5)
@@ -92,9 +95,9 @@ def test_an_image_that_was_found_is_kept_before_its_shard_is_whole(tmp_path):
     whole = tmp_path / "whole"
     written(whole, images)
     for missing, number in (([0, 1, 2], 1), ([0, 2], 0), ([2], 2)):
-        assert begin(tmp_path / "pieces", {"detector": "any"}, 3) == [missing]
+        assert begin(tmp_path / "pieces", Recipe("regions", {"detector": "any"}), 3) == [missing]
         FoundWriter(tmp_path / "pieces", 3).add(number, images[number])
-    assert begin(tmp_path / "pieces", {"detector": "any"}, 3) == []
+    assert begin(tmp_path / "pieces", Recipe("regions", {"detector": "any"}), 3) == []
     finish(tmp_path / "pieces", 3)
     assert contents(tmp_path / "pieces") == contents(whole)
 
