@@ -3,13 +3,18 @@
 import io
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 import pyarrow as pa
-import torch
 
+from seekloop.contracts.lazy import lazily
 from seekloop.logs.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 _WHERE = [("split", pa.int32()), ("cycle", pa.int32())]
 _PSEUDO = ("pseudo_share", "pseudo_accuracy", "pseudo_accuracy_weighted")
@@ -92,13 +97,13 @@ class LearnFolder(RunFolder):
         found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return found if found["cycle"] == cycle else None
 
-    def keep_view(self, cycle: int, found: dict[str, torch.Tensor]) -> None:
+    def keep_view(self, cycle: int, found: "dict[str, torch.Tensor]") -> None:
         """Keep what a cycle's network makes of the pool, in `views/`."""
         buffer = io.BytesIO()
         torch.save(found, buffer)
         self._write(f"views/{cycle:04d}.pt", buffer.getvalue())
 
-    def view(self, cycle: int) -> dict[str, torch.Tensor]:
+    def view(self, cycle: int) -> "dict[str, torch.Tensor]":
         """What `keep_view` was given.
 
         Raises:

@@ -9,14 +9,19 @@ import traceback
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 import pyarrow as pa
-import torch
 
+from seekloop.contracts.lazy import lazily
 from seekloop.logs import files
 from seekloop.logs.claim import Claim
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 
 class RunState(StrEnum):
