@@ -10,7 +10,6 @@ whoever imports it. In a process that was spawned this works once it has importe
 
 import re
 import sys
-from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -22,11 +21,9 @@ _libraries: list[object] = []  # the definitions live as long as this list holds
 class BeforeTorchvision(MetaPathFinder):
     """Finds torchvision as Python itself would, and has it call `define_missing_operators` before it runs."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
         """The spec of torchvision; None for every other module."""
-        spec = PathFinder.find_spec(fullname, path, target) if fullname == "torchvision" else None
+        spec = PathFinder.find_spec(fullname) if fullname == "torchvision" else None
         if spec is None or spec.loader is None or not spec.origin:
             return None
         run, package = spec.loader.exec_module, Path(spec.origin).parent
