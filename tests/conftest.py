@@ -1,5 +1,7 @@
 import pytest
 
+import seekloop  # noqa: F401 - watches for torchvision, before a test imports timm
+
 
 @pytest.fixture
 def no_gpu(monkeypatch):
