@@ -25,7 +25,10 @@ TELLING = """
 import json, sys
 from seekloop.__main__ import main
 sys.argv = ["seekloop", *sys.argv[1:]]
-main()
+try:
+    main()
+except SystemExit as ending:
+    assert not ending.code
 print(json.dumps(sorted(sys.modules)))
 """
 SEARCHING = """
@@ -86,6 +89,10 @@ def test_importing_the_package_imports_nothing_else():
 
 def test_help_imports_nothing():
     assert loaded(TELLING, "--help") == set()
+
+
+def test_the_help_of_a_command_imports_what_composes_configs():
+    assert not loaded(TELLING, "retrieve", "--help") & (NETWORKS | DRAWING | {"numba", "sklearn", "scipy", "wandb"})
 
 
 def test_status_imports_what_reads_and_prints_tables(runs):

@@ -30,6 +30,8 @@ def run_composed(name: str, overrides: Sequence[str]) -> None:
     try:
         hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(task)()
     except SystemExit as ending:
+        if not ending.code:  # of `--help`
+            raise
         from seekloop.commands.hints import known_keys
 
         if hint := known_keys(name, overrides, ending.__context__):
