@@ -191,7 +191,7 @@ def obvious_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
 
 def needed_gib(asked: argparse.Namespace, world: World) -> float:
     """The store in the page cache, global descriptors in float32, the index, and what else a session takes."""
-    settings = index_settings(composed("lo_all", asked.rounds, 1, asked.overrides))
+    settings, _ = index_settings(composed("lo_all", asked.rounds, 1, asked.overrides))
     index = 0 if settings is None else settings.bytes(world.images * world.regions, world.dim)
     store = expected_bytes(described(world), None)
     return (store + 4 * world.images * world.dim + index) / facts.GIB + SPARE_GIB

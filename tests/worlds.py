@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seekloop.contracts import boxes as box_geometry
-from seekloop.contracts.records import Annotations, Block, Regions
+from seekloop.contracts.records import Annotations, ArrayBlock, Block, Regions
 
 
 class ArrayDescriptors:
@@ -43,12 +43,12 @@ class ArrayDescriptors:
     def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
         """The descriptors of these images, in this order."""
         if not local:
-            return Block(images, self.whole[images], None, None)
+            return ArrayBlock(images, self.whole[images], None, None)
         starts, ends = self.offsets[images], self.offsets[images + 1]
         rows = [torch.arange(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
         flat = torch.cat([torch.zeros(0, dtype=torch.long), *rows])
         offsets = F.pad((ends - starts).cumsum(0), (1, 0))
-        return Block(images, self.whole[images], self.local[flat], offsets)
+        return ArrayBlock(images, self.whole[images], self.local[flat], offsets)
 
 
 @dataclass(frozen=True)

@@ -268,7 +268,7 @@ def test_half_precision_has_a_key_of_its_own_and_leaves_the_backbone_as_it_was(t
         for p in ("bf16-true", "32-true")
     ]
     assert backbone.conv.weight.dtype == torch.float32
-    assert [read_manifest(folder).content["precision"] for folder in folders] == ["bf16-true", "32-true"]
+    assert [read_manifest(folder).precision for folder in folders] == ["bf16-true", "32-true"]
     half, full = (open_store(folder, "2x2").read(torch.arange(3), local=True) for folder in folders)
     assert not torch.equal(half.local, full.local)
     torch.testing.assert_close(half.local, full.local, atol=0.05, rtol=0)

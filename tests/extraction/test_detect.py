@@ -25,7 +25,6 @@ from seekloop.regions.segments import Segments
 from seekloop.store import found as found_files
 from seekloop.store.found import FoundRegions
 from seekloop.store.kept_maps import keep_map
-from seekloop.store.manifest import content_key
 from seekloop.store.reader import open_store
 from tests.backbones.worlds import expects, small_vit
 from tests.extraction.extractions import TRAINER, extract
@@ -49,11 +48,11 @@ class Brightest:
     """The brightest token and its row, as two levels; nothing in an image that is dark at a random place."""
 
     def __init__(self, calls=None, affine=0.01):
-        self.calls, self.affine = calls, affine
+        self._calls, self.affine = calls, affine
 
     def __call__(self, tokens, rng):
-        if self.calls is not None:
-            self.calls.append(tokens)
+        if self._calls is not None:
+            self._calls.append(tokens)
         h, w, _ = tokens.shape
         bright = tokens.sum(dim=2)
         masks = torch.zeros(2, h, w, dtype=torch.bool)
@@ -221,7 +220,7 @@ def test_every_choice_is_part_of_what_names_the_regions(tmp_path):
 
     def key(**changed):
         chosen = detected(tmp_path, **{"backbone": transformer(), **changed})
-        return content_key(chosen.parts(Noise(1), poolable=False).identity)
+        return chosen.parts(Noise(1), poolable=False).recipe.key
 
     assert len({key(), *(key(**changed) for changed in changes)}) == 1 + len(changes)
     assert key(layer=1) == key(layer=-1) == key(jobs=2, keep=("keys",), store_dir="elsewhere") == key()
@@ -252,11 +251,11 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bytes(tmp_path, monkeypatc
 
     class Dies(Brightest):
         def __call__(self, tokens, rng):
-            if len(self.calls) == 5:
+            if len(self._calls) == 5:
                 raise KeyboardInterrupt
             return super().__call__(tokens, rng)
 
-    Dies.__name__ = Brightest.__name__  # the same detector to whoever asks
+    Dies.__name__ = Dies.__qualname__ = Brightest.__name__  # the same detector to whoever asks
     monkeypatch.setattr("seekloop.extraction.detect.AT_ONCE", 1)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         detected(tmp_path / "part", Dies([])).found(Noise(7), lambda _: None)

@@ -1,3 +1,6 @@
+import itertools
+import re
+
 import pytest
 import torch
 from hypothesis import given
@@ -47,6 +50,8 @@ def lopsided(counts):
         ((2, 3, 5), "learning.initial", "Use at least learning.initial=3"),
         ((6, 30, 5), "learning.budget", "At most 1 would fit"),
         ((30, 3, 20), "learning.budget", "At most 15 would fit"),
+        ((54, 30, 4), "learning.budget", "cannot work: .* has 60 images. Use at most learning.cycles=2"),
+        ((60, 2, 5), "learning.budget", "Use at most learning.cycles=1"),
         ((6, 0, 5), "learning.cycles", "Use 1 or more"),
         ((6, 2, 0), "learning.budget", "Use 1 or more"),
     ],
@@ -56,6 +61,17 @@ def test_what_the_pool_cannot_give_is_refused_with_numbers(settings, key, says):
     with pytest.raises(ConfigError, match=says) as refused:
         check_budget(pool(20), *settings)
     assert refused.value.key == key
+
+
+def test_every_advice_about_the_budget_can_be_followed():
+    for initial, cycles, budget in itertools.product(range(6, 10), range(1, 8), range(1, 8)):
+        try:
+            check_budget(pool(3), initial, cycles, budget)
+        except ConfigError as error:
+            fewer = int(re.search(r"learning\.cycles=(\d+)", str(error))[1])
+            check_budget(pool(3), initial, fewer, budget)
+            if smaller := re.search(r"At most (\d+) would fit", str(error)):
+                check_budget(pool(3), initial, cycles, int(smaller[1]))
 
 
 def test_a_class_missing_from_the_pool_is_named():

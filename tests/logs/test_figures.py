@@ -1,6 +1,11 @@
+import errno
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib import pyplot
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -137,3 +142,118 @@ def test_a_run_leaves_its_figures(tmp_path):
 def test_a_run_of_one_round_and_a_query_that_asked_nothing_can_be_drawn(tmp_path):
     folder = fill(RunFolder(tmp_path / "run"), until=0)
     assert len(figures.write_figures(folder, per_class(folder.rounds()), read, None)) == 5
+
+
+LONG = ("语" * 30, "语" * 29 + "言", "a" * 260, "a" * 259 + "b", "é" * 100, "x" * 187 + "写")
+ODD = (
+    "a/b",
+    "..",
+    "../../up",
+    "a\0b",
+    "a\nb",
+    ".hidden",
+    "😀",
+    "   ",
+    "",
+    "50%",
+    "a%2Fb",
+    "$x^$",
+    "\udce9",
+    "a+b",
+    "CON",
+    "x\\y",
+)
+
+
+def test_every_class_name_makes_a_file_name_and_distinct_ones_distinct_names():
+    found = figures.file_names("asked_", [*LONG, *ODD, "Cup", "cup"], ".png")
+    assert len({name.lower() for name in found}) == len(LONG) + len(ODD) + 2
+    for name in found:
+        assert len(f"{name}.png".encode()) <= 200
+        assert not set(name) & set("/\\\0\n")
+        assert name.startswith("asked_")
+
+
+def test_a_long_name_is_cut_between_two_characters_and_ends_in_a_hash():
+    """A Chinese character takes nine bytes once quoted. 200 less asked_, .png, + and 16 digits are 173: 19 of them."""
+    (name,) = figures.file_names("asked_", ["语" * 30], ".png")
+    kept, plus, digest = name.removeprefix("asked_").partition("+")
+    assert kept == "%E8%AF%AD" * 19
+    assert plus
+    assert len(digest) == 16
+    assert figures.file_names("asked_", ["语" * 21], ".png") == ["asked_" + "%E8%AF%AD" * 21]  # 189 of 190 bytes
+
+
+@given(st.lists(st.text(max_size=60), unique=True, max_size=6))
+def test_names_of_files_are_distinct_and_can_be_written(names):
+    found = figures.file_names("asked_", names, ".png")
+    assert len({name.lower() for name in found}) == len(names)
+    assert all(len(name) <= 196 and name.isascii() for name in found)
+
+
+def with_classes(folder, names):
+    """A run of one class of each name, made of the cats of the made-up one."""
+
+    def renamed(table):
+        cats = table[table["class_name"] == "cat"]
+        return pd.concat([cats.assign(class_name=name) for name in names], ignore_index=True)
+
+    with folder.claim():
+        folder.write_queries(renamed(queries()))
+        for number in range(2):
+            folder.add_round(number, renamed(rounds_of(number)), renamed(asked_of(1)).assign(round=number), None)
+    return folder
+
+
+@pytest.mark.parametrize("names", [LONG[:4], ODD[:4], ODD[4:8], ODD[8:12], ODD[13:]])
+def test_classes_of_any_name_are_drawn(tmp_path, names):
+    folder, said = with_classes(RunFolder(tmp_path / "run"), names), []
+    written = figures.write_figures(folder, per_class(folder.rounds()), read, left_half, said.append)
+    assert said == []
+    assert len([path for path in written if path.name.startswith("asked_")]) == len(names)
+    assert sorted(path.name for path in (folder.path / "figures").iterdir()) == sorted(path.name for path in written)
+
+
+def test_a_label_can_be_drawn_whatever_is_in_it():
+    assert figures.short("$x^$\n\0\udce9 é写") == r"\$x^\$\n\x00\udce9 é写"
+    assert figures.short("a" * 260) == "a" * 22 + "…" + "a" * 22
+
+
+def test_a_figure_that_cannot_be_drawn_is_told_and_the_others_are_there(tmp_path):
+    """The fourth image is gone: what was asked about dogs and cats in that round cannot be shown."""
+    folder, said = fill(RunFolder(tmp_path / "run"), until=2), []
+
+    def gone(image):
+        if image > 2:
+            raise FileNotFoundError(2, "No such file or directory", "3.jpg")
+        return read(image)
+
+    written = figures.write_figures(folder, per_class(folder.rounds()), gone, left_half, said.append)
+    assert [path.name for path in written] == ["curves.png", "classes.png", "sizes.png"]
+    place = folder.path / "figures"
+    assert said == [
+        f"figure {place / name} is missing: No such file or directory. The numbers are whole without it"
+        for name in ("asked_cat.png", "asked_dog.png")
+    ]
+
+
+def test_a_figure_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "figures").write_text("in the way")
+    said = []
+    assert figures.draw_all(tmp_path / "figures", {"a": lambda: figures.sizes_of_run(table())}, said.append) == []
+    assert said == [
+        f"figure {tmp_path / 'figures' / 'a.png'} is missing: File exists. The numbers are whole without it"
+    ]
+    assert figures.draw_all(tmp_path, {"b": lambda: 1 / 0, "c": lambda: figures.sizes_of_run(table())}, said.append)
+    assert "b.png is missing: ZeroDivisionError: division by zero." in said[1]
+
+
+def test_a_full_disk_costs_the_figures_alone(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder, said = fill(RunFolder(tmp_path / "run")), []
+    monkeypatch.setattr(os, "fsync", full)
+    assert figures.write_figures(folder, per_class(folder.rounds()), read, None, said.append) == []
+    assert len(said) == 5
+    assert all("No space left on device" in line for line in said)

@@ -1,3 +1,6 @@
+import itertools
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -199,6 +202,48 @@ def test_too_many_questions_are_refused_with_numbers_that_fit():
     with pytest.raises(ConfigError, match=r"3 rounds of it ask about 60 images and 38 can.*budget to 12.*rounds to 1"):
         check_pool(38, 3, 20)
     check_pool(60, 3, 20)
+
+
+def advice(error):
+    """Each way out of a refusal, as changes of its settings."""
+    _, _, said = str(error).partition(" can be asked about. ")
+    for way in re.split(r", or |\. Or ", said):
+        changes = {name: int(value) for name, value in re.findall(r"loop\.(\w+) to (-?\d+)", way)}
+        added = re.search(r"[Aa]dd (\d+) image", way)
+        yield changes | ({"more": int(added[1])} if added else {})
+
+
+@pytest.mark.parametrize("played", [0, 2])
+def test_every_advice_of_a_refusal_can_be_followed(played):
+    """With 2 images for 3 rounds of 3, half of the budget would be none: one round of one image each is left."""
+    refused = 0
+    for pool, rounds, budget in itertools.product(range(-4, 20), range(8), range(1, 9)):
+        try:
+            check_pool(pool, rounds, budget, played)
+        except ConfigError as error:
+            refused += 1
+            ways = list(advice(error))
+            assert len(ways) > (pool > 0)
+            for way in ways:
+                after = {"rounds": rounds + played, "budget": budget, **way}
+                more = after.pop("more", 0)
+                check_pool(max(pool, 0) + more, after["rounds"] - played, after["budget"], played)
+                assert after["rounds"] - played > 0
+        else:
+            assert rounds * budget <= max(pool, 0)
+    assert refused > 500
+
+
+def test_no_advice_names_no_images():
+    """18 images: 20 rounds of 3 cannot have a budget of 0, and 6 rounds of 3 fit."""
+    with pytest.raises(
+        ConfigError, match=r"18 can be asked about\. Lower loop\.rounds to 6\. Or add 42 images or more"
+    ):
+        check_pool(18, 20, 3)
+    with pytest.raises(ConfigError, match=r"Lower loop\.budget to 1 and loop\.rounds to 2\. Or add 7 images"):
+        check_pool(2, 3, 3)
+    with pytest.raises(ConfigError, match=r"1 round of it ask.* 0 can be asked about\. Add 1 image or more"):
+        check_pool(-3, 1, 1)
 
 
 @pytest.mark.parametrize(("rounds", "budget", "key"), [(3, 0, "loop.budget"), (-1, 3, "loop.rounds")])

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from seekloop.classifiers.nearest import NearestNeighbour
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import PoolView, Regions
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.criteria.core_set import CoreSet
@@ -42,7 +43,7 @@ NAMED = {"ids": lambda r: f"{type(r.local).__name__}-{type(r.fusion).__name__}"}
 
 def index_of(descriptors, representation, kind="flat", **changes):
     usual = {"nlist": 4, "nprobe": 1, "pq_m": 2, "pq_bits": 4, "hnsw_m": 8, "hnsw_ef": 16}
-    vectors = ClassifiedVectors(descriptors, representation, {})
+    vectors = ClassifiedVectors(descriptors, representation, Recipe("arrays", {}))
     return open_index(vectors, IndexSettings(kind, **usual | changes), None, lambda _: None)
 
 
@@ -302,7 +303,7 @@ def test_sizes_without_meaning_are_refused(sizes, message):
 def test_the_best_of_an_images_vectors_is_its_score(representation, seed, ragged):
     """A law: the maximum over an image's vectors of w . x + b is what the representation says; -inf without vectors."""
     descriptors = world(seed, ragged=ragged, unreadable=2)
-    vectors = ClassifiedVectors(descriptors, representation, {})
+    vectors = ClassifiedVectors(descriptors, representation, Recipe("arrays", {}))
     rows, owner = vectors.read(torch.arange(descriptors.images))
     assert rows.shape == (vectors.rows, vectors.dim)
     scorer = scorer_of(seed, 2, vectors.dim)
@@ -313,10 +314,11 @@ def test_the_best_of_an_images_vectors_is_its_score(representation, seed, ragged
 
 def test_strategies_that_score_the_same_regions_share_an_index():
     descriptors = world(0)
-    identities = [ClassifiedVectors(descriptors, r, {"store": "a"}).identity for r in REPRESENTATIONS]
-    assert len({str(identity) for identity in identities}) == len(REPRESENTATIONS)
+    known = Recipe("descriptors", {"store": "a"})
+    keys = {ClassifiedVectors(descriptors, representation, known).recipe.key for representation in REPRESENTATIONS}
+    assert len(keys) == len(REPRESENTATIONS)
     dropped, kept = (
-        ClassifiedVectors(descriptors, Representation(All(), Concat(keep_pos_negatives=keep, renorm=False)), {})
+        ClassifiedVectors(descriptors, Representation(All(), Concat(keep_pos_negatives=keep, renorm=False)), known)
         for keep in (False, True)
     )
-    assert dropped.identity == kept.identity
+    assert dropped.recipe == kept.recipe

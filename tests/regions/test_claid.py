@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from seekloop.contracts.boxes import iou
 from seekloop.contracts.errors import ConfigError
-from seekloop.extraction.plan import settings_of
+from seekloop.contracts.recipe import settings as settings_of
 from seekloop.regions.claid import Claid, energetic_tokens, gram, likeness, node_of, parity_boxes
 from seekloop.regions.components import components
 from seekloop.regions.ncut import NormalisedCut
@@ -303,7 +303,7 @@ def test_every_setting_is_part_of_what_names_the_regions_found():
     assert settings_of(claid(variant="parity"))["purity"] == 0.1
     changed = {"variant": "parity", "alpha": 0.3, "termination": None, "purity": 0.3, "smallest": 9, "energetic": 0.4}
     changed |= {"max_depth": 3, "bisect": NormalisedCut("lanczos")}
-    assert set(changed) == set(base) - {"name"}
+    assert set(changed) == set(base) - {"class", "revision"}
     for key, value in changed.items():
         assert settings_of(claid(**{key: value})) != base
 

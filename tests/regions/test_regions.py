@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import KINDS
 from seekloop.regions.annotated import AnnotatedBoxes, ragged_boxes
 from seekloop.regions.grid import Grid, grid_boxes, parse_grid
@@ -30,13 +31,13 @@ def test_grids_that_divide_the_finest_share_a_store(asked, stored):
     assert (parts.grids, parts.poolable, parts.regions.offsets) == ((stored,), True, None)
     assert len(parts.regions.boxes) == stored[0] * stored[1]
     assert parts.asked == parse_grid(asked)
-    assert parts.identity == {"kind": "grid", "grids": f"{stored[0]}x{stored[1]}"}
+    assert parts.recipe == Recipe("regions", {"class": "Grid", "grids": f"{stored[0]}x{stored[1]}"})
 
 
 def test_crops_are_stored_as_asked_in_any_order():
     one, two = (Grid(g, "4x4").parts(NOTHING, poolable=False) for g in ("2x2+1x1", "1x1+2x2"))
     assert one.grids == two.grids == ((1, 1), (2, 2))
-    assert one.identity == two.identity
+    assert one.recipe == two.recipe
 
 
 def test_the_finest_grid_is_one_grid():
@@ -68,7 +69,7 @@ def test_every_image_has_a_region_and_no_box_is_lost(owners):
 def test_other_boxes_are_another_store():
     one, other = Noise(2, [(0, (0, 0, 0.5, 0.5))]), Noise(2, [(0, (0, 0, 0.5, 0.6))])
     parts = [AnnotatedBoxes().parts(images, poolable=True) for images in (one, one, other)]
-    assert parts[0].identity == parts[1].identity != parts[2].identity
+    assert parts[0].recipe == parts[1].recipe != parts[2].recipe
     assert not parts[0].poolable
     assert parts[0].truth
     assert [KINDS[kind] for kind in parts[0].regions.kind] == ["box", "whole"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.randomness import generator
-from seekloop.contracts.records import Answer, Block, Feedback
+from seekloop.contracts.records import Answer, ArrayBlock, Feedback
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.representations.fusion import Concat, NoFusion, Pool
 from seekloop.representations.local import PROTOTYPE, WHOLE, All, GlobalOnly, OneProto, OneRand
@@ -16,7 +16,7 @@ from seekloop.representations.representation import Representation
 CONCAT, POOL = Concat(keep_pos_negatives=False, renorm=False), Pool(keep_pos_negatives=False, renorm=False)
 HALVES = torch.tensor([[0.0, 0, 0.5, 1], [0.5, 0, 1, 1]])
 # Image 0: g = (1, 0), cells (0, 1) and (1, 0). Image 1: g = (0, 1), one cell (-1, 0).
-BLOCK = Block(
+BLOCK = ArrayBlock(
     torch.tensor([0, 1]),
     torch.tensor([[1.0, 0], [0, 1]]),
     torch.tensor([[0.0, 1], [1, 0], [-1, 0]]),
@@ -90,7 +90,7 @@ def random_block(seed, counts, dim):
     rng = torch.Generator().manual_seed(seed)
     unit = torch.nn.functional.normalize
     offsets = torch.tensor([0, *itertools.accumulate(counts)])
-    return Block(
+    return ArrayBlock(
         torch.arange(len(counts)),
         unit(torch.randn(len(counts), dim, generator=rng, dtype=torch.float64)),
         unit(torch.randn(int(offsets[-1]), dim, generator=rng, dtype=torch.float64)),
@@ -130,6 +130,6 @@ def test_restoring_the_norm_makes_every_classified_vector_a_unit(fusion):
 
 
 def test_an_image_without_regions_ranks_last():
-    block = Block(torch.tensor([0, 1]), torch.ones(2, 1), torch.tensor([[-9.0]]), torch.tensor([0, 1, 1]))
+    block = ArrayBlock(torch.tensor([0, 1]), torch.ones(2, 1), torch.tensor([[-9.0]]), torch.tensor([0, 1, 1]))
     scorer = LinearScorer(torch.tensor([[1.0]]), torch.tensor([0.0]))
     assert Representation(All(), NoFusion()).score(scorer, block).tolist() == [[-9.0, -torch.inf]]

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from seekloop.contracts.grids import grid_boxes
+from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import Regions
 from seekloop.store.manifest import StoreManifest
 from seekloop.store.writer import StoreWriter, create, finish
@@ -12,7 +13,9 @@ from seekloop.store.writer import StoreWriter, create, finish
 
 def manifest(images=5, dim=2, shard=2, grids=((2, 2),), poolable=True, dtype="float32", content=None, tokens=(4, 4)):
     content = {"who": "tests"} if content is None else content
-    return StoreManifest(content, images, dim, dtype, shard, grids, poolable, tokens, {"seekloop": "0"}, None)
+    return StoreManifest(
+        Recipe("descriptors", content), images, dim, dtype, shard, grids, poolable, tokens, {"seekloop": "0"}, None
+    )
 
 
 def paths(images):

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import StoreError
+from seekloop.contracts.recipe import Recipe
 from seekloop.store import found as found_files
 from seekloop.store.found import FoundImage, FoundWriter, begin, finish, is_finished, read_found
 from seekloop.store.kept_maps import keep_map, kept_map
@@ -21,7 +22,7 @@ def image_of(seed, regions, height, width, affine=0.25):
 
 
 def written(folder, images):
-    begin(folder, {"detector": "any"}, len(images))
+    begin(folder, Recipe("regions", {"detector": "any"}), len(images))
     writer = FoundWriter(folder, len(images))
     for number in reversed(range(len(images))):  # whatever the order
         writer.add(number, images[number])
@@ -70,7 +71,7 @@ def test_only_missing_and_damaged_files_are_done_again(tmp_path, monkeypatch):
     (folder / "found-00001.npz").write_bytes(whole[:40])
     (folder / "found-00002.npz").unlink()
     found_files._load.cache_clear()
-    assert begin(folder, {"detector": "any"}, 5) == [1, 2]
+    assert begin(folder, Recipe("regions", {"detector": "any"}), 5) == [1, 2]
     assert not is_finished(folder)
     with pytest.raises(StoreError, match="1 files of regions are missing"):
         finish(folder, 5)

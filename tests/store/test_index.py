@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError
+from seekloop.contracts.recipe import Recipe
 from seekloop.store import files, index
 from seekloop.store.index import open_index
 from seekloop.store.index_settings import BUILT_BY, IndexSettings
@@ -29,7 +30,7 @@ class Rows:
         self.table, self.per_image = rows, per_image
         self.rows, self.dim = rows.shape
         self.images = self.rows // per_image
-        self.identity = {"name": name}
+        self.recipe = Recipe("vectors", {"name": name})
         self.reads = 0
 
     def read(self, images):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +13,7 @@ from seekloop.classifiers.objective import Settings, real_counts, row_factors
 from seekloop.contracts.compiled import in_threads
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
+from seekloop.contracts.recipe import NOT_IN_RECIPE
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
@@ -34,7 +35,7 @@ class SvmNumba(Settings):
         threads: most problems solved at a time, or auto: as many as torch uses (OMP_NUM_THREADS).
     """
 
-    threads: int | str
+    threads: int | str = field(metadata=NOT_IN_RECIPE)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,6 @@
 """Linear SVM that learns from images without an answer, too: those whose label is surest along the graph."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,6 +11,7 @@ from seekloop.classifiers.diffusion import spread
 from seekloop.classifiers.objective import ClassWeight, check_positive, real_counts
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.contracts.protocols import Classifier, Scorer
+from seekloop.contracts.recipe import NOT_IN_RECIPE
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.graphs.affinity import Affinity
@@ -54,7 +55,7 @@ class SvmPropagated(Spreading):
     class_weight: ClassWeight
     tol: int | float
     max_iter: int
-    threads: int | str
+    threads: int | str = field(metadata=NOT_IN_RECIPE)
     pseudo: int
     strength: int | float
 

@@ -11,7 +11,7 @@ on the left in the d + 1 coordinates, on the right in the r rows (Woodbury), whi
 a promise: :math:`\|\tilde w - \tilde w^\star\| \le \|\nabla\|`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,6 +20,7 @@ from torch import Tensor
 from seekloop.classifiers.objective import Settings, check_finite, real_counts, row_factors
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
+from seekloop.contracts.recipe import NOT_IN_RECIPE
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
@@ -44,7 +45,7 @@ class SvmTorch(Settings):
         dtype: float64, or float32, whose rounding needs a tol of about 1e-3.
     """
 
-    device: str
+    device: str = field(metadata=NOT_IN_RECIPE)
     dtype: str
 
     def __post_init__(self) -> None:

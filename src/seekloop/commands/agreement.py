@@ -14,7 +14,7 @@ from seekloop.contracts.randomness import generator
 from seekloop.learning.agreement import agreement as held_against
 from seekloop.learning.agreement import ranks, spearman
 from seekloop.learning.cycles import view_of
-from seekloop.logs.figures import save
+from seekloop.logs.figures import draw_all
 from seekloop.logs.files import write_atomically
 from seekloop.logs.finished import look_up
 from seekloop.logs.learn_figures import rank_against_rank
@@ -53,7 +53,7 @@ def agreement(arguments: Sequence[str]) -> None:
     place = runs[0].path.parent / PLACE
     place.mkdir(exist_ok=True)
     write_atomically(place / "agreement.csv", table.to_csv(index=False).encode())
-    save(rank_against_rank(ranked), place / "ranks.png")
+    draw_all(place, {"ranks": lambda: rank_against_rank(ranked)}, print)
     print_table(table, f"cycle {numbers['cycle']}, against {runs[0].path.name}")
     print(f"shares of weight; the table and the ranks: {place}")
 

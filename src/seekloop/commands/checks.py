@@ -1,38 +1,17 @@
 """What can be refused before any long work is."""
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from seekloop.commands.compose import LoopParts
 from seekloop.commands.indexing import check_index
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Collection, Criterion
+from seekloop.contracts.protocols import Criterion, User
 from seekloop.contracts.records import PoolView
 from seekloop.logs.wandb_log import resolve_mode
-from seekloop.loop.engine import check_pool, check_transductive
-from seekloop.protocol.queries import draw_queries
+from seekloop.loop.engine import check_transductive
+from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.representations.local import Box
-from seekloop.representations.representation import Representation
-
-WHOLE_NUMBERS = tuple(f"loop.{name}" for name in ("queries", "negatives", "rounds", "budget"))
-WHOLE_NUMBERS += ("metrics.clusters", "metrics.clusterings", "seed")
-
-
-def check_numbers(config: DictConfig) -> None:
-    """Refuse words where numbers are needed, and numbers without meaning.
-
-    Raises:
-        ConfigError: naming the key.
-    """
-    for key in WHOLE_NUMBERS:
-        value = OmegaConf.select(config, key)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ConfigError(key, value, "it is no whole number", "Write it in digits, such as 10.")
-    instantiate(config.engine)
-    for key in ("metrics.clusters", "metrics.clusterings"):
-        if OmegaConf.select(config, key) < 1:
-            raise ConfigError(key, OmegaConf.select(config, key), "there would be nothing to count", "Use 1 or more.")
-
 
 LEARNING_NUMBERS = ("learning.cycles", "learning.budget", "learning.initial", "seed", "split")
 ACCELERATORS = ("auto", "cpu", "gpu")
@@ -53,32 +32,25 @@ def check_learning(config: DictConfig) -> None:
     resolve_mode(config.wandb.mode, {})
 
 
-def check(config: DictConfig, collection: Collection, *, truth: bool) -> None:
-    """Build every part once and draw the queries, as if all images were readable, so that mistakes show at once.
+def check(parts: LoopParts, user: SimulatedUser, *, truth: bool) -> None:
+    """Refuse parts that do not fit together, before any long work.
 
     Args:
-        config: of `retrieve`.
-        collection: the images.
+        parts: of the loop.
+        user: of the simulation.
         truth: whether regions are the annotated boxes.
 
     Raises:
-        ConfigError: if a choice cannot work, or choices do not fit together.
+        ConfigError: if they do not.
         MissingExtraError: if a part needs a package that is not installed.
     """
-    local = instantiate(config.local)
-    representation = Representation(local, instantiate(config.fusion))
+    local = parts.representation.local
     check_upper_bound(isinstance(local, Box), local.uses_regions, truth)
-    classifier, criterion = instantiate(config.classifier), instantiate(config.criterion)
-    check_transductive(classifier, representation)
-    check_criterion(criterion)
-    check_index(config, classifier, criterion)
-    instantiate(config.user, _partial_=True)(collection.annotations, config.seed, local.uses_boxes)
-    resolve_mode(config.wandb.mode, {})
-    images, loop = len(collection.paths), config.loop
-    everything = torch.ones(images, dtype=torch.bool)
-    asked = {"queries": loop.queries, "negatives": loop.negatives, "classes": loop.classes, "seed": config.seed}
-    draw_queries(collection.annotations, everything, **asked, problems=collection.problems)
-    check_pool(images - 1 - loop.negatives, loop.rounds, loop.budget)
+    check_transductive(parts.classifier, parts.representation)
+    check_criterion(parts.criterion)
+    check_index(parts.index, parts.classifier, parts.criterion)
+    if not isinstance(user, User):
+        raise ConfigError("user", type(user).__name__, "it has no method answer", "See contracts.protocols.User.")
 
 
 def check_criterion(criterion: Criterion) -> None:

@@ -1,6 +1,7 @@
 """From overrides to a resolved config, and from a config to parts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -9,11 +10,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.commands.configs import conf_dir
-from seekloop.commands.indexing import build_shortlist
-from seekloop.contracts.protocols import Descriptors
+from seekloop.commands.indexing import build_shortlist, index_settings
+from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Transductive
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
+from seekloop.loop.placement import Engine
+from seekloop.loop.shortlist import ShortlistSizes
 from seekloop.representations.representation import Representation
+from seekloop.store.index_settings import IndexSettings
 
 
 def resolve(command: str, overrides: Sequence[str]) -> DictConfig:
@@ -36,16 +40,47 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in resolved.items()}
 
 
+@dataclass(frozen=True)
+class LoopParts:
+    """The parts of a loop, built from a config; descriptors are not among them."""
+
+    representation: Representation
+    classifier: Classifier | Transductive
+    criterion: Criterion
+    engine: Engine
+    index: IndexSettings | None
+    shortlist: ShortlistSizes | None
+
+    def loop(self, descriptors: Descriptors, seed: int, say: Callable[[str], None]) -> Loop:
+        """The loop over these descriptors; its index, if any, is loaded or built."""
+        return Loop(
+            descriptors,
+            self.representation,
+            self.classifier,
+            self.criterion,
+            seed=seed,
+            engine=self.engine,
+            shortlist=build_shortlist(
+                self.index, self.shortlist, descriptors, self.representation, self.criterion, say
+            ),
+        )
+
+
+def loop_parts(config: DictConfig) -> LoopParts:
+    """The parts of the loop that a `retrieve` config describes.
+
+    Raises:
+        ConfigError: if a setting cannot work.
+    """
+    return LoopParts(
+        Representation(instantiate(config.local), instantiate(config.fusion)),
+        instantiate(config.classifier),
+        instantiate(config.criterion),
+        instantiate(config.engine),
+        *index_settings(config),
+    )
+
+
 def build_loop(config: DictConfig, descriptors: Descriptors) -> Loop:
     """The loop that a `retrieve` config describes, over these descriptors."""
-    representation = Representation(instantiate(config.local), instantiate(config.fusion))
-    criterion = instantiate(config.criterion)
-    return Loop(
-        descriptors,
-        representation,
-        instantiate(config.classifier),
-        criterion,
-        seed=config.seed,
-        engine=instantiate(config.engine),
-        shortlist=build_shortlist(config, descriptors, representation, criterion, Console().say),
-    )
+    return loop_parts(config).loop(descriptors, config.seed, Console().say)

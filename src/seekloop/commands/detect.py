@@ -1,8 +1,6 @@
 """`seekloop detect`: find regions in a collection, draw them, and hold them against the annotated boxes."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn import functional as F
 
-from seekloop.commands.compose import choices, plain
+from seekloop.commands.compose import choices
 from seekloop.commands.evaluation import Evaluated, Evaluation
 from seekloop.commands.extract import build_regions, left_out, report_collection
+from seekloop.commands.recipes import detection
 from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
@@ -25,7 +24,7 @@ from seekloop.extraction.detect import DetectedRegions
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_figures import RegionsOfImage, hierarchy, recall_of_run
 from seekloop.logs.evaluation_folder import DetectFolder
-from seekloop.logs.figures import save
+from seekloop.logs.figures import Draw
 from seekloop.logs.wandb_evaluation import DetectLog
 from seekloop.metrics.localisation import best_iou, corloc, recall_at_iou
 from seekloop.regions.parts import PartsOfImages
@@ -50,12 +49,7 @@ def detect(config: DictConfig) -> float:
         DetectFolder,
         DetectLog,
         [collection.name, str(choices().get("regions", "regions"))],
-        {
-            "collection": collection.fingerprint(),
-            "annotations": collection.annotations.fingerprint(),
-            "regions": parts.identity,
-            "detect": plain(config.detect),
-        },
+        detection(config, collection, parts),
         "corloc",
     )
 
@@ -93,17 +87,11 @@ def evaluated(config: DictConfig, collection: Collection, regions: PartsOfImages
         "left_out": left_out(collection.problems, readable),
     }
 
-    def draw(place: Path) -> Sequence[Path]:
-        drawn = []
-        if len(truth.image):
-            drawn.append(save(recall_of_run(recall), place / "recall.png"))
-        shown = readable.nonzero()[:, 0][: config.detect.shown].tolist()
-        if shown:
-            pictures = [picture_of(collection, located, truth, image) for image in shown]
-            drawn.append(save(hierarchy(pictures), place / "regions.png"))
-        return drawn
-
-    return Evaluated({"recall": recall, "images": images}, images, summary, draw)
+    shown = readable.nonzero()[:, 0][: config.detect.shown].tolist()
+    drawn: dict[str, Draw] = {"recall": lambda: recall_of_run(recall)} if len(truth.image) else {}
+    if shown:
+        drawn["regions"] = lambda: hierarchy([picture_of(collection, located, truth, image) for image in shown])
+    return Evaluated({"recall": recall, "images": images}, images, summary, drawn)
 
 
 def without_stand_ins(located: Regions) -> Regions:

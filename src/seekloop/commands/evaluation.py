@@ -11,11 +11,13 @@ from omegaconf import DictConfig
 
 from seekloop.commands import sweeps
 from seekloop.commands.compose import choices, plain
+from seekloop.commands.recipes import named
+from seekloop.contracts.recipe import Recipe
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_folder import EvaluationFolder
+from seekloop.logs.figures import Draw, draw_all
 from seekloop.logs.run_folder import RunState
 from seekloop.logs.wandb_log import WandbLog
-from seekloop.store.manifest import content_key
 
 Folder = TypeVar("Folder", bound=EvaluationFolder)
 
@@ -28,13 +30,13 @@ class Evaluated:
         tables: of the folder's kind.
         table: one row per query or size, for W&B.
         summary: numbers.
-        figures: draws into a folder; returns the files.
+        figures: what draws each figure, by its name.
     """
 
     tables: Mapping[str, pd.DataFrame]
     table: pd.DataFrame
     summary: Mapping[str, Any]
-    figures: Callable[[Path], Sequence[Path]]
+    figures: Mapping[str, Draw]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Evaluation(Generic[Folder]):
         kind: of its folder.
         log: of W&B.
         words: what people look for first in the run's name.
-        scientific: what its result depends on.
+        recipe: what its result depends on.
         returned: the number in its summary that a sweeper goes by.
     """
 
@@ -56,13 +58,13 @@ class Evaluation(Generic[Folder]):
     kind: type[Folder]
     log: type[WandbLog]
     words: Sequence[str]
-    scientific: Mapping[str, Any]
+    recipe: Recipe
     returned: str
 
     def run(self, evaluate: Callable[[Console], Evaluated]) -> float:
         """Evaluate, keep, draw and tell, unless that was done already; returns the number asked for."""
         config, console = self.config, Console()
-        name = "-".join([*self.words, content_key(self.scientific)[:10]])
+        name = named(self.words, self.recipe)
         folder = self.kind(Path(config.runs_dir) / config.experiment_name / name)
         sweeps.enter(config, folder.path, console)
         if folder.state() is RunState.DONE and not config.force:
@@ -72,14 +74,19 @@ class Evaluation(Generic[Folder]):
                 folder.clear()
             elif folder.complete.exists():  # another process finished it while this one waited
                 return self._told(folder, console, "already finished, ")
-            described = {"command": self.command, **plain(config), "choices": choices()}
+            described = {
+                "command": self.command,
+                **plain(config),
+                "choices": choices(),
+                "run_id": name,
+                "recipe": self.recipe.plain(),
+            }
             folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
             found = evaluate(console)
             folder.keep(found.tables)
             with self._wandb(folder, described) as log:
-                place = folder.path / "figures"
-                place.mkdir(exist_ok=True)
-                log.finish(found.summary, found.table, found.figures(place))
+                figures = draw_all(folder.path / "figures", found.figures, console.say)
+                log.finish(found.summary, found.table, figures)
                 folder.finish(found.summary)
         return self._told(folder, console, "")
 

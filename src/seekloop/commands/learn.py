@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
-from seekloop.commands import sweeps
+from seekloop.commands import recipes, sweeps
 from seekloop.commands.checks import check_learning
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import report_problems
 from seekloop.contracts.errors import ConfigError, StoreError
-from seekloop.contracts.learning import Pool, Pretrainer
+from seekloop.contracts.learning import NetworkSource, Pool, PoolSource, Pretrainer, Propagation
 from seekloop.contracts.locks import lock
 from seekloop.contracts.problems import counted
 from seekloop.contracts.randomness import derived_seed
+from seekloop.contracts.recipe import Recipe
 from seekloop.learning.cycles import Learning, PseudoLabeller, Row, State
 from seekloop.learning.measures import pseudo_label_measures
 from seekloop.learning.schemes import Scheme
@@ -32,13 +34,9 @@ from seekloop.logs.console import Console
 from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.run_folder import RunState
 from seekloop.logs.wandb_learn import LearnLog
-from seekloop.store.manifest import content_key
 from seekloop.training.fitting import LightningFit, resolved_precision
 from seekloop.training.networks import seen_by
 
-# What a run's result depends on, beside its images. Folders, accelerator, logs and launcher are not here.
-SCIENTIFIC = ("model", "pretraining", "semi", "training", "criterion", "learning", "seed", "split")
-OF_WEIGHTS = ("model", "pretraining", "seed")
 EVERY_SECONDS = 30.0  # between two lines about epochs
 
 
@@ -47,50 +45,58 @@ class Parts:
     """What a config describes, built; the images are not read yet."""
 
     config: DictConfig
+    source: PoolSource
+    network: NetworkSource
+    pretraining: Pretrainer | None
     scheme: Scheme
     training: Training
-    fingerprint: str
+    criterion: Any
+    propagation: Propagation
 
-    @property
-    def _values(self) -> dict[str, Any]:
-        """The config, without where pre-training is computed."""
-        values = plain(self.config)
-        values["pretraining"] = {k: v for k, v in (values["pretraining"] or {}).items() if k != "accelerator"}
-        return values
-
-    @property
-    def scientific(self) -> dict[str, Any]:
+    @cached_property
+    def recipe(self) -> Recipe:
         """What the result depends on."""
-        values = self._values
-        found = {key: values[key] for key in SCIENTIFIC} | {"pool": self.fingerprint}
-        found["training"] |= {"precision": self.training.precision}
-        return found | ({"propagation": values["propagation"]} if self.scheme.propagates else {})
+        built = (self.source, self.network, self.pretraining, self.scheme, self.training, self.criterion)
+        return recipes.learning(self.config, *built, self.propagation)
 
     @property
     def run_id(self) -> str:
-        """Name of the run: what people look for first, then a hash of what the result depends on."""
-        chosen = choices()
-        words = [chosen.get(group) for group in ("pool", "pretraining", "semi", "criterion")]
-        words += [f"p{self.config.split}", f"s{self.config.seed}", content_key(self.scientific)[:10]]
-        return "-".join(str(word) for word in words if word and word != "none")
+        """Name of the run: what people look for first, then a hash of its recipe."""
+        chosen = [choices().get(group) for group in ("pool", "pretraining", "semi", "criterion")]
+        words = [word for word in chosen if word != "none"]
+        return recipes.named([*words, f"p{self.config.split}", f"s{self.config.seed}"], self.recipe)
 
-    @property
-    def weights_folder(self) -> Path:
+    def weights_folder(self, pretraining: Pretrainer) -> Path:
         """Where the pre-trained weights are that this run would start from."""
-        values, chosen = self._values, choices()
-        key = content_key({"pool": self.fingerprint} | {name: values[name] for name in OF_WEIGHTS})[:12]
-        words = [chosen.get(group) for group in ("pool", "model", "pretraining")]
-        return Path(self.config.store_dir) / "pretrained" / "-".join([*(str(word) for word in words if word), key])
+        recipe = recipes.weights(self.source, self.network, pretraining, self.config.seed)
+        words = [choices().get(group) for group in ("pool", "model", "pretraining")]
+        return Path(self.config.store_dir) / "pretrained" / recipes.named(words, recipe)
+
+
+def parts_of(config: DictConfig) -> Parts:
+    """Build what a config describes.
+
+    Raises:
+        ConfigError: if a setting cannot work.
+    """
+    training = instantiate(config.training)
+    return Parts(
+        config,
+        instantiate(config.pool),
+        instantiate(config.model),
+        instantiate(config.pretraining) or None,
+        instantiate(config.semi),
+        replace(training, precision=resolved_precision(training.precision, config.accelerator)),
+        instantiate(config.criterion),
+        instantiate(config.propagation),
+    )
 
 
 def learn(config: DictConfig) -> float:
     """Run the cycles of a config, or find that they are finished; returns the area under the accuracy curve."""
     check_learning(config)
     console = Console()
-    source = instantiate(config.pool)
-    training = instantiate(config.training)
-    training = replace(training, precision=resolved_precision(training.precision, config.accelerator))
-    parts = Parts(config, instantiate(config.semi), training, source.fingerprint())
+    parts = parts_of(config)
     folder = LearnFolder(Path(config.runs_dir) / config.experiment_name / parts.run_id)
     sweeps.enter(config, folder.path, console)
     if folder.state() is RunState.DONE and not config.force:
@@ -100,10 +106,11 @@ def learn(config: DictConfig) -> float:
             folder.clear()
         elif folder.complete.exists():  # another process finished it while this one waited
             return _already_finished(folder, config, console)
-        described = {"command": "learn", **plain(config), "choices": choices()}
-        described["training"] |= {"precision": training.precision}
+        described = {"command": "learn", **plain(config), "choices": choices(), "run_id": folder.path.name}
+        described["training"] |= {"precision": parts.training.precision}
+        described["recipe"] = parts.recipe.plain()
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
-        return Cycles(parts, seen_by(source.load(), instantiate(config.model)), folder, console).run(described)
+        return Cycles(parts, seen_by(parts.source.load(), parts.network), folder, console).run(described)
 
 
 def _already_finished(folder: LearnFolder, config: DictConfig, console: Console) -> float:
@@ -150,7 +157,7 @@ class Cycles:
         config, folder = self.parts.config, self.folder
         report_problems(self.pool.problems, self.console)
         check_budget(self.pool, config.learning.initial, config.learning.cycles, config.learning.budget)
-        criterion = instantiate(config.criterion)
+        criterion = self.parts.criterion
         if isinstance(criterion, PseudoLabeller) and self.parts.scheme.propagates:
             why = "this criterion has pseudo-labels of its own, which propagated ones would replace"
             raise ConfigError(
@@ -163,7 +170,7 @@ class Cycles:
             classes = per_class(folder.table("classes"))
             from seekloop.logs.learn_figures import write_figures
 
-            figures = write_figures(folder, classes, lambda image: picture(self.pool, image))
+            figures = write_figures(folder, classes, lambda image: picture(self.pool, image), self.console.say)
             log.finish(summary, classes, figures)
             folder.finish(summary)
         self.console.say(
@@ -219,10 +226,10 @@ class Cycles:
 
         fit = LightningFit(
             pool=pool,
-            source=instantiate(config.model),
+            source=self.parts.network,
             training=self.parts.training,
             scheme=self.parts.scheme,
-            propagation=instantiate(config.propagation),
+            propagation=self.parts.propagation,
             weights=self._weights(),
             seed=config.seed,
             split=config.split,
@@ -239,13 +246,13 @@ class Cycles:
     def _weights(self) -> Path | None:
         """Pre-trained weights, made by whichever run needs them first."""
         config = self.parts.config
-        pretrain: Pretrainer | None = instantiate(config.pretraining) or None
+        pretrain = self.parts.pretraining
         if pretrain is None:
             return None
-        folder = self.parts.weights_folder
+        folder = self.parts.weights_folder(pretrain)
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder.with_name(f"{folder.name}.lock"), "store_dir"):
-            network = instantiate(config.model).build(len(self.pool.classes), derived_seed(config.seed, "pretraining"))
+            network = self.parts.network.build(len(self.pool.classes), derived_seed(config.seed, "pretraining"))
             return pretrain(network, self.pool, folder, derived_seed(config.seed, "pretraining"))
 
     def _summary(self) -> dict[str, Any]:

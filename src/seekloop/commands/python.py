@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from seekloop.commands.compose import build_loop, resolve
+from seekloop.commands.quoting import check_text
 from seekloop.contracts.protocols import Descriptors
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
@@ -22,6 +23,7 @@ def extract(*overrides: str) -> Store:
     from seekloop.commands.extract import prepare
 
     config = resolve("extract", overrides)
+    check_text(config, overrides)
     extraction = prepare(config)
     folder = extraction.ensure(Console().say)
     return open_store(folder, config.grid if extraction.plan().manifest.grids is not None else None)

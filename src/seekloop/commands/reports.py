@@ -9,13 +9,15 @@ from seekloop.contracts.errors import ConfigError
 def status(arguments: Sequence[str]) -> None:
     """Print the state of every run at or below a folder, and of those that a sweep was asked for and never started."""
     from seekloop.logs.run_folder import RunState
-    from seekloop.logs.status import counted, status_table
+    from seekloop.logs.status import COPY, counted, status_table
     from seekloop.logs.tables import print_table
 
     folder = _folder(arguments)
     table = status_table(folder)
     print_table(table, str(folder))
     print(counted(table))
+    if COPY in table:
+        print("copies: folders of a run that another folder holds already; reports count each run once")
     if RunState.MISSING in table["state"].to_numpy():
         print("missing: asked for by a sweep and never started; the sweep's command, given again, runs only these")
 

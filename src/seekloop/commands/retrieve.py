@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,11 +16,10 @@ from jaxtyping import Bool
 from omegaconf import DictConfig
 from torch import Tensor
 
-from seekloop.commands import sweeps
-from seekloop.commands.checks import check, check_numbers
-from seekloop.commands.compose import build_loop, choices, plain
+from seekloop.commands import recipes, sweeps
+from seekloop.commands.checks import check
+from seekloop.commands.compose import LoopParts, choices, loop_parts, plain
 from seekloop.commands.extract import left_out, prepare, report_collection
-from seekloop.commands.indexing import index_identity
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
@@ -32,37 +32,27 @@ from seekloop.loop.engine import Loop, check_pool
 from seekloop.loop.state import State
 from seekloop.protocol.queries import draw_queries, queries_table
 from seekloop.protocol.scoreboard import Scoreboard
+from seekloop.protocol.simulated_user import SimulatedUser
+from seekloop.protocol.simulation import Simulation
 from seekloop.protocol.summary import per_class, summarise
-from seekloop.store.manifest import content_key
 from seekloop.store.reader import Store, open_store
-
-# What a run's result depends on, beside its store and annotations. Folders, trainer, logs and launcher are not here.
-SCIENTIFIC = ("grid", "local", "fusion", "classifier", "criterion", "user", "loop", "metrics", "seed")
-
-
-def run_id(config: DictConfig, store_key: str, annotations: Annotations) -> str:
-    """Name of a run: what people look for first, then a hash of the scientific keys, the store and the annotations."""
-    scientific = {key: value for key, value in plain(config).items() if key in SCIENTIFIC}
-    chosen = choices()
-    words = [chosen.get("local"), chosen.get("fusion"), config.grid, chosen.get("criterion"), f"s{config.seed}"]
-    scientific |= {"precision": config.engine.precision} | index_identity(config)
-    digest = content_key({**scientific, "store": store_key, "annotations": annotations.fingerprint()})[:10]
-    return "-".join([str(word).replace("+", "_") for word in words if word] + [digest])
 
 
 def retrieve(config: DictConfig) -> float:
     """Run the searches of a config, or find that they are finished; returns the area under the MAP curve."""
-    check_numbers(config)
+    simulation = Simulation(**config.loop, **config.metrics, seed=config.seed)
     resolve_mode(config.wandb.mode, {})
     if config.verify != "none":
         why = "only `seekloop extract` reads a finished store again"
         raise ConfigError("verify", config.verify, why, "Run that with verify=full and the same choices, then this.")
     console = Console()
+    parts = loop_parts(config)
     extraction = prepare(config)
-    ahead = extraction.plan()
-    folder = RunFolder(
-        Path(config.runs_dir) / config.experiment_name / run_id(config, ahead.key, extraction.collection.annotations)
-    )
+    collection, ahead = extraction.collection, extraction.plan()
+    user = simulated_user(config, parts, collection.annotations)
+    recipe = recipes.retrieval(parts, simulation, user, ahead)
+    name = recipes.named(recipes.retrieval_words(parts, config, ahead), recipe)
+    folder = RunFolder(Path(config.runs_dir) / config.experiment_name / name)
     sweeps.enter(config, folder.path, console)
     if folder.state() is RunState.DONE and not config.force:
         return _already_finished(folder, config, console)
@@ -71,30 +61,32 @@ def retrieve(config: DictConfig) -> float:
             folder.clear()
         elif folder.complete.exists():  # another process finished it while this one waited
             return _already_finished(folder, config, console)
-        described = plain(config) | {"choices": choices(), "store_key": ahead.key}
+        described = plain(config) | {"choices": choices(), "run_id": name}
+        described |= {"store_key": ahead.key, "recipe": recipe.plain()}
         folder.write_config(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
-        report_collection(extraction.collection, console)
-        check(config, extraction.collection, truth=ahead.parts.truth)
+        for unknown in recipe.unknown:
+            console.say(
+                f"{unknown} cannot say what it depends on (give it a method settings): it is run again each time"
+            )
+        report_collection(collection, console)
+        check(parts, user, truth=ahead.parts.truth)
+        searches = Searches(config, parts, simulation, collection, folder, console)
+        queries, _ = searches.drawn(collection.annotations, torch.ones(len(collection.paths), dtype=torch.bool))
+        check_pool(len(collection.paths) - 1 - simulation.negatives, simulation.rounds, simulation.budget)
         if not ahead.finished:
-            console.say(_to_come(config, extraction.collection))
+            size = f"{simulation.rounds} rounds x {simulation.budget}"
+            console.say(f"{len(queries)} searches of {size}, once images are described")
         path = extraction.ensure(console.say)
         store = open_store(path, config.grid if ahead.manifest.grids is not None else None)
-        return Searches(config, extraction.collection, store, folder, console).run(described)
+        return searches.run(store, described)
 
 
-def _to_come(config: DictConfig, collection: Collection) -> str:
-    """What waits for the images to be described; of unreadable ones nothing is known yet."""
-    everything = torch.ones(len(collection.paths), dtype=torch.bool)
-    queries, _ = _drawn(config, collection, collection.annotations, everything)
-    return f"{len(queries)} searches of {config.loop.rounds} rounds x {config.loop.budget}, once images are described"
-
-
-def _drawn(
-    config: DictConfig, collection: Collection, annotations: Annotations, readable: Bool[Tensor, " n"]
-) -> tuple[tuple[Query, ...], dict[str, str]]:
-    """The searches of a config, and the classes that cannot be searched with the reason."""
-    asked = {key: config.loop[key] for key in ("queries", "negatives", "classes")}
-    return draw_queries(annotations, readable, **asked, seed=config.seed, problems=collection.problems)
+def simulated_user(config: DictConfig, parts: LoopParts, annotations: Annotations) -> SimulatedUser:
+    """The user of a config, who draws boxes where the representation reads them."""
+    user: SimulatedUser = instantiate(config.user, _partial_=True)(
+        annotations, config.seed, parts.representation.local.uses_boxes
+    )
+    return user
 
 
 def _already_finished(folder: RunFolder, config: DictConfig, console: Console) -> float:
@@ -131,28 +123,30 @@ def wandb_log(
 
 @dataclass(frozen=True)
 class Searches:
-    """The searches of one run, over an open store, into a claimed folder."""
+    """The searches of one run, into a claimed folder."""
 
     config: DictConfig
+    parts: LoopParts
+    simulation: Simulation
     collection: Collection
-    store: Store
     folder: RunFolder
     console: Console
 
-    def run(self, described: dict[str, Any]) -> float:
+    def run(self, store: Store, described: dict[str, Any]) -> float:
         """Play all rounds that are missing, measure, draw, and mark the run complete."""
         started = time.monotonic()
         known = self.collection.annotations
-        annotations = known.keep(self.store.readable[known.image])
-        queries = self._queries(annotations)
-        loop = build_loop(self.config, self.store)
-        with wandb_log(self.folder, described, described, self.collection.read, self._region_box) as log:
+        annotations = known.keep(store.readable[known.image])
+        queries = self._queries(store, annotations)
+        loop = self.parts.loop(store, self.simulation.seed, self.console.say)
+        region_box = partial(box_of_region, store)
+        with wandb_log(self.folder, described, described, self.collection.read, region_box) as log:
             rounds = self._play(loop, annotations, queries, log)
-            summary = self._summary(rounds, annotations, started)
+            summary = self._summary(rounds, store, annotations, started)
             classes = per_class(rounds)
             from seekloop.logs.figures import write_figures
 
-            figures = write_figures(self.folder, classes, self.collection.read, self._region_box)
+            figures = write_figures(self.folder, classes, self.collection.read, region_box, self.console.say)
             log.finish(summary, classes, figures)
             self.folder.finish(summary)  # before W&B's connection is closed, which a lost network can hold up
         self.console.say(
@@ -160,59 +154,80 @@ class Searches:
         )
         return float(summary["map_auc"])
 
-    def _summary(self, rounds: pd.DataFrame, annotations: Annotations, started: float) -> dict[str, Any]:
+    def drawn(self, annotations: Annotations, readable: Bool[Tensor, " n"]) -> tuple[tuple[Query, ...], dict[str, str]]:
+        """The searches, and the classes that cannot be searched with the reason."""
+        asked = self.simulation
+        return draw_queries(
+            annotations,
+            readable,
+            queries=asked.queries,
+            negatives=asked.negatives,
+            classes=asked.classes,
+            seed=asked.seed,
+            problems=self.collection.problems,
+        )
+
+    def _summary(self, rounds: pd.DataFrame, store: Store, annotations: Annotations, started: float) -> dict[str, Any]:
         return {
             **summarise(rounds),
-            "budget": self.config.loop.budget,
-            "images": int(self.store.readable.sum()),
-            "left_out": left_out(self.collection.problems, self.store.readable),
+            "budget": self.simulation.budget,
+            "images": int(store.readable.sum()),
+            "left_out": left_out(self.collection.problems, store.readable),
             "size_shares": size_shares(annotations),
             "machine_seconds": round(time.monotonic() - started, 2),
         }
 
-    def _region_box(self, image: int, region: int) -> tuple[float, float, float, float]:
-        """Where a region lies; WHOLE and PROTOTYPE are the whole image."""
-        if region < 0:
-            return WHOLE_IMAGE
-        x0, y0, x1, y1 = self.store.regions.of(image)[region].tolist()
-        return x0, y0, x1, y1
-
-    def _queries(self, annotations: Annotations) -> tuple[Query, ...]:
-        settings = self.config.loop
-        queries, left_out = _drawn(self.config, self.collection, annotations, self.store.readable)
-        check_pool(int(self.store.readable.sum()) - 1 - settings.negatives, settings.rounds, settings.budget)
-        for name, why in left_out.items():
+    def _queries(self, store: Store, annotations: Annotations) -> tuple[Query, ...]:
+        asked = self.simulation
+        queries, without = self.drawn(annotations, store.readable)
+        check_pool(int(store.readable.sum()) - 1 - asked.negatives, asked.rounds, asked.budget)
+        for name, why in without.items():
             self.console.say(f"class {name!r} is left out: {why}")
-        boxes, images = len(self.store.regions.boxes), self.store.images
-        regions = boxes if self.store.regions.offsets is None else round(boxes / images, 1)
-        stored = sum(path.stat().st_size for path in self.store.folder.glob("*.npy"))
+        boxes, images = len(store.regions.boxes), store.images
+        regions = boxes if store.regions.offsets is None else round(boxes / images, 1)
+        stored = sum(path.stat().st_size for path in store.folder.glob("*.npy"))
+        classes = len({query.class_name for query in queries})
         self.console.say(
-            f"{len(queries)} searches ({len({query.class_name for query in queries})} classes) of {settings.rounds} "
-            f"rounds x {settings.budget}, over {images:,} images x {regions} regions x {self.store.dim} "
-            f"({stored / 1e6:,.1f} MB)"
+            f"{len(queries)} searches ({classes} classes) of {asked.rounds} rounds x {asked.budget}, "
+            f"over {images:,} images x {regions} regions x {store.dim} ({stored / 1e6:,.1f} MB)"
         )
-        if not self.store.readable.all():
-            unreadable = int((~self.store.readable).sum())
-            self.console.say(f"{unreadable} images could not be read: {self.store.folder / 'failures.json'}")
+        if not store.readable.all():
+            unreadable = int((~store.readable).sum())
+            self.console.say(f"{unreadable} images could not be read: {store.folder / 'failures.json'}")
         self.folder.write_queries(queries_table(queries, self.collection.paths))
         return queries
 
     def _play(self, loop: Loop, annotations: Annotations, queries: tuple[Query, ...], log: WandbLog) -> pd.DataFrame:
         """Rounds from wherever the folder stands, each kept before the next begins."""
-        config, folder = self.config, self.folder
-        draws_boxes = loop.representation.local.uses_boxes
-        user = instantiate(config.user, _partial_=True)(annotations, config.seed, draws_boxes)
-        board = Scoreboard(annotations, queries, loop.whole, self.collection.paths, seed=config.seed, **config.metrics)
+        asked, folder = self.simulation, self.folder
+        user = simulated_user(self.config, self.parts, annotations)
+        board = Scoreboard(
+            annotations,
+            queries,
+            loop.whole,
+            self.collection.paths,
+            seed=asked.seed,
+            clusters=asked.clusters,
+            clusterings=asked.clusterings,
+        )
         found = folder.resume()
         if found is None:
-            state = loop.start(queries, [user.seed_seconds(config.loop.negatives)] * len(queries))
+            state = loop.start(queries, [user.seed_seconds(asked.negatives)] * len(queries))
         else:
-            state = State.unpack(cast(Mapping[str, Any], found[1]), queries, self.store.images)
+            state = State.unpack(cast(Mapping[str, Any], found[1]), queries, loop.descriptors.images)
         log.catch_up()
-        with self.console.rounds(config.loop.rounds, first=max(state.round, 0)) as show:
-            for done, after in loop.rounds(state, user, rounds=config.loop.rounds, budget=config.loop.budget):
+        with self.console.rounds(asked.rounds, first=max(state.round, 0)) as show:
+            for done, after in loop.rounds(state, user, rounds=asked.rounds, budget=asked.budget):
                 rows = board.rounds(done, after)
                 folder.add_round(done.number, rows, board.asked(done), after.pack())
                 log.catch_up()
                 show(done.number, rows)
         return folder.rounds()
+
+
+def box_of_region(store: Store, image: int, region: int) -> tuple[float, float, float, float]:
+    """Where a region lies; WHOLE and PROTOTYPE are the whole image."""
+    if region < 0:
+        return WHOLE_IMAGE
+    x0, y0, x1, y1 = store.regions.of(image)[region].tolist()
+    return x0, y0, x1, y1

@@ -1,21 +1,21 @@
 """`seekloop search`: instance search of query boxes over a collection, from images to rankings with boxes."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from hydra.utils import instantiate
 from jaxtyping import Int
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from torch import Tensor
 
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.evaluation import Evaluated, Evaluation
 from seekloop.commands.extract import Extraction, left_out, prepare, report_collection, report_problems
+from seekloop.commands.recipes import instance_search
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.descriptors.encoding import FromCrops
@@ -24,7 +24,7 @@ from seekloop.extraction.describe import ensure_store
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_figures import results_of_queries
 from seekloop.logs.evaluation_folder import SearchFolder
-from seekloop.logs.figures import Box, save
+from seekloop.logs.figures import Box
 from seekloop.logs.wandb_evaluation import SearchLog
 from seekloop.matching.instance_search import WHOLE, Found, QueryVectors, boxes_of_known
 from seekloop.matching.instance_search import search as search_instances
@@ -45,20 +45,13 @@ def search(config: DictConfig) -> float:
     instances: InstanceSearch = instantiate(config.instances)
     extraction = prepare(config, instances.database)
     ahead = extraction.plan()
-    asked = instances.queries
     evaluation = Evaluation(
         "search",
         config,
         SearchFolder,
         SearchLog,
         [str(word) for word in (instances.database.name, choices().get("regions"), config.search.against) if word],
-        {
-            "store": ahead.key,
-            "grid": config.grid if ahead.parts.grids is not None else None,
-            "search": plain(config.search),
-            "queries": asked.fingerprint(),
-            "annotations": asked.annotations.fingerprint(),
-        },
+        instance_search(config, instances, ahead),
         f"map_{[*config.search.cutoffs, 'all'][0]}",
     )
 
@@ -69,7 +62,9 @@ def search(config: DictConfig) -> float:
         store = open_store(folder, config.grid if ahead.manifest.grids is not None else None)
         vectors, kept = query_vectors(extraction, instances, config.search.query, console)
         if not len(kept):
-            raise ConfigError("instances", asked.name, "no query image could be read", "Check the files named above.")
+            raise ConfigError(
+                "instances", instances.queries.name, "no query image could be read", "Check the files named above."
+            )
         found = search_instances(store, vectors, by_region=config.search.against == "regions")
         return evaluated(config, instances, kept, found, store)
 
@@ -144,16 +139,16 @@ def evaluated(
     summary = summarise(results, found, store)
     summary["left_out"] = left_out([*instances.database.problems, *instances.queries.problems], store.readable)
 
-    def draw(place: Path) -> Sequence[Path]:
-        first = {instances.names[query]: query for query in reversed(kept.tolist())}
-        shown = sorted(first.values())[: config.search.shown]
-        if not shown:
-            return []
-        queries = [(q, instances.names[q], instances.queries.read(q), _boxes(instances, q)) for q in shown]
-        return [save(results_of_queries(ranking, queries, instances.database.read), place / "results.png")]
+    first = {instances.names[query]: query for query in reversed(kept.tolist())}
+    shown = sorted(first.values())[: config.search.shown]
 
+    def draw() -> Figure:
+        queries = [(q, instances.names[q], instances.queries.read(q), _boxes(instances, q)) for q in shown]
+        return results_of_queries(ranking, queries, instances.database.read)
+
+    drawn = {"results": draw} if shown else {}
     per_query = results[results["cutoff"] == "all"].drop(columns="cutoff")
-    return Evaluated({"results": results, "ranking": ranking}, per_query, summary, draw)
+    return Evaluated({"results": results, "ranking": ranking}, per_query, summary, drawn)
 
 
 def ranking_table(

@@ -5,6 +5,7 @@ q queries, n images of the collection, m regions of an image, d dimensions, r tr
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -148,21 +149,27 @@ class Regions:
 FEW_QUERIES = 8  # up to so many, reading descriptors costs more than the products made with them
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(ABC):
     """Descriptors of some images, all of unit length (zero where the image could not be read).
 
     Attributes:
         image: position in the collection of each image of the block.
-        whole: global descriptors.
-        local: local descriptors, one image after the other; None where only global ones were asked for.
-        offsets: the local descriptors of the i-th image are `local[offsets[i]:offsets[i + 1]]`.
+        offsets: the local descriptors of the i-th image are `local[offsets[i]:offsets[i + 1]]`; None where only global
+            ones were asked for.
     """
 
     image: Int[Tensor, " b"]
-    whole: Float[Tensor, "b d"]
-    local: Float[Tensor, "r d"] | None
     offsets: Int[Tensor, " b+1"] | None
+
+    @property
+    @abstractmethod
+    def whole(self) -> Float[Tensor, "b d"]:
+        """Global descriptors."""
+
+    @property
+    @abstractmethod
+    def local(self) -> Float[Tensor, "r d"] | None:
+        """Local descriptors, one image after the other; None where only global ones were asked for."""
 
     def whole_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "b q"]:
         """Inner products of every global descriptor with every query's weights."""
@@ -184,6 +191,37 @@ class Block:
         if self.offsets is None:
             raise ValueError("this block holds global descriptors only")
         return torch.repeat_interleave(torch.arange(len(self.image)), self.offsets.diff())
+
+
+class ArrayBlock(Block):
+    """A block whose descriptors are in memory.
+
+    Args:
+        image: position in the collection of each image.
+        whole: global descriptors.
+        local: local descriptors, one image after the other; None: only global ones.
+        offsets: as in `Block`.
+    """
+
+    def __init__(
+        self,
+        image: Int[Tensor, " b"],
+        whole: Float[Tensor, "b d"],
+        local: Float[Tensor, "r d"] | None,
+        offsets: Int[Tensor, " b+1"] | None,
+    ) -> None:
+        self.image, self.offsets = image, offsets
+        self._whole, self._local = whole, local
+
+    @property
+    def whole(self) -> Float[Tensor, "b d"]:
+        """Global descriptors."""
+        return self._whole
+
+    @property
+    def local(self) -> Float[Tensor, "r d"] | None:
+        """Local descriptors; None: only global ones."""
+        return self._local
 
 
 class Answer(StrEnum):

@@ -85,12 +85,12 @@ def ensure_store(
             return ahead.folder
         ahead = ahead.located(say)
         _announce(ahead, say)
-        settings = {**trainer, "precision": ahead.manifest.content["precision"]}
+        settings = {**trainer, "precision": ahead.manifest.precision}
         trainer_of(settings, key="trainer")  # refused before any file is made
         ahead = _begin(ahead)
         step = encoding.images_per_batch(ahead.regions, ahead.manifest.images, batch_size)
         images = Images(collection, transform_of(backbone), encoding, ahead.regions, batches(ahead, step), workers)
-        network = own_copy(backbone, ahead.manifest.content["precision"])
+        network = own_copy(backbone, ahead.manifest.precision)
         describe = Describe(network, pooling, encoding, ahead.regions, batch_size)
         _predict(describe, images, ahead, settings, collection, fail_fast)
         _report(writer.finish(ahead.folder, ahead.manifest, collection.paths), ahead, say)

@@ -20,9 +20,9 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.grids import grid_boxes, parse_grid
 from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.contracts.randomness import generator
+from seekloop.contracts.recipe import Recipe, settings
 from seekloop.contracts.records import KINDS, Regions
 from seekloop.extraction.describe import own_copy
-from seekloop.extraction.plan import settings_of
 from seekloop.extraction.sized_images import Sized, SizedImages, Sizing
 from seekloop.lightning.precision import resolve_precision
 from seekloop.lightning.progress import ImagesPerSecond
@@ -34,7 +34,7 @@ from seekloop.store import found as found_files
 from seekloop.store.found import FoundImage, FoundRegions, FoundWriter
 from seekloop.store.kept_maps import keep_map
 from seekloop.store.lock import claimed
-from seekloop.store.manifest import content_key, folder_name
+from seekloop.store.manifest import folder_name
 
 AT_ONCE = 4  # maps that wait for each job, so that jobs end together
 SAYS_NOTHING = 0.05  # share of alike (or of unlike) pairs below which a threshold tells little
@@ -99,9 +99,8 @@ class DetectedRegions:
 
     def parts(self, collection: Collection, poolable: bool) -> Parts:
         """Regions that are still to be found, or are known already: `Parts.located` sees to it."""
-        cells = None if self.cells is None else [list(grid) for grid in self.cells]
-        identity = {"kind": "detected", "cells": cells, **self._identity()}
-        return Parts(None, None, (), False, identity, find=partial(self._located, collection))
+        recipe = Recipe("regions", {"class": "Detected", "cells": settings(self.cells)}, (self.recipe(collection),))
+        return Parts(None, None, (), False, recipe, find=partial(self._located, collection))
 
     def found(self, collection: Collection, say: Say) -> FoundRegions:
         """What the detector finds in a collection, without cells and whole images; looked for if it has to be.
@@ -109,42 +108,47 @@ class DetectedRegions:
         Raises:
             StoreError: if the disk is full or a file is damaged.
         """
-        content = {"collection": collection.fingerprint(), **self._identity()}
-        folder = self._folder(collection, type(self.detector).__name__.lower(), content)
+        recipe = self.recipe(collection)
+        folder = self._folder(collection, type(self.detector).__name__.lower(), recipe)
         images = len(collection.paths)
         if not found_files.is_finished(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with claimed(folder, "finding regions in", say):
                 if not found_files.is_finished(folder):
                     self._runner()  # refused before any file is made
-                    missing = found_files.begin(folder, content, images)
+                    missing = found_files.begin(folder, recipe, images)
                     self._search(collection, folder, missing, say)
                     found_files.finish(folder, images)
         found, failures = found_files.read_found(folder, collection.paths)
         self._report(found, failures, say)
         return found
 
-    def _folder(self, collection: Collection, what: str, content: Mapping[str, Any]) -> Path:
-        return self.store_dir / folder_name(f"{collection.name}-{what}", self.backbone.name, content_key(content))
+    def _folder(self, collection: Collection, what: str, recipe: Recipe) -> Path:
+        return self.store_dir / folder_name(f"{collection.name}-{what}", self.backbone.name, recipe.key)
 
-    def _identity(self) -> dict[str, Any]:
-        detector = {"detector": settings_of(self.detector), "seed": self.seed, "feature": self.feature}
-        return {**detector, "maps": self._identity_of_maps()}
+    def recipe(self, collection: Collection) -> Recipe:
+        """What the detector's regions of a collection depend on."""
+        known = {"detector": settings(self.detector), "seed": self.seed}
+        return Recipe("regions", known, (self.recipe_of_maps(self.feature, collection),))
 
-    def _identity_of_maps(self) -> dict[str, Any]:
-        return {
-            "backbone": self.backbone.name,
-            "weights": self.backbone.weights_hash,
-            "normalisation": [list(self.maps.mean), list(self.maps.std), self.maps.interpolation],
+    def recipe_of_maps(self, feature: str, collection: Collection) -> Recipe:
+        """What the maps of a feature depend on."""
+        known = {
+            "collection": collection.fingerprint(),
+            "feature": feature,
+            "backbone": settings(self.backbone),
+            "normalisation": settings([self.maps.mean, self.maps.std, self.maps.interpolation]),
             "layer": self.maps.block,
-            "sizing": settings_of(self.sizing),
+            "sizing": settings(self.sizing),
             "precision": resolve_precision(self.trainer),
         }
+        return Recipe("maps", known)
 
     def _kept(self, collection: Collection) -> dict[str, Path]:
         """Where maps of each feature are kept, or have been kept by an earlier run."""
-        maps = {"collection": collection.fingerprint(), **self._identity_of_maps()}
-        return {name: self._folder(collection, name, {**maps, "feature": name}) for name in self.maps.features}
+        return {
+            name: self._folder(collection, name, self.recipe_of_maps(name, collection)) for name in self.maps.features
+        }
 
     def _located(self, collection: Collection, say: Say) -> Regions:
         return self.regions(self.found(collection, say))

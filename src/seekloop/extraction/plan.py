@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.grids import Grid, check_not_finer
 from seekloop.contracts.protocols import Backbone, Collection
+from seekloop.contracts.recipe import Recipe, settings
 from seekloop.contracts.records import Regions
 from seekloop.descriptors.encoding import Encoding
 from seekloop.descriptors.pooling import Pooling
@@ -32,16 +33,23 @@ class Plan:
         folder: where.
         manifest: what.
         parts: its regions.
+        global_apart: whether global descriptors are computed without the regions.
     """
 
     folder: Path
     manifest: StoreManifest
     parts: Parts
+    global_apart: bool
 
     @property
     def key(self) -> str:
         """The store's key."""
         return self.manifest.key
+
+    def recipe(self, local: bool) -> Recipe:
+        """What descriptors depend on; the global ones alone not on regions, unless crops share their batches."""
+        whole = self.manifest.recipe
+        return whole if local or not self.global_apart else Recipe(whole.kind, whole.settings)
 
     @property
     def finished(self) -> bool:
@@ -117,25 +125,27 @@ def plan(
     images = len(collection.paths)
     _check_settings(images, batch_size, shard, dtype)
     parts = regions.parts(collection, encoding.poolable)
-    content = {
-        "collection": collection.fingerprint(),
-        "backbone": backbone.name,
-        "weights": backbone.weights_hash,
-        "transform": [list(part) if isinstance(part, tuple) else part for part in transform_of(backbone)],
-        "regions": parts.identity,
-        "encoding": encoding.name,
-        "pooling": settings_of(pooling),
-        "dtype": dtype,
-        "precision": resolve_precision(trainer),
-        "batch_size": batch_size,
-    }
-    folder = Path(store_dir) / manifest.folder_name(collection.name, backbone.name, manifest.content_key(content))
+    recipe = Recipe(
+        "descriptors",
+        {
+            "collection": collection.fingerprint(),
+            "backbone": settings(backbone),
+            "transform": settings(transform_of(backbone)._asdict()),
+            "encoding": settings(encoding),
+            "pooling": settings(pooling),
+            "dtype": dtype,
+            "precision": resolve_precision(trainer),
+            "batch_size": batch_size,
+        },
+        (parts.recipe,),
+    )
+    folder = Path(store_dir) / manifest.folder_name(collection.name, backbone.name, recipe.key)
     described = _already_there(folder)
     if described is None:
         tokens = _token_map(backbone, pooling) if encoding.name == "tokens" else None
         step = encoding.images_per_batch(parts.regions, images, batch_size) if parts.regions else batch_size
         described = StoreManifest(
-            content=content,
+            recipe=recipe,
             images=images,
             dim=backbone.dim,
             dtype=dtype,
@@ -148,20 +158,20 @@ def plan(
         )
     if described.tokens is not None:
         check_not_finer(parts.asked, described.tokens)
-    return Plan(folder, described, parts)
+    return Plan(folder, described, parts, global_apart=encoding.name != "crops")
 
 
 def other_versions(ahead: Plan) -> list[Path]:
     """Stores of the same choices for other images under the same name: perhaps this collection as it was before."""
     name, _, _ = ahead.folder.name.rpartition("-")
-    content = ahead.manifest.content
+    known = ahead.manifest.recipe
     return [
         path.parent
         for path in sorted(ahead.folder.parent.glob(f"{name}-*/{manifest.MANIFEST}"))
         if path.parent.name.rpartition("-")[0] == name
         and (other := _already_there(path.parent)) is not None
-        and {**other.content, "collection": None} == {**content, "collection": None}
-        and other.content["collection"] != content["collection"]
+        and other.recipe.without("collection") == known.without("collection")
+        and other.recipe != known
     ]
 
 
@@ -181,14 +191,6 @@ def _already_there(folder: Path) -> StoreManifest | None:
         return manifest.read_manifest(folder)
     except StoreError:
         return None
-
-
-def settings_of(part: object) -> dict[str, Any]:
-    """What a component does, as plain values: its class and, of a dataclass, its fields, components within included."""
-    fields_of = fields(part) if is_dataclass(part) and not isinstance(part, type) else ()
-    values = {field.name: getattr(part, field.name) for field in fields_of}
-    inner = {name: settings_of(value) if is_dataclass(value) else value for name, value in values.items()}
-    return {"name": type(part).__name__, **inner}
 
 
 def _token_map(backbone: Backbone, pooling: Pooling) -> Grid:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.contracts.learning import ImageSet
 from seekloop.contracts.problems import Problem, ProblemKind
 from seekloop.contracts.randomness import generator
+from seekloop.contracts.recipe import NOT_IN_RECIPE
 from seekloop.images.decoding import read_rgb
 from seekloop.images.files import content_hashes
 from seekloop.images.pools import Content, ReadPool
@@ -51,10 +52,10 @@ class ClassFolders(ReadPool):
     """
 
     name = "folder"
-    root: str | None
+    root: str | None = field(metadata=NOT_IN_RECIPE)
     size: int
     test: float
-    cache: str | None
+    cache: str | None = field(metadata=NOT_IN_RECIPE)
 
     def _read(self) -> Content:
         root = self._folder()

@@ -82,6 +82,14 @@ class FileCollection:
         """Size in bytes and content hash of every file, in the order of the images."""
         return content_hashes(self.root, [self.renamed.get(path, path) for path in self.paths], self.cache)
 
+    def contents(self) -> list[str]:
+        """What determines each picture's pixels, in the order of the images: equal ones are equal pictures."""
+        white = "" if self.white is None else f" white {self.white}"
+        return [
+            f"{content}{white}" if size >= 0 else f"unreadable {path}"
+            for path, (size, content) in zip(self.paths, self.content(), strict=True)
+        ]
+
     def fingerprint(self) -> str:
         """Hash of the images' relative paths, sizes and contents, in their order. When they were changed is no part."""
         digest = hashlib.blake2b(digest_size=16)

@@ -1,10 +1,9 @@
 """Classification pools: what is asked about in `learn`. Published files are read from a folder, never fetched."""
 
 import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +17,7 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import ImageSet, Pool
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.randomness import generator
+from seekloop.contracts.recipe import NOT_IN_RECIPE, Recipe, settings
 from seekloop.images.files import content_hashes
 from seekloop.images.pool_formats import Labelled, read_cifar, read_idx, read_pickle, read_svhn
 from seekloop.images.stratified import divided, stratified
@@ -67,11 +67,8 @@ class ReadPool(ABC):
 
     def fingerprint(self) -> str:
         """Hash of the files' contents, and of the settings but the folder."""
-        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in PLACES}
-        plain = {key: repr(value) if value is None else str(value) for key, value in settings.items()}
-        digest = hashlib.blake2b(json.dumps([self.name, plain], sort_keys=True).encode(), digest_size=16)
-        digest.update(json.dumps(self._contents()).encode())
-        return digest.hexdigest()
+        given = {one.name: getattr(self, one.name) for one in fields(self) if one.metadata.get("recipe", True)}
+        return Recipe("dataset", {"name": self.name, "files": self._contents(), **settings(given)}).key
 
     @abstractmethod
     def _read(self) -> Content:
@@ -101,9 +98,6 @@ class ReadPool(ABC):
             fix = "Write {mean: [r, g, b], std: [r, g, b]}, or null."
             raise ConfigError("pool.normalisation", dict(given), "it needs three means and three deviations", fix)
         return _triple(given["mean"]), _triple(given["std"])
-
-
-PLACES = ("root", "cache")  # settings that say where files are, not what is in them
 
 
 @dataclass(frozen=True)
@@ -153,7 +147,7 @@ class PublishedPool(ReadPool):
     source: ClassVar[str]  # where people get the files
     folders: ClassVar[tuple[str, ...]]  # below the root, where they may lie
     files: ClassVar[tuple[tuple[str, ...], ...]]  # each by the names it may have
-    root: str | None
+    root: str | None = field(metadata=NOT_IN_RECIPE)
 
     def _read(self) -> Content:
         try:

@@ -76,6 +76,9 @@ def find_images(root: Path, besides: Iterable[Path] = ()) -> ImageFiles:
     if clash:
         problems.append(Problem(str(root), f"{clash} file names differ in bytes only", ProblemKind.FILE, clash))
     renamed = {shown: real for shown, real in names.items() if shown != real}
+    if renamed:
+        first, why = next(iter(sorted(renamed))), r"not UTF-8; what cannot be written is shown as \x.."
+        problems.append(Problem(first, f"{len(renamed)} file names are {why}", ProblemKind.NOTE, len(renamed)))
     return ImageFiles(root, tuple(sorted(names)), renamed, tuple(problems))
 
 

@@ -65,4 +65,11 @@ def check_budget(pool: Pool, initial: int, cycles: int, budget: int) -> None:
         raise ConfigError("learning.initial", initial, why, fix)
     if (total := initial + (cycles - 1) * budget) > images:
         why = f"{initial} labels at the start and {cycles - 1} x {budget} are {total}, and the pool has {images} images"
-        raise ConfigError("learning.budget", budget, why, f"At most {(images - initial) // (cycles - 1)} would fit.")
+        raise ConfigError("learning.budget", budget, why, _fitting(images - initial, cycles, budget))
+
+
+def _fitting(left: int, cycles: int, budget: int) -> str:
+    """Advice that can be followed: each of its ways out is accepted by `check_budget`."""
+    fewer = f"learning.cycles={1 + left // budget}"
+    most = left // (cycles - 1)
+    return f"At most {most} would fit, or {fewer}." if most else f"Use at most {fewer}."

@@ -78,6 +78,16 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
+def keys_of(words: str) -> list[str]:
+    """The keys that a comparison is about.
+
+    Example:
+        >>> keys_of("local/fusion:all/concat,none/none")
+        ['local', 'fusion']
+    """
+    return words.partition(":")[0].split(PART)
+
+
 def _asked_for(runs: Sequence[FinishedRun], words: str) -> dict[str, object]:
     keys, colon, values = words.partition(":")
     pair = values.split(",")
@@ -88,7 +98,7 @@ def _asked_for(runs: Sequence[FinishedRun], words: str) -> dict[str, object]:
         )
     if pair[0] == pair[1]:
         raise ValueError(f"compare={words!r} holds a setting against itself; name two")
-    names = keys.split(PART)
+    names = keys_of(words)
     check_keys(runs, names, "compare")
     one, other = (_with_values(runs, names, value.split(PART), words) for value in pair)
     found = {"setting": pair[0], "against": pair[1], **compare(areas_of_queries(one), areas_of_queries(other))}

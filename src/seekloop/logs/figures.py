@@ -1,7 +1,12 @@
 """Pictures of a run: curves, classes side by side, and the images that were asked about."""
 
+import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -21,6 +26,8 @@ from seekloop.logs.run_folder import RunFolder
 Box = tuple[float, float, float, float]
 Read = Callable[[int], Image.Image]
 RegionBox = Callable[[int, int], Box]
+Draw = Callable[[], Figure]
+Say = Callable[[str], None]
 Style = Literal["-", "--", ":", "-."]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5539", "#444444")
@@ -60,6 +67,7 @@ TILE, FRAME, GAP, BELOW, LEFT = 104, 4, 4, 22, 24  # pixels of a contact sheet: 
 DPI = 110
 MANY = 24  # curves in one picture: more could not be told apart
 LONGEST = 44  # characters of a label
+NAME_BYTES = 200  # of a file's name: most file systems take 255, and W&B adds a step and a hash
 
 
 def curves_of_run(rounds: pd.DataFrame) -> Figure:
@@ -131,7 +139,7 @@ def bars_of_classes(classes: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(10, 1.4 + 0.26 * len(table)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, metric, colour in zip(panels, ("map_auc", "coverage_auc"), COLOURS, strict=False):
-        bars(axes, table["class_name"].tolist(), table[metric], None, colour)
+        bars(axes, [short(str(name)) for name in table["class_name"]], table[metric], None, colour)
         tidy(axes, NAMES[metric], "")
     return figure
 
@@ -160,9 +168,11 @@ def _papers(table: pd.DataFrame) -> str:
 
 
 def short(label: str) -> str:
-    """A label that leaves room for the curves: the middle of a long one is left out."""
+    """A label that leaves room for the curves: the middle of a long one is left out; every character can be drawn."""
     half = LONGEST // 2
-    return label if len(label) <= LONGEST else f"{label[:half]}…{label[-half:]}"
+    cut = label if len(label) <= LONGEST else f"{label[:half]}…{label[-half:]}"
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in cut)
+    return shown.replace("$", r"\$")  # no formula
 
 
 def asked_of_query(asked: pd.DataFrame, query: pd.Series, read: Read, region_box: RegionBox | None) -> Figure:
@@ -178,7 +188,9 @@ def asked_of_query(asked: pd.DataFrame, query: pd.Series, read: Read, region_box
         region_box: (image, region) to the region's box; None to draw none.
     """
     sheet = Sheet(rows=1 + asked["round"].nunique(), columns=max([4, *asked.groupby("round").size()]))
-    sheet.put(0, 0, read(int(query["image"])), _box(query), QUERY, f"{query['class_name']} {query['query']}")
+    sheet.put(
+        0, 0, read(int(query["image"])), _box(query), QUERY, f"{short(str(query['class_name']))} {query['query']}"
+    )
     for column, (word, colour) in enumerate({"right": RIGHT, "wrong": WRONG, "unsure": UNSURE}.items(), start=1):
         sheet.explain(column, word, colour)
     for row, (number, questions) in enumerate(asked.groupby("round", sort=True), start=1):
@@ -244,7 +256,9 @@ class Sheet:
         self.paint.rectangle((x0 + 1, y0 + 1, max(x1 - 2, x0 + 1), max(y1 - 2, y0 + 1)), outline=colour, width=2)
 
 
-def write_figures(folder: RunFolder, classes: pd.DataFrame, read: Read, region_box: RegionBox | None) -> list[Path]:
+def write_figures(
+    folder: RunFolder, classes: pd.DataFrame, read: Read, region_box: RegionBox | None, say: Say = print
+) -> list[Path]:
     """Write a run's figures as PNG into `figures/`: curves, classes, and what the first query of some classes asked.
 
     Args:
@@ -252,25 +266,81 @@ def write_figures(folder: RunFolder, classes: pd.DataFrame, read: Read, region_b
         classes: one row per class, with the areas under its curves.
         read: gives an image by its position.
         region_box: (image, region) to the region's box.
+        say: is told which figures are missing.
     """
     rounds, asked, queries = folder.rounds(), folder.asked(), folder.queries()
-    place = folder.path / "figures"
-    place.mkdir(exist_ok=True)
-    drawn = {"curves": curves_of_run(rounds), "classes": bars_of_classes(classes)}
+    drawn: dict[str, Draw] = {
+        "curves": lambda: curves_of_run(rounds),
+        "classes": lambda: bars_of_classes(classes),
+    }
     if rounds[["ap_small", "ap_medium", "ap_large"]].notna().any(axis=None):
-        drawn["sizes"] = sizes_of_run(rounds)
-    written = [save(figure, place / f"{name}.png") for name, figure in drawn.items()]
-    for _, query in queries.drop_duplicates("class_name").head(EXAMPLES).iterrows():
+        drawn["sizes"] = lambda: sizes_of_run(rounds)
+    first = queries.drop_duplicates("class_name").head(EXAMPLES)
+    for name, (_, query) in zip(file_names("asked_", first["class_name"], ".png"), first.iterrows(), strict=True):
         mine = asked[asked["class_name"].eq(query["class_name"]) & asked["query"].eq(query["query"])]
-        name = quote(str(query["class_name"]), safe=" ")  # different names, different files
-        written.append(save(asked_of_query(mine, query, read, region_box), place / f"asked_{name}.png"))
+        drawn[name] = partial(asked_of_query, mine, query, read, region_box)
+    return draw_all(folder.path / "figures", drawn, say)
+
+
+def draw_all(place: Path, drawn: Mapping[str, Draw], say: Say) -> list[Path]:
+    """Draw figures and write each as PNG; one that cannot be drawn or written is told, as the numbers are whole.
+
+    Args:
+        place: folder of the figures.
+        drawn: what draws each figure, by the name of its file without `.png`.
+        say: is told which figures are missing, and why.
+
+    Returns:
+        The files that were written.
+    """
+    written = []
+    for name, draw in drawn.items():
+        path = place / f"{name}.png"
+        try:
+            place.mkdir(exist_ok=True)
+            written.append(save(draw(), path))
+        except Exception as error:  # whatever it is: the run's numbers are worth more than a picture of them
+            say(f"figure {path} is missing: {reason(error)}. The numbers are whole without it")
     return written
+
+
+def reason(error: Exception) -> str:
+    """Why something could not be drawn or written, in a line."""
+    if isinstance(error, OSError) and error.strerror and error.errno is not None:
+        return os.strerror(error.errno)
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def file_names(before: str, names: Iterable[object], after: str) -> list[str]:
+    """Names of files for things with any names, between `before` and `after`, without the latter.
+
+    Different names give different files, also where upper and lower case are the same. What no file name can have is
+    quoted (`%2F`); one of more than `NAME_BYTES` bytes with all it takes is cut between two characters, and ends in a
+    plus, which is quoted otherwise, and a hash.
+
+    Example:
+        >>> file_names("asked_", ["a/b", "cup"], ".png")
+        ['asked_a%2Fb', 'asked_cup']
+    """
+    room, taken, found = NAME_BYTES - len(before) - len(after), set[str](), []
+    for name in map(str, names):
+        parts = [quote(letter, safe=" ", errors="surrogatepass") for letter in name]
+        whole = "".join(parts)
+        if len(whole) > room or whole.lower() in taken:
+            ending = "+" + hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+            ends = itertools.accumulate(map(len, parts))
+            whole = "".join(parts[: sum(end <= room - len(ending) for end in ends)]) + ending
+        taken.add(whole.lower())
+        found.append(before + whole)
+    return found
 
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 3})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # letters of other alphabets are drawn as boxes
+        figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 3})
     write_atomically(path, buffer.getvalue())
     return path
 

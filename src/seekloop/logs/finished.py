@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seekloop.logs.run_folder import RunFolder, RunState
+import yaml
+
+from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.status import find_runs, read_config
 
 IGNORED = (
@@ -47,9 +49,33 @@ class FinishedRun:
 
 
 def finished_runs(folder: Path) -> list[FinishedRun]:
-    """The runs below `folder` that are done."""
-    done = [run for run in find_runs(folder) if run.state() is RunState.DONE]
-    return [FinishedRun(run, read_config(run), run.summary()) for run in done]
+    """The runs below `folder` that are done and whole; copies are among them."""
+    return found_finished(folder)[0]
+
+
+def found_finished(folder: Path) -> tuple[list[FinishedRun], dict[Path, str]]:
+    """The runs below `folder` that are done and whole, and the folders that say so and are not, each with the reason.
+
+    Such folders come from copying: a synchronised drive may have brought `COMPLETE` before the tables.
+    """
+    whole, damaged = [], {}
+    for run in find_runs(folder):
+        if not run.complete.exists():
+            continue
+        try:
+            _check_files(run)
+            whole.append(FinishedRun(run, read_config(run), run.summary()))
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            damaged[run.path] = " ".join(str(error).split())
+    return whole, damaged
+
+
+def _check_files(run: RunFolder) -> None:
+    needed = (*(f"{table}.parquet" for table in run.TABLES), "summary.json", "config.yaml")
+    needed += ("queries.parquet",) if type(run) is RunFolder else ()
+    missing = [name for name in needed if not (run.path / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"it says it is complete, and lacks {', '.join(missing)}")
 
 
 def value_of(run: FinishedRun, key: str) -> str:

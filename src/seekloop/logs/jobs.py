@@ -78,10 +78,18 @@ class JobBook:
 
     def unstarted(self) -> list[tuple[str, Job]]:
         """Jobs without a folder of their own, each with the overrides that tell it from the other jobs."""
-        jobs = list(self.jobs().values())
-        common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
-        waiting = [job for job in jobs if job.run is None or not begun(self.folder / job.run)]
-        return [(" ".join(word for word in job.overrides if word not in common), job) for job in waiting]
+        return [(words, job) for _, words, job in self.waiting()]
+
+    def waiting(self) -> list[tuple[str, str, Job]]:
+        """The same with their keys."""
+        jobs = self.jobs()
+        common = set.intersection(*(set(job.overrides) for job in jobs.values())) if len(jobs) > 1 else set()
+        waiting = [(key, job) for key, job in jobs.items() if not self.has_begun(job)]
+        return [(key, " ".join(word for word in job.overrides if word not in common), job) for key, job in waiting]
+
+    def has_begun(self, job: Job) -> bool:
+        """Has a job a folder that says how far it is?"""
+        return job.run is not None and begun(self.folder / job.run)
 
     def _file(self, key: str) -> Path:
         return self.place / f"{key}.json"

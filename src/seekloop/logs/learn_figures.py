@@ -12,13 +12,15 @@ from seekloop.logs.figures import (
     LINES,
     RIGHT,
     WRONG,
+    Draw,
     Read,
+    Say,
     Sheet,
     bars,
+    draw_all,
     keys_of,
     legend,
     line,
-    save,
     short,
     tidy,
 )
@@ -91,7 +93,9 @@ def classes_of_run(classes: pd.DataFrame) -> Figure:
     table = classes.sort_values("accuracy", ascending=True)
     figure = Figure(figsize=(7, 1.4 + 0.26 * len(table)), layout="constrained")
     axes = figure.subplots()
-    names = [f"{name} ({labels})" for name, labels in zip(table["class_name"], table["labels"], strict=True)]
+    names = [
+        f"{short(str(name))} ({labels})" for name, labels in zip(table["class_name"], table["labels"], strict=True)
+    ]
     bars(axes, names, table["accuracy"], None, COLOURS[0])
     tidy(axes, "accuracy (labels of the class)", "")
     return figure
@@ -108,8 +112,9 @@ def confusion_of_run(confusion: pd.DataFrame, classes: Sequence[str]) -> Figure:
     axes = figure.subplots()
     figure.colorbar(axes.imshow(shares, cmap="Blues", vmin=0, vmax=1), ax=axes, shrink=0.8)
     if len(classes) <= NAMED:
-        axes.set_xticks(range(len(classes)), list(classes), rotation=90, fontsize=8)
-        axes.set_yticks(range(len(classes)), list(classes), fontsize=8)
+        names = [short(str(name)) for name in classes]
+        axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(classes)), names, fontsize=8)
     axes.set_xlabel("taken for")
     axes.set_ylabel("class")
     return figure
@@ -123,7 +128,7 @@ def asked_of_run(asked: pd.DataFrame, read: Read) -> Figure:
         sheet.name(row, f"cycle {number}")
         for column, (_, question) in enumerate(questions.iterrows()):
             right = question["class_name"] == question["predicted"]
-            caption = f"{question['predicted']} {question['probability']:.2f}"
+            caption = f"{short(str(question['predicted']))} {question['probability']:.2f}"
             sheet.put(row, column, read(int(question["image"])), None, RIGHT if right else WRONG, caption)
     return sheet.figure()
 
@@ -144,23 +149,22 @@ def rank_against_rank(ranked: "Mapping[str, Tensor]") -> Figure:
     return figure
 
 
-def write_figures(folder: LearnFolder, classes: pd.DataFrame, read: Read) -> list[Path]:
+def write_figures(folder: LearnFolder, classes: pd.DataFrame, read: Read, say: Say = print) -> list[Path]:
     """Write a run's figures as PNG into `figures/`.
 
     Args:
         folder: of the run.
         classes: one row per class, at the end.
         read: gives an image of the pool by its position.
+        say: is told which figures are missing.
     """
-    place = folder.path / "figures"
-    place.mkdir(exist_ok=True)
-    drawn = {
-        "accuracy": curve_of_run(folder.table("cycles")),
-        "epochs": epochs_of_run(folder.table("epochs")),
-        "classes": classes_of_run(classes),
-        "confusion": confusion_of_run(folder.table("confusion"), list(classes["class_name"])),
+    drawn: dict[str, Draw] = {
+        "accuracy": lambda: curve_of_run(folder.table("cycles")),
+        "epochs": lambda: epochs_of_run(folder.table("epochs")),
+        "classes": lambda: classes_of_run(classes),
+        "confusion": lambda: confusion_of_run(folder.table("confusion"), list(classes["class_name"])),
     }
     asked = folder.asked()
     if len(asked):
-        drawn["asked"] = asked_of_run(asked, read)
-    return [save(figure, place / f"{name}.png") for name, figure in drawn.items()]
+        drawn["asked"] = lambda: asked_of_run(asked, read)
+    return draw_all(folder.path / "figures", drawn, say)

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from seekloop.logs import comparison, evaluation_figures, figures, learn_figures
+from seekloop.logs.copies import sorted_out
 from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
 from seekloop.logs.files import write_atomically
-from seekloop.logs.finished import FinishedRun, check_keys, differing_keys, finished_runs, value_of
+from seekloop.logs.finished import FinishedRun, check_keys, differing_keys, found_finished, value_of
 from seekloop.logs.intervals import half_width
 from seekloop.logs.kinds import command_of
 from seekloop.logs.learn_folder import LearnFolder
@@ -26,6 +27,11 @@ COMPARED: Mapping[type[RunFolder], Compare] = {
     DetectFolder: evaluation_figures.compare_recalls,
 }
 """How the curves of each kind of run are drawn together; those of `retrieve` by `figures.compare`."""
+PAGE, PICTURES = "report.md", ("report_curves.png", "report_bars.png")
+FILES = ("report.csv", "report_differences.csv", PAGE, *PICTURES)
+LEFT_OUT = "left_out"
+LOST = ("objects_lost", "files_not_taken")
+"""Counts of a summary's `left_out` that are losses: what is left out by rule, and notes, are none."""
 OURS, OURS_LEARNING = ("collection", "backbone"), ("pool", "model")
 """Said of a row of ours where the paper's number stands beside it; the latter of learning runs."""
 
@@ -40,6 +46,9 @@ class Report:
         averaged: keys other than the seed that differ within a group.
         groups: the runs of each row, by its label.
         differences: pairs of settings over the same queries.
+        copies: runs that were passed over, each with the one that counts in its place.
+        damaged: folders that were passed over because files are missing, with the reason.
+        unwritten: files of the report that could not be written, with the reason.
     """
 
     table: pd.DataFrame
@@ -47,6 +56,9 @@ class Report:
     averaged: tuple[str, ...]
     groups: Mapping[str, Sequence[FinishedRun]]
     differences: pd.DataFrame
+    copies: Sequence[tuple[FinishedRun, FinishedRun]] = ()
+    damaged: Mapping[Path, str] = field(default_factory=dict)
+    unwritten: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def runs(self) -> int:
@@ -81,36 +93,100 @@ def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Re
     Raises:
         ValueError: no run is done, a key is in no run's config, or two settings cannot be compared.
     """
-    runs = finished_runs(folder)
+    runs, damaged = found_finished(folder)
     if not runs:
-        raise ValueError(f"no finished run below {folder}. `seekloop status {folder}` says what is there")
+        broken = "".join(f". {path}: {why}" for path, why in damaged.items())
+        raise ValueError(f"no finished run below {folder}. `seekloop status {folder}` says what is there{broken}")
     found = tabulate(runs, tuple(by) if by else differing_keys([run.config for run in runs]), compare)
-    write_atomically(folder / "report.csv", found.table.to_csv(index=False).encode())
-    write_atomically(folder / "report_differences.csv", found.differences.to_csv(index=False).encode())
-    write_atomically(folder / "report.md", markdown(found).encode())
-    figures.save(COMPARED.get(found.kind, figures.compare)(found.curves), folder / "report_curves.png")
-    figures.save(figures.bars_of_groups(found.table, list(found.groups)), folder / "report_bars.png")
+    found = replace(found, damaged=damaged)
+    found = replace(found, unwritten=_write(found, folder))
     _show(found, folder)
     return found
 
 
+def _write(found: Report, folder: Path) -> dict[str, str]:
+    """Write the report's files; a file that cannot be written or drawn comes back with the reason."""
+    texts = {
+        "report.csv": found.table.to_csv(index=False),
+        "report_differences.csv": found.differences.to_csv(index=False),
+        "report.md": markdown(found, folder),
+    }
+    drawn: dict[str, Callable[[], Figure]] = {
+        "report_curves.png": lambda: COMPARED.get(found.kind, figures.compare)(found.curves),
+        "report_bars.png": lambda: figures.bars_of_groups(found.table, list(found.groups)),
+    }
+    unwritten = {}
+    for name in (*texts, *drawn):
+        try:
+            if name in texts:
+                write_atomically(folder / name, texts[name].encode())
+            else:
+                figures.save(drawn[name](), folder / name)
+        except Exception as error:  # the table is worth more than its files
+            if not isinstance(error, OSError) and name in texts:
+                raise
+            unwritten[name] = figures.reason(error)
+    return unwritten
+
+
 def _show(found: Report, folder: Path) -> None:
-    """Print the areas, which fit a terminal; the page has the rest."""
+    """Print the areas, which fit a terminal; the page has the rest. All numbers, where there is no page."""
     table = _readable(found)
     hidden = [name.removesuffix("_mean") for name in found.table.columns if name.endswith("_mean")]
-    hidden = [name for name in hidden if name not in found.kind.AREAS]
+    hidden = [name for name in hidden if name not in found.kind.AREAS and PAGE not in found.unwritten]
     print_table(table.drop(columns=hidden), f"{found.runs} finished runs below {folder}")
     if len(found.differences):
         title = "The same queries under two settings: the first minus the second"
         print_table(comparison.readable(found.differences), title)
-    print(f"mean ± deviation [95 % interval]; {', '.join([*hidden, 'notes'])}: {folder / 'report.md'}")
-    print(f"figures: {folder / 'report_curves.png'}, {folder / 'report_bars.png'}; of each run: {folder}/**/figures/")
+    for line in passed_over(found, folder):
+        print(line)
+    rest = "" if PAGE in found.unwritten else f"; {', '.join([*hidden, 'notes'])}: {folder / PAGE}"
+    print(f"mean ± deviation [95 % interval]{rest}")
+    pictures = ", ".join(str(folder / name) for name in PICTURES if name not in found.unwritten)
+    print(f"figures: {pictures}{'; ' if pictures else ''}of each run: {folder}/**/figures/")
+    for line in _not_written(found, folder):
+        print(line)
+
+
+def _not_written(found: Report, folder: Path) -> list[str]:
+    """What is not in the folder, and why."""
+    if not found.unwritten:
+        return []
+    earlier = [name for name in found.unwritten if (folder / name).is_file()]
+    stale = [f"of an earlier report, not of this one: {', '.join(earlier)}"] if earlier else []
+    reasons = set(found.unwritten.values())
+    if len(found.unwritten) == len(FILES) and len(reasons) == 1:
+        return [f"nothing was written to {folder}: {reasons.pop()}. The table above is all there is", *stale]
+    told = ", ".join(f"{name} ({why})" for name, why in found.unwritten.items())
+    return [f"not written to {folder}: {told}", *stale]
+
+
+def passed_over(found: Report, folder: Path) -> list[str]:
+    """The folders that do not count, a line each, with the reason."""
+    lines = []
+    for copy, original in found.copies:
+        mine, other = _metrics(copy.summary), _metrics(original.summary)
+        differing = [name for name in found.kind.AREAS if mine.get(name) != other.get(name)]
+        told = [f"{name} {cell(mine.get(name))} there, {cell(other.get(name))} here" for name in differing]
+        but = f", although their numbers differ ({'; '.join(told)}): remove the one that is wrong" if told else ""
+        names = [_relative(run.folder.path, folder) for run in (copy, original)]
+        lines.append(f"passed over: {names[0]} is the same run as {names[1]}, which counts{but}")
+    return lines + [f"passed over: {_relative(path, folder)}: {why}" for path, why in found.damaged.items()]
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
 def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence[str] = ()) -> Report:
-    """The report's tables, without writing anything."""
+    """The report's tables, without writing anything. A run that several folders hold counts once in a row."""
     check_keys(runs, by, "by")
     check_kinds(runs, compare)
+    told_apart = [*by, *(key for words in compare for key in comparison.keys_of(words))]
+    sorted_runs = sorted_out(
+        runs, lambda run: (run.folder, run.config), lambda run: tuple(value_of(run, key) for key in told_apart)
+    )
+    runs = sorted_runs.counted
     grouped: dict[tuple[str, ...], list[FinishedRun]] = {}
     for run in runs:
         grouped.setdefault(tuple(value_of(run, key) for key in by), []).append(run)
@@ -120,8 +196,11 @@ def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence
     averaged = {key for members in groups.values() for key in differing_keys([run.config for run in members])}
     paired = groups if type(runs[0].folder) is RunFolder else {}
     differences = comparison.asked_for(runs, compare) if compare else comparison.against_the_best(paired)
-    table = pd.DataFrame(rows).dropna(axis="columns", how="all")
-    return Report(table, by, tuple(sorted(averaged - set(by))), groups, differences)
+    table = pd.DataFrame(rows).astype({LEFT_OUT: "Int64"})
+    if not (table[LEFT_OUT].fillna(0) > 0).any():
+        table = table.drop(columns=LEFT_OUT)
+    table = table.dropna(axis="columns", how="all")
+    return Report(table, by, tuple(sorted(averaged - set(by))), groups, differences, sorted_runs.copies)
 
 
 def check_kinds(runs: Sequence[FinishedRun], compare: Sequence[str]) -> None:
@@ -139,9 +218,11 @@ def check_kinds(runs: Sequence[FinishedRun], compare: Sequence[str]) -> None:
         raise ValueError(f"compare={compare[0]!r} holds queries against each other, and runs of `{told}` have none")
 
 
-def markdown(found: Report) -> str:
-    """The report as a Markdown page."""
+def markdown(found: Report, folder: Path = Path()) -> str:
+    """The report as a Markdown page; folders are named from `folder` on."""
     lines = [f"# Report over {found.runs} runs", "", _as_markdown(_readable(found)), "", *_notes(found), ""]
+    lines += [f"- {line}" for line in passed_over(found, folder)]
+    lines += [""] if found.copies or found.damaged else []
     if len(found.differences):
         lines += [
             "## The same queries under two settings",
@@ -173,6 +254,11 @@ def _notes(found: Report) -> list[str]:
         f"Mean ± standard deviation [95 % interval of the mean, by Student's t] over {over}. A single run has neither. "
         "AUC: area under the curve over rounds / rounds (of `learn`: cycles)."
     ]
+    if LEFT_OUT in found.table:
+        lines += [
+            "",
+            "*left out*: annotated objects lost and files not taken, of the run of a row that has most of both.",
+        ]
     if _has_paper(found.table):
         lines += ["", "Columns *in the paper* are the paper's own measurements, with what *the paper used* says. They "]
         lines[-1] += "are replicated only where a row's images, their number and the network are the same."
@@ -192,6 +278,8 @@ def _readable(found: Report) -> pd.DataFrame:
     table = found.table
     ours = [name for name in (*OURS, *OURS_LEARNING, "images") if name in table and name not in found.keys]
     shown = table[[*found.keys, *ours, "runs"]].map(cell)
+    if LEFT_OUT in table:
+        shown["left out"] = table[LEFT_OUT].map(cell)
     nothing = pd.Series(math.nan, index=table.index)
     for metric in [name.removesuffix("_mean") for name in table.columns if name.endswith("_mean")]:
         columns = [table.get(f"{metric}_{part}", nothing) for part in ("mean", "std", "ci95")]
@@ -210,7 +298,7 @@ def _with_interval(mean: float, deviation: float, half: float) -> str:
 
 
 def _statistics(runs: Sequence[FinishedRun]) -> dict[str, object]:
-    row: dict[str, object] = {"runs": len(runs)}
+    row: dict[str, object] = {"runs": len(runs), LEFT_OUT: most_left_out(runs)}
     summaries = pd.DataFrame([_metrics(run.summary) for run in runs])
     for name in summaries.columns:
         values = summaries[name].dropna()
@@ -218,6 +306,13 @@ def _statistics(runs: Sequence[FinishedRun]) -> dict[str, object]:
         row[f"{name}_std"] = values.std(ddof=1)
         row[f"{name}_ci95"] = half_width(values)
     return {**row, **_paper(runs)}
+
+
+def most_left_out(runs: Sequence[FinishedRun]) -> int | None:
+    """Objects lost and files not taken in the run that has most; None where no run has counted them."""
+    told = [run.summary.get(LEFT_OUT) for run in runs]
+    sums = [sum(int(counts.get(name) or 0) for name in LOST) for counts in told if isinstance(counts, Mapping)]
+    return max(sums, default=None)
 
 
 def _metrics(summary: Mapping[str, object]) -> dict[str, float]:

@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from seekloop.logs import curves
+from seekloop.logs.copies import run_id_of, sorted_out
 from seekloop.logs.evaluation_folder import EvaluationFolder
 from seekloop.logs.jobs import Job, JobBook, find_books
 from seekloop.logs.kinds import KINDS, open_run
@@ -18,6 +19,7 @@ from seekloop.logs.run_folder import RunFolder, RunState
 MARKS = ("config.yaml", "COMPLETE", "error.txt", "heartbeat")
 COLUMNS = ("run", "state", "round", "rounds", "map", "map_auc", "error")
 LEARN_COLUMNS = ("run", "state", "cycle", "cycles", "epoch", "accuracy", "accuracy_auc", "error")
+COPY = "copy of"
 COUNTS = ("round", "rounds", "cycle", "cycles", "epoch")
 
 
@@ -41,10 +43,37 @@ def status_table(folder: Path) -> pd.DataFrame:
     runs = find_runs(folder)
     known: list[type[RunFolder]] = [RunFolder, *KINDS.values()]
     kinds = [kind for kind in known if any(type(run) is kind for run in runs)] or [RunFolder]
-    rows = [_row(run, folder) for run in runs]
-    rows += [_unstarted(book, words, job, folder) for book in find_books(folder) for words, job in book.unstarted()]
-    shown = [*dict.fromkeys(name for kind in kinds for name in _columns(kind)[:-1]), "error"]
+    originals = _originals(runs)
+    rows = [{**_row(run, folder), COPY: _below(originals.get(run.path), folder)} for run in runs]
+    rows += [_unstarted(book, words, job, folder) for book, words, job in _waiting(folder, runs)]
+    shown = [
+        *dict.fromkeys(name for kind in kinds for name in _columns(kind)[:-1]),
+        *([COPY] if originals else []),
+        "error",
+    ]
     return pd.DataFrame(rows, columns=shown).astype({name: "Int64" for name in COUNTS if name in shown})
+
+
+def _originals(runs: Sequence[RunFolder]) -> dict[Path, Path]:
+    """The folder that each copy is a copy of."""
+    found = sorted_out(runs, lambda run: (run, read_config(run)))
+    return {copy.path: original.path for copy, original in found.copies}
+
+
+def _below(path: Path | None, folder: Path) -> str | None:
+    return None if path is None else str(path.relative_to(folder))
+
+
+def _waiting(folder: Path, runs: Sequence[RunFolder]) -> Iterator[tuple[JobBook, str, Job]]:
+    """Jobs without a run: each once, not again in a copy of its sweep's folder, and none whose run was renamed."""
+    books = sorted(find_books(folder), key=lambda book: (len(book.folder.parts), book.folder))
+    told = {(key, job.overrides) for book in books for key, job in book.jobs().items() if book.has_begun(job)}
+    there = {run_id_of(read_config(run)) for run in runs}
+    for book in books:
+        for key, words, job in book.waiting():
+            if (key, job.overrides) not in told and (job.run is None or job.run not in there):
+                told.add((key, job.overrides))
+                yield book, words, job
 
 
 def _columns(kind: type[RunFolder]) -> tuple[str, ...]:
@@ -60,15 +89,20 @@ def _row(run: RunFolder, below: Path) -> dict[str, object]:
 
 
 def counted(table: pd.DataFrame) -> str:
-    """How many runs are in which state.
+    """How many runs are in which state; copies are told apart.
 
     Example:
         >>> counted(pd.DataFrame({"state": ["done", "missing", "done"]}))
         '3 runs: 2 done, 1 missing'
+        >>> counted(pd.DataFrame({"state": ["done", "done"], "copy of": [None, "a"]}))
+        '1 run: 1 done; and 1 copy'
     """
-    counts = Counter(table["state"])
+    copies = int(table[COPY].notna().sum()) if COPY in table else 0
+    own = table[table[COPY].isna()] if copies else table
+    counts = Counter(own["state"])
     told = ", ".join(f"{counts[state]} {state}" for state in reversed(RunState) if counts[state])
-    return f"{len(table)} run{'' if len(table) == 1 else 's'}{': ' if told else ''}{told}"
+    more = f"; and {copies} {'copy' if copies == 1 else 'copies'}" if copies else ""
+    return f"{len(own)} run{'' if len(own) == 1 else 's'}{': ' if told else ''}{told}{more}"
 
 
 def read_config(run: RunFolder) -> dict[str, object]:

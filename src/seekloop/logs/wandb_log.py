@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from seekloop.contracts.lazy import lazily
 from seekloop.logs.curves import INDEXED, curve
 from seekloop.logs.run_folder import RunFolder
+from seekloop.logs.wandb_names import IN_ID, IN_PROJECT, name_of, tags_of
 
 if TYPE_CHECKING:
     import wandb
@@ -24,6 +25,7 @@ else:
     wandb = lazily("wandb")
 
 MODES = ("auto", "online", "offline", "disabled")
+NAMES = {"run_id": "the run's id", "name": "the run's name", "group": "experiment_name", "project": "wandb.project"}
 CURVES = ("ap", "coverage", "precision", "positives", "ap_small", "ap_medium", "ap_large", *INDEXED)
 AXES = ("labels", "seconds")
 THUMBNAIL = 320  # pixels, side of the pictures sent: W&B wants those of one panel to be of one size
@@ -55,7 +57,7 @@ class WandbLog:
         mode: auto, online, offline or disabled. auto is online where an API key is configured, else offline.
         project: of W&B.
         entity: user or team of W&B; None for the key's own.
-        tags: to find the run by.
+        tags: to find the run by; empty ones are dropped.
         read: gives an image by its position, to show what was asked; None for no pictures.
         region_box: (image, region) to the region's box.
     """
@@ -69,19 +71,25 @@ class WandbLog:
         group: str,
         config: Mapping[str, object],
         mode: str,
-        project: str,
+        project: str | None,
         entity: str | None,
-        tags: Sequence[str],
+        tags: Sequence[object] | str | None,
         read: Read | None,
         region_box: RegionBox | None,
     ) -> None:
         self.folder, self.read, self.region_box = folder, read, region_box
         self.mode = resolve_mode(mode, os.environ)
-        self._identity = identity(run_id, project, entity, os.environ)
+        taken, said = _taken(run_id=(run_id, IN_ID), project=(project, IN_PROJECT), group=(group, ""), name=(name, ""))
+        kept, cut = tags_of(tags)
+        if self.mode != "disabled":
+            for line in [*said, *cut]:
+                _log.warning(line)
+        place = (taken["project"], name_of("wandb.entity", entity)[0])
+        self._identity = identity(taken["run_id"] or run_id, *place, os.environ)
         self._about = {
-            "name": name,
-            "group": group,
-            "tags": [str(tag)[:64] for tag in tags],
+            "name": taken["name"],
+            "group": taken["group"],
+            "tags": kept,
             "config": {**config, "run_id": run_id},
             "dir": str(folder.path),
         }
@@ -212,6 +220,12 @@ class WandbLog:
             _log.warning("W&B could not %s: %s: %s. %s", what, type(error).__name__, error, instead)
 
 
+def _taken(**given: tuple[str | None, str]) -> tuple[dict[str, str | None], list[str]]:
+    """Names as W&B takes them, and what was done to them; of each the pattern of what is refused in it."""
+    found = {what: name_of(NAMES[what], name, refused) for what, (name, refused) in given.items()}
+    return {what: name for what, (name, _) in found.items()}, [line for _, said in found.values() for line in said]
+
+
 def quiet_settings() -> "wandb.Settings":
     """Settings that leave the terminal alone and never wait for ever."""
     wished: dict[str, Any] = {
@@ -256,7 +270,7 @@ def has_key(environ: Mapping[str, str]) -> bool:
     return False
 
 
-def identity(run_id: str, project: str, entity: str | None, environ: Mapping[str, str]) -> dict[str, str | None]:
+def identity(run_id: str, project: str | None, entity: str | None, environ: Mapping[str, str]) -> dict[str, str | None]:
     """Which run of W&B this is: ours, or the one that a sweep agent has prepared and waits for."""
     if environ.get("WANDB_SWEEP_ID"):
         return {}

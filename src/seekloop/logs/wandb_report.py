@@ -12,8 +12,9 @@ import pandas as pd
 
 from seekloop.contracts.lazy import lazily
 from seekloop.logs.finished import FinishedRun
-from seekloop.logs.report import Report
+from seekloop.logs.report import PICTURES, Report
 from seekloop.logs.wandb_log import NO_KEY, has_key, identity, quiet_settings, resolve_mode
+from seekloop.logs.wandb_names import IN_PROJECT, LONGEST_KEY, name_of, shortened
 
 if TYPE_CHECKING:
     import wandb
@@ -22,7 +23,6 @@ else:
 
 PLACE = ".report"  # hidden: what lies in it is no run of ours
 JOB = "report"
-FIGURES = ("report_curves.png", "report_bars.png")
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +48,9 @@ def tell_wandb(folder: Path, found: Report, mode: str | None) -> None:
         run = _open(folder, name, mode, settings, _about(folder, found, first))
         _tell(run, folder, found)
         run.finish()
-    except Exception as error:  # whatever W&B raises, the report's files are written
-        _log.warning("W&B could not log the report: %s: %s. Its files hold everything.", type(error).__name__, error)
+    except Exception as error:  # whatever W&B raises, the report's files are written, or its table is printed
+        rest = "" if found.unwritten else " Its files hold everything."
+        _log.warning("W&B could not log the report: %s: %s.%s", type(error).__name__, error, rest)
 
 
 def scalars(found: Report) -> dict[str, float]:
@@ -60,7 +61,7 @@ def scalars(found: Report) -> dict[str, float]:
 
 def _cells(table: pd.DataFrame, labels: Sequence[str]) -> dict[str, float]:
     numbers = table.select_dtypes("number").astype(float)
-    rows = zip(labels, numbers.to_dict("records"), strict=True)
+    rows = zip([shortened(label, LONGEST_KEY) for label in labels], numbers.to_dict("records"), strict=True)
     return {f"{label}/{column}": value for label, row in rows for column, value in row.items() if value == value}
 
 
@@ -68,9 +69,12 @@ def _open(folder: Path, name: str, mode: str, settings: Mapping[str, object], ab
     """A run of W&B, online where that can be, else offline."""
     place = folder / PLACE
     place.mkdir(exist_ok=True)
-    entity = settings.get("entity")
+    project, told = name_of("wandb.project", settings.get("project", "seekloop"), IN_PROJECT)
+    for line in told:
+        _log.warning(line)
+    entity, _ = name_of("wandb.entity", settings.get("entity"))
     ours = {**about, "dir": str(place), "settings": quiet_settings()}
-    ours |= identity(name, str(settings.get("project", "seekloop")), None if entity is None else str(entity), {})
+    ours |= identity(name, project, entity, {})
     if mode == "online" and not has_key(os.environ):
         _log.warning(NO_KEY)  # W&B would stop and ask for one
         mode = "offline"
@@ -89,7 +93,8 @@ def _tell(run: "wandb.Run", folder: Path, found: Report) -> None:
     row: dict[str, object] = {"report": wandb.Table(dataframe=_plain(found.table))}
     if len(found.differences):
         row["differences"] = wandb.Table(dataframe=_plain(found.differences))
-    row |= {f"figures/{Path(name).stem}": wandb.Image(str(folder / name)) for name in FIGURES}
+    written = [name for name in PICTURES if name not in found.unwritten]
+    row |= {f"figures/{Path(name).stem}": wandb.Image(str(folder / name)) for name in written}
     run.log(row)
     run.summary.update({"runs": found.runs, **scalars(found)})
 
@@ -97,8 +102,8 @@ def _tell(run: "wandb.Run", folder: Path, found: Report) -> None:
 def _about(folder: Path, found: Report, first: FinishedRun) -> dict[str, Any]:
     runs = sorted(run.folder.path.name for members in found.groups.values() for run in members)
     return {
-        "name": f"report of {folder.resolve().name} by {', '.join(found.keys) or 'nothing'}",
-        "group": str(first.config.get("experiment_name", folder.resolve().name)),
+        "name": name_of("name", f"report of {folder.resolve().name} by {', '.join(found.keys) or 'nothing'}")[0],
+        "group": name_of("group", first.config.get("experiment_name", folder.resolve().name))[0],
         "job_type": JOB,
         "config": {"by": list(found.keys), "averaged": list(found.averaged), "runs": runs},
     }

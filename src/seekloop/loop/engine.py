@@ -211,7 +211,8 @@ class Loop:
         Raises:
             ConfigError: if there are not enough images left to ask about.
         """
-        check_pool(int(state.candidate.sum(dim=1).min()), rounds - max(state.round, 0), budget)
+        played = max(state.round, 0)
+        check_pool(int(state.candidate.sum(dim=1).min()), rounds - played, budget, played)
         resumed = state.round >= 0
         if resumed:
             state.scorer = on_device(_fitted(state), self.engine.device)
@@ -334,20 +335,35 @@ def check_transductive(classifier: Classifier | Transductive, representation: Re
         raise ConfigError("classifier", type(classifier).__name__, why, "Use representation=go, or another classifier.")
 
 
-def check_pool(pool: int, rounds: int, budget: int) -> None:
+def check_pool(pool: int, rounds: int, budget: int, played: int = 0) -> None:
     """Refuse a simulation that would ask for more images than there are.
 
+    Args:
+        pool: images that can be asked about.
+        rounds: that are to come.
+        budget: images asked about in each of them.
+        played: rounds before them, which `loop.rounds` counts too.
+
     Raises:
-        ConfigError: with the numbers that would fit.
+        ConfigError: with numbers that fit, where there are any.
     """
     if budget < 1:
         raise ConfigError("loop.budget", budget, "a round asks about at least one image", "Use 1 or more.")
     if rounds < 0:
-        raise ConfigError("loop.rounds", rounds, "there is no round before the first", "Use 0 or more.")
-    if rounds * budget > pool:
-        raise ConfigError(
-            "loop.budget",
-            budget,
-            f"{rounds} rounds of it ask about {rounds * budget} images and {pool} can be asked about",
-            f"Lower loop.budget to {pool // max(rounds, 1)}, or loop.rounds to {pool // max(budget, 1)}.",
-        )
+        raise ConfigError("loop.rounds", rounds + played, "there is no round before the first", "Use 0 or more.")
+    left = max(pool, 0)
+    if rounds * budget > left:
+        asked = f"{rounds} {'round' if rounds == 1 else 'rounds'} of it ask about {rounds * budget} images"
+        why = f"{asked} and {left} can be asked about"
+        raise ConfigError("loop.budget", budget, why, _fitting(left, rounds, budget, played))
+
+
+def _fitting(pool: int, rounds: int, budget: int, played: int) -> str:
+    """Advice that can be followed: each of its ways out is accepted by `check_pool`."""
+    ways = [f"loop.budget to {pool // rounds}"] if pool >= rounds else []
+    ways += [f"loop.rounds to {played + pool // budget}"] if pool >= budget else []
+    if not ways and pool:
+        ways = [f"loop.budget to 1 and loop.rounds to {played + pool}"]
+    more = rounds * budget - pool
+    add = f"dd {more} {'image' if more == 1 else 'images'} or more."
+    return f"Lower {', or '.join(ways)}. Or a{add}" if ways else f"A{add}"

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Descriptors
-from seekloop.contracts.records import Block
+from seekloop.contracts.recipe import NOT_IN_RECIPE
+from seekloop.contracts.records import ArrayBlock, Block
 
 GIB = 2**30
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -35,10 +36,10 @@ class Engine:
         ConfigError: if a setting cannot work here.
     """
 
-    memory: int | float | str
-    device: str
+    memory: int | float | str = field(metadata=NOT_IN_RECIPE)
+    device: str = field(metadata=NOT_IN_RECIPE)
     precision: str
-    together: bool
+    together: bool = field(metadata=NOT_IN_RECIPE)
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -129,7 +130,7 @@ class Placed:
                 first = ends[-1][-1]
                 ends.append(first + block.offsets[1:])
                 local[first : ends[-1][-1]] = block.local
-        self._held = Block(torch.arange(self.images), whole, local, torch.cat(ends) if self.local else None)
+        self._held = ArrayBlock(torch.arange(self.images), whole, local, torch.cat(ends) if self.local else None)
 
     def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
         """The descriptors of these images, unit length, in this order; local ones only if asked for."""
@@ -137,13 +138,13 @@ class Placed:
         if held is None or not len(images):
             return self._moved(self.source.read(images, local))
         if not local:
-            return Block(images, held.whole[_slice_or_rows(images)], None, None)
+            return ArrayBlock(images, held.whole[_slice_or_rows(images)], None, None)
         if held.local is None or held.offsets is None:
             raise ValueError("local descriptors were not placed here")
         starts, ends = held.offsets[images], held.offsets[images + 1]
         offsets = torch.nn.functional.pad((ends - starts).cumsum(0), (1, 0))
         rows = torch.arange(int(offsets[-1])) + torch.repeat_interleave(starts - offsets[:-1], ends - starts)
-        return Block(images, held.whole[_slice_or_rows(images)], held.local[_slice_or_rows(rows)], offsets)
+        return ArrayBlock(images, held.whole[_slice_or_rows(images)], held.local[_slice_or_rows(rows)], offsets)
 
     def _moved(self, block: Block) -> Block:
         """The block where the engine computes; the same block where it is there already."""
@@ -151,7 +152,7 @@ class Placed:
         if dtype == torch.float32 and device.type == "cpu":
             return block
         local = None if block.local is None else block.local.to(device, dtype)
-        return Block(block.image, block.whole.to(device, dtype), local, block.offsets)
+        return ArrayBlock(block.image, block.whole.to(device, dtype), local, block.offsets)
 
 
 def _slice_or_rows(positions: Int[Tensor, " k"]) -> slice | Tensor:

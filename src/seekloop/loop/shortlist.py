@@ -78,6 +78,31 @@ class IndexedRound(Round):
     exact_picks: Int[Tensor, "q p"]
 
 
+@dataclass(frozen=True)
+class ShortlistSizes:
+    """How long shortlists are.
+
+    Args:
+        candidates: vectors asked for at first.
+        limit: share of the collection past which all images are scored after all.
+
+    Raises:
+        ConfigError: if a size has no meaning.
+    """
+
+    candidates: int
+    limit: float | int
+
+    def __post_init__(self) -> None:
+        count, share = self.candidates, self.limit
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ConfigError("store.faiss.candidates", count, "it counts vectors", "Usual: 1000.")
+        if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
+            raise ConfigError(
+                "store.faiss.limit", share, "it is a share of the collection", "Choose from 0 to 1: 0.25."
+            )
+
+
 class Shortlist:
     """Finds a round's picks through an index instead of scoring every image.
 
@@ -92,7 +117,7 @@ class Shortlist:
     """
 
     def __init__(self, index: Index, criterion: Criterion, *, candidates: int, limit: float) -> None:
-        check_sizes(candidates, limit)
+        ShortlistSizes(candidates, limit)
         self.index = index
         self.criterion = require_by_score(criterion)
         self.candidates = candidates
@@ -285,15 +310,3 @@ def not_linear(name: str) -> ConfigError:
     why = "an index finds what lies far on one side of a hyperplane, and this classifier has none"
     fix = "Use classifier=svm_numba, svm_sklearn, svm_torch, svm_anchored, svm_cuml, svm_propagated, logistic or "
     return ConfigError("classifier", name, why, fix + "rocchio, or store.index=null.")
-
-
-def check_sizes(candidates: object, limit: object) -> None:
-    """Refuse sizes without meaning.
-
-    Raises:
-        ConfigError: naming the key.
-    """
-    if not isinstance(candidates, int) or isinstance(candidates, bool) or candidates < 1:
-        raise ConfigError("store.faiss.candidates", candidates, "it counts vectors", "Usual: 1000.")
-    if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 < limit <= 1:
-        raise ConfigError("store.faiss.limit", limit, "it is a share of the collection", "Choose from 0 to 1: 0.25.")

@@ -1,7 +1,6 @@
 """The vectors that a representation classifies, one per region: what an index is made of."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -9,9 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.contracts.protocols import Descriptors
+from seekloop.contracts.recipe import Recipe, settings
 from seekloop.representations.representation import Representation
-
-TRAINING_ONLY = ("keep_pos_negatives",)  # settings that change which rows are learnt from, and no vector
 
 
 class ClassifiedVectors:
@@ -22,16 +20,16 @@ class ClassifiedVectors:
     Args:
         descriptors: of the collection.
         representation: which vectors.
-        identity: what determines the descriptors, of plain values.
+        recipe: what determines the descriptors.
     """
 
-    def __init__(self, descriptors: Descriptors, representation: Representation, identity: Mapping[str, Any]) -> None:
+    def __init__(self, descriptors: Descriptors, representation: Representation, recipe: Recipe) -> None:
         self.descriptors = descriptors
         self.representation = representation
         self.images = descriptors.images
         self.dim = _width(representation, descriptors.dim)
         self.rows = int(_per_image(descriptors, representation)[descriptors.readable].sum())
-        self.identity: Mapping[str, Any] = {**identity, "vectors": vectors_identity(representation)}
+        self.recipe = Recipe("vectors", vectors_settings(representation), (recipe,))
 
     def read(self, images: Int[Tensor, " b"]) -> tuple[Float[Tensor, "r e"], Int[Tensor, " r"]]:
         """The vectors of these images, and for each the image it belongs to."""
@@ -47,16 +45,17 @@ class ClassifiedVectors:
         return torch.cat(vectors).float(), images[torch.cat(owner)]
 
 
-def vectors_identity(representation: Representation) -> dict[str, Any]:
+def vectors_settings(representation: Representation) -> dict[str, Any]:
     """What determines the vectors beside the descriptors: strategies that score the same regions share an index."""
     local, fusion = representation.local, representation.fusion
-    settings: dict[str, Any] = asdict(fusion) if is_dataclass(fusion) and not isinstance(fusion, type) else {}
+    rows_only = (
+        {one.name for one in fields(fusion) if one.metadata.get("vectors") is False} if is_dataclass(fusion) else ()
+    )
     return {
         "regions": local.uses_regions,
         "prototype": local.scores_prototype,
         "renorm": local.renorm if local.scores_prototype else None,
-        "fusion": type(fusion).__qualname__,
-        **{f"fusion.{name}": value for name, value in settings.items() if name not in TRAINING_ONLY},
+        "fusion": {key: value for key, value in settings(fusion).items() if key not in rows_only},
     }
 
 

@@ -1,13 +1,12 @@
 """The annotated boxes themselves: an upper bound, not a method."""
 
-import hashlib
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.protocols import Collection
+from seekloop.contracts.recipe import Recipe, settings
 from seekloop.contracts.records import KINDS, Regions
 from seekloop.regions.parts import Parts
 
@@ -23,12 +22,12 @@ class AnnotatedBoxes:
         """One region per box, in the order of the annotations."""
         objects = collection.annotations
         offsets, boxes = ragged_boxes(objects.image, objects.box, len(collection.paths))
-        digest = hashlib.blake2b(offsets.numpy().tobytes() + boxes.numpy().tobytes(), digest_size=16).hexdigest()
+        recipe = Recipe("regions", {"class": "AnnotatedBoxes", "offsets": settings(offsets), "boxes": settings(boxes)})
         bare = torch.ones(len(collection.paths), dtype=torch.bool).index_fill(0, objects.image, False)
         of_image = torch.where(bare, KINDS.index("whole"), KINDS.index("box"))
         kind = torch.repeat_interleave(of_image, offsets.diff())
         regions = Regions(boxes, offsets, torch.zeros_like(kind), kind)
-        return Parts(regions, None, (), False, {"kind": "boxes", "boxes": digest}, truth=True)
+        return Parts(regions, None, (), False, recipe, truth=True)
 
 
 def ragged_boxes(

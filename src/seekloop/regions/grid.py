@@ -1,8 +1,9 @@
 """Regular grids: every image is cut into the same cells."""
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.grids import common_grid, divides, grid_boxes, parse_grid
+from seekloop.contracts.grids import common_grid, divides, grid_boxes, parse_grid, write_grid
 from seekloop.contracts.protocols import Collection
+from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import Regions
 from seekloop.regions.parts import Parts
 
@@ -34,5 +35,5 @@ class Grid:
         """The cells to store; the same for every collection."""
         shared = self.finest if all(divides(grid, self.finest) for grid in self.grids) else common_grid(self.grids)
         grids = (shared,) if poolable else tuple(sorted(self.grids))
-        identity = {"kind": "grid", "grids": "+".join(f"{rows}x{columns}" for rows, columns in grids)}
-        return Parts(Regions(grid_boxes(grids), None), grids, self.grids, poolable, identity)
+        recipe = Recipe("regions", {"class": "Grid", "grids": write_grid(grids)})
+        return Parts(Regions(grid_boxes(grids), None), grids, self.grids, poolable, recipe)

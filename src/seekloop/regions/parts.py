@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from seekloop.contracts.grids import Grid
 from seekloop.contracts.protocols import Collection
+from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import Regions
 
 Say = Callable[[str], None]
@@ -20,7 +21,7 @@ class Parts:
         grids: the grids whose cells they are; None for ragged regions.
         asked: the grids that will be read from them; empty for ragged regions.
         poolable: whether coarser cells may be averaged from them: only where they are means of tokens.
-        identity: what they depend on beside the images, as plain values: a part of the store's key.
+        recipe: what they depend on beside the images: an input of the descriptors' recipe.
         find: looks for them, which is long work the first time; takes where messages for people go.
         truth: whether they tell where annotated objects are, which no method may know.
     """
@@ -29,7 +30,7 @@ class Parts:
     grids: tuple[Grid, ...] | None
     asked: tuple[Grid, ...]
     poolable: bool
-    identity: dict[str, Any]
+    recipe: Recipe
     find: Callable[[Say], Regions] | None = None
     truth: bool = False
 

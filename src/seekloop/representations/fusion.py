@@ -3,13 +3,16 @@
 Source: Zaher, Buisson & Joly, arXiv 2604.00809, Sec. 3 (GL-concat, GL-pool).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+
+ROWS_ONLY = {"vectors": False}
+"""Metadata of a field that changes which rows are learnt from, and no vector: indices of vectors are shared."""
 
 
 @runtime_checkable
@@ -61,7 +64,7 @@ class Concat:
         renorm: divide by the norm.
     """
 
-    keep_pos_negatives: bool
+    keep_pos_negatives: bool = field(metadata=ROWS_ONLY)
     renorm: bool
     uses_whole = True
 
@@ -88,7 +91,7 @@ class Pool:
         renorm: bring the mean back to unit length; the paper does not say.
     """
 
-    keep_pos_negatives: bool
+    keep_pos_negatives: bool = field(metadata=ROWS_ONLY)
     renorm: bool
     uses_whole = True
 

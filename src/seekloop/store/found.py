@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.contracts.errors import StoreError
+from seekloop.contracts.recipe import Recipe
 from seekloop.store import files
-from seekloop.store.manifest import COMPLETE, content_key
+from seekloop.store.manifest import COMPLETE
 
 DESCRIPTION = "regions.json"  # what the regions are of
 SHARD = 64  # images per file; what a killed search for regions loses at most
@@ -115,12 +116,12 @@ def span(shard: int, images: int) -> tuple[int, int]:
     return shard * SHARD, min((shard + 1) * SHARD, images)
 
 
-def begin(folder: Path, content: Mapping[str, Any], images: int) -> list[int]:
+def begin(folder: Path, recipe: Recipe, images: int) -> list[int]:
     """Start, or go on: the shards that are missing."""
     folder.mkdir(parents=True, exist_ok=True)
     files.remove_drafts(folder)
     (folder / COMPLETE).unlink(missing_ok=True)
-    files.write_json(folder / DESCRIPTION, {"key": content_key(content), "content": dict(content), "images": images})
+    files.write_json(folder / DESCRIPTION, {"key": recipe.key, "recipe": recipe.plain(), "images": images})
     return [shard for shard in range(-(-images // SHARD)) if not _whole(folder / _name(shard))]
 
 

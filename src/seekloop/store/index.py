@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError, require
 from seekloop.contracts.randomness import generator
+from seekloop.contracts.recipe import Recipe
 from seekloop.store import files, shards
 from seekloop.store.index_settings import SAMPLE_PER_CENTRE, IndexSettings
 from seekloop.store.lock import claimed
-from seekloop.store.manifest import content_key
 
 Faiss = Any  # the module, and its objects, which carry no types
 GPU_LARGEST_K = 2048  # a search on a GPU returns no more
@@ -37,13 +37,13 @@ class Vectors(Protocol):
         images: n.
         rows: number of vectors of all images together.
         dim: of the vectors.
-        identity: what determines them, of plain values.
+        recipe: what determines them.
     """
 
     images: int
     rows: int
     dim: int
-    identity: Mapping[str, Any]
+    recipe: Recipe
 
     def read(self, images: Int[Tensor, " b"]) -> tuple[Float[Tensor, "r e"], Int[Tensor, " r"]]:
         """The vectors of these images, float32, and for each the image it belongs to."""
@@ -149,7 +149,7 @@ def open_index(vectors: Vectors, settings: IndexSettings, folder: Path | None, s
     factory = settings.factory(vectors.rows, vectors.dim)
     if folder is None:
         return _built(vectors, settings, factory, say)
-    place = IndexFiles(folder, content_key({**vectors.identity, "index": settings.build_identity(vectors.rows)}))
+    place = IndexFiles(folder, index_recipe(vectors, settings).key)
     if (found := place.load(settings, lambda _: None)) is not None:
         return found
     with claimed(folder, "writing into", say):
@@ -159,6 +159,11 @@ def open_index(vectors: Vectors, settings: IndexSettings, folder: Path | None, s
         built = _built(vectors, settings, factory, say)
         place.save(built)
     return built
+
+
+def index_recipe(vectors: Vectors, settings: IndexSettings) -> Recipe:
+    """What an index of these vectors depends on."""
+    return Recipe("index", settings.build_identity(vectors.rows), (vectors.recipe,))
 
 
 def load_faiss() -> Faiss:

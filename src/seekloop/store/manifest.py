@@ -1,17 +1,15 @@
 """What a store holds: everything that determines its content, and how it is cut into files."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.grids import Grid, grid_boxes
+from seekloop.contracts.recipe import Recipe
 from seekloop.store import files
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, COMPLETE, READABLE, FAILURES, OFFSETS, BOXES, LEVELS, KINDS = (
     "manifest.json",
     "COMPLETE",
@@ -26,10 +24,10 @@ MANIFEST, COMPLETE, READABLE, FAILURES, OFFSETS, BOXES, LEVELS, KINDS = (
 
 @dataclass(frozen=True)
 class StoreManifest:
-    """The description of a store, written first; equal content has an equal `key`.
+    """The description of a store, written first; equal recipes have an equal `key`.
 
     Attributes:
-        content: what determines the content: images, weights, transform, regions, encoding, pooling, precision, ...
+        recipe: what determines the content: images, weights, transform, regions, encoding, pooling, precision, ...
         images: n.
         dim: d.
         dtype: of the files, "float16" or "float32".
@@ -41,7 +39,7 @@ class StoreManifest:
         failures: number of unreadable images; None until finished.
     """
 
-    content: Mapping[str, Any]
+    recipe: Recipe
     images: int
     dim: int
     dtype: str
@@ -54,8 +52,13 @@ class StoreManifest:
 
     @property
     def key(self) -> str:
-        """Hash of the content's description."""
-        return content_key(self.content)
+        """Hash of the recipe."""
+        return self.recipe.key
+
+    @property
+    def precision(self) -> str:
+        """What the network computed in, by Lightning's name."""
+        return str(self.recipe.settings["precision"])
 
     @property
     def shards(self) -> int:
@@ -73,13 +76,9 @@ class StoreManifest:
 
     def write(self, folder: Path) -> None:
         """Write it into the store's folder."""
-        files.write_json(folder / MANIFEST, {"format": FORMAT, "key": self.key, **asdict(self)})
-
-
-def content_key(content: Mapping[str, Any]) -> str:
-    """Hash of a description made of plain values; the order of its keys does not matter."""
-    text = json.dumps({"format": FORMAT, **content}, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        files.write_json(
+            folder / MANIFEST, {"format": FORMAT, "key": self.key, **asdict(self), "recipe": self.recipe.plain()}
+        )
 
 
 def read_manifest(folder: Path) -> StoreManifest:
@@ -94,12 +93,14 @@ def read_manifest(folder: Path) -> StoreManifest:
         raise StoreError(f"{folder} holds no descriptors. Make them with: seekloop extract") from error
     except ValueError as error:
         raise StoreError(f"{folder / MANIFEST} is damaged. Delete the folder and extract again.") from error
-    if raw.pop("format") != FORMAT:
+    written = raw.pop("format")
+    if written not in (1, FORMAT):
         raise StoreError(f"{folder} was written by another version of seekloop. Delete it and extract again.")
     raw.pop("key")
+    recipe = Recipe("descriptors", raw.pop("content")) if written == 1 else Recipe.from_plain(raw["recipe"])
     grids = None if raw["grids"] is None else tuple((rows, columns) for rows, columns in raw["grids"])
     tokens = None if raw["tokens"] is None else (raw["tokens"][0], raw["tokens"][1])
-    return StoreManifest(**{**raw, "grids": grids, "tokens": tokens})
+    return StoreManifest(**{**raw, "recipe": recipe, "grids": grids, "tokens": tokens})
 
 
 def folder_name(collection: str, backbone: str, key: str) -> str:

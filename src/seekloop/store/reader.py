@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.grids import Grid, check_not_finer, divides, grid_boxes, parse_grid, pool_cells, write_grid
-from seekloop.contracts.records import FEW_QUERIES, Block, Regions
+from seekloop.contracts.recipe import Recipe
+from seekloop.contracts.records import FEW_QUERIES, ArrayBlock, Block, Regions
 from seekloop.store import manifest, shards
 from seekloop.store.half import unit_products, unit_rows
 from seekloop.store.manifest import StoreManifest, read_manifest
@@ -45,6 +46,12 @@ class Store:
         self._whole, self._local = _map_all(folder, described, offsets)
         self._starts = torch.tensor([described.span(s)[0] for s in range(described.shards)] + [self.images])
 
+    @property
+    def recipe(self) -> Recipe:
+        """What the descriptors depend on, as they are read."""
+        grid = None if self.grids is None else write_grid(self.grids)
+        return Recipe("grid", {"grid": grid}, (self.manifest.recipe,))
+
     def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
         """The descriptors of these images, unit length, float32, in this order; local ones only if asked for.
 
@@ -58,12 +65,12 @@ class Store:
             return self._mapped(images, local)
         whole = unit_length(_gather(self._whole, self._starts, images))
         if not local:
-            return Block(images, whole, None, None)
+            return ArrayBlock(images, whole, None, None)
         if self.regions.offsets is None:
             cells = self._cells(images)
             offsets = torch.arange(len(images) + 1) * cells.shape[1]
-            return Block(images, whole, cells.flatten(0, 1), offsets)
-        return Block(images, whole, *self._ragged(images, self.regions.offsets))
+            return ArrayBlock(images, whole, cells.flatten(0, 1), offsets)
+        return ArrayBlock(images, whole, *self._ragged(images, self.regions.offsets))
 
     def _mapped(self, images: Int[Tensor, " b"], local: bool) -> "MappedBlock":
         first, end = int(images[0]), int(images[-1]) + 1
@@ -116,31 +123,29 @@ class MappedBlock(Block):
         local: list[Tensor] | None,
         offsets: Int[Tensor, " b+1"] | None,
     ) -> None:
-        self.__dict__.update(image=image, offsets=offsets, _whole=whole, _local=local)
+        self.image, self.offsets = image, offsets
+        self._whole_parts, self._local_parts = whole, local
 
     @cached_property
     def whole(self) -> Float[Tensor, "b d"]:
         """Global descriptors."""
-        return unit_rows(self._parts("_whole"))
+        return unit_rows(self._whole_parts)
 
     @cached_property
     def local(self) -> Float[Tensor, "r d"] | None:
         """Local descriptors, one image after the other."""
-        return None if self.__dict__["_local"] is None else unit_rows(self._parts("_local"))
+        return None if self._local_parts is None else unit_rows(self._local_parts)
 
     def whole_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "b q"]:
         """Inner products of every global descriptor with every query's weights."""
         few = len(weights) <= FEW_QUERIES
-        return unit_products(self._parts("_whole"), weights) if few else super().whole_products(weights)
+        return unit_products(self._whole_parts, weights) if few else super().whole_products(weights)
 
     def local_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "r q"]:
         """Inner products of every local descriptor with every query's weights."""
-        few = len(weights) <= FEW_QUERIES and self.__dict__["_local"] is not None
-        return unit_products(self._parts("_local"), weights) if few else super().local_products(weights)
-
-    def _parts(self, name: str) -> list[Tensor]:
-        parts: list[Tensor] = self.__dict__[name]
-        return parts
+        if self._local_parts is None or len(weights) > FEW_QUERIES:
+            return super().local_products(weights)
+        return unit_products(self._local_parts, weights)
 
 
 def unit_length(descriptors: Float[Tensor, "*k d"]) -> Float[Tensor, "*k d"]:

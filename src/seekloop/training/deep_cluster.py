@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import Network, Pool, PseudoLabels
 from seekloop.contracts.randomness import derived_seed, generator
+from seekloop.contracts.recipe import NOT_IN_RECIPE, settings
 from seekloop.descriptors.whitening import whitened
 from seekloop.learning.batches import Batch, batches_of
 from seekloop.learning.clusters import clustered, sizes, uniform_epoch
@@ -91,7 +92,7 @@ class DeepCluster:
     view_batch: int
     precision: str
     channels_last: bool
-    accelerator: str
+    accelerator: str = field(metadata=NOT_IN_RECIPE)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "clusters_per_class", "iterations", "batch", "view_batch"):
@@ -120,7 +121,7 @@ class DeepCluster:
             StoreError: if the folder holds something of other settings.
         """
         clusters = self.number_of_clusters(network, pool)
-        identity = json.dumps([self._content(), seed, len(pool.train), pool.name], sort_keys=True)
+        identity = json.dumps([settings(replace(self, precision="")), seed, len(pool.train), pool.name], sort_keys=True)
         place = PretrainingFolder(folder, identity)
         if place.weights.exists():
             return place.weights
@@ -155,10 +156,6 @@ class DeepCluster:
         """Cluster of each image by its features."""
         rows = features if self.pca is None else whitened(features, self.pca)
         return clustered(F.normalize(rows, dim=1), clusters, self.iterations, seed)
-
-    def _content(self) -> dict[str, Any]:
-        """The settings that results depend on; what `auto` stands for may differ where training goes on."""
-        return {key: value for key, value in asdict(self).items() if key not in ("accelerator", "precision")}
 
     def _trainer(self, epochs: int) -> pl.Trainer:
         precision = resolved_precision(self.precision, self.accelerator)

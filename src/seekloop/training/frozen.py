@@ -39,6 +39,10 @@ class Frozen:
         self.std: Triple | None = backbone.std
         self.memory = Memory({})
 
+    def settings(self) -> dict[str, object]:
+        """For recipes."""
+        return {"backbone": self.backbone, "tokens": self.tokens}
+
     def build(self, classes: int, seed: int) -> Network:
         """A fresh head."""
         with drawn_from(seed):

@@ -1,7 +1,8 @@
 """Networks of timm that learn, from scratch or from published weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from seekloop.backbones import checkpoints, hub
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.lazy import lazily
 from seekloop.contracts.learning import Network
+from seekloop.contracts.recipe import file_hash
 from seekloop.training.networks import Triple, drawn_from, entrance
 
 if TYPE_CHECKING:
@@ -58,6 +60,13 @@ class TimmModel:
     def name(self) -> str:
         """For people."""
         return self.model
+
+    def settings(self) -> dict[str, Any]:
+        """For recipes: weights from a file count by their content, wherever the file lies."""
+        known = {one.name: getattr(self, one.name) for one in fields(self)}
+        if self.weights not in (None, "hub"):
+            known["weights"] = file_hash(Path(str(self.weights)).expanduser())
+        return known
 
     @property
     def mean(self) -> Triple | None:

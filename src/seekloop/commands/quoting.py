@@ -1,0 +1,223 @@
+"""Overrides whose values Hydra's grammar cannot read, or takes for something else, written so that it can."""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from seekloop.contracts.errors import ConfigError
+
+MULTIRUN = frozenset({"-m", "--multirun"})
+TAKES_A_WORD = frozenset({"-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir", "-p", "--package"})
+TAKES_A_WORD |= {"-i", "--info", "--experimental-rerun"}
+TEXT_LEAVES = frozenset({"root", "boxes", "checkpoint", "weights", "cache", "ground_truth", "store_dir", "runs_dir"})
+TEXT_KEYS = frozenset({"experiment_name", "instances.distractors", "wandb.project", "wandb.entity"})
+NEEDED = frozenset({"experiment_name", "runs_dir", "store_dir"})
+REFERS = "Name the key that is meant; a file or folder that has ${ in its name must be given by a link, or renamed."
+OPENING, CLOSING = "[{(", "]})"
+BEFORE_A_VALUE = ",:[{("
+
+
+def takes_text(key: str) -> bool:
+    """Is the value of this key a path or a name, and never a list or a number?"""
+    return key in TEXT_KEYS or key.rpartition(".")[2] in TEXT_LEAVES
+
+
+def quoted(text: str) -> str:
+    r"""A text as Hydra writes it in double quotes, so that the config holds it letter by letter.
+
+    Example:
+        >>> print(quoted('12" (old)'), quoted("${HOME}"))
+        "12\" (old)" "\${HOME}"
+    """
+    literal = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)  # no interpolation
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + (r"\"" if found[2] else ""), literal) + '"'
+
+
+def for_shell(word: str) -> str:
+    r"""A word as it is typed into a shell.
+
+    Example:
+        >>> print(for_shell('a="b c"'), for_shell("a=mum's"))
+        'a="b c"' "a=mum's"
+    """
+    if "'" in word and not re.search(r"[$`!\\]", word):
+        return '"' + word.replace('"', r"\"") + '"'
+    return shlex.quote(word)
+
+
+def quoting_hints(arguments: Sequence[str]) -> list[str]:
+    """A line for each argument that Hydra cannot read, with the words to type instead; none where it can read all.
+
+    Args:
+        arguments: of the command line, as the shell has handed them over.
+    """
+    multirun = bool(MULTIRUN & set(arguments))
+    words = list(_overrides(arguments))
+    hints: list[str] = []
+    for number, word in enumerate(words):
+        key, equals, value = word.partition("=")
+        if not equals:
+            hints += _split_by_the_shell(words[:number], word)
+        elif _wrong(word, multirun):
+            hints += _hint(key, value, multirun)
+    return list(dict.fromkeys(hints))
+
+
+def check_text(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse a path or a name that Hydra has read as a list, a number, a truth value or nothing.
+
+    Args:
+        config: of any command.
+        overrides: that it was composed with, to see what was typed.
+
+    Raises:
+        ConfigError: naming the key, with the words to type instead.
+    """
+    typed = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
+    for key in _text_keys(config, ""):
+        said = typed.get(key)
+        try:
+            value = OmegaConf.select(config, key, throw_on_missing=False)
+        except OmegaConfBaseException as error:
+            why = f"{str(error).splitlines()[0]}, and ${{...}} stands for the value of another key"
+            raise ConfigError(key, said or "${...}", why, REFERS) from error
+        _check_text(key, value, said)
+
+
+def _check_text(key: str, value: object, said: str | None) -> None:
+    needed = key in NEEDED or (said is not None and key.rpartition(".")[2] == "root")
+    if value is None and needed:
+        said = "null" if said is None else said
+        raise ConfigError(key, None, "a folder or a name is needed here", f"If it has this name, {_instead(key, said)}")
+    if isinstance(value, str) and not value.strip():
+        why = "it is empty, as where a variable of the shell is not set"
+        raise ConfigError(key, value, why, "Give a name, or leave the key out.")
+    if isinstance(value, str) and "${" in value:
+        raise ConfigError(key, value, "${...} stands for the value of another key", REFERS)
+    if value is None or isinstance(value, str):
+        return
+    kind = "a list" if isinstance(value, ListConfig) else "a mapping" if isinstance(value, DictConfig) else "a number"
+    kind = "a truth value" if isinstance(value, bool) else kind
+    shown = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    why = f"without quotes it is read as {kind}, and this is a path or a name"
+    raise ConfigError(
+        key, shown, why, f"To have it as text, {_instead(key, said if said is not None else _written(shown))}"
+    )
+
+
+def _text_keys(config: DictConfig, above: str) -> Iterator[str]:
+    for name in map(str, config):
+        key = f"{above}{name}"
+        if key == "hydra":
+            continue
+        if takes_text(key):
+            yield key
+        elif not OmegaConf.is_interpolation(config, name) and isinstance(config._get_node(name), DictConfig):
+            below = config[name]
+            yield from _text_keys(below, f"{key}.") if below is not None else ()
+
+
+def _instead(key: str, said: str) -> str:
+    return f"quote the value: {for_shell(f'{key}={quoted(said)}')}"
+
+
+def _written(value: object) -> str:
+    """A value in Hydra's own words."""
+    if isinstance(value, list):
+        return f"[{','.join(_written(part) for part in value)}]"
+    return "true" if value is True else "false" if value is False else str(value)
+
+
+def _overrides(arguments: Sequence[str]) -> Iterator[str]:
+    before = ""
+    for word in arguments:
+        if not word.startswith("-") and before not in TAKES_A_WORD:
+            yield word
+        before = word
+
+
+def _wrong(word: str, multirun: bool) -> bool:
+    """Would Hydra refuse this override, by its form alone?"""
+    found = _parsed(word)
+    return found is None or (found.is_sweep_override() and not multirun)
+
+
+def _parsed(word: str) -> Override | None:
+    try:
+        found = OverridesParser.create().parse_override(word)
+        found.value()
+    except (HydraException, ValueError):
+        return None
+    return found
+
+
+def _split_by_the_shell(before: Sequence[str], word: str) -> Iterator[str]:
+    """A word without a key: most likely the rest of a value with a space in it."""
+    if _parsed(word) is not None or not before or "=" not in before[-1]:
+        return
+    key, _, value = before[-1].partition("=")
+    together = for_shell(f"{key}={quoted(f'{value} {word}')}")
+    yield f"{word!r} is no key=value. If it belongs to the word before it, quote them together: {together}"
+
+
+def _hint(key: str, value: str, multirun: bool) -> Iterator[str]:
+    """How to write one override; nothing where the fault is not in its value."""
+    whole = f"{key}={quoted(value)}"
+    if _parsed(whole) is None:
+        return
+    text = takes_text(key.lstrip("+~"))
+    if "${" in value:
+        yield f"{key}={value}: {REFERS}"
+        return
+    parts = list(_parts(value))
+    if len(parts) > 1 and multirun:
+        each = f"{key}={','.join(_readable(part.strip(' '), text) for part in parts)}"
+        if _parsed(each) is not None:
+            yield f"Quote each value: {for_shell(each)} (one value with commas in it: {for_shell(whole)})"
+            return
+    if len(parts) > 1 and not text:
+        listed = f"{key}=[{','.join(_readable(part.strip(' '), True) for part in parts)}]"
+        yield f"Quote the value: {for_shell(whole)} (a list: {for_shell(listed)}; several runs: -m)"
+        return
+    better = f"{key}={_readable(value, text)}"
+    yield f"Quote the value: {for_shell(whole if _parsed(better) is None else better)}"
+
+
+def _readable(value: str, text: bool) -> str:
+    """A value as it is where Hydra can read it; else in quotes, those of a list one by one unless it must be text."""
+    if not text and value[:1] == "[" and value[-1:] == "]":
+        return f"[{','.join(_readable(part.strip(' '), False) for part in _parts(value[1:-1]))}]"
+    found = _parsed(f"key={value}")
+    readable = found is not None and not found.is_sweep_override() and not (text and value[:1] in OPENING)
+    return value if readable else quoted(value)
+
+
+def _parts(value: str) -> Iterator[str]:
+    """A value cut at its commas; not at those in quotes and brackets."""
+    start, depth, position = 0, 0, 0
+    while position < len(value):
+        letter = value[position]
+        if letter in "\"'" and value[:position].rstrip(" ")[-1:] in BEFORE_A_VALUE:
+            position = _end_of_quotes(value, position)
+        elif letter in OPENING:
+            depth += 1
+        elif letter in CLOSING:
+            depth -= 1
+        elif letter == "," and depth <= 0:
+            yield value[start:position]
+            start = position + 1
+        position += 1
+    yield value[start:]
+
+
+def _end_of_quotes(value: str, start: int) -> int:
+    """Where quotes end that begin at `start`; there, if they never do."""
+    quote = value[start]
+    found = re.compile(rf"{quote}(?:\\.|[^{quote}\\])*{quote}").match(value, start)
+    return found.end() - 1 if found else start

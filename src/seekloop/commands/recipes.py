@@ -1,0 +1,112 @@
+"""Recipes of runs: what the result of each command depends on, asked of the parts that were built."""
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from seekloop.commands.compose import LoopParts, choices, plain
+from seekloop.contracts.grids import write_grid
+from seekloop.contracts.instances import InstanceSearch
+from seekloop.contracts.learning import NetworkSource, PoolSource, Pretrainer, Propagation
+from seekloop.contracts.protocols import Collection
+from seekloop.contracts.recipe import Json, Recipe, settings
+from seekloop.extraction.plan import Plan
+from seekloop.learning.schemes import Scheme
+from seekloop.learning.training import Training
+from seekloop.protocol.simulated_user import SimulatedUser
+from seekloop.protocol.simulation import Simulation
+from seekloop.regions.parts import Parts
+
+HASH = 10  # letters of a recipe's key in a run's name
+
+
+def named(words: Sequence[object], recipe: Recipe) -> str:
+    """Name of a run: what people look for first, then a hash of its recipe."""
+    shown = [str(word).replace("+", "_") for word in words if word]
+    return "-".join([*shown, recipe.key[:HASH]])
+
+
+def retrieval(parts: LoopParts, simulation: Simulation, user: SimulatedUser, descriptors: Plan) -> Recipe:
+    """What simulated searches depend on. A grid counts where the representation reads regions."""
+    local = parts.representation.local.uses_regions
+    known: dict[str, Json] = {
+        "command": "retrieve",
+        "representation": settings(parts.representation),
+        "classifier": settings(parts.classifier),
+        "criterion": settings(parts.criterion),
+        "user": settings(user),
+        "simulation": settings(simulation),
+        "engine": settings(parts.engine),
+        "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
+    }
+    if parts.index is not None:
+        known["index"] = {**parts.index.identity(), **settings(parts.shortlist)}
+    return Recipe("run", known, (descriptors.recipe(local),))
+
+
+def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> list[object]:
+    """Local strategy, fusion, regions where they are read, criterion, seed."""
+    chosen = choices()
+    words: list[object] = [chosen.get("local"), chosen.get("fusion")]
+    if parts.representation.local.uses_regions:
+        words.append(write_grid(descriptors.parts.asked) if descriptors.parts.asked else chosen.get("regions"))
+    return [*words, chosen.get("criterion"), f"s{config.seed}"]
+
+
+def instance_search(config: DictConfig, instances: InstanceSearch, descriptors: Plan) -> Recipe:
+    """What an instance search depends on."""
+    asked = instances.queries
+    local = config.search.against == "regions"
+    known = {
+        "command": "search",
+        "search": plain(config.search),
+        "queries": asked.fingerprint(),
+        "annotations": asked.annotations.fingerprint(),
+        "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
+    }
+    return Recipe("run", known, (descriptors.recipe(local or config.search.query != "image"),))
+
+
+def detection(config: DictConfig, collection: Collection, regions: Parts) -> Recipe:
+    """What the measures of regions depend on."""
+    known = {
+        "command": "detect",
+        "detect": plain(config.detect),
+        "collection": collection.fingerprint(),
+        "annotations": collection.annotations.fingerprint(),
+    }
+    return Recipe("run", known, (regions.recipe,))
+
+
+def weights(source: PoolSource, network: NetworkSource, pretraining: Pretrainer, seed: int) -> Recipe:
+    """What pre-trained weights depend on."""
+    known = {"network": settings(network), "pretraining": settings(pretraining), "seed": seed}
+    return Recipe("weights", known, (Recipe("dataset", {"content": source.fingerprint()}),))
+
+
+def learning(
+    config: DictConfig,
+    source: PoolSource,
+    network: NetworkSource,
+    pretraining: Pretrainer | None,
+    scheme: Scheme,
+    training: Training,
+    criterion: object,
+    propagation: Propagation,
+) -> Recipe:
+    """What active learning depends on. Label propagation counts where the scheme propagates labels."""
+    known: dict[str, Json] = {
+        "command": "learn",
+        "network": settings(network),
+        "scheme": settings(scheme),
+        "training": settings(training),
+        "criterion": settings(criterion),
+        "learning": plain(config.learning),
+        "seed": config.seed,
+        "split": config.split,
+        "propagation": settings(propagation) if scheme.propagates else None,
+    }
+    inputs = [Recipe("dataset", {"content": source.fingerprint()})]
+    if pretraining is not None:
+        inputs.append(weights(source, network, pretraining, config.seed))
+    return Recipe("run", known, tuple(inputs))

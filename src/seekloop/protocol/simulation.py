@@ -1,0 +1,47 @@
+"""The numbers of a simulated experiment: how many searches, how long, and how coverage is measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seekloop.contracts.errors import ConfigError
+
+KEYS = {"clusters": "metrics.clusters", "clusterings": "metrics.clusterings", "seed": "seed"}
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """The protocol of the interactive experiments.
+
+    Args:
+        queries: searches per class (the paper's Q).
+        negatives: irrelevant images known at the start of each (N_n).
+        rounds: turns of the loop (T).
+        budget: images asked about in a turn (b).
+        classes: names of the classes to search for; None: all.
+        clusters: k of the coverage metric.
+        clusterings: independent k-means runs that coverage is averaged over.
+        seed: of every draw.
+
+    Raises:
+        ConfigError: if a number is none, or has no meaning.
+
+    Reference:
+        Zaher, Buisson & Joly, arXiv 2604.00809, section 4.
+    """
+
+    queries: int
+    negatives: int
+    rounds: int
+    budget: int
+    classes: Sequence[object] | str | None
+    clusters: int
+    clusterings: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("queries", "negatives", "rounds", "budget", "clusters", "clusterings", "seed"):
+            value, key = getattr(self, name), KEYS.get(name, f"loop.{name}")
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigError(key, value, "it is no whole number", "Write it in digits, such as 10.")
+            if name.startswith("cluster") and value < 1:
+                raise ConfigError(key, value, "there would be nothing to count", "Use 1 or more.")
