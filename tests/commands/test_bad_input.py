@@ -14,7 +14,18 @@ from safetensors.torch import load_file, save_file
 
 from seekloop.backbones import tiny
 from seekloop.backbones.tiny import WEIGHTS
-from tests.commands.runs import SMALL, contents, folder_of, photograph, places, refused, results, seekloop, worked
+from tests.commands.runs import (
+    EXTRACTED,
+    SMALL,
+    contents,
+    folder_of,
+    photograph,
+    places,
+    refused,
+    results,
+    seekloop,
+    worked,
+)
 
 NOT_THE_COLLECTION = tuple(word for word in SMALL if not word.startswith(("collection", "loop.classes")))
 IMAGES = 24
@@ -69,7 +80,7 @@ def test_one_image(tmp_path):
     photograph(tmp_path / "one" / "only.png", 0)
     write_boxes(tmp_path / "one", [("only.png", "cup", 4, 4, 20, 14)])
     message = refused(search(tmp_path / "one", tmp_path / "runs", tmp_path / "stores"))
-    assert "no class can be searched: {'cup': '1 positives (2 needed), 0 negatives (5 needed)'}" in message
+    assert "no class can be searched: {'cup': '1 positive (2 needed), 0 negatives (5 needed)'}" in message
 
 
 def test_no_boxes(album, tmp_path):
@@ -114,7 +125,7 @@ def test_classes_that_cannot_be_searched_are_left_out_by_name(album, tmp_path, s
     names = [f"{number:02d}.png" for number in range(IMAGES)]
     add_boxes(album, [("01.png", "fork", 4, 4, 20, 14), *((name, "table", 0, 0, 40, 30) for name in names)])
     outcome = worked(search(album, tmp_path / "runs", stores))
-    assert "class 'fork' is left out: 1 positives (2 needed), 23 negatives (5 needed)" in outcome.out
+    assert "class 'fork' is left out: 1 positive (2 needed), 23 negatives (5 needed)" in outcome.out
     assert "class 'table' is left out: 24 positives (2 needed), 0 negatives (5 needed)" in outcome.out
     assert "2 searches (2 classes)" in outcome.out
 
@@ -209,7 +220,8 @@ def test_a_full_disk_below_the_run_keeps_all_rounds_before(tmp_path, stores, ful
     undisturbed = finished[0]
     full_disk("parts/state-0002")
     message = refused(small(tmp_path, stores))
-    assert "All earlier rounds are kept" in message
+    assert message.startswith("error: runs_dir cannot work: ")
+    assert "its disk has no space left. Free some space, or choose another runs_dir; what was finished is" in message
     folder = tmp_path / "runs" / "default" / undisturbed.name
     assert (folder / "parts" / "state-0001.pt").exists()
     assert not list(folder.rglob("*.tmp"))
@@ -221,13 +233,13 @@ def test_a_full_disk_below_the_run_keeps_all_rounds_before(tmp_path, stores, ful
 def test_a_full_disk_below_the_store_keeps_all_shards_before(tmp_path, full_disk):
     full_disk("local-00001")
     message = refused(small(tmp_path, tmp_path / "stores"))
-    assert "No space left while writing" in message
-    assert "store_dir=<folder>" in message
+    assert message.startswith("error: store_dir cannot work: ")
+    assert "its disk has no space left. Free some space, or choose another store_dir; what was finished is" in message
     full_disk("no such file")
     outcome = worked(small(tmp_path, tmp_path / "stores"))
-    assert "(16 are done already)" in outcome.out
+    assert "(24 are done already)" in outcome.out  # and the first batch of the second shard
     (store,) = (path.parent for path in (tmp_path / "stores").glob("*/COMPLETE"))
-    assert not [name for name in contents(store) if name.endswith(".part")]
+    assert not [name for name in contents(store) if name.endswith(".tmp") or name.startswith("batch")]
 
 
 def test_too_little_space_is_said_before_the_work(tmp_path, monkeypatch):
@@ -236,7 +248,21 @@ def test_too_little_space_is_said_before_the_work(tmp_path, monkeypatch):
     assert "the disk has 0 MB free" in message
 
 
-def test_a_folder_that_may_not_be_written_is_named(tmp_path, stores):
+def test_a_folder_that_cannot_be_written_is_named_with_its_key(tmp_path, stores):
     (tmp_path / "file").write_text("in the way")
+    wrong = f"cannot be written, since {tmp_path / 'file'} is a file, and a folder belongs there. Choose another"
     message = refused(seekloop("retrieve", *SMALL, *places(tmp_path / "file", stores)))
-    assert str(tmp_path / "file") in message
+    assert message.startswith(f"error: runs_dir cannot work: {tmp_path / 'file'}/default/")
+    assert f"{wrong} runs_dir." in message
+    message = refused(seekloop("retrieve", *SMALL, *places(tmp_path, tmp_path / "file")))
+    assert message.startswith("error: store_dir cannot work: ")
+    assert f"{wrong} store_dir." in message
+    message = refused(seekloop("check", *EXTRACTED, f"check.folder={tmp_path / 'file'}"))
+    assert message.startswith("error: check.folder cannot work: ")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux has it")
+def test_a_folder_that_cannot_exist_is_named_with_its_key(stores):
+    message = refused(seekloop("retrieve", *SMALL, *places(Path("/proc/runs"), stores)))
+    assert message.startswith("error: runs_dir cannot work: /proc/runs/default/")
+    assert "since /proc takes no new files and folders" in message

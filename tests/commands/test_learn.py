@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import re
+import signal
 
 import pandas as pd
 import pytest
@@ -98,6 +101,25 @@ def test_killed_it_goes_on_and_ends_the_same(done, processes, tmp_path, moment):
     expected = tables(folder)
     for name, table in tables(LearnFolder(run)).items():
         pd.testing.assert_frame_equal(table, expected[name])
+
+
+@pytest.mark.parametrize(
+    ("moment", "kept"),
+    [
+        ("parts/epoch.pt", r"0 finished cycles are kept in \S+"),
+        ("cycles-0001", r"1 finished cycle is kept in \S+, and 2 of the next one's epochs"),
+    ],
+)
+def test_ctrl_c_in_the_middle_of_training_and_between_two_cycles(done, processes, tmp_path, moment, kept):
+    _, command, _ = done
+    again = (*(word for word in command if "_dir=" not in word and "wandb" not in word), "wandb.mode=disabled")
+    stopped = processes.start(*again, *in_folder(tmp_path), wait_at=moment, gate=tmp_path / "never")
+    stopped.until_said("waiting at")
+    os.kill(stopped.pid, signal.SIGINT)
+    assert stopped.wait() == 130, stopped.said()
+    line = stopped.said().splitlines()[-1]
+    assert re.fullmatch(rf"interrupted: {kept}; the same command goes on from there", line), stopped.said()
+    assert "Traceback" not in stopped.said()
 
 
 def test_a_checkpoint_of_other_settings_is_refused(done, processes, tmp_path):

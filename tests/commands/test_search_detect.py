@@ -1,6 +1,7 @@
 """`seekloop search` and `seekloop detect` on the built-in scenes with the built-in backbone."""
 
 import json
+import signal
 
 import pandas as pd
 import pytest
@@ -164,3 +165,16 @@ def test_what_cannot_work_is_said_with_its_key(ground, words, message):
     ended = seekloop(*words, *SCENES, *places(ground / "runs", ground / "stores"))
     assert ended.code == 1
     assert message in ended.err
+
+
+@pytest.mark.parametrize("moment", ["ranking-0000", "state-0000", "results.parquet", "summary.json"])
+def test_a_search_that_was_killed_at_its_end_is_finished_by_the_same_command(ground, processes, tmp_path, moment):
+    settings = (*SCENES, "grid=2x2", "search.cutoffs=[5]", "instances.queries=2", "wandb.mode=disabled")
+    worked(seekloop("search", *settings, *places(ground / "undisturbed", ground / "stores")))
+    command = ("search", *settings, *places(tmp_path, ground / "stores"))
+    killed = processes.start(*command, kill_at=moment)
+    assert killed.wait() == -signal.SIGKILL, killed.said()
+    worked(seekloop(*command))
+    for name in ("results.parquet", "ranking.parquet"):
+        same = (only_run(ground / "undisturbed") / name).read_bytes() == (only_run(tmp_path) / name).read_bytes()
+        assert same, name

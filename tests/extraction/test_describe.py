@@ -11,13 +11,15 @@ import pytest
 import torch
 from filelock import FileLock
 
+from seekloop.artifacts import files
+from seekloop.artifacts.files import CannotWriteError
 from seekloop.contracts.errors import ConfigError, StoreError, UnreadableImageError
 from seekloop.descriptors.encoding import FromCrops
 from seekloop.descriptors.pooling import ClassToken, Mean
 from seekloop.images.transforms import to_pixels
 from seekloop.regions.annotated import AnnotatedBoxes
 from seekloop.regions.grid import Grid
-from seekloop.store import files, open_store
+from seekloop.store import open_store
 from seekloop.store.manifest import read_manifest
 from seekloop.store.verification import discard, verify
 from tests.extraction.extractions import contents, extract, planned
@@ -185,16 +187,16 @@ def test_tokens_that_are_not_finite_name_the_image(tmp_path):
 
 
 def test_a_full_disk_is_said_and_survived(tmp_path, monkeypatch):
-    real = files._write_through
+    real = os.replace
 
-    def full(path, payload):
-        if "00001" in path.name:
+    def full(draft, path):
+        if "local-00001" in Path(path).name:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(path, payload)
+        real(draft, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_write_through", full)
-        with pytest.raises(StoreError, match="No space left while writing"):
+        patch.setattr(os, "replace", full)
+        with pytest.raises(CannotWriteError, match="its disk has no space left"):
             extract(tmp_path / "full", Noise(9))
     folder = extract(tmp_path / "full", Noise(9))
     assert contents(folder) == contents(extract(tmp_path / "roomy", Noise(9)))

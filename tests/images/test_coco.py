@@ -3,7 +3,7 @@ import json
 import pytest
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import counted
+from seekloop.contracts.problems import ProblemKind, counted
 from seekloop.images.coco import Coco2017, read_coco
 
 
@@ -209,4 +209,80 @@ def test_too_many_losses_stop_with_the_reasons_and_crowds_are_none(coco):
 def test_a_file_of_detections_is_called_one(tmp_path):
     (tmp_path / "a.json").write_text('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}]')
     with pytest.raises(ValueError, match="it looks like a file of detections"):
+        read_coco(tmp_path / "a.json")
+
+
+def lost_whys(coco, content):
+    (coco / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    return [problem.what for problem in open_coco(coco).problems if problem.kind is ProblemKind.OBJECT]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"bbox": [0, 0, 10**400, 5]}, "bbox should be four numbers"),
+        ({"bbox": [0, 0, None, 5]}, "bbox should be four numbers"),
+        ({"bbox": "1234"}, "bbox should be four numbers"),
+        ({"bbox": [True, False, True, True]}, "bbox should be four numbers"),
+        ({"bbox": [0, 0, float("nan"), 5]}, "has no area"),
+        ({"bbox": [0, 0, float("inf"), 5]}, "sticks out of the image"),
+        ({"bbox": [0.1, 0.1, 0.5, 0.5]}, "looks like fractions"),
+        ({"bbox": None, "segmentation": [[1, 1, 2, 2, 3, 3]]}, "it has no bbox; its segmentation is not read"),
+        ({"category_id": None}, "it has no category_id"),
+        ({"image_id": [1]}, "there is no image with id [1]"),
+        ({"iscrowd": 2}, "iscrowd should be 0 or 1, and is 2"),
+    ],
+)
+def test_one_bad_object_is_one_loss_with_its_reason(coco, coco_content, change, why):
+    good = coco_content["annotations"][0]
+    coco_content["annotations"] = [good, {**good, **change}]
+    (told,) = lost_whys(coco, coco_content)
+    assert why in told
+
+
+def test_a_box_of_one_pixel_is_no_fraction(coco, coco_content):
+    coco_content["annotations"] = [{**coco_content["annotations"][0], "bbox": [0, 0, 1, 1]}]
+    assert lost_whys(coco, coco_content) == []
+    assert open_coco(coco).annotations.box[0].tolist() == pytest.approx([0, 0, 1 / 20, 1 / 10])
+
+
+def test_an_image_listed_with_two_sizes_has_no_boxes(coco, coco_content):
+    """In 20 x 10 the box would be 0.25 to 0.75, in 40 x 20 0.125 to 0.375."""
+    coco_content["annotations"] = coco_content["annotations"][:1]
+    coco_content["images"].append({**coco_content["images"][0], "width": 40, "height": 20})
+    assert lost_whys(coco, coco_content) == [
+        "its image '000000000007.jpg' is listed with 2 sizes, and the box may be of any"
+    ]
+    del coco_content["images"][-1]["width"]
+    assert lost_whys(coco, coco_content) == []
+
+
+def test_class_names_that_differ_in_blanks_or_composed_letters_are_one_class(coco, coco_content):
+    coco_content["categories"] = [{"id": 18, "name": "caf\u00e9  au lait"}, {"id": 1, "name": " cafe\u0301 au lait "}]
+    coco_content["annotations"] = [
+        {**coco_content["annotations"][0], "category_id": number, "bbox": [0, 0, number, 5]} for number in (1, 18)
+    ]
+    assert lost_whys(coco, coco_content) == []
+    assert open_coco(coco).annotations.classes == ("caf\u00e9 au lait",)
+    assert len(open_coco(coco).annotations.image) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_json_in_any_form_of_unicode(tmp_path, coco_content, encoding):
+    (tmp_path / "a.json").write_bytes(json.dumps(coco_content).encode(encoding))
+    assert len(read_coco(tmp_path / "a.json").images) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is empty"),
+        (b"\x1f\x8b\x08", r"compressed \(gzip\)"),
+        (b"[" * 200_000, "recursion"),
+        (b"{} {}", "Extra data"),
+    ],
+)
+def test_what_is_no_json_is_named(tmp_path, content, why):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=f"a.json is not a COCO file of instances: .*{why}"):
         read_coco(tmp_path / "a.json")

@@ -226,3 +226,11 @@ def test_damage_gives_a_picture_or_the_one_error(tmp_path_factory, kind, data):
     except UnreadableImageError:
         mode = "RGB"
     assert mode == "RGB"
+
+
+def test_an_orientation_that_is_written_as_a_fraction_counts(tmp_path):
+    tags = ImageFileDirectory_v2()
+    tags.tagtype[0x0112] = 12
+    tags[0x0112] = 6.0
+    Image.new("RGB", (4, 2)).save(tmp_path / "a.tif", tiffinfo=tags)
+    assert read_size(tmp_path / "a.tif") == read_rgb(tmp_path / "a.tif").size == (2, 4)

@@ -3,6 +3,7 @@ import zipfile
 
 import pytest
 
+from seekloop.artifacts.files import CannotWriteError
 from seekloop.contracts.errors import ConfigError
 from seekloop.images.download import Archive, fetch
 
@@ -48,7 +49,7 @@ def test_members_cannot_leave_their_folder(tmp_path):
     assert not list(tmp_path.rglob("escaped.txt"))
 
 
-def test_a_root_that_cannot_be_made_is_the_same_error(archive, tmp_path):
+def test_a_root_that_cannot_be_made_is_named(archive, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="put its folder outer/inner"):
+    with pytest.raises(CannotWriteError, match=r"^collection.root cannot work: .*/file is a file, and a folder"):
         fetch(Archive(archive.as_uri(), None, "outer/inner", "wanted"), tmp_path / "file" / "root")

@@ -79,7 +79,9 @@ def test_one_box_that_sticks_out_does_not_turn_fractions_into_pixels(root):
     (root / "boxes.csv").write_text(HEADER + rows)
     images = open_folder(root, "boxes.csv")
     assert images.annotations.box[1].tolist() == [0.5, 0.5, 1, 1]
-    assert "read as fractions, though 1 of 3 rows exceed 1" in [problem.what for problem in images.problems]
+    assert "read as fractions of the image, though 1 of 3 rows exceed 1" in [
+        problem.what for problem in images.problems
+    ]
 
 
 def test_what_a_csv_has_wrong_is_reported_by_line(root):
@@ -227,7 +229,7 @@ def test_a_files_own_name_comes_before_the_one_it_states(tmp_path, save_image, s
         save_xml(tmp_path / "xml" / f"{name}.xml", stated, (20, 10), [(f"class {name}", 1, 1, 10, 5, 0)])
     images = open_folder(tmp_path, "xml")
     assert [(path, name) for path, name, _ in objects(images)] == [("a.png", "class a"), ("b.png", "class b")]
-    told = [problem for problem in images.problems if "Their own name counts" in problem.what]
+    told = [problem for problem in images.problems if "own name, which counts" in problem.what]
     assert [(problem.kind, problem.count) for problem in told] == [(ProblemKind.NOTE, 1)]
 
 
@@ -277,7 +279,7 @@ def test_a_csv_of_absolute_paths_is_read(root):
     (root / "boxes.csv").write_text(HEADER + "C:\\photos\\a\\x.png,cat,0,0,10,5\n")
     images = open_folder(root, "boxes.csv", max_loss=0)
     assert objects(images) == [("a/x.png", "cat", [0, 0, 0.5, 0.5])]
-    assert any("matched by their ends" in problem.what for problem in images.problems)
+    assert any("matched by its end" in problem.what for problem in images.problems)
 
 
 def test_a_csv_without_rows_says_so(root):
@@ -297,7 +299,7 @@ def test_dark_pictures_are_told_and_white_mends_them(tmp_path):
     for number in range(3):
         Image.fromarray(grey).save(tmp_path / f"{number}.tif")
     images = open_folder(tmp_path)
-    assert "3 of 3 pictures looked at have 16 bits per value" in images.problems[0].what
+    assert "3 of 3 pictures of 16 bits per value" in images.problems[0].what
     mended = ImageFolder(str(tmp_path), None, False, 4095, 0.1, None)
     assert np.asarray(mended.read(0))[0, :, 0].tolist() == [0, 64, 128, 255]
     assert mended.problems == ()
@@ -309,3 +311,97 @@ def test_dark_pictures_are_told_and_white_mends_them(tmp_path):
 def test_a_share_of_losses_that_is_none_is_refused(root):
     with pytest.raises(ConfigError, match=r"collection.max_loss=2 .*it is a share"):
         open_folder(root, max_loss=2)
+
+
+def csv_boxes(root, text, encoding="utf-8"):
+    (root / "boxes.csv").write_bytes(text.encode(encoding))
+    return open_folder(root, "boxes.csv")
+
+
+ONE = [("a/x.png", "cat", [0, 0, 0.5, 0.5])]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Image, CLASS ,x0,y0,x1,y1,note\n\na/x.png,cat,0,0,10,5,\n,,,,,,\n", "utf-8"),  # capitals, blank lines
+        ("image;class;x0;y0;x1;y1\na/x.png;cat;0;0;10,0;5,0\n", "utf-8"),  # decimal commas
+        ("sep=;\nimage;class;x0;y0;x1;y1\na/x.png;cat;0;0;10;5\n", "utf-8"),  # a spreadsheet's first line
+        ("image\tclass\tx0\ty0\tx1\ty1\r\na/x.png\tcat\t0\t0\t10\t5\r\n", "utf-16"),  # "Unicode text"
+    ],
+)
+def test_a_csv_as_spreadsheets_write_it(root, text, encoding):
+    images = csv_boxes(root, text, encoding)
+    assert objects(images) == ONE
+    assert lost(images) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "why", "count"),
+    [
+        ("a/x.png,cat,1,2,3,4,5,6,7,8", "4 fields more than the first line", 1),  # decimal commas: not (1, 2, 3, 4)
+        ("a/x.png,cat,0.1,0.1,0.5,0.5", "looks like fractions", 1),
+        ("a/x.png,cat,1_0,0,10,5", "should be four numbers", 1),
+        ('a/x.png,"cat,0,0,10,5\na/x.png,cat,0,0,10,5\na/x.png,cat,0,0,10,5', "should be four numbers", 3),
+        ('a/x.png,"cat\ncat",0,0,10,5', "holds a line break", 2),
+    ],
+)
+def test_a_row_that_cannot_be_meant_is_lost(root, row, why, count):
+    images = csv_boxes(root, f"{HEADER}a/x.png,cat,0,0,10,5\na/x.png,dog,0,0,10,5\n{row}\n")
+    assert [name for _, name, _ in objects(images)] == ["cat", "dog"]
+    assert counted(images.problems)["objects_lost"] == count
+    assert why in lost(images)[0].what
+
+
+def test_pixels_among_fractions_are_lost_and_no_whole_image(root):
+    rows = "a/x.png,cat,0,0,0.5,0.5\na/x.png,cat,0,0,1,0.5\na/x.png,cat,0,0,10,5\n"
+    images = csv_boxes(root, HEADER + rows)
+    assert [box for _, _, box in objects(images)] == [[0, 0, 0.5, 0.5], [0, 0, 1, 0.5]]
+    assert "looks like pixels" in lost(images)[0].what
+
+
+def test_a_column_that_is_there_twice_is_refused(root):
+    with pytest.raises(ConfigError, match="it has more than one column x0"):
+        csv_boxes(root, "image,class,x0,y0,x1,y1,x0\na/x.png,cat,0,0,10,5,9\n")
+
+
+@pytest.mark.parametrize("name", ["A.XML", "a.png.xml", "a.xml"])
+def test_an_xml_of_the_images_own_name_in_other_letters_or_with_its_ending(tmp_path, save_image, save_xml, name):
+    """Its <filename> is that of the other image, and does not count."""
+    for image in "ab":
+        save_image(tmp_path / f"{image}.png")
+    save_xml(tmp_path / "xml" / name, "b.png", (20, 10), [("cat", 1, 1, 10, 5, 0)])
+    assert objects(open_folder(tmp_path, "xml")) == [("a.png", "cat", [0, 0, 0.5, 0.5])]
+
+
+def test_an_xml_for_two_images_of_one_name_and_other_endings_is_lost(tmp_path, save_image, save_xml):
+    for ending in ("png", "jpg"):
+        save_image(tmp_path / f"a.{ending}")
+    save_xml(tmp_path / "xml" / "a.xml", "", (20, 10), [("cat", 1, 1, 10, 5, 0)])
+    images = open_folder(tmp_path, "xml")
+    assert objects(images) == []
+    assert "2 images are meant by 'a'" in lost(images)[0].what
+
+
+def test_hidden_xmls_are_none_and_linked_folders_of_them_are_read(tmp_path, save_image, save_xml):
+    save_image(tmp_path / "photos" / "a.png")
+    save_xml(tmp_path / "far" / "a.xml", "a.png", (20, 10), [("cat", 1, 1, 10, 5, 0)])
+    (tmp_path / "xml").mkdir()
+    (tmp_path / "xml" / "._a.xml").write_bytes(b"\0\5\x16\7")  # what macOS leaves beside a file
+    (tmp_path / "xml" / "linked").symlink_to(tmp_path / "far")
+    images = open_folder(tmp_path / "photos", tmp_path / "xml")
+    assert objects(images) == [("a.png", "cat", [0, 0, 0.5, 0.5])]
+    assert lost(images) == []
+
+
+def test_xmls_beside_their_pictures(tmp_path, save_image, save_xml):
+    save_image(tmp_path / "set" / "a.png")
+    save_xml(tmp_path / "set" / "a.xml", "a.png", (20, 10), [("cat", 1, 1, 10, 5, 0)])
+    images = open_folder(tmp_path, "set")
+    assert objects(images) == [("set/a.png", "cat", [0, 0, 0.5, 0.5])]
+    assert images.problems == ()
+
+
+def test_a_folder_without_xmls_is_no_annotation(root):
+    with pytest.raises(ConfigError, match=r"collection.boxes=.*there are no .xml files in this folder"):
+        open_folder(root, "a")

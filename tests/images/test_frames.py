@@ -41,7 +41,7 @@ def test_a_scaled_copy_is_the_same_frame_and_another_shape_is_told():
     assert frames.frame(Stated("a", 0, (96, 64))).upright((0.0, 0.0, 48.0, 32.0)) == (0, 0, 0.5, 0.5)
     assert frames.problems() == []
     assert frames.frame(Stated("b", 1, (64, 64))).upright((0.0, 0.0, 32.0, 32.0)) == (0, 0, 0.5, 0.5)
-    assert "(64, 64) has another shape than the picture, (960, 640)" in frames.problems()[0].what
+    assert "64 x 64 has another shape than the picture, 960 x 640" in frames.problems()[0].what
 
 
 def test_an_almost_square_picture_is_told_by_its_exact_size():
@@ -71,3 +71,35 @@ def test_shapes_up_to_a_pixel():
     assert same_shape((400, 300), (401, 300))
     assert not same_shape((20, 10), (10, 20))
     assert not same_shape((3, 2), (2, 3))
+
+
+LYING, STANDING, EITHER = (300.0, 0.0, 400.0, 200.0), (0.0, 300.0, 200.0, 400.0), (0.0, 0.0, 100.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "size", "orientation"),
+    [
+        ([LYING, EITHER], None, 6),  # fits 400 x 200 only
+        ([STANDING, EITHER], None, 1),  # fits 200 x 400 only
+        ([LYING, STANDING], None, 1),  # no decision, and no stated size
+        ([EITHER], None, 1),
+        ([EITHER], (400, 200), 6),  # the stated size decides
+        ([STANDING, EITHER], (400, 200), 1),  # the boxes know better
+        ([LYING, STANDING], (400, 200), 6),
+        ([LYING], (200, 400), 1),  # a size that is that of the upright picture holds
+    ],
+)
+def test_boxes_that_fit_one_frame_only_decide(boxes, size, orientation):
+    frames = Frames([Header((400, 200), 6)])
+    frames.decide((0, size, box) for box in boxes)
+    frame = frames.frame(Stated("a", 0, size))
+    assert frame.orientation == orientation
+    assert frame.size == ((400, 200) if orientation == 6 else (200, 400))
+    assert len(frames.problems()) == (orientation == 6 or size == (400, 200))
+
+
+def test_fractions_are_no_pixels():
+    frame = Frames([Header((40, 20), 1)]).frame(Stated("a", 0, None))
+    with pytest.raises(ValueError, match="looks like fractions"):
+        frame.upright((0.0, 0.0, 0.5, 1.0))
+    assert frame.upright((0.0, 0.0, 1.0, 1.0)) == (0, 0, 1 / 40, 1 / 20)

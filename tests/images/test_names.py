@@ -53,7 +53,7 @@ def test_an_end_is_not_taken_for_an_image_that_has_a_name_of_its_own_in_the_file
     """Else an entry of another folder would add its boxes to the photograph that happens to have its name."""
     matched = NAMES.match(["b/only one.jpg", "c/only one.jpg"], "boxes.csv")
     assert matched.image["b/only one.jpg"] == 2
-    assert "which another name in the file means" in matched.image["c/only one.jpg"]
+    assert "of the same name is meant by another entry" in matched.image["c/only one.jpg"]
     both = NAMES.match(["c/only one.jpg", "d/only one.jpg"], "boxes.csv")
     assert all(isinstance(why, str) for why in both.image.values())
 
@@ -62,3 +62,17 @@ def test_a_name_that_is_not_there_gets_the_most_similar_one_with_the_same_number
     names = ImageNames(["img_07.jpg", "img_08.jpg"])
     assert names.match(["image_07.jpg"], "x").image["image_07.jpg"].endswith("there is 'img_07.jpg'")
     assert names.match(["img_09.jpg"], "x").image["img_09.jpg"] == "no image 'img_09.jpg' in the collection"
+
+
+def test_a_path_that_is_spelled_exactly_is_meant():
+    composed, apart = (unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD"))
+    names = ImageNames([composed, apart])
+    assert (names.find(composed), names.find(apart)) == (0, 1)
+
+
+def test_two_paths_of_one_spelling_are_both_meant():
+    assert "2 images are meant by 'a'" in ImageNames(["a", "a"]).find("a")
+
+
+def test_what_is_no_address_after_all_is_a_path():
+    assert NAMES.match(["http://[b/only one.jpg"], "f").image["http://[b/only one.jpg"] == 2

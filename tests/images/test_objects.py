@@ -1,11 +1,12 @@
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.problems import ProblemKind, counted
-from seekloop.images.objects import RawObject, annotate
+from seekloop.images.objects import RawObject, annotate, as_number, flag
 
 
 def test_boxes_are_clipped_and_empty_ones_reported_by_hand():
@@ -75,3 +76,20 @@ def test_boxes_that_look_like_another_format_are_lost_where_they_stick_out():
     assert len(annotations.box) == 1
     assert [(problem.where, problem.kind) for problem in problems] == [("out", ProblemKind.OBJECT)]
     assert problems[0].what.endswith("sticks out of the image; they look like sizes")
+
+
+@pytest.mark.parametrize("text", [True, None, "1_0", "0,5", "", [1], 10**400])
+def test_what_is_no_number_is_refused(text):
+    with pytest.raises(ValueError, match="is no number"):
+        as_number(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "yes"), [("0.0", False), (None, False), ("Unspecified", None), (2, None), ("True", True)]
+)
+def test_flags_are_yes_no_or_refused(value, yes):
+    if yes is None:
+        with pytest.raises(ValueError, match="<difficult> should be 0 or 1"):
+            flag(value, "<difficult>")
+    else:
+        assert flag(value, "<difficult>") is yes

@@ -62,7 +62,10 @@ class Command:
 
 def test_a_pickle_that_would_run_something_is_refused(tmp_path):
     (tmp_path / "bad").write_bytes(pickle.dumps({b"data": Command()}))
-    with pytest.raises(ValueError, match=r"damaged: UnpicklingError: it refers to os\.getenv"):
+    with pytest.raises(
+        ValueError,
+        match=r"damaged: .*UnpicklingError: it holds os\.getenv, which is no plain data",
+    ):
         read_pickle(tmp_path / "bad")
 
 

@@ -125,3 +125,27 @@ def test_a_file_that_states_another_name_than_its_own_is_told(voc, save_xml):
     zebra = images.annotations.classes.index("zebra")
     assert images.paths[int(images.annotations.image[images.annotations.label == zebra])] == "JPEGImages/2.jpg"
     assert any("2.xml states '1.jpg'" in problem.what for problem in images.problems)
+
+
+def test_an_xml_in_other_letters_than_its_image(voc):
+    base = voc / "VOC2012"
+    for folder, ending, new in (("JPEGImages", "jpg", "B.JPG"), ("Annotations", "xml", "b.XML")):
+        (base / folder / f"1.{ending}").rename(base / folder / new)
+    (base / "ImageSets" / "Main" / "one.txt").write_text("B\n")
+    images = open_voc(voc, "one")
+    assert images.paths == ("JPEGImages/B.JPG",)
+    assert images.annotations.classes == ("dog", "person")
+
+
+def test_names_with_blanks_are_listed_whole_and_only_full_second_columns_are_cut(voc, save_image):
+    base = voc / "VOC2012"
+    save_image(base / "JPEGImages" / "1 b.jpg")
+    (base / "ImageSets" / "Main" / "blanks.txt").write_text("1 b\n")
+    assert open_voc(voc, "blanks").paths == ("JPEGImages/1 b.jpg",)
+    assert open_voc(voc, "dog_val").paths == ("JPEGImages/1.jpg", "JPEGImages/2.jpg")
+
+
+def test_a_list_that_is_no_text_is_refused(voc):
+    (voc / "VOC2012" / "ImageSets" / "Main" / "latin.txt").write_bytes("1\ncaf\u00e9\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"collection.image_set='latin' .*is no UTF-8 text"):
+        open_voc(voc, "latin")

@@ -37,7 +37,7 @@ def test_a_link_to_a_picture_that_is_there_is_passed_over(tmp_path, save_image):
     found = find_images(tmp_path / "root")
     assert found.paths == ("b.jpg", "z.jpg")
     assert told(found) == {"gone.jpg": ("a link to nothing", 1)}
-    assert [problem.count for problem in found.problems if "links to pictures" in problem.what] == [2]
+    assert [problem.count for problem in found.problems if "lead to pictures" in problem.what] == [2]
 
 
 @pytest.mark.parametrize("name", ["@eaDir", "#recycle", "$RECYCLE.BIN", "@Recycle", "lost+found", "__MACOSX"])
@@ -69,9 +69,12 @@ def test_files_that_are_not_taken_are_counted_by_their_ending(tmp_path, save_ima
     assert files["1.CR2"][1] == 3
     assert files["4.HEIC"] == ("1 .heic: HEIC files need pillow-heif: pip install 'seekloop[heif]'", 1)
     assert files["5.mov"][1] == 1
-    assert files["nameless"] == ("1 pictures without an ending are not taken; rename them to .jpg, .png, ...", 1)
+    assert files["nameless"] == (
+        "1 without an ending: pictures, but not by their endings; rename them to .jpg, .png, ...",
+        1,
+    )
     assert told(found, ProblemKind.NOTE)["LICENSE"] == (
-        "1 without an ending, 1 .txt: not taken, as they are no pictures",
+        "1 without an ending, 1 .txt: no pictures, so not taken",
         2,
     )
 
@@ -117,3 +120,37 @@ def test_a_pipe_that_is_called_like_a_picture_is_not_opened(tmp_path, save_image
     found = find_images(tmp_path)
     assert found.paths == ("a.jpg",)
     assert told(found) == {"b.jpg": ("neither a file nor a folder", 1)}
+
+
+def test_a_link_in_a_circle_is_told(tmp_path, save_image):
+    save_image(tmp_path / "a.jpg")
+    (tmp_path / "circle").symlink_to("circle")
+    assert told(find_images(tmp_path)) == {"circle": ("a link to nothing", 1)}
+
+
+def test_a_folder_of_annotations_may_hold_pictures_and_hides_no_raw_file(tmp_path, save_image):
+    save_image(tmp_path / "both" / "a.jpg")
+    for name in ("a.xml", "b.cr2"):
+        (tmp_path / "both" / name).write_bytes(b"no picture")
+    found = find_images(tmp_path, [tmp_path / "both"])
+    assert found.paths == ("both/a.jpg",)
+    assert [(problem.where, problem.kind) for problem in found.problems] == [("both/b.cr2", ProblemKind.FILE)]
+
+
+def test_pictures_with_a_wrong_ending_are_named(tmp_path, save_image):
+    save_image(tmp_path / "a.jpg")
+    for name in ("a.jpg_large", "b.bak"):
+        (tmp_path / name).write_bytes((tmp_path / "a.jpg").read_bytes())
+    why = "1 .jpg_large, 1 .bak: pictures, but not by their endings; rename them to .jpg, .png, ..."
+    assert told(find_images(tmp_path)) == {"a.jpg_large": (why, 2)}
+
+
+@pytest.mark.parametrize(
+    "name", ["@eaDir", "@Recycle", "#recycle", "$RECYCLE.BIN", "lost+found", "FOUND.000", "@__thumb"]
+)
+def test_folders_that_systems_keep_are_passed_over_and_counted(tmp_path, save_image, name):
+    save_image(tmp_path / "a.jpg")
+    save_image(tmp_path / "b" / name / "a.jpg")
+    found = find_images(tmp_path)
+    assert found.paths == ("a.jpg",)
+    assert [problem.what[:30] for problem in found.problems] == ["1 folder of file servers or op"]

@@ -41,3 +41,26 @@ def test_what_cannot_be_read_says_why(tmp_path, content, why):
     (tmp_path / "a.xml").write_bytes(content)
     with pytest.raises(ValueError, match=why):
         read_tree(tmp_path / "a.xml")
+
+
+@pytest.mark.parametrize(
+    ("declared", "written", "word"),
+    [("GBK", "gb18030", "猫𠀀"), ("GB2312", "gbk", "鎔"), ("Shift_JIS", "cp932", "①"), ("EUC-KR", "cp949", "똠"),
+     ("UTF-32", "utf-32", "é")],
+)  # fmt: skip
+def test_characters_beyond_the_declared_encoding(tmp_path, declared, written, word):
+    text = f'<?xml version="1.0" encoding="{declared}"?>' + TEXT.format(word)
+    (tmp_path / "a.xml").write_bytes(text.encode(written))
+    assert stated_name(read_tree(tmp_path / "a.xml")) == word
+
+
+def test_a_namespace_and_comments_change_nothing(tmp_path):
+    text = '<?xml version="1.0"?><!-- made by hand --><annotation xmlns="http://x.invalid"><filename>a</filename></annotation>'
+    (tmp_path / "a.xml").write_text(text)
+    assert stated_name(read_tree(tmp_path / "a.xml")) == "a"
+
+
+def test_another_format_is_refused(tmp_path):
+    (tmp_path / "a.xml").write_text('<annotations><image name="a.jpg"/></annotations>')
+    with pytest.raises(ValueError, match="no VOC file: its first tag is <annotations>"):
+        read_tree(tmp_path / "a.xml")

@@ -242,7 +242,7 @@ FILES = ("report.csv", "report.md", "report_differences.csv", "report_bars.png",
 
 
 def refusing(code, words=""):
-    def write(path, content):
+    def write(path, content, key):
         if words in path.name:
             raise OSError(code, "no", str(path))
         path.write_bytes(content)
@@ -261,7 +261,7 @@ def refusing(code, words=""):
 )
 def test_a_report_that_cannot_be_written_is_printed_whole(seeds, monkeypatch, capsys, code, why):
     for module in (reports, figures):
-        monkeypatch.setattr(module, "write_atomically", refusing(code))
+        monkeypatch.setattr(module, "write_bytes", refusing(code))
     report_command([str(seeds), "by=local"])
     said = capsys.readouterr().out
     assert "0.600 ± 0.141 [-0.671, 1.871]" in said
@@ -272,7 +272,7 @@ def test_a_report_that_cannot_be_written_is_printed_whole(seeds, monkeypatch, ca
 
 def test_files_of_an_earlier_report_are_not_taken_for_this_one(seeds, monkeypatch, capsys):
     report_command([str(seeds), "wandb=disabled"])
-    monkeypatch.setattr(reports, "write_atomically", refusing(errno.ENOSPC, "report.csv"))
+    monkeypatch.setattr(reports, "write_bytes", refusing(errno.ENOSPC, "report.csv"))
     report_command([str(seeds), "wandb=disabled"])
     said = capsys.readouterr().out
     assert f"not written to {seeds}: report.csv (No space left on device)\n" in said

@@ -8,8 +8,8 @@ import time
 import pandas as pd
 import pytest
 
-from seekloop.logs import claim as claim_module
-from seekloop.logs.claim import RunBusyError
+from seekloop.artifacts import folder as claim_module
+from seekloop.artifacts.folder import BusyError
 from seekloop.logs.run_folder import RunFolder, RunState
 from tests.logs.fakes import SUMMARY, asked_of, fill, rounds_of
 
@@ -117,7 +117,7 @@ def test_ctrl_c_is_an_interruption_not_a_failure(tmp_path):
 
 def test_two_cannot_run_it(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    busy = pytest.raises(RunBusyError, match=f"run by process {os.getpid()}")
+    busy = pytest.raises(BusyError, match=f"run by process {os.getpid()}")
     with folder.claim(), busy, RunFolder(folder.path).claim():
         pass
     with folder.claim():
@@ -164,7 +164,7 @@ def test_another_machine_is_alive_for_a_minute_after_its_last_beat(tmp_path, sec
 def test_a_fresh_beat_elsewhere_keeps_us_out_and_a_stale_one_does_not(tmp_path):
     folder = RunFolder(tmp_path / "run")
     elsewhere(folder, 5)
-    with pytest.raises(RunBusyError, match="process 1234 on node-7, last sign of life 5 s ago"), folder.claim():
+    with pytest.raises(BusyError, match="process 1234 on node-7, last sign of life 5 s ago"), folder.claim():
         pass
     elsewhere(folder, 61)
     with folder.claim():
@@ -178,7 +178,7 @@ def test_the_lock_of_a_machine_that_is_gone_is_taken_over(tmp_path, monkeypatch)
         elsewhere(folder, 61)  # the lock is still held, as a network file system may do
         with folder.claim():
             folder.write_config("seed: 1\n")
-        with pytest.raises(RunBusyError, match="taken over"):
+        with pytest.raises(BusyError, match="taken over"):
             gone.write_config("seed: 2\n")
     assert (folder.path / "config.yaml").read_text() == "seed: 1\n"
 
@@ -205,7 +205,7 @@ def test_a_full_disk_says_so_and_keeps_the_rounds_before(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, folder.claim():
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="free some space") as caught:
+        with pytest.raises(OSError, match="Free some space, or choose another runs_dir") as caught:
             folder.add_round(2, rounds_of(2), asked_of(2), None)
     assert caught.value.errno == errno.ENOSPC
     assert folder.last_round() == 1
@@ -217,7 +217,7 @@ def test_a_full_disk_says_so_and_keeps_the_rounds_before(tmp_path, monkeypatch):
 def test_writing_needs_a_claim(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    with pytest.raises(RunBusyError, match="not claimed"):
+    with pytest.raises(BusyError, match="not claimed"):
         folder.write_config("seed: 0\n")
 
 

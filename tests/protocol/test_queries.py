@@ -43,7 +43,7 @@ def test_classes_that_cannot_be_searched_are_named():
     """One image of "one": nothing would be left to find. All images show "all": there are no negatives."""
     _, left_out = draw(WORLD)
     assert left_out == {
-        "one": "1 positives (2 needed), 19 negatives (2 needed)",
+        "one": "1 positive (2 needed), 19 negatives (2 needed)",
         "all": "20 positives (2 needed), 0 negatives (2 needed)",
     }
 

@@ -21,6 +21,10 @@ def image_of(seed, regions, height, width, affine=0.25):
     )
 
 
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def written(folder, images):
     begin(folder, Recipe("regions", {"detector": "any"}), len(images))
     writer = FoundWriter(folder, len(images))
@@ -71,7 +75,7 @@ def test_only_missing_and_damaged_files_are_done_again(tmp_path, monkeypatch):
     (folder / "found-00001.npz").write_bytes(whole[:40])
     (folder / "found-00002.npz").unlink()
     found_files._load.cache_clear()
-    assert begin(folder, Recipe("regions", {"detector": "any"}), 5) == [1, 2]
+    assert begin(folder, Recipe("regions", {"detector": "any"}), 5) == [[2, 3], [4]]
     assert not is_finished(folder)
     with pytest.raises(StoreError, match="1 files of regions are missing"):
         finish(folder, 5)
@@ -81,6 +85,18 @@ def test_only_missing_and_damaged_files_are_done_again(tmp_path, monkeypatch):
     for number in (2, 3):
         writer.add(number, images[number])
     assert (folder / "found-00001.npz").read_bytes() == whole
+
+
+def test_an_image_that_was_found_is_kept_before_its_shard_is_whole(tmp_path):
+    images = [image_of(seed, 1 + seed, 3, 2) for seed in range(3)]
+    whole = tmp_path / "whole"
+    written(whole, images)
+    for missing, number in (([0, 1, 2], 1), ([0, 2], 0), ([2], 2)):
+        assert begin(tmp_path / "pieces", {"detector": "any"}, 3) == [missing]
+        FoundWriter(tmp_path / "pieces", 3).add(number, images[number])
+    assert begin(tmp_path / "pieces", {"detector": "any"}, 3) == []
+    finish(tmp_path / "pieces", 3)
+    assert contents(tmp_path / "pieces") == contents(whole)
 
 
 def test_kept_maps_come_back_in_half_precision(tmp_path):

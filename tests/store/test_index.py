@@ -9,9 +9,10 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seekloop.artifacts import files
 from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError
 from seekloop.contracts.recipe import Recipe
-from seekloop.store import files, index
+from seekloop.store import index
 from seekloop.store.index import open_index
 from seekloop.store.index_settings import BUILT_BY, IndexSettings
 

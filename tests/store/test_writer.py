@@ -1,16 +1,19 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seekloop.artifacts import files
+from seekloop.artifacts.files import CannotWriteError
 from seekloop.contracts.errors import ConfigError, StoreError
-from seekloop.store import files, open_store, shards
+from seekloop.store import open_store, shards
 from seekloop.store.manifest import folder_name, read_manifest
 from seekloop.store.verification import discard, verify
-from seekloop.store.writer import finish
+from seekloop.store.writer import StoreWriter, finish, kept_images
 from tests.store.stores import complete, manifest, paths, write
 
 WHOLE, LOCAL = torch.arange(10.0).reshape(5, 2), torch.arange(40.0).reshape(20, 2)
@@ -43,14 +46,14 @@ def test_shards_may_be_written_in_any_order_and_later(tmp_path):
 def test_an_unfinished_store_keeps_its_shard_size(tmp_path):
     write(tmp_path, manifest(shard=2), WHOLE, LOCAL, shards=[0])
     assert write(tmp_path, manifest(shard=4), WHOLE, LOCAL, shards=[1]).shard == 2
-    with pytest.raises(StoreError, match="other descriptors"):
+    with pytest.raises(StoreError, match="something else than was asked for"):
         write(tmp_path, manifest(content={"who": "else"}), WHOLE, LOCAL, shards=[1])
 
 
 def test_what_an_interrupted_writer_left_is_removed(tmp_path):
     (tmp_path / "whole-00000.npy.77.part").write_bytes(b"half")
     complete(tmp_path, manifest(), WHOLE, LOCAL)
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.[tp]*"))
 
 
 @pytest.mark.parametrize(("value", "name"), [(float("nan"), "image 3.jpg"), (float("inf"), "image 3.jpg")])
@@ -87,23 +90,27 @@ def test_values_beyond_float16_ask_for_float32(tmp_path):
     complete(tmp_path / "wide", manifest(dtype="float32"), whole, LOCAL)
 
 
+def breaks(monkeypatch, word, number):
+    """Let the disk refuse every file with this word in its name."""
+    real = os.replace
+
+    def refusing(draft, path):
+        if word in Path(path).name:
+            raise OSError(number, os.strerror(number))
+        real(draft, path)
+
+    monkeypatch.setattr(os, "replace", refusing)
+
+
 def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
-    """The third write fails: shard 0's two arrays exist, its record does not, so the shard does not count."""
-    real, calls = files._write_through, []
-
-    def full(path, payload):
-        calls.append(path)
-        if path.name.startswith("local-00001"):
-            path.write_bytes(payload[:10])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(path, payload)
-
+    """Of shard 1 the first array is there, its record is not, so the shard does not count; its first batch is kept."""
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_write_through", full)
-        with pytest.raises(StoreError, match="store_dir=<folder>; the same command then continues"):
+        breaks(patch, "local-00001", errno.ENOSPC)
+        with pytest.raises(CannotWriteError, match=r"no space left.*choose another store_dir; what was finished is"):
             write(tmp_path / "full", manifest(), WHOLE, LOCAL)
-    assert not list((tmp_path / "full").glob("*.part"))
+    assert not list((tmp_path / "full").glob("*.tmp"))
     assert shards.missing(tmp_path / "full", read_manifest(tmp_path / "full")) == [1, 2]
+    assert kept_images(tmp_path / "full", 1) == 1
     complete(tmp_path / "full", manifest(), WHOLE, LOCAL, shards=[1, 2])
     complete(tmp_path / "roomy", manifest(), WHOLE, LOCAL)
     assert contents(tmp_path / "full") == contents(tmp_path / "roomy")
@@ -112,22 +119,33 @@ def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
 def test_a_shard_that_is_being_rewritten_does_not_count(tmp_path, monkeypatch):
     """The old record must go first: interrupted in the middle, it would vouch for a mixture."""
     complete(tmp_path, manifest(), WHOLE, LOCAL)
-    real = files._write_through
-
-    def fails(path, payload):
-        if path.name.startswith("local"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        real(path, payload)
-
-    monkeypatch.setattr(files, "_write_through", fails)
+    breaks(monkeypatch, "local", errno.EIO)
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         write(tmp_path, manifest(), WHOLE + 1, LOCAL, shards=[1])
     assert shards.missing(tmp_path, read_manifest(tmp_path)) == [1]
 
 
-def test_other_errors_of_the_disk_are_passed_on(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        files.write_bytes(tmp_path / "nowhere" / "file", b"")
+def test_batches_are_kept_until_their_shard_is_written(tmp_path):
+    """Images 0, 1 and 2 of a shard of five; then 3 and 4 by another writer, which is told nothing of the first."""
+    described = manifest(shard=5)
+    write(tmp_path / "pieces", described, WHOLE, LOCAL, shards=[])
+    rows = {"readable": torch.tensor([True]), "reasons": []}
+    for first, stop in ((0, 3), (3, 5)):
+        writer = StoreWriter(tmp_path / "pieces", described, None, paths(5))
+        for image in range(first, stop):
+            alone = torch.tensor([image])
+            writer.add(alone, WHOLE[alone], LOCAL[4 * image : 4 * image + 4], **rows)
+        assert kept_images(tmp_path / "pieces", 0) == (3 if stop == 3 else 0)
+    finish(tmp_path / "pieces", described, paths(5))
+    complete(tmp_path / "straight", described, WHOLE, LOCAL)
+    assert contents(tmp_path / "pieces") == contents(tmp_path / "straight")
+
+
+def test_the_images_of_a_batch_follow_each_other(tmp_path):
+    described = write(tmp_path, manifest(shard=5), WHOLE, LOCAL, shards=[])
+    image = torch.tensor([0, 2])
+    with pytest.raises(ValueError, match=r"must follow each other, got \[0, 2\]"):
+        StoreWriter(tmp_path, described, None, paths(5)).add(image, WHOLE[image], LOCAL[:8], image > -1, [])
 
 
 def test_verify_finds_what_opening_cannot_and_repair_touches_only_that(tmp_path):

@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from jaxtyping import Int
 from torch import Tensor
 
+from seekloop.artifacts.files import make_folder, write_bytes
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import Evaluation, Propagation
 from seekloop.contracts.randomness import generator
@@ -15,7 +16,6 @@ from seekloop.learning.agreement import agreement as held_against
 from seekloop.learning.agreement import ranks, spearman
 from seekloop.learning.cycles import view_of
 from seekloop.logs.figures import draw_all
-from seekloop.logs.files import write_atomically
 from seekloop.logs.finished import look_up
 from seekloop.logs.learn_figures import rank_against_rank
 from seekloop.logs.learn_folder import LearnFolder
@@ -51,8 +51,8 @@ def agreement(arguments: Sequence[str]) -> None:
         raise ConfigError("run", list(arguments), "two or more runs are compared", "Name their folders.")
     table, ranked = compared(runs, numbers["cycle"], numbers["ranks"])
     place = runs[0].path.parent / PLACE
-    place.mkdir(exist_ok=True)
-    write_atomically(place / "agreement.csv", table.to_csv(index=False).encode())
+    make_folder(place, "runs_dir")
+    write_bytes(place / "agreement.csv", table.to_csv(index=False).encode(), "runs_dir")
     draw_all(place, {"ranks": lambda: rank_against_rank(ranked)}, print)
     print_table(table, f"cycle {numbers['cycle']}, against {runs[0].path.name}")
     print(f"shares of weight; the table and the ranks: {place}")

@@ -11,9 +11,10 @@ import pandas as pd
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from seekloop.artifacts.files import make_folder, write_bytes
 from seekloop.commands.extract import Extraction, prepare, report_collection, report_problems
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import counted
+from seekloop.contracts.problems import counted, many
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.estimate import seconds_per_image
 from seekloop.images.files import FileCollection, refuse_losses
@@ -22,7 +23,6 @@ from seekloop.lightning.precision import resolve_precision
 from seekloop.logs.console import Console
 from seekloop.logs.contact_sheet import BoxedPicture, contact_sheet
 from seekloop.logs.figures import save
-from seekloop.logs.files import write_atomically
 from seekloop.protocol.queries import draw_queries
 
 LISTED_CLASSES = 12
@@ -61,16 +61,16 @@ def tolerant(config: DictConfig) -> Collection:
 
 def say_collection(collection: Collection, console: Console) -> None:
     """Images, objects and classes."""
-    console.say(f"{collection.name}: {len(collection.paths):,} images")
+    console.say(f"{collection.name}: {many(len(collection.paths), 'image', 'images')}")
     report_collection(collection, console)
     known = collection.annotations
     counts = known.label.bincount(minlength=len(known.classes)).tolist()
     images = known.relevance(len(collection.paths)).sum(dim=1).tolist()
     ranked = sorted(zip(known.classes, counts, images, strict=True), key=lambda row: -row[2])
     for name, objects, shown in ranked[:LISTED_CLASSES]:
-        console.say(f"  {name}: {objects:,} objects in {shown:,} images")
+        console.say(f"  {name}: {many(objects, 'object', 'objects')} in {many(shown, 'image', 'images')}")
     if len(ranked) > LISTED_CLASSES:
-        console.say(f"  ... and {len(ranked) - LISTED_CLASSES} more classes")
+        console.say(f"  ... and {many(len(ranked) - LISTED_CLASSES, 'more class', 'more classes')}")
 
 
 def say_inspection(collection: Collection, found: Inspection, console: Console) -> None:
@@ -80,9 +80,12 @@ def say_inspection(collection: Collection, found: Inspection, console: Console) 
         small, middle, large = (f"{w} x {h}" for w, h in (areas[0], areas[len(areas) // 2], areas[-1]))
         console.say(f"sizes: from {small} over {middle} (median) to {large} pixels")
     if found.orientations:
+        first = {number: collection.paths[image] for image, number in reversed(found.orientations.items())}
         counts = sorted(Counter(found.orientations.values()).items())
-        turned = ", ".join(f"{count:,} with {number}" for number, count in counts)
+        turned = ", ".join(f"{count:,} with {number} (such as {first[number]})" for number, count in counts)
         console.say(f"EXIF orientation: {turned}; the others are upright")
+    if found.problems:
+        console.say("in the files themselves:")
     report_problems(found.problems, console)
     if not found.problems and not collection.problems:
         console.say("nothing is wrong with it")
@@ -90,11 +93,12 @@ def say_inspection(collection: Collection, found: Inspection, console: Console) 
 
 def write(folder: Path, collection: Collection, found: Inspection, shown: int) -> None:
     """Write `problems.csv`, `check.json` and `contact_sheet.png`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "check.folder")
     problems = [*collection.problems, *found.problems]
     rows = [asdict(problem) | {"kind": str(problem.kind)} for problem in problems]
     table = pd.DataFrame(rows, columns=["where", "what", "kind", "count"])
-    write_atomically(folder / "problems.csv", table.to_csv(index=False).encode("utf-8", "backslashreplace"))
+    content = table.to_csv(index=False).encode("utf-8", "backslashreplace")
+    write_bytes(folder / "problems.csv", content, "check.folder")
     summary: dict[str, Any] = {
         "images": len(collection.paths),
         "images_unreadable": len(found.unreadable),
@@ -103,8 +107,8 @@ def write(folder: Path, collection: Collection, found: Inspection, shown: int) -
         "orientations": dict(sorted(Counter(found.orientations.values()).items())),
         **counted(problems),
     }
-    write_atomically(folder / "check.json", (json.dumps(summary, indent=2) + "\n").encode())
-    save(contact_sheet(pictures(collection, found, shown)), folder / "contact_sheet.png")
+    write_bytes(folder / "check.json", (json.dumps(summary, indent=2) + "\n").encode(), "check.folder")
+    save(contact_sheet(pictures(collection, found, shown)), folder / "contact_sheet.png", "check.folder")
 
 
 def pictures(collection: Collection, found: Inspection, shown: int) -> list[BoxedPicture]:
@@ -155,7 +159,7 @@ def searches(config: DictConfig, collection: Collection) -> list[str]:
     """How many searches there would be, and how many answers they ask for."""
     loop, known = config.loop, collection.annotations
     if not len(known.image):
-        return ["no simulated searches: there are no boxes"]
+        return ["no simulated searches: there are no annotated objects"]
     everything = known.label.new_ones(len(collection.paths)).bool()
     try:
         queries, left_out = draw_queries(

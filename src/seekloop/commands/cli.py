@@ -29,7 +29,16 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run one command line; exits with 0, with 1 on an error, with 2 on a command that does not exist."""
+    """Run one command line; exits with 0, 1 on an error, 2 on a command that does not exist, 130 at Ctrl-C."""
+    try:
+        _run(arguments)
+    except KeyboardInterrupt as stop:
+        told = f"interrupted: {stop}; the same command goes on from there" if str(stop) else "interrupted"
+        print(told, file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(USAGE)
         return

@@ -10,14 +10,14 @@ from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from seekloop.artifacts.folder import BusyError
 from seekloop.commands import sweeps
 from seekloop.commands.cli import COMPOSED, command, explaining
 from seekloop.commands.configs import conf_dir
 from seekloop.commands.quoting import MULTIRUN, check_text, quoting_hints
 from seekloop.contracts.errors import MissingExtraError, StoreError
-from seekloop.logs.claim import RunBusyError
 
-EXPLAINED = (MissingExtraError, StoreError, RunBusyError, OSError, ValueError)
+EXPLAINED = (MissingExtraError, StoreError, BusyError, OSError, ValueError)
 
 
 def run_composed(name: str, overrides: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from seekloop.commands.compose import choices
 from seekloop.commands.evaluation import Evaluated, Evaluation
-from seekloop.commands.extract import build_regions, left_out, report_collection
+from seekloop.commands.extract import build_regions, left_out, report_collection, report_problems
 from seekloop.commands.recipes import detection
 from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.errors import ConfigError
@@ -57,7 +57,7 @@ def detect(config: DictConfig) -> float:
         report_collection(collection, console)
         return evaluated(config, collection, regions, console)
 
-    return evaluation.run(evaluate)
+    return evaluation.run(lambda console: report_problems(collection.problems, console), evaluate)
 
 
 def evaluated(config: DictConfig, collection: Collection, regions: PartsOfImages, console: Console) -> Evaluated:

@@ -61,13 +61,19 @@ class Evaluation(Generic[Folder]):
     recipe: Recipe
     returned: str
 
-    def run(self, evaluate: Callable[[Console], Evaluated]) -> float:
-        """Evaluate, keep, draw and tell, unless that was done already; returns the number asked for."""
+    def run(self, report: Callable[[Console], None], evaluate: Callable[[Console], Evaluated]) -> float:
+        """Evaluate, keep, draw and tell, unless that was done already; returns the number asked for.
+
+        Args:
+            report: says what was left out of the input, where nothing is evaluated.
+            evaluate: computes what is kept, and says the same.
+        """
         config, console = self.config, Console()
         name = named(self.words, self.recipe)
         folder = self.kind(Path(config.runs_dir) / config.experiment_name / name)
         sweeps.enter(config, folder.path, console)
         if folder.state() is RunState.DONE and not config.force:
+            report(console)
             return self._told(folder, console, "already finished (force=true runs it again), ")
         with folder.claim():
             if config.force:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seekloop.commands.compose import plain
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem, counted, first_reasons, summarised
+from seekloop.contracts.problems import Problem, counted, first_reasons, many, summarised
 from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.descriptors.encoding import Encoding
 from seekloop.descriptors.pooling import Pooling
@@ -132,7 +132,8 @@ def report_collection(collection: Collection, console: Console) -> None:
     if len(collection.annotations.image):
         shares = size_shares(collection.annotations)
         console.say(
-            f"{len(collection.annotations.image):,} objects of {len(collection.annotations.classes)} classes: "
+            f"{many(len(collection.annotations.image), 'object', 'objects')} of "
+            f"{many(len(collection.annotations.classes), 'class', 'classes')}: "
             + ", ".join(f"{share:.1%} {size}" for size, share in shares.items())
         )
     else:

@@ -20,12 +20,12 @@ from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import report_problems
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import NetworkSource, Pool, PoolSource, Pretrainer, Propagation
-from seekloop.contracts.locks import lock
 from seekloop.contracts.problems import counted
 from seekloop.contracts.randomness import derived_seed
 from seekloop.contracts.recipe import Recipe
 from seekloop.learning.cycles import Learning, PseudoLabeller, Row, State
 from seekloop.learning.measures import pseudo_label_measures
+from seekloop.learning.pretraining import claimed
 from seekloop.learning.schemes import Scheme
 from seekloop.learning.splits import check_budget
 from seekloop.learning.tables import per_class, summarise, tables_of
@@ -250,8 +250,7 @@ class Cycles:
         if pretrain is None:
             return None
         folder = self.parts.weights_folder(pretrain)
-        folder.mkdir(parents=True, exist_ok=True)
-        with lock(folder.with_name(f"{folder.name}.lock"), "store_dir"):
+        with claimed(folder, self.console.say):
             network = self.parts.network.build(len(self.pool.classes), derived_seed(config.seed, "pretraining"))
             return pretrain(network, self.pool, folder, derived_seed(config.seed, "pretraining"))
 

@@ -19,9 +19,10 @@ from torch import Tensor
 from seekloop.commands import recipes, sweeps
 from seekloop.commands.checks import check
 from seekloop.commands.compose import LoopParts, choices, loop_parts, plain
-from seekloop.commands.extract import left_out, prepare, report_collection
+from seekloop.commands.extract import left_out, prepare, report_collection, report_problems
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import many
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations, Query
 from seekloop.images.size_shares import size_shares
@@ -55,6 +56,7 @@ def retrieve(config: DictConfig) -> float:
     folder = RunFolder(Path(config.runs_dir) / config.experiment_name / name)
     sweeps.enter(config, folder.path, console)
     if folder.state() is RunState.DONE and not config.force:
+        report_problems(extraction.collection.problems, console)
         return _already_finished(folder, config, console)
     with folder.claim():
         if config.force:
@@ -75,7 +77,7 @@ def retrieve(config: DictConfig) -> float:
         check_pool(len(collection.paths) - 1 - simulation.negatives, simulation.rounds, simulation.budget)
         if not ahead.finished:
             size = f"{simulation.rounds} rounds x {simulation.budget}"
-            console.say(f"{len(queries)} searches of {size}, once images are described")
+            console.say(f"{many(len(queries), 'search', 'searches')} of {size}, once images are described")
         path = extraction.ensure(console.say)
         store = open_store(path, config.grid if ahead.manifest.grids is not None else None)
         return searches.run(store, described)

@@ -55,6 +55,9 @@ def search(config: DictConfig) -> float:
         f"map_{[*config.search.cutoffs, 'all'][0]}",
     )
 
+    def report(console: Console) -> None:
+        report_problems([*instances.database.problems, *instances.queries.problems], console)
+
     def evaluate(console: Console) -> Evaluated:
         report_collection(instances.database, console)
         report_problems(instances.queries.problems, console)
@@ -68,7 +71,7 @@ def search(config: DictConfig) -> float:
         found = search_instances(store, vectors, by_region=config.search.against == "regions")
         return evaluated(config, instances, kept, found, store)
 
-    return evaluation.run(evaluate)
+    return evaluation.run(report, evaluate)
 
 
 def check(config: DictConfig) -> None:

@@ -28,7 +28,11 @@ class UnreadableImageError(ValueError):
 
 
 class StoreError(RuntimeError):
-    """A descriptor store that is unfinished, damaged, or of other content than asked for."""
+    """A file or folder that lasts is unfinished, damaged, or of other content than asked for."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what is kept: the same command goes on from there."""
 
 
 class MissingExtraError(ImportError):

@@ -38,6 +38,16 @@ class Problem:
     count: int = 1
 
 
+def many(count: int, one: str, several: str) -> str:
+    """A count with its words.
+
+    Example:
+        >>> many(1, "picture is", "pictures are"), many(2000, "picture is", "pictures are")
+        ('1 picture is', '2,000 pictures are')
+    """
+    return f"{count:,} {one if count == 1 else several}"
+
+
 def counted(problems: Iterable[Problem]) -> dict[str, int]:
     """How many objects and files were left out: `objects_lost`, `objects_by_rule`, `files_not_taken`, `notes`.
 
@@ -71,7 +81,7 @@ def summarised(problems: Sequence[Problem]) -> str:
         "files_not_taken": ("file not taken", "files not taken"),
         "notes": ("note", "notes"),
     }
-    return ", ".join(f"{counts[key]:,} {words[counts[key] != 1]}" for key, words in phrases.items() if counts[key])
+    return ", ".join(many(counts[key], *words) for key, words in phrases.items() if counts[key])
 
 
 def first_reasons(problems: Sequence[Problem], shown: int = SHOWN) -> list[str]:
@@ -88,7 +98,9 @@ def first_reasons(problems: Sequence[Problem], shown: int = SHOWN) -> list[str]:
     for problem in sorted(problems, key=lambda one: order.index(one.kind)):
         groups.setdefault((problem.kind, problem.what), []).append(problem)
     lines = [
-        f"{group[0].where}{f' and {len(group) - 1} more' if len(group) > 1 else ''}: {what}"
+        f"{group[0].where}{f' and {len(group) - 1:,} more' if len(group) > 1 else ''}: {what}"
         for (_, what), group in groups.items()
     ]
-    return lines[:shown] + ([f"... and {len(lines) - shown} more reasons"] if len(lines) > shown else [])
+    return lines[:shown] + (
+        [f"... and {many(len(lines) - shown, 'more reason', 'more reasons')}"] if len(lines) > shown else []
+    )

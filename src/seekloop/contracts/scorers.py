@@ -1,13 +1,19 @@
 """The linear scorer: the one kind that the loop can stream with a single matrix product."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seekloop.contracts.errors import StoreError
 from seekloop.contracts.protocols import Scorer
+
+PLAIN = (Tensor, bool, int, float, str, type(None))
+METHODS = ("scores", "select", "join")
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,38 @@ def on_device(scorer: Scorer, device: str) -> Scorer:
         return scorer
     parts = {field.name: getattr(scorer, field.name) for field in fields(scorer)}
     return replace(scorer, **{name: part.to(device) for name, part in parts.items() if isinstance(part, Tensor)})
+
+
+def pack_scorer(scorer: Scorer | None) -> dict[str, Any] | None:
+    """The scorer as its class's name and its tensors, to be kept in a file.
+
+    Raises:
+        TypeError: if it is no dataclass of tensors, numbers, text and None.
+    """
+    if scorer is None:
+        return None
+    kind = type(scorer)
+    parts = {field.name: getattr(scorer, field.name) for field in fields(scorer)} if is_dataclass(scorer) else None
+    if parts is None or not all(isinstance(part, PLAIN) for part in parts.values()):
+        raise TypeError(f"{kind.__qualname__} cannot be kept: make the scorer a dataclass of tensors and numbers")
+    return {"module": kind.__module__, "name": kind.__qualname__, "parts": parts}
+
+
+def unpack_scorer(packed: Mapping[str, Any] | None) -> Scorer | None:
+    """The opposite of `pack_scorer`: looks among the classes that are loaded already, imports and runs nothing else.
+
+    Raises:
+        StoreError: if there is no such scorer.
+    """
+    if packed is None:
+        return None
+    kind = sys.modules.get(packed["module"])
+    for name in packed["name"].split("."):
+        kind = getattr(kind, name, None)
+    if not (isinstance(kind, type) and is_dataclass(kind) and all(hasattr(kind, name) for name in METHODS)):
+        raise StoreError(f"the checkpoint is of {packed['name']}, which is no scorer here. force=true starts anew.")
+    scorer: Scorer = kind(**packed["parts"])
+    return scorer
 
 
 def stack_padded(parts: Sequence[Float[Tensor, "_ _"]]) -> Float[Tensor, "q r"]:

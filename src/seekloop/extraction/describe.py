@@ -19,7 +19,6 @@ from seekloop.lightning.silence import lightning_silenced
 from seekloop.lightning.trainers import trainer_of
 from seekloop.regions.parts import PartsOfImages
 from seekloop.store import manifest, writer
-from seekloop.store.lock import claimed
 
 Network = TypeVar("Network")
 
@@ -78,8 +77,7 @@ def ensure_store(
     )
     if ahead.finished:
         return ahead.folder
-    ahead.folder.parent.mkdir(parents=True, exist_ok=True)
-    with claimed(ahead.folder, "extracting", say):
+    with manifest.store_folder(ahead.folder).claim(lambda: _kept(ahead), say, "extracting"):
         ahead = ahead.refreshed()
         if ahead.finished:
             return ahead.folder
@@ -89,10 +87,12 @@ def ensure_store(
         trainer_of(settings, key="trainer")  # refused before any file is made
         ahead = _begin(ahead)
         step = encoding.images_per_batch(ahead.regions, ahead.manifest.images, batch_size)
-        images = Images(collection, transform_of(backbone), encoding, ahead.regions, batches(ahead, step), workers)
+        store = writer.StoreWriter(ahead.folder, ahead.manifest, ahead.regions.offsets, list(collection.paths))
+        missing = batches(ahead, step, store)
+        images = Images(collection, transform_of(backbone), encoding, ahead.regions, missing, workers)
         network = own_copy(backbone, ahead.manifest.precision)
         describe = Describe(network, pooling, encoding, ahead.regions, batch_size)
-        _predict(describe, images, ahead, settings, collection, fail_fast)
+        _predict(describe, images, ahead, settings, WriteToStore(store, fail_fast))
         _report(writer.finish(ahead.folder, ahead.manifest, collection.paths), ahead, say)
     return ahead.folder
 
@@ -112,15 +112,25 @@ def _announce(ahead: Plan, say: Callable[[str], None]) -> None:
 
 
 def _begin(ahead: Plan) -> Plan:
-    (ahead.folder / manifest.COMPLETE).unlink(missing_ok=True)
     writer.create(ahead.folder, ahead.manifest, ahead.regions)
     return ahead.refreshed()
 
 
-def batches(ahead: Plan, step: int) -> list[list[Span]]:
-    """The batches of each missing shard; none crosses from one shard to the next."""
-    spans = [ahead.manifest.span(shard) for shard in ahead.missing_shards()]
-    return [[(first, min(first + step, stop)) for first in range(start, stop, step)] for start, stop in spans]
+def _kept(ahead: Plan) -> str:
+    images, missing = ahead.manifest.images, ahead.refreshed().missing_images()
+    return f"{images - missing:,} of {images:,} images are described and kept in {ahead.folder}"
+
+
+def batches(ahead: Plan, step: int, store: writer.StoreWriter) -> list[list[Span]]:
+    """The missing batches of each missing shard; none crosses from one shard to the next."""
+    missing = []
+    for shard in ahead.missing_shards():
+        start, stop = ahead.manifest.span(shard)
+        spans = [(first, min(first + step, stop)) for first in range(start, stop, step)]
+        kept = writer.kept_batches(ahead.folder, shard, spans)
+        missing.append([span for span in spans if span not in kept])
+        store.fold(shard)
+    return [shard for shard in missing if shard]
 
 
 def own_copy(backbone: Network, precision: str) -> Network:
@@ -128,20 +138,10 @@ def own_copy(backbone: Network, precision: str) -> Network:
     return backbone if precision == "32-true" else copy.deepcopy(backbone)
 
 
-def _predict(
-    describe: Describe,
-    images: Images,
-    ahead: Plan,
-    settings: Mapping[str, Any],
-    collection: Collection,
-    fail_fast: bool,
-) -> None:
-    described = ahead.manifest
-    store = writer.StoreWriter(ahead.folder, described, ahead.regions.offsets, list(collection.paths))
-    bar = ImagesPerSecond("describe", described.images - ahead.missing_images(), described.images)
+def _predict(describe: Describe, images: Images, ahead: Plan, settings: Mapping[str, Any], write: WriteToStore) -> None:
+    bar = ImagesPerSecond("describe", ahead.manifest.images - ahead.missing_images(), ahead.manifest.images)
     with lightning_silenced():
-        runner = trainer_of(settings, [bar, WriteToStore(store, fail_fast)], key="trainer")
-        runner.predict(describe, images, return_predictions=False)
+        trainer_of(settings, [bar, write], key="trainer").predict(describe, images, return_predictions=False)
 
 
 def _report(failures: list[tuple[str, str]], ahead: Plan, say: Callable[[str], None]) -> None:

@@ -1,6 +1,7 @@
 """Regions found by a detector: every image through a network at its own shape, its map through the detector."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,10 +32,10 @@ from seekloop.lightning.trainers import trainer_of
 from seekloop.regions.parts import Parts, Say
 from seekloop.regions.segments import Detector
 from seekloop.store import found as found_files
+from seekloop.store import kept_maps
 from seekloop.store.found import FoundImage, FoundRegions, FoundWriter
 from seekloop.store.kept_maps import keep_map
-from seekloop.store.lock import claimed
-from seekloop.store.manifest import folder_name
+from seekloop.store.manifest import folder_name, store_folder
 
 AT_ONCE = 4  # maps that wait for each job, so that jobs end together
 SAYS_NOTHING = 0.05  # share of alike (or of unlike) pairs below which a threshold tells little
@@ -112,8 +113,8 @@ class DetectedRegions:
         folder = self._folder(collection, type(self.detector).__name__.lower(), recipe)
         images = len(collection.paths)
         if not found_files.is_finished(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with claimed(folder, "finding regions in", say):
+            kept = partial(_kept, folder, images)
+            with store_folder(folder).claim(kept, say, "finding regions in"):
                 if not found_files.is_finished(folder):
                     self._runner()  # refused before any file is made
                     missing = found_files.begin(folder, recipe, images)
@@ -144,11 +145,22 @@ class DetectedRegions:
         }
         return Recipe("maps", known)
 
-    def _kept(self, collection: Collection) -> dict[str, Path]:
-        """Where maps of each feature are kept, or have been kept by an earlier run."""
-        return {
-            name: self._folder(collection, name, self.recipe_of_maps(name, collection)) for name in self.maps.features
-        }
+    def _maps(self, collection: Collection, feature: str) -> tuple[Path, Recipe]:
+        """Where maps of a feature are kept, or have been kept by an earlier run, and what determines them."""
+        recipe = self.recipe_of_maps(feature, collection)
+        return self._folder(collection, feature, recipe), recipe
+
+    @contextlib.contextmanager
+    def _keeping(self, collection: Collection, say: Say) -> Iterator[dict[str, Path]]:
+        """Claim the folders of the maps that are to be kept; of two processes, one keeps and the other waits."""
+        with contextlib.ExitStack() as claims:
+            kept = {}
+            for name in sorted(self.keep):  # in one order, so that no two wait for each other
+                kept[name], recipe = self._maps(collection, name)
+                done = partial(_kept_maps, kept[name])
+                claims.enter_context(store_folder(kept[name]).claim(done, say, "keeping maps in"))
+                kept_maps.begin(kept[name], recipe)
+            yield kept
 
     def _located(self, collection: Collection, say: Say) -> Regions:
         return self.regions(self.found(collection, say))
@@ -161,22 +173,21 @@ class DetectedRegions:
     def _runner(self, *callbacks: pl.Callback) -> pl.Trainer:
         return trainer_of({**self.trainer, "precision": resolve_precision(self.trainer)}, callbacks, key="trainer")
 
-    def _search(self, collection: Collection, folder: Path, missing: Sequence[int], say: Say) -> None:
+    def _search(self, collection: Collection, folder: Path, missing: Sequence[Sequence[int]], say: Say) -> None:
         images = len(collection.paths)
-        todo = [list(range(*found_files.span(shard, images))) for shard in missing]
-        left = sum(len(shard) for shard in todo)
+        left = sum(len(shard) for shard in missing)
         done = f" ({images - left:,} are done already)" if left < images else ""
         say(f"finding regions in {images:,} images{done}, with {self.maps.name}: {folder}")
-        kept = self._kept(collection)
-        for name in self.keep:
-            kept[name].mkdir(exist_ok=True)
-        data = SizedImages(collection, self.maps, self.sizing, kept[self.feature], todo, self.workers)
+        seen, _ = self._maps(collection, self.feature)
+        data = SizedImages(collection, self.maps, self.sizing, seen, missing, self.workers)
         network = own_copy(self.maps, resolve_precision(self.trainer))
-        reading = ReadMaps(network, self.feature, {name: kept[name] for name in self.keep})
         detect = DetectInJobs(self.detector, self.seed, FoundWriter(folder, images), collection.paths, self.jobs)
         bar = ImagesPerSecond("find regions", images - left, images, warm=1 + 2 * detect.at_once)
-        with lightning_silenced():
-            self._runner(detect, bar).predict(reading, data, return_predictions=False)
+        with self._keeping(collection, say) as kept, lightning_silenced():
+            self._runner(detect, bar).predict(ReadMaps(network, self.feature, kept), data, return_predictions=False)
+            found, _ = found_files.read_found(folder, collection.paths)
+            for maps in kept.values():
+                kept_maps.finish(maps, found.readable.nonzero()[:, 0].tolist())
 
     def _report(self, found: FoundRegions, failures: Sequence[tuple[str, str]], say: Say) -> None:
         each = len(found.boxes) / max(1, int(found.readable.sum()))
@@ -193,6 +204,14 @@ class DetectedRegions:
                 f"{len(failures)} images could not be read: {failures[0][0]} ({failures[0][1]})"
                 + ", ..." * (len(failures) > 1)
             )
+
+
+def _kept(folder: Path, images: int) -> str:
+    return f"regions of {found_files.kept_images(folder, images):,} of {images:,} images are kept in {folder}"
+
+
+def _kept_maps(folder: Path) -> str:
+    return f"{len(list(folder.glob('*.npy'))):,} maps are kept in {folder}"
 
 
 class MapOfImage(NamedTuple):

@@ -20,6 +20,7 @@ from seekloop.lightning.precision import resolve_precision
 from seekloop.regions.parts import Parts, PartsOfImages, Say
 from seekloop.store import manifest, shards
 from seekloop.store.manifest import StoreManifest
+from seekloop.store.writer import kept_images
 
 WRITERS = ("seekloop", "torch", "torchvision", "timm", "pillow", "numpy")
 DTYPES = ("float16", "float32")
@@ -54,7 +55,7 @@ class Plan:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
-        return (self.folder / manifest.COMPLETE).exists() and not self.missing_shards()
+        return manifest.store_folder(self.folder).finished and not self.missing_shards()
 
     def refreshed(self) -> "Plan":
         """The same after other processes may have begun or finished the store."""
@@ -66,8 +67,9 @@ class Plan:
 
     def missing_images(self) -> int:
         """Images still to be described."""
-        spans = [self.manifest.span(shard) for shard in self.missing_shards()]
-        return sum(stop - start for start, stop in spans)
+        missing = self.missing_shards()
+        spans = [self.manifest.span(shard) for shard in missing]
+        return sum(stop - start for start, stop in spans) - sum(kept_images(self.folder, shard) for shard in missing)
 
     def located(self, say: Say) -> "Plan":
         """The same with its regions known; they are looked for if they have to be."""

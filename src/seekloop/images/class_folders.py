@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.contracts.learning import ImageSet
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import NOT_IN_RECIPE
 from seekloop.images.decoding import read_rgb
@@ -93,7 +93,7 @@ class ClassFolders(ReadPool):
         ]
         if not beside:
             return list(found.problems)
-        why = f"{len(beside)} pictures lie outside the folders of the classes and are not taken"
+        why = f"{many(len(beside), 'picture lies', 'pictures lie')} outside the folders of the classes: not taken"
         return [*found.problems, Problem(beside[0], why, ProblemKind.FILE, len(beside))]
 
     def _folder(self) -> Path:

@@ -1,25 +1,27 @@
 """COCO 2017, and the JSON format that it made common."""
 
 import json
+import reprlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.download import Archive, fetch
 from seekloop.images.files import FileCollection, existing_folder, image_headers, refuse_losses
-from seekloop.images.frames import Corners, Frame, Frames, Size, Stated, known_size
+from seekloop.images.frames import Corners, Frames, Size, Stated, known_size
 from seekloop.images.names import ImageNames
-from seekloop.images.objects import RawObject, annotate
+from seekloop.images.objects import RawObject, annotate, as_number, class_name, flag
 from seekloop.images.walk import ImageFiles, find_images
 
 SPLITS = ("train", "val")
+GZIP = b"\x1f\x8b"
 HOST = "http://images.cocodataset.org"
 PARTS = ("images", "annotations", "categories")
-FLAGS = {"0": False, "false": False, "no": False, "": False, "none": False, "1": True, "true": True, "yes": True}
 
 
 class Coco2017(FileCollection):
@@ -114,8 +116,13 @@ def read_coco(path: Path) -> Coco:
         ValueError: if it is no COCO file of instances; the message says what it looks like instead.
     """
     try:
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError) as error:
+        stored = path.read_bytes()
+        if not stored.strip():
+            raise ValueError("it is empty")
+        if stored.startswith(GZIP):
+            raise ValueError("it is compressed (gzip); unpack it")
+        content = json.loads(stored)  # UTF-8, -16 or -32, with a byte order mark or without
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path.name} is not a COCO file of instances: {error}") from error
     if looks := another_format(content):
         raise ValueError(f"{path.name} is not a COCO file of instances: {looks}")
@@ -167,10 +174,11 @@ def another_format(content: object) -> str:
 
 
 def key_of(number: object) -> str | None:
-    """An id as text: 7, 7.0 and "7" are the same; None where there is none."""
+    """An id as text: 7, 7.0, "7" and "7.0" are the same; None where there is none."""
     if isinstance(number, float) and number.is_integer():
         number = int(number)
-    return str(number).strip() if isinstance(number, (int, float, str)) and str(number).strip() else None
+    text = str(number).strip() if isinstance(number, (int, float, str)) else ""
+    return (text[:-2] if text.endswith(".0") and text[:-2].isdecimal() else text) or None
 
 
 def in_order(keys: Sequence[str]) -> list[str]:
@@ -205,10 +213,12 @@ def read_images(entries: Sequence[Any], where: str, problems: list[Problem]) -> 
             problems.append(Problem(where, why, ProblemKind.NOTE, len(several)))
     twice = [name for name, count in Counter(image.name for image in found).items() if count > 1]
     if twice:
-        why = f"{len(twice)} images are listed more than once, such as {twice[0]}; each is one image"
+        why = (
+            f"{many(len(twice), 'image is', 'images are')} listed more than once, such as {twice[0]}; each is one image"
+        )
         problems.append(Problem(where, why, ProblemKind.NOTE, len(twice)))
     first = {image.id: image for image in reversed(found)}
-    rest = [image for image in found if first[image.id] is not image and len(names[image.id]) > 1]
+    rest = [image for image in dict.fromkeys(found) if first[image.id] != image]
     return [first[key] for key in in_order(list(first))] + rest
 
 
@@ -219,12 +229,13 @@ def read_categories(entries: Sequence[Any], where: str, problems: list[Problem])
         spot = f"{where}, categories[{number}]"
         key = key_of(entry.get("id")) if isinstance(entry, Mapping) else None
         name = entry.get("name") if isinstance(entry, Mapping) else None
-        if key is None or name is None or not str(name).strip():
+        name = "" if name is None else class_name(name)
+        if key is None or not name:
             problems.append(
                 Problem(spot, f"a category needs an id and a name, and this is {entry!r}", ProblemKind.NOTE)
             )
         else:
-            found.setdefault(key, set()).add(str(name).strip())
+            found.setdefault(key, set()).add(name)
     for key, names in found.items():
         if len(names) > 1:
             why = f"the categories {', '.join(sorted(names))} have one id, {key}: their annotations may mean either"
@@ -256,7 +267,8 @@ def coco_objects(
         frames: of the collection's images.
         crowd: whether boxes around crowds count.
     """
-    reader = _Reader(coco, where, find, frames)
+    reader = _Reader(coco, find, frames)
+    frames.decide(reader.boxes())
     objects: list[RawObject] = []
     problems = list(coco.problems)
     crowds: list[str] = []
@@ -272,26 +284,34 @@ def coco_objects(
         else:
             objects.append(one)
     if crowds:
-        everything = "all of them are crowds" if not objects else f"{len(crowds)} objects are crowds"
+        everything = (
+            many(len(crowds), "object is a crowd", "objects are crowds") if objects else "all of them are crowds"
+        )
         why = f"{everything} (iscrowd) and left out; collection.crowd=true takes them"
         problems.append(Problem(crowds[0], why, ProblemKind.BY_RULE, len(crowds)))
     return objects, problems + frames.problems()
 
 
 class _Reader:
-    """Reads one annotation after the other; frames of images are worked out once."""
+    """Reads one annotation after the other; which image an id means is worked out once."""
 
-    def __init__(self, coco: Coco, where: str, find: Callable[[str], int | None], frames: Frames) -> None:
-        self.coco, self.where, self.find, self.frames = coco, where, find, frames
+    def __init__(self, coco: Coco, find: Callable[[str], int | None], frames: Frames) -> None:
+        self.coco, self.find, self.frames = coco, find, frames
         self.images: dict[str, list[CocoImage]] = {}
         for image in coco.images:
             self.images.setdefault(image.id, []).append(image)
-        self.known: dict[str, tuple[int, Frame]] = {}
+        self.known: dict[str, tuple[int, Size | None]] = {}
 
     def named(self, number: int, entry: object) -> str:
         """What people call an annotation: by its id where it has one, and by its place."""
         key = key_of(entry.get("id")) if isinstance(entry, Mapping) else None
         return f"annotations[{number}]" + (f" (id {key})" if key else "")
+
+    def boxes(self) -> Iterator[tuple[int, Size | None, Corners]]:
+        """Image, stated size and corners of every annotation that has them."""
+        for entry in self.coco.annotations:
+            with suppress(ValueError, AttributeError):
+                yield *self._image(entry.get("image_id")), corners_of(entry.get("bbox"))
 
     def read(self, entry: Any, spot: str) -> RawObject:  # noqa: ANN401 - whatever the file has there
         """One object; its box is left edge, top edge, width and height in pixels.
@@ -302,14 +322,19 @@ class _Reader:
         """
         if not isinstance(entry, Mapping):
             raise ValueError(f"an annotation is a dictionary, and this is a {type(entry).__name__}")
-        image, frame = self._image(entry.get("image_id"), spot)
-        name = self.coco.categories.get(key_of(entry.get("category_id")) or "")
+        missing = [part for part in ("image_id", "category_id", "bbox") if entry.get(part) is None]
+        if missing:
+            polygons = "; its segmentation is not read" if "bbox" in missing and entry.get("segmentation") else ""
+            raise ValueError(f"it has no {', '.join(missing)}{polygons}")
+        image, size = self._image(entry["image_id"])
+        name = self.coco.categories.get(key_of(entry["category_id"]) or "")
         if name is None:
-            raise ValueError(f"there is no category with id {entry.get('category_id')!r} in the file")
-        corners = corners_of(entry.get("bbox"))
-        return RawObject(spot, image, name, frame.upright(corners), crowd=flag(entry.get("iscrowd", 0)))
+            raise ValueError(f"there is no category with id {entry['category_id']!r} in the file")
+        frame, corners = self.frames.frame(Stated(spot, image, size)), corners_of(entry["bbox"])
+        return RawObject(spot, image, name, frame.upright(corners), crowd=flag(entry.get("iscrowd", 0), "iscrowd"))
 
-    def _image(self, number: object, spot: str) -> tuple[int, Frame]:
+    def _image(self, number: object) -> tuple[int, Size | None]:
+        """Position and stated size of the image with this id."""
         key = key_of(number)
         if key is None or key not in self.images:
             raise ValueError(f"there is no image with id {number!r} in the file")
@@ -317,11 +342,13 @@ class _Reader:
             meant = {image.name for image in self.images[key]}
             if len(meant) > 1:
                 raise ValueError(f"{len(meant)} images have the id {key}, such as {', '.join(sorted(meant)[:2])}")
-            entry = self.images[key][0]
-            position = self.find(entry.name)
+            name, sizes = meant.pop(), {image.size for image in self.images[key]} - {None}
+            if len(sizes) > 1:
+                raise ValueError(f"its image {name!r} is listed with {len(sizes)} sizes, and the box may be of any")
+            position = self.find(name)
             if position is None:
-                raise ValueError(f"its image {entry.name!r} is not in the collection")
-            self.known[key] = position, self.frames.frame(Stated(spot, position, entry.size))
+                raise ValueError(f"its image {name!r} is not in the collection")
+            self.known[key] = position, next(iter(sizes), None)
         return self.known[key]
 
 
@@ -332,22 +359,13 @@ def corners_of(bbox: object) -> Corners:
         ValueError: if these are not four numbers.
     """
     try:
-        left, top, width, height = (float(v) for v in bbox)  # type: ignore[attr-defined]
+        if isinstance(bbox, str):
+            raise TypeError(bbox)
+        left, top, width, height = (as_number(v) for v in bbox)  # type: ignore[attr-defined]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"bbox should be four numbers (left, top, width, height), and is {bbox!r}") from error
+        shown = reprlib.repr(bbox)
+        raise ValueError(f"bbox should be four numbers (left, top, width, height), and is {shown}") from error
     return left, top, left + width, top + height
-
-
-def flag(value: object) -> bool:
-    """A yes or no: 0, 1, true, false, as such or as text; nothing is no.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    word = str(value).strip().lower().removesuffix(".0")
-    if word not in FLAGS:
-        raise ValueError(f"iscrowd should be 0 or 1, and is {value!r}")
-    return FLAGS[word]
 
 
 def corner_hint(coco: Coco) -> str:
@@ -360,7 +378,7 @@ def corner_hint(coco: Coco) -> str:
     for entry in coco.annotations:
         size = sizes.get(key_of(entry.get("image_id")) or "") if isinstance(entry, Mapping) else None
         try:
-            x0, y0, x1, y1 = (float(v) for v in entry["bbox"]) if size else (0.0,) * 4
+            x0, y0, x1, y1 = (as_number(v) for v in entry["bbox"]) if size else (0.0,) * 4
         except (KeyError, TypeError, ValueError):
             continue
         if size is None:

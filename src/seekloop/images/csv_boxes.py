@@ -1,19 +1,24 @@
 """Boxes from a CSV, one object a row."""
 
+import codecs
 import csv
+import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.decoding import Header
 from seekloop.images.frames import Corners, Frames, Stated
 from seekloop.images.names import ImageNames
-from seekloop.images.objects import RawObject
+from seekloop.images.objects import RawObject, as_number, class_name
 
 COLUMNS = ("image", "class", "x0", "y0", "x1", "y1")
+FAR = 2  # of the image's side: a box in fractions does not reach so far
 SIZES_HINT = "; the boxes look like x, y, width, height, and x0, y0, x1, y1 are two corners"
 
 
@@ -37,8 +42,8 @@ def csv_objects(source: Path, names: ImageNames, frames: Frames) -> tuple[list[R
     above = [any(v > 1 for v in row.corners if math.isfinite(v)) for row in rows]
     pixels = sum(above) > len(above) / 2
     if any(above) and not pixels:
-        why = f"read as fractions, though {sum(above)} of {len(above)} rows exceed 1"
-        problems.append(Problem(str(source), why, ProblemKind.NOTE, sum(above)))
+        why = f"read as fractions of the image, though {sum(above):,} of {many(len(above), 'row', 'rows')} exceed 1"
+        problems.append(Problem(source.name, why, ProblemKind.NOTE, sum(above)))
     matched = names.match((row.image for row in rows), source.name)
     placed: list[tuple[Row, int]] = []
     for row in rows:
@@ -48,46 +53,36 @@ def csv_objects(source: Path, names: ImageNames, frames: Frames) -> tuple[list[R
         else:
             placed.append((row, image))
     problems += matched.problems
-    stored = pixels and of_stored_pixels(placed, frames)
+    if pixels:
+        frames.decide((image, None, row.corners) for row, image in placed)
     objects: list[RawObject] = []
     for row, image in placed:
         try:
-            box = in_fractions(row, image, frames, stored) if pixels else row.corners
+            box = in_fractions(row, image, frames) if pixels else checked(row.corners)
         except UnreadableImageError as error:
             problems.append(Problem(row.where, f"its image has no size to refer to: {error.why}"))
+            continue
+        except ValueError as error:
+            problems.append(Problem(row.where, str(error)))
             continue
         objects.append(RawObject(row.where, image, row.name, box))
     return objects, [*problems, *frames.problems()], size_hint(placed, frames, pixels)
 
 
-def in_fractions(row: Row, image: int, frames: Frames, stored: bool) -> Corners:
+def in_fractions(row: Row, image: int, frames: Frames) -> Corners:
     """A box in pixels of the upright picture, or of the stored pixels, as fractions of the upright one."""
-    header = frames.headers[image]
-    if stored and isinstance(header, Header) and header.orientation >= 5:
-        return frames.frame(Stated(row.where, image, header.stored)).upright(row.corners)
     return frames.frame(Stated(row.where, image, None)).upright(row.corners)
 
 
-def of_stored_pixels(placed: Sequence[tuple[Row, int]], frames: Frames) -> bool:
-    """Whether boxes are those of the stored pixels, before EXIF turned the picture.
+def checked(corners: Corners) -> Corners:
+    """A box in fractions.
 
-    They are where some box on a picture that is turned sideways fits the stored pixels only, and none fits the upright
-    picture only.
+    Raises:
+        ValueError: if it reaches so far out of the image that it is given in pixels.
     """
-    fits: list[tuple[bool, bool]] = []
-    for row, image in placed:
-        header = frames.headers[image]
-        if isinstance(header, Header) and header.orientation >= 5:
-            x1, y1 = max(row.corners[0], row.corners[2]), max(row.corners[1], row.corners[3])
-            fits.append(
-                (
-                    x1 <= header.stored[0] + 1 and y1 <= header.stored[1] + 1,
-                    x1 <= header.size[0] + 1 and y1 <= header.size[1] + 1,
-                )
-            )
-    return any(as_stored and not upright for as_stored, upright in fits) and not any(
-        upright and not as_stored for as_stored, upright in fits
-    )
+    if any(abs(v) > FAR for v in corners if math.isfinite(v)):
+        raise ValueError("its box looks like pixels, and most rows have fractions (no number above 1)")
+    return corners
 
 
 def size_hint(placed: Sequence[tuple[Row, int]], frames: Frames, pixels: bool) -> str:
@@ -107,43 +102,99 @@ def read_rows(source: Path) -> tuple[list[Row], list[Problem]]:
     """The rows of a CSV that have an image, a class and four numbers; the others as problems.
 
     Raises:
-        ConfigError: if a column is missing, or the file is no UTF-8 text.
+        ConfigError: if a column is missing, or the file is no text.
     """
     rows: list[Row] = []
     problems: list[Problem] = []
     lines = csv_rows(source)
-    for number, row in lines:
-        where = f"{source.name}, line {number}"
+    for line in lines:
+        where = f"{source.name}, line {line.number}"
         try:
-            x0, y0, x1, y1 = (float(row[column]) for column in COLUMNS[2:])
-        except (TypeError, ValueError):
-            found = ", ".join(repr(row[column]) for column in COLUMNS[2:])
-            problems.append(Problem(where, f"x0, y0, x1, y1 should be four numbers, and are {found}"))
-            continue
-        image, name = (row["image"] or "").strip(), (row["class"] or "").strip()
-        if image and name:
-            rows.append(Row(where, image, name, (x0, y0, x1, y1)))
-        else:
-            problems.append(Problem(where, "it names no image or no class"))
+            rows.append(read_row(line, where))
+        except ValueError as error:
+            problems.append(Problem(where, str(error), count=line.length))
     if not lines:
         problems.append(Problem(source.name, "it has a header and no rows", ProblemKind.NOTE))
     return rows, problems
 
 
-def csv_rows(source: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line number and columns of every row; spreadsheets' byte order mark is passed over."""
+@dataclass(frozen=True)
+class Line:
+    """One row as it stands in the file.
+
+    Attributes:
+        number: of its last line.
+        length: how many lines it takes; more than one where a quoted field holds a line break.
+        columns: by their names, stripped.
+        surplus: how many fields it has more than the first line.
+        commas: whether a number may have a decimal comma, as fields are not divided by commas.
+    """
+
+    number: int
+    length: int
+    columns: dict[str, str]
+    surplus: int
+    commas: bool
+
+
+def read_row(line: Line, where: str) -> Row:
+    """The image, the class and the corners of a row.
+
+    Raises:
+        ValueError: with the reason, if one of them is missing.
+    """
+    if line.surplus:
+        fields = many(line.surplus, "field", "fields")
+        raise ValueError(
+            f"it has {fields} more than the first line has; are there decimal commas, or commas in a name?"
+        )
+    texts = [line.columns[column] for column in COLUMNS[2:]]
+    try:
+        x0, y0, x1, y1 = (as_number(text.replace(",", ".") if line.commas else text) for text in texts)
+    except ValueError as error:
+        found = ", ".join(map(repr, texts))
+        raise ValueError(f"x0, y0, x1, y1 should be four numbers, and are {found}") from error
+    image, name = line.columns["image"], class_name(line.columns["class"])
+    if not image or not name:
+        raise ValueError("it names no image or no class")
+    if "\n" in line.columns["class"]:
+        raise ValueError("its class holds a line break; is a quotation mark missing?")
+    return Row(where, image, name, (x0, y0, x1, y1))
+
+
+def csv_rows(source: Path) -> list[Line]:
+    """Every row that is not blank. Columns may be in any order, their names in capitals or not."""
     fix = f"Write UTF-8 with a first line {','.join(COLUMNS)}."
     try:
-        with source.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            mark = max(",;\t", key=first.count)  # spreadsheets write what the country's settings say
-            reader = csv.DictReader(file, skipinitialspace=True, delimiter=mark)
-            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                found = ", ".join(reader.fieldnames or ()) or "nothing"
-                why = f"it has no column {', '.join(missing)}; its first line has {found}"
-                raise ConfigError("collection.boxes", str(source), why, fix)
-            return [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
+        text, mark, preamble = csv_text(source)
+        reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, delimiter=mark)
+        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader][preamble:]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError("collection.boxes", str(source), f"it cannot be read ({error})", fix) from error
+    first = rows[0][1] if rows else []
+    names = [name.lower() for name in first]
+    wrong = [column for column in COLUMNS if names.count(column) != 1]
+    if wrong:
+        missing = "no column" if wrong[0] not in names else "more than one column"
+        why = f"it has {missing} {', '.join(wrong)}; its first line has {', '.join(first) or 'nothing'}"
+        raise ConfigError("collection.boxes", str(source), why, fix)
+    lines = []
+    for (before, _), (last, fields) in pairwise(rows):
+        columns = dict(zip(names, [*fields, *[""] * len(names)], strict=False))
+        surplus = sum(map(bool, fields[len(names) :]))
+        lines += [Line(last, last - before, columns, surplus, mark != ",")] if any(fields) else []
+    return lines
+
+
+def csv_text(source: Path) -> tuple[str, str, int]:
+    """The text of a CSV, the mark that divides its fields, and how many lines stand before that of the columns.
+
+    Spreadsheets write the mark that the country's settings say, some a first line such as `sep=;`, and UTF-16 as
+    "Unicode text".
+    """
+    stored = source.read_bytes()
+    wide = stored.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = stored.decode("utf-16" if wide else "utf-8-sig")
+    head = text.partition("\n")[0]
+    stated = re.fullmatch(r"sep=(.)\s*", head)
+    return text, stated[1] if stated else max(",;\t", key=head.count), 1 if stated else 0

@@ -142,7 +142,7 @@ def orientation_of(image: Image.Image) -> int:
     found: object = 1
     with suppress(Exception):  # damaged EXIF data raise nearly anything, and the picture itself may be whole
         found = image.getexif().get(ORIENTATION, 1)
-    return found if isinstance(found, int) and found in TURNS else 1
+    return int(found) if isinstance(found, (int, float)) and found in TURNS else 1
 
 
 def white_of(image: Image.Image) -> int:

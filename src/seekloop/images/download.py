@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from seekloop.artifacts.files import CannotWriteError, make_folder
+from seekloop.artifacts.folder import lock
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.locks import lock
 
 TIMEOUT = 30  # seconds without a byte
 FAILURES = (OSError, ValueError, EOFError, HTTPException, tarfile.TarError, zipfile.BadZipFile, zlib.error)
@@ -39,15 +40,15 @@ def fetch(archive: Archive, root: Path) -> None:
     """Put the archive's folder below `root`, unless it is there. It appears complete or not at all.
 
     Raises:
-        ConfigError: if it cannot be fetched or is damaged (says what to put where by hand), or the folder cannot be
-            locked.
+        ConfigError: if it cannot be fetched or is damaged (says what to put where by hand).
+        CannotWriteError: if the folder cannot be made or locked.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root, "collection.root")
         with lock(root / ".download.lock", "collection.root"):
             if not (root / archive.target).exists():
                 fetch_now(archive, root)
-    except ConfigError:  # of the lock
+    except CannotWriteError:
         raise
     except FAILURES as error:
         raise ConfigError(

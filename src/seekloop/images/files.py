@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,9 @@ from typing import Any
 
 from PIL import Image
 
+from seekloop.artifacts.files import make_folder, write_bytes
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
-from seekloop.contracts.problems import Problem, ProblemKind, counted, first_reasons
+from seekloop.contracts.problems import Problem, ProblemKind, counted, first_reasons, many
 from seekloop.contracts.records import Annotations
 from seekloop.images.decoding import Header, nearly_black, read_header, read_rgb
 from seekloop.images.walk import printable
@@ -110,13 +110,13 @@ class FileCollection:
 def dark_pictures(paths: Sequence[str], looked_at: int) -> Problem:
     """The problem of pictures of 16 bits that hold 12 bits or fewer, and would be read nearly black."""
     why = (
-        f"{len(paths)} of {looked_at} pictures looked at have 16 bits per value and use less than an eighth of the "
-        "range, so they are nearly black. If they hold 10 or 12 bits, say collection.white=1023 or 4095 (grey pictures)"
+        f"{len(paths):,} of {many(looked_at, 'picture', 'pictures')} of 16 bits per value use less than an eighth of "
+        "the range and are nearly black. If they hold 10 or 12 bits, say collection.white=1023 or 4095 (grey pictures)"
     )
     return Problem(paths[0], why, ProblemKind.NOTE, len(paths))
 
 
-def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: float | int) -> None:
+def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: object) -> None:
     """Stop where more of the annotated objects were lost than is allowed.
 
     Args:
@@ -127,7 +127,7 @@ def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: float | int
     Raises:
         ConfigError: with the first reasons.
     """
-    if not 0 <= max_loss <= 1:
+    if not isinstance(max_loss, (int, float)) or not 0 <= max_loss <= 1:
         raise ConfigError("collection.max_loss", max_loss, "it is a share", "Usual: 0.1; 1 accepts every loss.")
     lost = counted(problems)["objects_lost"]
     if lost <= max_loss * (taken + lost):
@@ -135,7 +135,8 @@ def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: float | int
     reasons = "\n  ".join(["", *first_reasons([one for one in problems if one.kind is ProblemKind.OBJECT])])
     others = [one for one in problems if one.kind in (ProblemKind.FILE, ProblemKind.NOTE)]
     notes = "\n  ".join(["", *first_reasons(others, 3)])
-    why = f"{lost:,} of {taken + lost:,} annotated objects would be left out:{reasons}{notes}\n"
+    objects = many(taken + lost, "annotated object", "annotated objects")
+    why = f"{lost:,} of {objects} would be left out:{reasons}{notes}\n{lost / (taken + lost):.0%} is more than allowed"
     fix = (
         "Mend the boxes (`seekloop check` with the same collection lists every problem and draws the boxes), or go on "
         "without these objects with collection.max_loss=1."
@@ -244,11 +245,5 @@ def load_facts(memory: Path | None) -> Facts:
 
 def save_facts(memory: Path, entries: Facts) -> None:
     """Replace what is remembered in one step: a reader sees the old or the new file, never half of one."""
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=memory.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(entries, file)
-        Path(name).replace(memory)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    make_folder(memory.parent, "collection.cache")
+    write_bytes(memory, json.dumps(entries).encode(), "collection.cache")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.coco import category_order, coco_objects, corner_hint, find_listed, read_coco
 from seekloop.images.csv_boxes import csv_objects
 from seekloop.images.files import FileCollection, existing_folder, image_headers, refuse_losses
@@ -13,8 +13,8 @@ from seekloop.images.frames import Frames
 from seekloop.images.names import ImageNames
 from seekloop.images.objects import RawObject, annotate
 from seekloop.images.voc import CLASSES as VOC_CLASSES
-from seekloop.images.walk import ImageFiles, find_images, printable, stem
-from seekloop.images.xml_files import XmlSource, read_tree, stated_name, xml_objects
+from seekloop.images.walk import ImageFiles, find_files, find_images, printable, stem
+from seekloop.images.xml_files import XmlSource, read_tree, stated_name, xml_boxes, xml_objects
 
 
 class ImageFolder(FileCollection):
@@ -49,7 +49,7 @@ class ImageFolder(FileCollection):
         max_loss: float | int,
         cache: str | None,
     ) -> None:
-        if white is not None and not 255 < white <= 65535:
+        if white is not None and not (isinstance(white, int) and 255 < white <= 65535):
             fix = "Usual: 1023 (10 bits), 4095 (12), 16383 (14); null reads it from each file."
             raise ConfigError("collection.white", white, "it is white in pictures of 9 to 16 bits", fix)
         folder = existing_folder(root, "a folder of images")
@@ -116,10 +116,10 @@ def read_boxes(source: Path, images: ImageFiles, frames: Frames, crowd: bool) ->
     match source.suffix.lower():
         case ".json":
             return boxes_from_json(source, images, frames, crowd)
-        case ".csv":
+        case ".csv" | ".tsv":
             objects, problems, hint = csv_objects(source, ImageNames(images.paths), frames)
             return Annotated(objects, problems, (), hint)
-    why = "its format is not known"
+    why = "it is compressed; unpack it" if source.suffix.lower() in (".gz", ".zip") else "its format is not known"
     raise ConfigError("collection.boxes", str(source), why, "Give a COCO .json, a .csv, or a folder of VOC .xml files.")
 
 
@@ -142,51 +142,70 @@ def boxes_from_json(source: Path, images: ImageFiles, frames: Frames, crowd: boo
 
 
 def boxes_from_xmls(source: Path, paths: Sequence[str], frames: Frames) -> Annotated:
-    """VOC's format: each file describes the image of its own name, or the one that it names where there is none."""
-    files = sorted(file for file in source.rglob("*") if file.suffix.lower() == ".xml" and file.is_file())
+    """VOC's format: each file describes the image of its own name, or the one that it names where there is none.
+
+    Raises:
+        ConfigError: if there are no such files.
+    """
+    files, problems = find_files(source, ".xml")
+    if not files:
+        fix = "Give a COCO .json, a .csv, or a folder of VOC .xml files."
+        raise ConfigError("collection.boxes", str(source), "there are no .xml files in this folder", fix)
     trees: dict[str, tuple[Path, XmlSource]] = {}
-    problems: list[Problem] = []
     for file in files:
         relative = Path(printable(file.relative_to(source).as_posix()))
         try:
             trees[relative.as_posix()] = relative, XmlSource(relative.as_posix(), read_tree(file), -1)
         except (OSError, ValueError) as error:
             problems.append(Problem(relative.as_posix(), f"unreadable: {error}"))
-    if not files:
-        problems.append(Problem(str(source), "there are no .xml files in it", ProblemKind.NOTE))
-    meant, told = images_of_xmls(trees, paths)
-    objects: list[RawObject] = []
+    meant, told = images_of_xmls(source.name, trees, paths)
+    placed: list[XmlSource] = []
     for where, image in meant.items():
-        one = trees[where][1]
+        tree = trees[where][1].tree
         if isinstance(image, str):
-            problems.append(Problem(where, image, count=max(1, len(one.tree.findall("object")))))
-            continue
-        found, wrong = xml_objects(XmlSource(where, one.tree, image), frames)
+            problems.append(Problem(where, image, count=max(1, len(tree.findall("object")))))
+        else:
+            placed.append(XmlSource(where, tree, image))
+    frames.decide(box for one in placed for box in xml_boxes(one))
+    objects: list[RawObject] = []
+    for one in placed:
+        found, wrong = xml_objects(one, frames)
         objects += found
         problems += wrong
     return Annotated(objects, [*problems, *told, *frames.problems()], VOC_CLASSES)
 
 
 def images_of_xmls(
-    trees: dict[str, tuple[Path, XmlSource]], paths: Sequence[str]
+    source: str, trees: dict[str, tuple[Path, XmlSource]], paths: Sequence[str]
 ) -> tuple[dict[str, int | str], list[Problem]]:
     """The image of every XML file, or why there is none.
 
     The image of the file's own name and place comes first, then the one that it states at its place, then one of its
-    own name anywhere, then the stated one anywhere. An image described by two files belongs to the first that has
-    its name and place, else to the first.
+    own name anywhere, then the stated one anywhere. A file's own name may have the image's ending (a.jpg.xml), and need
+    not be in the image's small and capital letters. An image described by two files belongs to the first that has its
+    name and place, else to the first.
+
+    Args:
+        source: the folder of the files, for people.
+        trees: by their names, the paths and contents of the files.
+        paths: of the images.
     """
     names = ImageNames(paths)
-    stems = ImageNames([stem(path) for path in paths])
-    loose = names.match((s for _, one in trees.values() if (s := stated_name(one.tree))), "<filename>")
+    spellings = [ImageNames([stem(path) for path in paths]), names, ImageNames([stem(p).casefold() for p in paths])]
+
+    def own_image(name: str) -> int | str:
+        answers = [one.find(word) for one, word in zip(spellings, (name, name, name.casefold()), strict=True)]
+        return next((answer for answer in answers if isinstance(answer, int)), answers[0])
+
+    loose = names.match((s for _, one in trees.values() if (s := stated_name(one.tree))), f"<filename> in {source}")
     meant: dict[str, int | str] = {}
     exact: set[str] = set()
     others: list[str] = []
     for where, (relative, one) in trees.items():
         own, stated = relative.with_suffix(""), stated_name(one.tree)
-        at_place = stems.find(own.as_posix())
+        at_place = own_image(own.as_posix())
         answers = [at_place, *([names.find((relative.parent / stated).as_posix())] if stated else [])]
-        answers += [stems.find(own.name), *([loose.image[stated]] if stated else [])]
+        answers += [own_image(own.name), *([loose.image[stated]] if stated else [])]
         image = next((answer for answer in answers if isinstance(answer, int)), answers[-1])
         meant[where] = image
         if isinstance(at_place, int):
@@ -200,6 +219,7 @@ def images_of_xmls(
             meant[where] = f"{claimed[image]} describes the same image, {paths[image]!r}"
     told = list(loose.problems) if any(isinstance(image, int) for image in loose.image.values()) else []
     if others:
-        why = f"{len(others)} files state another image than the one of their own name, such as this: {others[0]}"
-        told.append(Problem("<filename>", f"{why}. Their own name counts", ProblemKind.NOTE, len(others)))
+        files = many(len(others), "file states", "files state")
+        why = f"{files} another image than that of the file's own name, which counts: {others[0]}"
+        told.append(Problem(f"<filename> in {source}", why, ProblemKind.NOTE, len(others)))
     return meant, told

@@ -1,10 +1,10 @@
 """From pixel coordinates of an annotation file to fractions of the upright picture."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from seekloop.contracts.errors import UnreadableImageError
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.decoding import Header
 
 Corners = tuple[float, float, float, float]  # x0, y0, x1, y1
@@ -57,9 +57,9 @@ class Frames:
     """Brings boxes in pixels to fractions of the upright picture.
 
     Tools that ignore EXIF orientation write boxes of the stored pixels. That shows where the stated size is that of the
-    stored pixels and the orientation swaps the sides (5 to 8): such boxes are turned with the picture. Orientations 2
-    to 4, and square pictures, cannot be told apart by their sizes: their boxes are taken as those of the upright
-    picture.
+    stored pixels and the orientation swaps the sides (5 to 8): such boxes are turned with the picture, unless `decide`
+    found that the boxes themselves say otherwise. Orientations 2 to 4, and square pictures, cannot be told apart by
+    their sizes: their boxes are taken as those of the upright picture.
 
     Args:
         headers: of every image of the collection; the error of an image that cannot be read.
@@ -67,8 +67,29 @@ class Frames:
 
     def __init__(self, headers: Sequence[Header | UnreadableImageError]) -> None:
         self.headers = headers
+        self.boxes_lie: bool | None = None  # whether boxes on pictures turned sideways are those of the stored pixels
         self.turned: dict[int, Stated] = {}
-        self.other_shape: dict[int, tuple[Stated, Size]] = {}
+        self.size_only: dict[int, Stated] = {}
+        self.other_shape: dict[int, tuple[str, Size, Size]] = {}
+
+    def decide(self, boxes: Iterable[tuple[int, Size | None, Corners]]) -> None:
+        """See from a file's boxes whether those on pictures that EXIF turns sideways are of the stored pixels.
+
+        They are where some box fits the stored pixels only and none fits the upright picture only; the other way round
+        they are not. Otherwise the stated size says it, and without one they are those of the upright picture.
+
+        Args:
+            boxes: image, stated size, and corners in pixels of that size, of every object.
+        """
+        lying = standing = 0
+        for image, size, corners in boxes:
+            header = self.headers[image]
+            if isinstance(header, Header) and header.orientation >= 5 and not says_upright(size, header):
+                stored = size or header.stored
+                fits = within(corners, stored), within(corners, (stored[1], stored[0]))
+                lying += fits == (True, False)
+                standing += fits == (False, True)
+        self.boxes_lie = None if bool(lying) == bool(standing) else lying > 0
 
     def frame(self, stated: Stated) -> "Frame":
         """What the coordinates of one image refer to.
@@ -81,30 +102,39 @@ class Frames:
             if stated.size is None:
                 raise header
             return Frame(stated.size, 1)
-        if stated.size is None:
+        if stated.size is None and not (header.orientation >= 5 and self.boxes_lie):
             return Frame(header.size, 1)
-        exactly_stored = stated.size == header.stored and stated.size != header.size
-        if same_shape(stated.size, header.size) and not exactly_stored:
-            return Frame(stated.size, 1)
-        if same_shape(stated.size, header.stored):
+        size = stated.size or header.stored
+        if says_upright(stated.size, header):
+            return Frame(size, 1)
+        if same_shape(size, header.stored) and self.boxes_lie is False:
+            self.size_only.setdefault(stated.image, stated)
+            return Frame((size[1], size[0]), 1)
+        if same_shape(size, header.stored):
             self.turned.setdefault(stated.image, stated)
-            return Frame(stated.size, header.orientation)
-        self.other_shape.setdefault(stated.image, (stated, header.size))
-        return Frame(stated.size, 1)
+            return Frame(size, header.orientation)
+        self.other_shape.setdefault(stated.image, (stated.where, size, header.size))
+        return Frame(size, 1)
 
     def problems(self) -> list[Problem]:
         """What the sizes gave away."""
         found = []
         if self.turned:
             count = len(self.turned)
-            why = f"{count} pictures are turned by EXIF and their boxes are not: the boxes were turned with them"
-            first = next(iter(self.turned.values()))
-            found.append(Problem(first.where, why, ProblemKind.NOTE, count))
+            pictures = many(count, "picture is", "pictures are")
+            why = f"{pictures} turned by EXIF, and the boxes are of the stored pixels: they were turned as well"
+            found.append(Problem(next(iter(self.turned.values())).where, why, ProblemKind.NOTE, count))
+        if self.size_only:
+            count = len(self.size_only)
+            pictures = many(count, "picture is", "pictures are")
+            why = f"{pictures} turned by EXIF and the stated size is not; the boxes fit the upright picture only"
+            found.append(Problem(next(iter(self.size_only.values())).where, why, ProblemKind.NOTE, count))
         if self.other_shape:
-            (other, size), count = next(iter(self.other_shape.values())), len(self.other_shape)
-            why = f"the stated size {other.size} has another shape than the picture, {size}: are these its boxes?"
-            more = f" (and {count - 1} more)" if count > 1 else ""
-            found.append(Problem(other.where, why + more, ProblemKind.NOTE, count))
+            (where, *sizes), count = next(iter(self.other_shape.values())), len(self.other_shape)
+            stated, real = (f"{size[0]} x {size[1]}" for size in sizes)
+            why = f"the stated size {stated} has another shape than the picture, {real}: are these its boxes?"
+            more = f" (and {many(count - 1, 'more picture', 'more pictures')})" if count > 1 else ""
+            found.append(Problem(where, why + more, ProblemKind.NOTE, count))
         return found
 
 
@@ -116,8 +146,25 @@ class Frame:
     orientation: int
 
     def upright(self, corners: Corners) -> Corners:
-        """A box in pixels, as fractions of the upright picture."""
+        """A box in pixels, as fractions of the upright picture.
+
+        Raises:
+            ValueError: if it is given in fractions, as it seems: no number is above 1, and not all of them are whole.
+        """
+        if all(abs(v) <= 1 for v in corners) and not all(float(v).is_integer() for v in corners):
+            raise ValueError("its box looks like fractions (no number is above 1), and pixels are expected")
         return turned(fractions(corners, self.size), self.orientation)
+
+
+def says_upright(size: Size | None, header: Header) -> bool:
+    """Whether a stated size is that of the upright picture, and not rather that of the stored pixels."""
+    exactly_stored = size == header.stored and size != header.size
+    return size is not None and same_shape(size, header.size) and not exactly_stored
+
+
+def within(corners: Corners, size: Size) -> bool:
+    """Whether a box in pixels reaches beyond a picture's right and lower edge by no more than a pixel."""
+    return max(corners[0], corners[2]) <= size[0] + 1 and max(corners[1], corners[3]) <= size[1] + 1
 
 
 def same_shape(a: Size, b: Size) -> bool:

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from seekloop.contracts.errors import UnreadableImageError
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.contracts.protocols import Collection
 from seekloop.images.decoding import Header, nearly_black
 from seekloop.images.files import FileCollection, dark_pictures, image_headers
@@ -92,9 +92,10 @@ def doubtful_orientations(collection: Collection, orientations: dict[int, int]) 
     ]
     if not doubtful:
         return []
+    pictures = many(len(doubtful), "picture with boxes has", "pictures with boxes have")
     why = (
-        f"{len(doubtful)} pictures with boxes have an EXIF orientation of 2, 3 or 4, which their sizes do not show: "
-        "look whether the boxes lie right in the contact sheet"
+        f"{pictures} an EXIF orientation of 2, 3 or 4, "
+        "which no size shows: look whether the boxes lie right in the contact sheet"
     )
     return [Problem(collection.paths[doubtful[0]], why, ProblemKind.NOTE, len(doubtful))]
 

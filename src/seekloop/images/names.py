@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.decoding import HEIF_SUFFIXES, SUFFIXES
 from seekloop.images.walk import RAW_SUFFIXES
 
@@ -42,12 +42,15 @@ class ImageNames:
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = tuple(paths)
+        self.literal = {path: same[0] for path, same in grouped(paths).items() if len(same) == 1}
         self.by_path = grouped(normal(path) for path in paths)
         self.by_name = grouped(PurePosixPath(normal(path)).name for path in paths)
         self._loose: list[dict[str, set[int]]] | None = None
 
     def find(self, name: str) -> int | str:
         """The position of the image with this path or bare name, or why there is none."""
+        if name in self.literal:
+            return self.literal[name]
         key = normal(name)
         same = self.by_path.get(key) or ([] if "/" in key else self.by_name.get(key, []))
         if len(same) > 1:
@@ -73,8 +76,10 @@ class ImageNames:
             if isinstance(image, str):
                 found[name] = image
             elif image in literal or claims[image] > 1:
-                why = "which another name in the file means" if image in literal else "and so is another name"
-                found[name] = f"no image {name!r} in the collection; its end is that of {self.paths[image]!r}, {why}"
+                found[name] = (
+                    f"no image {name!r} in the collection; {self.paths[image]!r} of the same name is meant by another "
+                    f"entry{'' if image in literal else ', too'}"
+                )
             else:
                 found[name] = image
                 taken.append(name)
@@ -85,7 +90,7 @@ class ImageNames:
         if not taken:
             return []
         shown = ", ".join(f"{name!r} for {self.paths[int(found[name])]!r}" for name in taken[:2])
-        why = f"{len(taken):,} names were matched by their ends, such as {shown}"
+        why = f"{many(len(taken), 'name was matched by its end', 'names were matched by their ends')}, such as {shown}"
         return [Problem(source, why, ProblemKind.NOTE, len(taken))]
 
     def _by_end(self, name: str) -> int | str:
@@ -145,7 +150,10 @@ def without_address(name: str) -> str:
         >>> without_address("https://example.org/a%20b/c.jpg?size=1"), without_address("a%20b.jpg")
         ('/a b/c.jpg', 'a%20b.jpg')
     """
-    return unquote(urlsplit(name).path) if "://" in name else name
+    try:
+        return unquote(urlsplit(name).path) if "://" in name else name
+    except ValueError:  # no address after all
+        return name
 
 
 def digits(name: str) -> str:

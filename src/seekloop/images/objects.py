@@ -1,5 +1,6 @@
 """From what annotation files say to `Annotations`: the steps that every format shares."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seekloop.contracts import boxes as box_geometry
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.contracts.records import Annotations
 from seekloop.images.frames import Corners
 
+FLAGS = {"0": False, "false": False, "no": False, "": False, "none": False, "1": True, "true": True, "yes": True}
 MARGIN = 0.02  # of the image's side: a box may stick out so far by rounding
 
 
@@ -35,6 +37,43 @@ class RawObject:
     box: Corners
     crowd: bool = False
     difficult: bool = False
+
+
+def class_name(text: object) -> str:
+    r"""A class's name in one spelling: composed letters, single blanks, nothing that cannot be written as UTF-8.
+
+    Example:
+        >>> class_name(" traffic \n light "), class_name("cafe\u0301") == class_name("caf\u00e9"), class_name(7)
+        ('traffic light', True, '7')
+    """
+    composed = unicodedata.normalize("NFC", " ".join(str(text).replace("\0", " ").split()))
+    return composed.encode("utf-8", "backslashreplace").decode()
+
+
+def flag(value: object, name: str) -> bool:
+    """A yes or no: 0, 1, true, false, as such or as text; nothing is no.
+
+    Raises:
+        ValueError: if it is neither; `name` is what people call it.
+    """
+    word = str(value).strip().lower().removesuffix(".0")
+    if word not in FLAGS:
+        raise ValueError(f"{name} should be 0 or 1, and is {value!r}")
+    return FLAGS[word]
+
+
+def as_number(text: object) -> float:
+    """A number, as such or as text.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if isinstance(text, bool) or (isinstance(text, str) and "_" in text) or not isinstance(text, (int, float, str)):
+        raise ValueError(f"{text!r} is no number")
+    try:
+        return float(text)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no number") from error
 
 
 def annotate(objects: Iterable[RawObject], order: Sequence[str], hint: str = "") -> tuple[Annotations, list[Problem]]:
@@ -100,7 +139,8 @@ def repeated(rows: Sequence[RawObject], copies: Counter[tuple[int, str, Corners]
     if not twice:
         return []
     extra = sum(copies[one.image, one.name, one.box] - 1 for one in twice)
-    why = f"{extra} objects are there more than once (image, class and box are the same) and count once"
+    objects = many(extra, "object is", "objects are")
+    why = f"{objects} there once more (image, class and box are the same) and left out"
     return [Problem(twice[0].where, why, ProblemKind.BY_RULE, extra)]
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from seekloop.contracts.errors import ConfigError
-
 # The functions that rebuild numpy's arrays and numbers: their modules' names differ between versions of numpy.
 REBUILD = {
     "_reconstruct": np.zeros(1).__reduce_ex__(2)[0],
@@ -41,15 +39,18 @@ class PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no plain data")
 
 
-def read_plain(path: Path) -> Any:  # noqa: ANN401 (whatever the file holds)
+def read_plain(path: Path, encoding: str) -> Any:  # noqa: ANN401 (whatever the file holds)
     """What a pickle holds.
 
+    Args:
+        path: of the file.
+        encoding: of text that Python 2 wrote: `latin1`, or `bytes` to leave it as bytes.
+
     Raises:
-        ConfigError: if it is damaged, or holds anything but plain data.
+        ValueError: if it is damaged, or holds anything but plain data.
     """
     try:
         with path.open("rb") as file:
-            return PlainUnpickler(file, encoding="latin1").load()
+            return PlainUnpickler(file, encoding=encoding).load()
     except Exception as error:  # a damaged pickle raises nearly anything
-        why = f"it cannot be read ({type(error).__name__}: {error})"
-        raise ConfigError("instances.root", str(path), why, "Fetch it again from where it is published.") from error
+        raise ValueError(f"it cannot be read ({type(error).__name__}: {error})") from error

@@ -1,9 +1,7 @@
 """The file formats in which classification pools are published: idx, CIFAR's pickles, SVHN's .mat."""
 
 import gzip
-import io
 import math
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +12,11 @@ from jaxtyping import Int, UInt8
 from scipy.io.matlab import loadmat
 from torch import Tensor
 
+from seekloop.images.plain_pickle import read_plain
+
 Labelled = tuple[UInt8[Tensor, "n 3 h w"], Int[Tensor, " n"]]
 
 IDX_BYTE = 0x08  # the type of MNIST's values: unsigned bytes
-ALLOWED = {  # what a pickled dictionary of NumPy arrays is made of; anything else could run code
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-}
 
 
 def read_idx(path: Path) -> UInt8[Tensor, "..."]:
@@ -55,19 +48,12 @@ def read_pickle(path: Path) -> Mapping[bytes, Any]:
         ValueError: if the file is damaged, or holds anything else.
     """
     try:
-        content = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+        content = read_plain(path, encoding="bytes")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a dictionary")
     return content
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as its base has it
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
-        return super().find_class(module, name)
 
 
 def read_cifar(path: Path, labels: bytes) -> Labelled:

@@ -66,9 +66,13 @@ def read_truth(file: Path) -> Mapping[str, Any]:
     """The pickle's dictionary.
 
     Raises:
-        ConfigError: if it is of another form.
+        ConfigError: if it is damaged, holds anything but plain data, or is of another form.
     """
-    content = read_plain(file)
+    try:
+        content = read_plain(file, encoding="latin1")
+    except ValueError as error:
+        fix = "Fetch it again from where it is published."
+        raise ConfigError("instances.root", str(file), str(error), fix) from error
     wanted = ("imlist", "qimlist", "gnd")
     if not isinstance(content, dict) or not all(key in content for key in wanted):
         raise ConfigError("instances.root", str(file), f"it has no {', '.join(wanted)}", "Take the published one.")

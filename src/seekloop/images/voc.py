@@ -1,22 +1,25 @@
 """PASCAL VOC 2012, and the XML format that it made common."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.decoding import suffixes
 from seekloop.images.download import Archive, fetch
 from seekloop.images.files import FileCollection, existing_folder, image_headers, refuse_losses
 from seekloop.images.frames import Frames
 from seekloop.images.objects import RawObject, annotate
 from seekloop.images.walk import find_images, stem
-from seekloop.images.xml_files import XmlSource, read_tree, stated_name, without_difficult, xml_objects
+from seekloop.images.xml_files import XmlSource, read_tree, stated_name, without_difficult, xml_boxes, xml_objects
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+
+SECOND_COLUMN = re.compile(r"\s+-?[01]$")  # of the lists of single classes: whether an image shows the class
 
 ARCHIVE = Archive(
     url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
@@ -56,23 +59,15 @@ class Voc2012(FileCollection):
         folder = voc_folder(root, download)
         paths, problems = listed_files(folder, listed_images(folder, image_set), f"{image_set}.txt")
         frames = Frames(image_headers(folder, paths, Path(cache) if cache else None))
+        sources, missing = open_xmls(folder, paths)
+        problems += missing
+        frames.decide(box for source in sources for box in xml_boxes(source))
         objects: list[RawObject] = []
-        other_names: list[str] = []
-        for image, path in enumerate(paths):
-            relative = Path("Annotations") / f"{PurePosixPath(path).stem}.xml"
-            source = open_xml(folder, relative, image)
-            if isinstance(source, Problem):
-                problems.append(source)
-                continue
-            stated = stated_name(source.tree)
-            if stated and PurePosixPath(stated.replace("\\", "/")).stem != PurePosixPath(path).stem:
-                other_names.append(f"{source.where} states {stated!r}")
+        for source in sources:
             found, wrong = xml_objects(source, frames)
             objects += found
             problems += wrong
-        if other_names:
-            why = f"{len(other_names)} files state another image's name than their own, such as this: {other_names[0]}"
-            problems.append(Problem("Annotations", f"{why}. Their own counts", ProblemKind.NOTE, len(other_names)))
+        problems += other_names(sources)
         if not difficult:
             objects, left_out = without_difficult(objects, "Annotations")
             problems += left_out
@@ -80,6 +75,36 @@ class Voc2012(FileCollection):
         problems += frames.problems() + dropped
         refuse_losses(len(annotations.image), problems, max_loss)
         super().__init__("voc2012", folder, paths, annotations, problems, cache)
+
+
+def open_xmls(folder: Path, paths: Sequence[str]) -> tuple[list[XmlSource], list[Problem]]:
+    """The XML files of the images, whose names need not be in the same small and capital letters; what is missing."""
+    there = {file.name.casefold(): file.name for file in sorted((folder / "Annotations").glob("*"))}
+    sources: list[XmlSource] = []
+    problems: list[Problem] = []
+    for image, path in enumerate(paths):
+        name = f"{PurePosixPath(path).stem}.xml"
+        exact = (folder / "Annotations" / name).is_file()
+        found = open_xml(folder, Path("Annotations") / (name if exact else there.get(name.casefold(), name)), image)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            sources.append(found)
+    return sources, problems
+
+
+def other_names(sources: Sequence[XmlSource]) -> list[Problem]:
+    """Files that state another image than that of their own name."""
+    others = []
+    for source in sources:
+        stated = stated_name(source.tree)
+        same = PurePosixPath(stated.replace("\\", "/")).stem.casefold() == PurePosixPath(source.where).stem.casefold()
+        others += [] if same or not stated else [f"{source.where} states {stated!r}"]
+    if not others:
+        return []
+    files = many(len(others), "file states", "files state")
+    why = f"{files} another image than that of the file's own name, which counts: {others[0]}"
+    return [Problem("Annotations", why, ProblemKind.NOTE, len(others))]
 
 
 def voc_folder(root: str | None, download: bool) -> Path:
@@ -103,8 +128,15 @@ def listed_images(folder: Path, image_set: str) -> list[str]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in lists.glob("*.txt"))) or "none"
         raise ConfigError("collection.image_set", image_set, f"there is no {path}", f"Those there: {known}.")
-    rows = (line.split() for line in path.read_text(encoding="utf-8-sig").splitlines())
-    return list(dict.fromkeys(row[0] for row in rows if row))
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            "collection.image_set", image_set, f"{path} is no UTF-8 text", "Write it as UTF-8."
+        ) from error
+    if all(SECOND_COLUMN.search(line) for line in lines):
+        lines = [SECOND_COLUMN.sub("", line) for line in lines]
+    return list(dict.fromkeys(lines))
 
 
 def listed_files(folder: Path, names: Sequence[str], listed_in: str) -> tuple[list[str], list[Problem]]:

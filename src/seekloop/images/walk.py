@@ -8,14 +8,15 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.decoding import HEIF_SUFFIXES, formats, suffixes
 
 # Folders that file servers, synchronisation and operating systems keep beside photographs, in lower case.
 SYSTEM_FOLDERS = frozenset(
     {
-        "@eadir", "@tmp", "@sharebin", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin",
-        "recycler", "system volume information", "lost+found", "__macosx", "~snapshot",
+        "@eadir", "@tmp", "@sharebin", "@recycle", "@recently-snapshot", "@__thumb", "@s2s", "@appstore", "@database",
+        "#recycle", "#snapshot", "$recycle.bin", "recycler", "recycled", "trashbox", "system volume information",
+        "found.000", "lost+found", "__macosx", "network trash folder", "temporary items", "~snapshot",
     }
 )  # fmt: skip
 RAW_SUFFIXES = frozenset(
@@ -29,6 +30,15 @@ OTHER_PICTURES = frozenset(
         ".eps", ".exr", ".fits", ".hdr", ".ico", ".jxl", ".jxr", ".pdf", ".psb", ".psd", ".svg", ".svgz", ".tga",
         ".xcf",
         ".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv",
+    }
+)  # fmt: skip
+
+
+# Endings of files that lie beside photographs and hold none, so that they are not opened to see.
+BESIDE_PICTURES = frozenset(
+    {
+        ".aae", ".csv", ".db", ".html", ".ini", ".json", ".log", ".md", ".parquet", ".py", ".pth", ".thm", ".tsv",
+        ".txt", ".xlsx", ".xml", ".xmp", ".yaml", ".yml", ".zip",
     }
 )  # fmt: skip
 
@@ -64,22 +74,33 @@ def find_images(root: Path, besides: Iterable[Path] = ()) -> ImageFiles:
 
     Args:
         root: the folder.
-        besides: files and folders that hold something else, such as annotations, and need not be mentioned.
+        besides: files that hold something else, such as annotations, and need not be mentioned; of folders, the
+            files in them that cannot be pictures.
     """
     walk = _Walk(root, {path.absolute() for path in besides})
     walk.run()
     pictures = [file for file in walk.files if file.suffix.lower() in suffixes()]
-    pictures, twice = _without_second_ways(pictures)
-    names = {printable(file.relative_to(root).as_posix()): file.relative_to(root).as_posix() for file in pictures}
-    clash = len(pictures) - len(names)
-    problems = [*walk.problems, *twice, *_not_taken([f for f in walk.files if f.suffix.lower() not in suffixes()])]
+    kept, twice = _without_second_ways(root, pictures)
+    names = {_shown(root, file): file.relative_to(root).as_posix() for file in kept}
+    clash = len(kept) - len(names)
+    problems = [*walk.problems, *twice, *_not_taken(root, set(walk.files).difference(pictures))]
     if clash:
-        problems.append(Problem(str(root), f"{clash} file names differ in bytes only", ProblemKind.FILE, clash))
+        why = f"{many(clash, 'picture has', 'pictures have')} the name that another one's bytes are written as"
+        problems.append(Problem(printable(str(root)), why, ProblemKind.FILE, clash))
     renamed = {shown: real for shown, real in names.items() if shown != real}
     if renamed:
         first, why = next(iter(sorted(renamed))), r"not UTF-8; what cannot be written is shown as \x.."
-        problems.append(Problem(first, f"{len(renamed)} file names are {why}", ProblemKind.NOTE, len(renamed)))
+        count = many(len(renamed), "file name is", "file names are")
+        problems.append(Problem(first, f"{count} {why}", ProblemKind.NOTE, len(renamed)))
     return ImageFiles(root, tuple(sorted(names)), renamed, tuple(problems))
+
+
+def find_files(root: Path, ending: str) -> tuple[list[Path], list[Problem]]:
+    """Files of one ending at or below a folder, sorted, and folders that could not be read; found as pictures are."""
+    walk = _Walk(root, set())
+    walk.run()
+    not_read = [problem for problem in walk.problems if problem.kind is ProblemKind.FILE]
+    return sorted(file for file in walk.files if file.suffix.lower() == ending), not_read
 
 
 def printable(path: str) -> str:
@@ -111,9 +132,11 @@ class _Walk:
             waiting += inside
             links += behind_links
         if self.hidden:
-            self._note(self.root, f"{self.hidden} hidden pictures or folders were passed over", self.hidden)
+            why = f"{many(self.hidden, 'hidden picture or folder was', 'hidden pictures or folders were')} passed over"
+            self._note(self.root, why, self.hidden)
         if self.kept_by_systems:
-            why = f"{self.kept_by_systems} folders of file servers or operating systems were passed over"
+            folders = many(self.kept_by_systems, "folder", "folders")
+            why = f"{folders} of file servers or operating systems passed over (@eaDir, $RECYCLE.BIN, ...)"
             self._note(self.root, why, self.kept_by_systems)
 
     def _visit(self, folder: Path) -> tuple[list[Path], list[Path]]:
@@ -136,7 +159,7 @@ class _Walk:
     def _is_open_folder(self, entry: os.DirEntry[str]) -> bool:
         """Whether an entry is a folder to be read; files are noted here."""
         path, is_folder = Path(entry.path), _is_folder(entry)
-        if path.absolute() in self.besides:
+        if path.absolute() in self.besides and not is_folder:
             return False
         if entry.name.startswith("."):
             self.hidden += is_folder or path.suffix.lower() in suffixes()
@@ -144,19 +167,24 @@ class _Walk:
             self.kept_by_systems += 1
         elif is_folder:
             return True
-        elif entry.is_file():
-            self.files.append(path)
+        elif _is_file(entry):
+            annotates = path.suffix.lower() in BESIDE_PICTURES and self.besides.intersection(path.absolute().parents)
+            self.files += [] if annotates else [path]
         else:
             why = "a link to nothing" if entry.is_symlink() else "neither a file nor a folder"
             self.problems.append(Problem(self._shown(path), why, ProblemKind.FILE))
         return False
 
     def _shown(self, path: Path) -> str:
-        return printable(path.relative_to(self.root).as_posix())
+        return _shown(self.root, path)
 
     def _note(self, path: Path, why: str, count: int = 1) -> None:
         where = printable(str(path)) if path == self.root else self._shown(path)
         self.problems.append(Problem(where, why, ProblemKind.NOTE, count))
+
+
+def _shown(root: Path, path: Path) -> str:
+    return printable(path.relative_to(root).as_posix())
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -171,7 +199,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _without_second_ways(pictures: list[Path]) -> tuple[list[Path], list[Problem]]:
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a circle of links
+        return False
+
+
+def _without_second_ways(root: Path, pictures: list[Path]) -> tuple[list[Path], list[Problem]]:
     """Pass over links to pictures that are there themselves."""
     own = {path.resolve() for path in pictures if not path.is_symlink()}
     seen: set[Path] = set()
@@ -186,12 +221,13 @@ def _without_second_ways(pictures: list[Path]) -> tuple[list[Path], list[Problem
             second.append(path)
     if not second:
         return kept, []
-    why = f"{len(second)} links to pictures that are in the collection already were passed over"
-    return kept, [Problem(printable(str(second[0])), why, ProblemKind.NOTE, len(second))]
+    why = f"{many(len(second), 'link leads', 'links lead')} to pictures that are in the collection already: passed over"
+    return kept, [Problem(_shown(root, second[0]), why, ProblemKind.NOTE, len(second))]
 
 
-def _not_taken(files: list[Path]) -> list[Problem]:
+def _not_taken(root: Path, unread: Iterable[Path]) -> list[Problem]:
     """Files that are not read as pictures: camera raw and other formats of pictures, then everything else."""
+    files = sorted(unread)
     problems = []
     by_suffix = Counter(file.suffix.lower() for file in files)
     groups = {
@@ -202,20 +238,22 @@ def _not_taken(files: list[Path]) -> list[Problem]:
     for why, members in groups.items():
         counts = {suffix: by_suffix.pop(suffix) for suffix in sorted(members & by_suffix.keys())}
         if counts:
-            first = next(file for file in sorted(files) if file.suffix.lower() in counts)
+            first = next(file for file in files if file.suffix.lower() in counts)
             total = sum(counts.values())
-            problems.append(Problem(printable(first.name), f"{_listed(counts)}: {why}", ProblemKind.FILE, total))
-    nameless = [file for file in files if not file.suffix and is_picture(file)]
-    if nameless:
-        why = f"{len(nameless)} pictures without an ending are not taken; rename them to .jpg, .png, ..."
-        problems.append(Problem(printable(nameless[0].name), why, ProblemKind.FILE, len(nameless)))
-        by_suffix[""] -= len(nameless)
+            problems.append(Problem(_shown(root, first), f"{_listed(counts)}: {why}", ProblemKind.FILE, total))
+    known = BESIDE_PICTURES.union(*groups.values())
+    misnamed = [file for file in files if file.suffix.lower() not in known and is_picture(file)]
+    if misnamed:
+        counts = Counter(file.suffix.lower() for file in misnamed)
+        why = f"{_listed(counts)}: pictures, but not by their endings; rename them to .jpg, .png, ..."
+        problems.append(Problem(_shown(root, misnamed[0]), why, ProblemKind.FILE, len(misnamed)))
+        by_suffix.subtract(counts)
     others = {suffix: count for suffix, count in sorted(by_suffix.items()) if count > 0}
     if others:
-        first = next(file for file in sorted(files) if file.suffix.lower() in others)
+        first = next(file for file in files if file.suffix.lower() in others)
         total = sum(others.values())
-        why = f"{_listed(others)}: not taken, as they are no pictures"
-        problems.append(Problem(printable(first.name), why, ProblemKind.NOTE, total))
+        why = f"{_listed(others)}: no pictures, so not taken"
+        problems.append(Problem(_shown(root, first), why, ProblemKind.NOTE, total))
     return problems
 
 

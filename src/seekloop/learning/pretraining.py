@@ -1,18 +1,20 @@
 """What unsupervised pre-training keeps in its folder: the epochs so far, and in the end the weights."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
+from seekloop.artifacts.files import make_folder, read_tensors, remove_drafts, write_tensors, write_through
+from seekloop.artifacts.folder import Folder, Say
 from seekloop.contracts.errors import StoreError
 
 Row = dict[str, object]
+KEY = "store_dir"  # of the config: where pre-trained weights lie
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,9 @@ class PretrainingFolder:
 
     def keep(self, state: Mapping[str, Any], rows: list[Row]) -> None:
         """Replace what was kept by the state after one more epoch."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        draft = _draft(self.epochs)
-        pd.DataFrame(rows).to_parquet(draft, index=False)
-        draft.replace(self.epochs)
-        _save({**state, "rows": rows, "identity": self.identity}, self.checkpoint)
+        make_folder(self.path, KEY)
+        write_through(self.epochs, KEY, lambda draft: pd.DataFrame(rows).to_parquet(draft, index=False))
+        write_tensors(self.checkpoint, {**state, "rows": rows, "identity": self.identity}, KEY)
 
     def kept(self) -> dict[str, Any] | None:
         """What was kept last; None at the start.
@@ -59,36 +59,34 @@ class PretrainingFolder:
         """
         if not self.checkpoint.exists():
             return None
-        try:
-            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file can raise nearly anything
-            raise StoreError(f"{self.checkpoint} is damaged ({error}). Delete it to start anew") from error
+        state: dict[str, Any] = read_tensors(self.checkpoint, "Delete it to start anew.")
         if state.get("identity") != self.identity:
             raise StoreError(f"{self.checkpoint} was made with other settings. Delete it, or use another folder")
         return state
 
     def finish(self, weights: Mapping[str, Tensor]) -> Path:
         """Write the weights; the checkpoint has served."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        _save(dict(weights), self.weights)
+        make_folder(self.path, KEY)
+        write_tensors(self.weights, dict(weights), KEY)
         self.checkpoint.unlink(missing_ok=True)
         return self.weights
+
+
+@contextmanager
+def claimed(path: Path, say: Say) -> Iterator[None]:
+    """Be the only one who computes a pre-training; the others wait."""
+
+    def kept() -> str:
+        return f"{len(read_epochs(path))} finished epochs of pre-training are kept in {path}"
+
+    with Folder(path, KEY, marker="weights.pt").claim(kept, say, "pre-training"):
+        remove_drafts(path)
+        if (path / "weights.pt").exists():
+            (path / "checkpoint.pt").unlink(missing_ok=True)
+        yield
 
 
 def read_epochs(folder: Path) -> pd.DataFrame:
     """The epochs of a pre-training, finished or not; empty where there is none yet."""
     path = folder / "epochs.parquet"
     return pd.read_parquet(path) if path.exists() else pd.DataFrame()
-
-
-def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
-def _save(content: Mapping[str, Any], path: Path) -> None:
-    draft = _draft(path)
-    with draft.open("wb") as file:
-        torch.save(dict(content), file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

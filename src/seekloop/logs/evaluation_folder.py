@@ -21,7 +21,9 @@ class EvaluationFolder(RunFolder):
         return 0 if self.complete.exists() else super().last_round()
 
     def keep(self, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Keep all tables. Only inside `claim`, once."""
+        """Keep all tables, in place of those that an evaluation left which ended before it was complete."""
+        if super().last_round() is not None:
+            self._state(0).unlink()
         self.add(0, tables, None)
 
 

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image, ImageDraw, ImageOps
 
+from seekloop.artifacts.files import make_folder, write_bytes
 from seekloop.logs import curves
-from seekloop.logs.files import write_atomically
 from seekloop.logs.intervals import half_width
 from seekloop.logs.run_folder import RunFolder
 
@@ -297,7 +297,7 @@ def draw_all(place: Path, drawn: Mapping[str, Draw], say: Say) -> list[Path]:
     for name, draw in drawn.items():
         path = place / f"{name}.png"
         try:
-            place.mkdir(exist_ok=True)
+            make_folder(place, "runs_dir")
             written.append(save(draw(), path))
         except Exception as error:  # whatever it is: the run's numbers are worth more than a picture of them
             say(f"figure {path} is missing: {reason(error)}. The numbers are whole without it")
@@ -335,13 +335,13 @@ def file_names(before: str, names: Iterable[object], after: str) -> list[str]:
     return found
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all."""
+def save(figure: Figure, path: Path, key: str = "runs_dir") -> Path:
+    """Write a figure as PNG, whole or not at all, below the folder that `key` of the config names."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # letters of other alphabets are drawn as boxes
         figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 3})
-    write_atomically(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), key)
     return path
 
 

@@ -1,9 +1,6 @@
-"""Files that are either whole or not there, and the columns of the tables in them."""
+"""Columns of the tables, and Parquet files of them."""
 
-import contextlib
-import errno
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,38 +36,6 @@ ASKED = pa.schema(
         *((side, pa.float64()) for side in ("x0", "y0", "x1", "y1")),
     ]
 )
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is seen whole or not at all, whenever the process or the machine stops.
-
-    Raises:
-        OSError: the disk is full; what was there before is untouched, and the message says what to do.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise explained(error, path) from error
-
-
-def explained(error: OSError, path: Path) -> OSError:
-    """The same error; where the disk is full, in words that say what is kept and what to do."""
-    if error.errno not in _FULL:
-        return error
-    message = (
-        f"no space left for {path.name}. All earlier rounds are kept: free some space on this disk, "
-        "start the same command again, and it goes on from the last whole round"
-    )
-    return OSError(error.errno, message, str(path))
 
 
 def parquet_bytes(frame: pd.DataFrame, schema: pa.Schema | None) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from seekloop.logs.files import write_atomically
+from seekloop.artifacts.files import make_folder, write_json
 from seekloop.logs.run_folder import RunFolder, RunState
 
 JOBS = ".jobs"
@@ -102,8 +102,8 @@ class JobBook:
         return Job(tuple(told["overrides"]), told["run"], told["error"])
 
     def _write(self, key: str, job: Job) -> None:
-        self.place.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._file(key), (json.dumps(asdict(job), indent=1) + "\n").encode())
+        make_folder(self.place, "runs_dir")
+        write_json(self._file(key), asdict(job), "runs_dir")
 
 
 def begun(run: Path) -> bool:

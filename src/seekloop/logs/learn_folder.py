@@ -1,6 +1,5 @@
 """The folder of a run of `seekloop learn`: what it found so far, cycle by cycle and epoch by epoch."""
 
-import io
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -8,13 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 import pyarrow as pa
 
-from seekloop.contracts.lazy import lazily
-from seekloop.logs.run_folder import RunFolder
+from seekloop.artifacts.files import read_tensors
+from seekloop.logs.run_folder import Checkpoint, RunFolder
 
 if TYPE_CHECKING:
     import torch
-else:
-    torch = lazily("torch")
 
 _WHERE = [("split", pa.int32()), ("cycle", pa.int32())]
 _PSEUDO = ("pseudo_share", "pseudo_accuracy", "pseudo_accuracy_weighted")
@@ -76,34 +73,34 @@ class LearnFolder(RunFolder):
     }
     AREAS: ClassVar[tuple[str, ...]] = ("accuracy_auc", "accuracy_final")
 
-    def add(self, number: int, tables: Mapping[str, pd.DataFrame], checkpoint: object) -> None:
+    def add(self, number: int, tables: Mapping[str, pd.DataFrame], checkpoint: Checkpoint) -> None:
         """Keep one cycle; columns that it has no values for are empty."""
         whole = {name: _with_columns(tables[name], schema) for name, schema in self.TABLES.items()}
         super().add(number, whole, checkpoint)
 
+    def _kept(self) -> str:
+        epochs = len(self.under_way())
+        return super()._kept() + (f", and {epochs} of the next one's epochs" if epochs else "")
+
     def keep(self, cycle: int, checkpoint: dict[str, Any]) -> None:
         """Keep an epoch in place of the one before. A kill at any instant leaves one of them whole."""
-        buffer = io.BytesIO()
-        torch.save({"cycle": cycle, **checkpoint}, buffer)
-        self._write("parts/epoch.pt", buffer.getvalue())
+        self._folder.write_tensors("parts/epoch.pt", {"cycle": cycle, **checkpoint})
         told = {"cycle": cycle, "rows": checkpoint["rows"]}
-        self._write("parts/epochs.json", json.dumps(told).encode())
+        self._folder.write("parts/epochs.json", json.dumps(told).encode())
 
     def kept(self, cycle: int) -> dict[str, Any] | None:
         """The last whole epoch, if it is of this cycle."""
         path = self.parts / "epoch.pt"
         if not path.exists():
             return None
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        found: dict[str, Any] = read_tensors(path, "Delete it: the cycle begins again.")
         return found if found["cycle"] == cycle else None
 
-    def keep_view(self, cycle: int, found: "dict[str, torch.Tensor]") -> None:
+    def keep_view(self, cycle: int, found: dict[str, "torch.Tensor"]) -> None:
         """Keep what a cycle's network makes of the pool, in `views/`."""
-        buffer = io.BytesIO()
-        torch.save(found, buffer)
-        self._write(f"views/{cycle:04d}.pt", buffer.getvalue())
+        self._folder.write_tensors(f"views/{cycle:04d}.pt", found)
 
-    def view(self, cycle: int) -> "dict[str, torch.Tensor]":
+    def view(self, cycle: int) -> dict[str, "torch.Tensor"]:
         """What `keep_view` was given.
 
         Raises:
@@ -112,7 +109,7 @@ class LearnFolder(RunFolder):
         path = self.path / "views" / f"{cycle:04d}.pt"
         if not path.exists():
             raise ValueError(f"{path} is not there: run it with keep_views=true, and force=true if it is done already")
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        return dict(read_tensors(path, "Run it again with keep_views=true and force=true."))
 
     def under_way(self) -> pd.DataFrame:
         """The epochs of the cycle that is not over yet; no rows where none is under way."""

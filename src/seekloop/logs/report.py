@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from seekloop.artifacts.files import write_bytes
 from seekloop.logs import comparison, evaluation_figures, figures, learn_figures
 from seekloop.logs.copies import sorted_out
 from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
-from seekloop.logs.files import write_atomically
 from seekloop.logs.finished import FinishedRun, check_keys, differing_keys, found_finished, value_of
 from seekloop.logs.intervals import half_width
 from seekloop.logs.kinds import command_of
@@ -119,9 +119,9 @@ def _write(found: Report, folder: Path) -> dict[str, str]:
     for name in (*texts, *drawn):
         try:
             if name in texts:
-                write_atomically(folder / name, texts[name].encode())
+                write_bytes(folder / name, texts[name].encode(), "folder")
             else:
-                figures.save(drawn[name](), folder / name)
+                figures.save(drawn[name](), folder / name, "folder")
         except Exception as error:  # the table is worth more than its files
             if not isinstance(error, OSError) and name in texts:
                 raise

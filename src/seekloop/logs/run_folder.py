@@ -1,7 +1,6 @@
 """The folder of one run: what it found so far, round by round, whole whenever it is looked at."""
 
 import contextlib
-import io
 import json
 import math
 import shutil
@@ -9,19 +8,16 @@ import traceback
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 import pyarrow as pa
 
-from seekloop.contracts.lazy import lazily
+from seekloop.artifacts.files import read_tensors, remove_drafts, write_bytes
+from seekloop.artifacts.folder import Folder
 from seekloop.logs import files
-from seekloop.logs.claim import Claim
 
-if TYPE_CHECKING:
-    import torch
-else:
-    torch = lazily("torch")
+Checkpoint = Mapping[str, Any] | None
 
 
 class RunState(StrEnum):
@@ -55,15 +51,15 @@ class RunFolder:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.parts = self.path / "parts"
-        self.complete = self.path / "COMPLETE"
+        self._folder = Folder(self.path, "runs_dir", self.path / "run.lock", self.path / "heartbeat")
+        self.complete = self._folder.marker
         self._error = self.path / "error.txt"
-        self._claim = Claim(self.path)
 
     def state(self) -> RunState:
         """Running, done, failed, interrupted, or never started."""
         if self.complete.exists():
             return RunState.DONE
-        if self._claim.alive():
+        if self._folder.alive():
             return RunState.RUNNING
         if self._error.exists():
             return RunState.FAILED
@@ -84,9 +80,10 @@ class RunFolder:
         Being stopped by the keyboard or a signal is no failure: the state is then interrupted.
 
         Raises:
-            RunBusyError: another process is running it.
+            BusyError: another process is running it.
+            Interrupted: a person stopped this one.
         """
-        with self._claim.hold():
+        with self._folder.claim(self._kept):
             self._error.unlink(missing_ok=True)
             self._sweep()
             try:
@@ -97,35 +94,28 @@ class RunFolder:
 
     def clear(self) -> None:
         """Forget everything this run has found, to run it anew. Only inside `claim`."""
-        self._claim.check()
-        self.complete.unlink(missing_ok=True)
-        keep = {self._claim.lock.name, self._claim.heartbeat.name}
-        for entry in self.path.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry.name not in keep:
-                entry.unlink()
+        self._folder.clear()
 
     def write_config(self, text: str) -> None:
         """Write `config.yaml`, the resolved config."""
-        self._write("config.yaml", text.encode())
+        self._folder.write("config.yaml", text.encode())
 
     def write_queries(self, queries: pd.DataFrame) -> None:
         """Write `queries.parquet`, one row per query."""
-        self._write("queries.parquet", files.parquet_bytes(queries, None))
+        self._folder.write("queries.parquet", files.parquet_bytes(queries, None))
 
     def queries(self) -> pd.DataFrame:
         """The queries of this run."""
         return files.read_parquet([self.path / "queries.parquet"], None)
 
-    def add_round(self, number: int, rounds: pd.DataFrame, asked: pd.DataFrame, checkpoint: object) -> None:
+    def add_round(self, number: int, rounds: pd.DataFrame, asked: pd.DataFrame, checkpoint: Checkpoint) -> None:
         """Keep one round of all queries. A kill at any instant leaves this round whole, or the one before.
 
         Args:
             number: of the round; must follow the last one.
             rounds: one row per query, columns as in docs/metrics.md.
             asked: one row per question answered in this round.
-            checkpoint: what the loop needs to go on from here; anything that `torch.save` takes.
+            checkpoint: what the loop needs to go on from here: tensors, numbers and text in plain containers.
 
         Raises:
             ValueError: the round is not the one that follows, or a column is missing.
@@ -133,7 +123,7 @@ class RunFolder:
         """
         self.add(number, {"rounds": rounds, "asked": asked}, checkpoint)
 
-    def add(self, number: int, tables: Mapping[str, pd.DataFrame], checkpoint: object) -> None:
+    def add(self, number: int, tables: Mapping[str, pd.DataFrame], checkpoint: Checkpoint) -> None:
         """Keep one step with all its tables, as `add_round` does.
 
         Raises:
@@ -143,11 +133,9 @@ class RunFolder:
         last = self.last_round()
         if number != (0 if last is None else last + 1):
             raise ValueError(f"{self.STEP} {number} cannot follow {self.STEP} {last} in {self.path}")
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
         for name, schema in self.TABLES.items():
-            self._write(f"parts/{name}-{number:04d}.parquet", files.parquet_bytes(tables[name], schema))
-        self._write(f"parts/state-{number:04d}.pt", buffer.getvalue())
+            self._folder.write(f"parts/{name}-{number:04d}.parquet", files.parquet_bytes(tables[name], schema))
+        self._folder.write_tensors(f"parts/state-{number:04d}.pt", checkpoint)
         if last is not None:
             self._state(last).unlink(missing_ok=True)
 
@@ -158,20 +146,21 @@ class RunFolder:
         numbers = [int(path.stem.removeprefix("state-")) for path in self.parts.glob("state-*.pt")]
         return max(numbers, default=None)
 
-    def resume(self) -> tuple[int, object] | None:
+    def resume(self) -> tuple[int, Any] | None:
         """Number of the last whole round and its checkpoint; what was written after it is discarded.
 
-        The checkpoint is unpickled: it is this program's own file, as trustworthy as the folder it lies in.
+        Raises:
+            StoreError: the checkpoint is damaged, or of an earlier version of the program.
         """
         last = self.last_round()
         if last is None or self.complete.exists():
             return None
-        self._claim.check()
+        self._folder.check()
         for path in sorted(self.parts.glob("*-*.*")):
             number = int(path.stem.split("-")[1])
             if number > last or (number < last and path.suffix == ".pt"):
                 path.unlink()
-        return last, torch.load(self._state(last), map_location="cpu", weights_only=False)
+        return last, read_tensors(self._state(last), "force=true starts the run anew.")
 
     def rounds(self) -> pd.DataFrame:
         """The results of all whole rounds so far."""
@@ -192,16 +181,17 @@ class RunFolder:
     def finish(self, summary: Mapping[str, object]) -> None:
         """Merge the parts, write the summary, mark the run complete, and drop the parts."""
         for name, schema in self.TABLES.items():
-            self._write(f"{name}.parquet", files.parquet_bytes(self.table(name), schema))
-        self._write("summary.json", (json.dumps(_without_nan(summary), indent=2, allow_nan=False) + "\n").encode())
-        self._write("COMPLETE", b"")
+            self._folder.write(f"{name}.parquet", files.parquet_bytes(self.table(name), schema))
+        text = json.dumps(_without_nan(summary), indent=2, allow_nan=False) + "\n"
+        self._folder.write("summary.json", text.encode())
+        self._folder.check()
+        self._folder.finish()
         shutil.rmtree(self.parts)
 
-    def _write(self, name: str, content: bytes) -> None:
-        self._claim.check()
-        path = self.path / name
-        path.parent.mkdir(exist_ok=True)
-        files.write_atomically(path, content)
+    def _kept(self) -> str:
+        last = self.last_round()
+        whole = 0 if last is None else last + 1
+        return f"{whole} finished {self.STEP}{' is' if whole == 1 else 's are'} kept in {self.path}"
 
     def _state(self, number: int) -> Path:
         return self.parts / f"state-{number:04d}.pt"
@@ -214,8 +204,8 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Remove what a killed process left half written."""
-        for path in [*self.path.glob("*.tmp"), *self.parts.glob("*.tmp")]:
-            path.unlink(missing_ok=True)
+        for folder in (self.path, *(entry for entry in self.path.iterdir() if entry.is_dir())):
+            remove_drafts(folder)
         if self.complete.exists() and self.parts.exists():
             shutil.rmtree(self.parts)
 
@@ -223,7 +213,7 @@ class RunFolder:
         last_line = f"{type(error).__name__}: {' '.join(str(error).split())}"
         text = "".join(traceback.format_exception(error)).rstrip() + f"\n\n{last_line}\n"
         with contextlib.suppress(OSError):  # a full disk must not hide what went wrong
-            files.write_atomically(self._error, text.encode())
+            write_bytes(self._error, text.encode(), "runs_dir")
 
 
 def _without_nan(value: object) -> object:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from seekloop.artifacts.files import make_folder
 from seekloop.contracts.lazy import lazily
 from seekloop.logs.finished import FinishedRun
 from seekloop.logs.report import PICTURES, Report
@@ -68,7 +69,7 @@ def _cells(table: pd.DataFrame, labels: Sequence[str]) -> dict[str, float]:
 def _open(folder: Path, name: str, mode: str, settings: Mapping[str, object], about: Mapping[str, Any]) -> "wandb.Run":
     """A run of W&B, online where that can be, else offline."""
     place = folder / PLACE
-    place.mkdir(exist_ok=True)
+    make_folder(place, "folder")
     project, told = name_of("wandb.project", settings.get("project", "seekloop"), IN_PROJECT)
     for line in told:
         _log.warning(line)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import Query
+from seekloop.contracts.scorers import pack_scorer, unpack_scorer
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class State:
             "left_pool": (~self.candidate).nonzero(),
             "rows": [(r.image, r.region, r.label) for r in self.rows],
             "seconds": self.seconds,
-            "scorer": self.scorer,
+            "scorer": pack_scorer(self.scorer),
             "round": self.round,
         }
 
@@ -75,4 +76,5 @@ class State:
         candidate = torch.ones(len(queries), images, dtype=torch.bool)
         candidate[packed["left_pool"][:, 0], packed["left_pool"][:, 1]] = False
         rows = [LabelledRows(*row) for row in packed["rows"]]
-        return State(queries, answers, candidate, rows, packed["seconds"], packed["scorer"], packed["round"])
+        scorer = unpack_scorer(packed["scorer"])
+        return State(queries, answers, candidate, rows, packed["seconds"], scorer, packed["round"])

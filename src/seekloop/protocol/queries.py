@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem, first_reasons
+from seekloop.contracts.problems import Problem, first_reasons, many
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Annotations, Query
 
@@ -55,7 +55,8 @@ def draw_queries(
         positive = relevance[label].nonzero()[:, 0]
         negative = (~relevance[label] & readable).nonzero()[:, 0]
         if len(positive) < MIN_POSITIVES or len(negative) < negatives:
-            left_out[name] = f"{len(positive)} positives (2 needed), {len(negative)} negatives ({negatives} needed)"
+            shown, others = many(len(positive), "positive", "positives"), many(len(negative), "negative", "negatives")
+            left_out[name] = f"{shown} (2 needed), {others} ({negatives} needed)"
             continue
         order = torch.randperm(len(positive), generator=generator(seed, "query", name))
         for number, image in enumerate(positive[order[:queries]].tolist()):
@@ -79,7 +80,10 @@ def _chosen(known: Sequence[str], asked: object, problems: Sequence[Problem]) ->
         why = "a simulated search needs annotated objects and this collection has none"
         fix = "Give boxes (for collection=folder: collection.boxes=<file or folder>)."
         if problems:
-            why = "\n  ".join([f"{why}; what was left out:", *first_reasons(problems)]) + "\n"
+            why = (
+                "\n  ".join([f"{why}; what was left out:", *first_reasons(problems)])
+                + "\nNothing is left to search for"
+            )
         raise ConfigError("collection", "no boxes", why, fix)
     if asked is None:
         return known

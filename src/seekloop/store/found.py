@@ -1,7 +1,6 @@
 """Regions that a detector found, on disk: written in shards, resumable, shared by every store that is made of them."""
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,13 +12,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from seekloop.artifacts import files
+from seekloop.artifacts.shards import DAMAGED, Batches
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.recipe import Recipe
-from seekloop.store import files
-from seekloop.store.manifest import COMPLETE
+from seekloop.store.manifest import KEY, store_folder
 
 DESCRIPTION = "regions.json"  # what the regions are of
-SHARD = 64  # images per file; what a killed search for regions loses at most
+SHARD = 64  # images per file
 OPEN = 2  # shards of masks kept in memory
 
 
@@ -85,7 +85,7 @@ class FoundRegions:
 
 
 class FoundWriter:
-    """Collects images until a shard is whole and writes it. Several may write different shards at once.
+    """Keeps each image until a shard is whole and writes it. Several may write different shards at once.
 
     Args:
         folder: that `begin` prepared.
@@ -94,20 +94,36 @@ class FoundWriter:
 
     def __init__(self, folder: Path, images: int) -> None:
         self.folder, self.images = folder, images
+        self._kept = Batches(folder, KEY)
         self._open: dict[int, dict[int, FoundImage]] = {}
 
     def add(self, image: int, found: FoundImage) -> None:
-        """Take what was found in one image.
-
-        Raises:
-            StoreError: if the disk is full.
-        """
+        """Take what was found in one image."""
         shard = image // SHARD
-        waiting = self._open.setdefault(shard, {})
+        waiting = self._opened(shard)
         waiting[image] = found
         first, end = span(shard, self.images)
+        if len(waiting) < end - first:
+            self._kept.keep(shard, (image, image + 1), _arrays([found]))
+        self._close_if_whole(shard)
+
+    def fold(self, shard: int) -> None:
+        """Write a shard of which every image is kept, as of a process that was stopped just before it did."""
+        self._opened(shard)
+        self._close_if_whole(shard)
+
+    def _opened(self, shard: int) -> dict[int, FoundImage]:
+        """The images of a shard that are kept."""
+        if shard not in self._open:
+            spans = self._kept.spans(shard)
+            self._open[shard] = {image: _image(_tensors(self._kept.read(shard, (image, end)))) for image, end in spans}
+        return self._open[shard]
+
+    def _close_if_whole(self, shard: int) -> None:
+        waiting, (first, end) = self._open[shard], span(shard, self.images)
         if len(waiting) == end - first:
-            files.write_bytes(self.folder / _name(shard), _packed([waiting[i] for i in range(first, end)]))
+            files.write_bytes(self.folder / _name(shard), _packed([waiting[i] for i in range(first, end)]), KEY)
+            self._kept.drop(shard)
             del self._open[shard]
 
 
@@ -116,18 +132,34 @@ def span(shard: int, images: int) -> tuple[int, int]:
     return shard * SHARD, min((shard + 1) * SHARD, images)
 
 
-def begin(folder: Path, recipe: Recipe, images: int) -> list[int]:
-    """Start, or go on: the shards that are missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files.remove_drafts(folder)
-    (folder / COMPLETE).unlink(missing_ok=True)
-    files.write_json(folder / DESCRIPTION, {"key": recipe.key, "recipe": recipe.plain(), "images": images})
-    return [shard for shard in range(-(-images // SHARD)) if not _whole(folder / _name(shard))]
+def begin(folder: Path, recipe: Recipe, images: int) -> list[list[int]]:
+    """Start, or go on: the images that are missing, shard by shard."""
+    if store_folder(folder).begin(DESCRIPTION, recipe.key) is None:
+        described = {"key": recipe.key, "recipe": recipe.plain(), "images": images}
+        files.write_json(folder / DESCRIPTION, described, KEY)
+    writer, kept = FoundWriter(folder, images), Batches(folder, KEY)
+    missing = []
+    for shard in range(-(-images // SHARD)):
+        if not _whole(folder / _name(shard)):
+            spans = [(image, image + 1) for image in range(*span(shard, images))]
+            there = kept.check(shard, spans)
+            missing.append([image for image, end in spans if (image, end) not in there])
+            writer.fold(shard)
+    return [shard for shard in missing if shard]
+
+
+def kept_images(folder: Path, images: int) -> int:
+    """Number of images whose regions are on disk."""
+    kept, count = Batches(folder, KEY), 0
+    for shard in range(-(-images // SHARD)):
+        first, end = span(shard, images)
+        count += end - first if (folder / _name(shard)).exists() else len(kept.spans(shard))
+    return count
 
 
 def is_finished(folder: Path) -> bool:
     """Whether all of it is there."""
-    return (folder / COMPLETE).exists()
+    return store_folder(folder).finished
 
 
 def finish(folder: Path, images: int) -> None:
@@ -139,7 +171,8 @@ def finish(folder: Path, images: int) -> None:
     missing = [shard for shard in range(-(-images // SHARD)) if not (folder / _name(shard)).exists()]
     if missing:
         raise StoreError(f"{folder} is not finished: {len(missing)} files of regions are missing.")
-    files.write_bytes(folder / COMPLETE, b"")
+    Batches(folder, KEY).clear()
+    store_folder(folder).finish()
 
 
 def read_found(folder: Path, paths: Sequence[str]) -> tuple[FoundRegions, list[tuple[str, str]]]:
@@ -162,22 +195,32 @@ def _name(shard: int) -> str:
 
 
 def _packed(images: Sequence[FoundImage]) -> bytes:
-    """A shard's bytes: the same for the same content. Masks as bits, row by row, each image's begun in a new byte."""
-    bits = [np.packbits(found.masks.numpy().reshape(-1)) for found in images]
+    """A shard's bytes: the same for the same content."""
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        counts=np.array([len(found.boxes) for found in images], dtype=np.int64),
-        boxes=torch.cat([found.boxes for found in images]).numpy(),
-        level=torch.cat([found.level for found in images]).numpy(),
-        score=torch.cat([found.score for found in images]).numpy(),
-        affine=np.array([found.affine for found in images], dtype=np.float32),
-        grids=np.array([found.masks.shape[1:] for found in images], dtype=np.int64),
-        bits=np.concatenate(bits),
-        ends=np.cumsum([0, *(len(part) for part in bits)]),
-        why=np.array([found.why or "" for found in images]),
-    )
+    np.savez_compressed(buffer, **_arrays(images))  # type: ignore[arg-type]  # numpy's stubs mistake them for its flags
     return buffer.getvalue()
+
+
+def _arrays(images: Sequence[FoundImage]) -> dict[str, np.ndarray]:
+    """Images as arrays. Masks as bits, row by row, each image's begun in a new byte."""
+    bits = [np.packbits(found.masks.numpy().reshape(-1)) for found in images]
+    return {
+        "counts": np.array([len(found.boxes) for found in images], dtype=np.int64),
+        "boxes": torch.cat([found.boxes for found in images]).numpy(),
+        "level": torch.cat([found.level for found in images]).numpy(),
+        "score": torch.cat([found.score for found in images]).numpy(),
+        "affine": np.array([found.affine for found in images], dtype=np.float32),
+        "grids": np.array([found.masks.shape[1:] for found in images], dtype=np.int64),
+        "bits": np.concatenate(bits),
+        "ends": np.cumsum([0, *(len(part) for part in bits)]),
+        "why": np.array([found.why or "" for found in images]),
+    }
+
+
+def _image(arrays: Mapping[str, Any]) -> FoundImage:
+    """The opposite of `_arrays`, of one image."""
+    columns = {name: arrays[name] for name in ("boxes", "level", "score")}
+    return FoundImage(**columns, masks=_masks(arrays, 0), affine=float(arrays["affine"]), why=arrays["why"][0] or None)
 
 
 def _whole(path: Path) -> bool:
@@ -193,9 +236,13 @@ def _load(path: str) -> dict[str, Any]:
     try:
         with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        folder = Path(path).parent
-        raise StoreError(f"{path} is missing or damaged. Delete {folder / COMPLETE} and run again.") from error
+    except DAMAGED as error:
+        marker = store_folder(Path(path).parent).marker
+        raise StoreError(f"{path} is missing or damaged. Delete {marker} and run again.") from error
+    return _tensors(arrays)
+
+
+def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {name: array if name == "why" else torch.from_numpy(array) for name, array in arrays.items()}
 
 

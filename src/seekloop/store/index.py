@@ -1,9 +1,9 @@
 """A faiss index beside a store: it names the vectors that lie farthest on the positive side of a hyperplane."""
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from seekloop.artifacts import files
 from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError, require
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import Recipe
-from seekloop.store import files, shards
+from seekloop.store import shards
 from seekloop.store.index_settings import SAMPLE_PER_CENTRE, IndexSettings
-from seekloop.store.lock import claimed
+from seekloop.store.manifest import KEY, store_folder
 
 Faiss = Any  # the module, and its objects, which carry no types
 GPU_LARGEST_K = 2048  # a search on a GPU returns no more
@@ -152,7 +153,7 @@ def open_index(vectors: Vectors, settings: IndexSettings, folder: Path | None, s
     place = IndexFiles(folder, index_recipe(vectors, settings).key)
     if (found := place.load(settings, lambda _: None)) is not None:
         return found
-    with claimed(folder, "writing into", say):
+    with store_folder(folder).claim(lambda: f"the descriptors in {folder} are kept, the index is not", say):
         if (found := place.load(settings, say)) is not None:
             return found
         files.remove_drafts(folder)
@@ -233,26 +234,21 @@ class IndexFiles:
             StoreError: if they cannot be written, such as on a full disk.
         """
         self.record.unlink(missing_ok=True)
-        draft = self.index.with_name(f"{self.index.name}.{os.getpid()}.part")
         try:
-            _write_faiss(index, draft)
+            files.write_through(self.index, KEY, partial(_write_faiss, index))
         except (OSError, RuntimeError) as error:
-            draft.unlink(missing_ok=True)
             raise StoreError(
                 f"{self.index} could not be written ({shutil.disk_usage(self.folder).free / 1e6:,.0f} MB are free; "
                 f"{error}). Free some space, or use store.index=ivfpq, which is smaller, or store.index=null."
             ) from error
-        draft.replace(self.index)
-        owner = files.write_array(self.owner, index.owner.to(torch.int32).numpy())
+        owner = files.write_array(self.owner, index.owner.to(torch.int32).numpy(), KEY)
         sums = {self.index.name: files.checksum(self.index), self.owner.name: owner["blake2b"]}
-        files.write_json(self.record, {**sums, "norm": index.norm, **index.settings.build_identity(index.rows)})
+        files.write_json(self.record, {**sums, "norm": index.norm, **index.settings.build_identity(index.rows)}, KEY)
 
 
 def _write_faiss(index: Index, path: Path) -> None:
     faiss, plain = load_faiss(), index._index
     faiss.write_index(faiss.index_gpu_to_cpu(plain) if index._gpus else plain, str(path))
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _built(vectors: Vectors, settings: IndexSettings, factory: str, say: Callable[[str], None]) -> Index:

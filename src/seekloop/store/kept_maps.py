@@ -1,5 +1,6 @@
 """A network's maps on disk, one file per image, for detectors that look at the same ones again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seekloop.store import files
+from seekloop.artifacts import files
+from seekloop.contracts.recipe import Recipe
+from seekloop.store.manifest import KEY, store_folder
+
+DESCRIPTION = "maps.json"  # what the maps are of
+
+
+def begin(folder: Path, recipe: Recipe) -> None:
+    """Start, or go on. Only inside a claim."""
+    if store_folder(folder).begin(DESCRIPTION, recipe.key) is None:
+        files.write_json(folder / DESCRIPTION, {"key": recipe.key, "recipe": recipe.plain()}, KEY)
+
+
+def finish(folder: Path, images: Sequence[int]) -> None:
+    """Mark as finished, if the maps of all these images are there."""
+    if all(map_path(folder, image).exists() for image in images):
+        store_folder(folder).finish()
 
 
 def map_path(folder: Path, image: int) -> Path:
@@ -16,12 +33,8 @@ def map_path(folder: Path, image: int) -> Path:
 
 
 def keep_map(folder: Path, image: int, tokens: Float[Tensor, "h w d"]) -> None:
-    """Write one map, in half precision.
-
-    Raises:
-        StoreError: if the disk is full.
-    """
-    files.write_array(map_path(folder, image), tokens.half().numpy())
+    """Write one map, in half precision."""
+    files.write_array(map_path(folder, image), tokens.half().numpy(), KEY)
 
 
 def kept_map(folder: Path, image: int) -> Float[Tensor, "h w d"] | None:

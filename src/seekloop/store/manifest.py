@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from seekloop.artifacts import files
+from seekloop.artifacts.folder import Folder
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.grids import Grid, grid_boxes
 from seekloop.contracts.recipe import Recipe
-from seekloop.store import files
 
 FORMAT = 2
-MANIFEST, COMPLETE, READABLE, FAILURES, OFFSETS, BOXES, LEVELS, KINDS = (
+KEY = "store_dir"  # of the config: where all of this lies
+MANIFEST, READABLE, FAILURES, OFFSETS, BOXES, LEVELS, KINDS = (
     "manifest.json",
-    "COMPLETE",
     "readable.npy",
     "failures.json",
     "offsets.npy",
@@ -76,9 +77,8 @@ class StoreManifest:
 
     def write(self, folder: Path) -> None:
         """Write it into the store's folder."""
-        files.write_json(
-            folder / MANIFEST, {"format": FORMAT, "key": self.key, **asdict(self), "recipe": self.recipe.plain()}
-        )
+        values = {**asdict(self), "recipe": self.recipe.plain()}
+        files.write_json(folder / MANIFEST, {"format": FORMAT, "key": self.key, **values}, KEY)
 
 
 def read_manifest(folder: Path) -> StoreManifest:
@@ -101,6 +101,11 @@ def read_manifest(folder: Path) -> StoreManifest:
     grids = None if raw["grids"] is None else tuple((rows, columns) for rows, columns in raw["grids"])
     tokens = None if raw["tokens"] is None else (raw["tokens"][0], raw["tokens"][1])
     return StoreManifest(**{**raw, "recipe": recipe, "grids": grids, "tokens": tokens})
+
+
+def store_folder(path: Path) -> Folder:
+    """The folder of a store, of found regions or of maps, to be claimed."""
+    return Folder(path, KEY)
 
 
 def folder_name(collection: str, backbone: str, key: str) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from seekloop.artifacts.shards import record_name
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.grids import Grid, check_not_finer, divides, grid_boxes, parse_grid, pool_cells, write_grid
 from seekloop.contracts.recipe import Recipe
@@ -168,10 +169,10 @@ def open_store(path: Path | str, grid: str | None) -> Store:
     """
     folder = Path(path)
     described = read_manifest(folder)
-    if not (folder / manifest.COMPLETE).exists():
+    if not manifest.store_folder(folder).finished:
         raise StoreError(f"{folder} is not finished. Run the extraction again: it continues where it stopped.")
     if absent := shards.missing(folder, described):
-        names = ", ".join(shards.record_name(shard) for shard in absent[:3])
+        names = ", ".join(record_name(shard) for shard in absent[:3])
         raise StoreError(
             f"{folder} lacks {len(absent)} shards or they are cut short ({names}). Extract again to repair them."
         )

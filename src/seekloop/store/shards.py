@@ -1,17 +1,16 @@
-"""Shards: the descriptors of some hundred images, in two arrays and a record that is written after them."""
+"""What the shards of a store hold: global and local descriptors of some hundred images, in two arrays."""
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from seekloop.store import files
-from seekloop.store.manifest import StoreManifest
+from seekloop.artifacts import shards as parts
+from seekloop.store.manifest import KEY, StoreManifest
 
 
 def whole_name(shard: int) -> str:
@@ -22,11 +21,6 @@ def whole_name(shard: int) -> str:
 def local_name(shard: int) -> str:
     """File of the local descriptors."""
     return f"local-{shard:05d}.npy"
-
-
-def record_name(shard: int) -> str:
-    """File with the checksums of the two arrays and the unreadable images; there once they are."""
-    return f"shard-{shard:05d}.json"
 
 
 def shapes(manifest: StoreManifest, offsets: Int[Tensor, " ends"] | None, shard: int) -> dict[str, tuple[int, ...]]:
@@ -47,34 +41,15 @@ def expected_bytes(manifest: StoreManifest, offsets: Int[Tensor, " ends"] | None
 
 def missing(folder: Path, manifest: StoreManifest) -> list[int]:
     """Shards that are absent, or whose files do not have the size they were written with."""
-    return [shard for shard in range(manifest.shards) if not _intact(folder, shard)]
-
-
-def _intact(folder: Path, shard: int) -> bool:
-    try:
-        record = read_record(folder, shard)
-        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in record["arrays"].items())
-    except (FileNotFoundError, ValueError, KeyError):
-        return False
-
-
-def read_record(folder: Path, shard: int) -> dict[str, Any]:
-    """Checksums of a shard's arrays, and its unreadable images with the reasons."""
-    record: dict[str, Any] = files.read_json(folder / record_name(shard))
-    return record
+    return [shard for shard in range(manifest.shards) if not parts.intact(folder, shard)]
 
 
 def write_shard(
     folder: Path, shard: int, whole: np.ndarray, local: np.ndarray, unreadable: list[tuple[int, str]]
 ) -> None:
     """Write the arrays, then the record that makes them count."""
-    (folder / record_name(shard)).unlink(missing_ok=True)
-    arrays = {
-        whole_name(shard): files.write_array(folder / whole_name(shard), whole),
-        local_name(shard): files.write_array(folder / local_name(shard), local),
-    }
-    unreadable_rows = [{"image": image, "why": why} for image, why in sorted(unreadable)]
-    files.write_json(folder / record_name(shard), {"arrays": arrays, "unreadable": unreadable_rows})
+    rows = [{"image": image, "why": why} for image, why in sorted(unreadable)]
+    parts.write_shard(folder, shard, {whole_name(shard): whole, local_name(shard): local}, {"unreadable": rows}, KEY)
 
 
 def map_array(path: Path) -> Tensor:
@@ -93,19 +68,8 @@ def _has_rows(path: Path) -> bool:
 def damaged(folder: Path, manifest: StoreManifest) -> Iterator[tuple[str, str]]:
     """Names of damaged files, each with what is wrong: reads everything."""
     for shard in range(manifest.shards):
-        try:
-            arrays = read_record(folder, shard)["arrays"]
-        except (FileNotFoundError, ValueError, KeyError):
-            yield record_name(shard), "missing or no JSON"
-            continue
-        for name, entry in arrays.items():
-            if complaint := _complaint(folder / name, entry["blake2b"]):
-                yield name, complaint
-
-
-def _complaint(path: Path, expected: str) -> str | None:
-    if not path.exists():
-        return "missing"
-    if files.checksum(path) != expected:
-        return "checksum differs"
-    return None if bool(torch.isfinite(map_array(path)).all()) else "holds values that are not finite"
+        broken = list(parts.damaged(folder, shard))
+        yield from broken
+        for name in (whole_name(shard), local_name(shard)):
+            if not broken and not bool(torch.isfinite(map_array(folder / name)).all()):
+                yield name, "holds values that are not finite"

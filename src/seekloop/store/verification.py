@@ -4,7 +4,7 @@ from pathlib import Path
 
 from seekloop.contracts.problems import Problem
 from seekloop.store import shards
-from seekloop.store.manifest import COMPLETE, read_manifest
+from seekloop.store.manifest import read_manifest, store_folder
 
 
 def verify(path: Path | str) -> tuple[Problem, ...]:
@@ -25,6 +25,6 @@ def verify(path: Path | str) -> tuple[Problem, ...]:
 def discard(path: Path | str, problems: tuple[Problem, ...]) -> None:
     """Delete the damaged files, and the marker that says the store is finished."""
     if problems:
-        (Path(path) / COMPLETE).unlink(missing_ok=True)
+        store_folder(Path(path)).marker.unlink(missing_ok=True)
     for problem in problems:
         Path(problem.where).unlink(missing_ok=True)

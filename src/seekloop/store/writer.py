@@ -1,6 +1,6 @@
-"""The writer: descriptors come in batches, shards go to disk as soon as they are whole."""
+"""The writer: descriptors come in batches, each is kept, and shards are written as soon as they are whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,10 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from seekloop.artifacts import files
+from seekloop.artifacts.shards import Batches, Span, read_record
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.records import Regions
-from seekloop.store import files, manifest, shards
-from seekloop.store.manifest import StoreManifest
+from seekloop.store import manifest, shards
+from seekloop.store.manifest import KEY, StoreManifest
 
 
 def create(folder: Path, described: StoreManifest, regions: Regions) -> StoreManifest:
@@ -23,21 +25,26 @@ def create(folder: Path, described: StoreManifest, regions: Regions) -> StoreMan
     Raises:
         StoreError: if the folder holds other content.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    files.remove_drafts(folder)
-    if (folder / manifest.MANIFEST).exists():
-        found = manifest.read_manifest(folder)
-        if found.key != described.key:
-            raise StoreError(f"{folder} holds other descriptors than asked for. Choose another store_dir.")
-        return found
+    if manifest.store_folder(folder).begin(manifest.MANIFEST, described.key) is not None:
+        return manifest.read_manifest(folder)
     if regions.offsets is not None:
-        files.write_array(folder / manifest.OFFSETS, regions.offsets.numpy())
-        files.write_array(folder / manifest.BOXES, regions.boxes.numpy())
+        files.write_array(folder / manifest.OFFSETS, regions.offsets.numpy(), KEY)
+        files.write_array(folder / manifest.BOXES, regions.boxes.numpy(), KEY)
         for name, column in ((manifest.LEVELS, regions.level), (manifest.KINDS, regions.kind)):
             if column is not None:
-                files.write_array(folder / name, column.numpy())
+                files.write_array(folder / name, column.numpy(), KEY)
     described.write(folder)
     return described
+
+
+def kept_batches(folder: Path, shard: int, spans: Sequence[Span]) -> list[Span]:
+    """Those of a shard's batches that an interrupted extraction has kept; what else it left goes."""
+    return Batches(folder, KEY).check(shard, spans)
+
+
+def kept_images(folder: Path, shard: int) -> int:
+    """Number of images of an unfinished shard that are described already."""
+    return sum(stop - start for start, stop in Batches(folder, KEY).spans(shard))
 
 
 @dataclass
@@ -46,12 +53,17 @@ class _Shard:
 
     whole: np.ndarray
     local: np.ndarray
-    waiting: int
     unreadable: list[tuple[int, str]] = field(default_factory=list)
+    placed: list[Span] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        """Number of images that have come in."""
+        return sum(stop - first for first, stop in self.placed)
 
 
 class StoreWriter:
-    """Collects rows until a shard is whole, checks them, and writes it. Several may write different shards at once.
+    """Keeps each batch until a shard is whole, checks it, and writes the shard. Several may write different shards.
 
     Args:
         folder: a folder that `create` prepared.
@@ -67,6 +79,7 @@ class StoreWriter:
         self.manifest = described
         self.offsets = offsets
         self.paths = paths
+        self._batches = Batches(folder, KEY)
         self._open: dict[int, _Shard] = {}
 
     def add(
@@ -77,52 +90,75 @@ class StoreWriter:
         readable: Bool[Tensor, " b"],
         reasons: Sequence[str],
     ) -> None:
-        """Take a batch: unnormalised descriptors, the local ones image after image, of images of one shard.
+        """Take a batch: unnormalised descriptors, the local ones image after image, of images that follow each other.
 
         Args:
-            image: positions in the collection, ascending.
+            image: positions in the collection, of one shard.
             whole: global descriptors.
             local: local descriptors.
             readable: False where the rows are placeholders; zeros are stored.
             reasons: why, for each unreadable image.
 
         Raises:
+            ValueError: if the images do not follow each other.
             StoreError: if a value is not finite, naming the images.
             ConfigError: if a value does not fit the stored type.
         """
-        number = int(image[0]) // self.manifest.shard
-        shard = self._open.setdefault(number, self._empty(number))
-        counts = self._counts(image)
-        owner = torch.repeat_interleave(torch.arange(len(image)), counts)
+        number, span = int(image[0]) // self.manifest.shard, (int(image[0]), int(image[-1]) + 1)
+        if span[1] - span[0] != len(image):
+            raise ValueError(f"the images of a batch must follow each other, got {image.tolist()}")
+        owner = torch.repeat_interleave(torch.arange(len(image)), self._counts(image))
         whole, local = whole.float().clone(), local.float().clone()
         whole[~readable], local[~readable[owner]] = 0, 0
         self._check(image, whole, local, owner)
-        start, _ = self.manifest.span(number)
-        shard.whole[(image - start).numpy()] = whole.numpy()
-        shard.local[self._local_rows(image, counts, start)] = local.reshape(-1, *shard.local.shape[1:]).numpy()
-        shard.unreadable += zip(image[~readable].tolist(), reasons, strict=True)
-        shard.waiting -= len(image)
-        if shard.waiting == 0:
-            shards.write_shard(self.folder, number, shard.whole, shard.local, shard.unreadable)
-            del self._open[number]
+        dtype = self.manifest.dtype
+        arrays = {"whole": whole.numpy().astype(dtype), "local": local.numpy().astype(dtype)}
+        arrays |= {"unreadable": image[~readable].numpy(), "reasons": np.array(list(reasons), dtype=np.str_)}
+        shard, (start, stop) = self._opened(number), self.manifest.span(number)
+        if span not in shard.placed:
+            if shard.images + len(image) < stop - start:
+                self._batches.keep(number, span, arrays)
+            self._place(number, span, arrays)
+        self._close_if_whole(number)
 
-    def _empty(self, number: int) -> _Shard:
-        shapes = shards.shapes(self.manifest, self.offsets, number)
-        start, stop = self.manifest.span(number)
-        whole, local = (np.zeros(shape, self.manifest.dtype) for shape in shapes.values())
-        return _Shard(whole, local, stop - start)
+    def fold(self, shard: int) -> None:
+        """Write a shard of which every batch is kept, as of a process that was stopped just before it did."""
+        self._opened(shard)
+        self._close_if_whole(shard)
+
+    def _opened(self, number: int) -> _Shard:
+        """The shard with the batches that are kept of it."""
+        if number not in self._open:
+            shapes = shards.shapes(self.manifest, self.offsets, number)
+            whole, local = (np.zeros(shape, self.manifest.dtype) for shape in shapes.values())
+            self._open[number] = _Shard(whole, local)
+            for span in self._batches.spans(number):
+                self._place(number, span, self._batches.read(number, span))
+        return self._open[number]
+
+    def _place(self, number: int, span: Span, arrays: Mapping[str, np.ndarray]) -> None:
+        shard, (start, _), (first, stop) = self._open[number], self.manifest.span(number), span
+        rows = slice(self._row(first) - self._row(start), self._row(stop) - self._row(start))
+        shard.whole[first - start : stop - start] = arrays["whole"]
+        shard.local[rows] = arrays["local"].reshape(-1, *shard.local.shape[1:])
+        shard.unreadable += zip(arrays["unreadable"].tolist(), arrays["reasons"].tolist(), strict=True)
+        shard.placed.append(span)
+
+    def _close_if_whole(self, number: int) -> None:
+        shard, (start, stop) = self._open[number], self.manifest.span(number)
+        if shard.images == stop - start:
+            shards.write_shard(self.folder, number, shard.whole, shard.local, shard.unreadable)
+            self._batches.drop(number)
+            del self._open[number]
 
     def _counts(self, image: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         if self.offsets is None:
             return torch.full_like(image, self.manifest.cells or 0)
         return self.offsets[image + 1] - self.offsets[image]
 
-    def _local_rows(self, image: Int[Tensor, " b"], counts: Int[Tensor, " b"], start: int) -> np.ndarray:
-        if self.offsets is None:
-            return (image - start).numpy()
-        first = self.offsets[image] - self.offsets[start]
-        within = torch.arange(int(counts.sum())) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-        return (torch.repeat_interleave(first, counts) + within).numpy()
+    def _row(self, image: int) -> int:
+        """First row of an image in the array of all local descriptors."""
+        return image if self.offsets is None else int(self.offsets[image])
 
     def _check(
         self,
@@ -135,7 +171,7 @@ class StoreWriter:
         if (~torch.isfinite(peak)).any():
             raise StoreError(
                 f"The backbone gave values that are not finite for {self._names(image[~torch.isfinite(peak)])}. "
-                "Try trainer.precision=32-true, and check the weights; finished shards are kept."
+                "Try trainer.precision=32-true, and check the weights; finished batches are kept."
             )
         limit = float(np.finfo(self.manifest.dtype).max)
         if (peak > limit).any():
@@ -168,12 +204,13 @@ def finish(folder: Path, described: StoreManifest, paths: Sequence[str]) -> list
     """
     if absent := shards.missing(folder, described):
         raise StoreError(f"{folder} is not finished: {len(absent)} of {described.shards} shards are missing.")
-    rows = [row for shard in range(described.shards) for row in shards.read_record(folder, shard)["unreadable"]]
+    rows = [row for shard in range(described.shards) for row in read_record(folder, shard)["unreadable"]]
     readable = np.ones(described.images, dtype=np.bool_)
     readable[[row["image"] for row in rows]] = False
-    files.write_array(folder / manifest.READABLE, readable)
+    files.write_array(folder / manifest.READABLE, readable, KEY)
     failures = [{**row, "path": str(paths[row["image"]])} for row in rows]
-    files.write_json(folder / manifest.FAILURES, failures)
+    files.write_json(folder / manifest.FAILURES, failures, KEY)
     StoreManifest(**{**vars(described), "failures": len(rows)}).write(folder)
-    files.write_bytes(folder / manifest.COMPLETE, b"")
+    Batches(folder, KEY).clear()
+    manifest.store_folder(folder).finish()
     return [(row["path"], row["why"]) for row in failures]

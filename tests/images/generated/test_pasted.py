@@ -12,7 +12,7 @@ from PIL import Image
 
 from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind
 from seekloop.contracts.protocols import Collection
 from seekloop.images.annotated import annotated
 from seekloop.images.folder import ImageFolder
@@ -372,3 +372,10 @@ def test_the_voc_photographs():
     assert boxes.equal(box_geometry.clip(boxes))
     assert set(box_geometry.stratum(boxes)) == {"small", "medium", "large"}
     assert torch.tensor([p.cover is not None for p in collection.pastes]).float().mean() == pytest.approx(0.4)
+
+
+def test_what_the_source_lost_is_told(photographs):
+    lost = Problem("boxes.csv, line 2", "no image")
+    source = copy.copy(photographs)
+    source.problems = (lost,)
+    assert pasted(source).problems == (lost,)

@@ -105,7 +105,7 @@ class Pasted:
         self.sizes: dict[int, tuple[int, int] | None] = {}  # of the photographs opened so far; None: not to be used
         self.instances = self._choose(instances)
         self.paths: Sequence[str] = tuple(self._names())
-        self.problems: Sequence[Problem] = ()
+        self.problems: Sequence[Problem] = tuple(source.problems)
 
     def read(self, image: int) -> Image.Image:
         """Render one picture."""

@@ -1,0 +1,122 @@
+"""Numbered shards: arrays with checksums in a record that is written after them, and batches that wait to be one."""
+
+import io
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seekloop.artifacts import files
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Span = tuple[int, int]  # first row, and the one after the last
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+def record_name(shard: int) -> str:
+    """File with the checksums of a shard's arrays; there once they are."""
+    return f"shard-{shard:05d}.json"
+
+
+def write_shard(
+    folder: Path, shard: int, arrays: Mapping[str, "np.ndarray"], facts: Mapping[str, object], key: str
+) -> None:
+    """Write the arrays by the names of their files, then the record that makes them count, with further facts."""
+    (folder / record_name(shard)).unlink(missing_ok=True)
+    entries = {name: files.write_array(folder / name, array, key) for name, array in arrays.items()}
+    files.write_json(folder / record_name(shard), {"arrays": entries, **facts}, key)
+
+
+def read_record(folder: Path, shard: int) -> dict[str, Any]:
+    """Checksums of a shard's arrays, and the facts that came with them."""
+    record: dict[str, Any] = files.read_json(folder / record_name(shard))
+    return record
+
+
+def intact(folder: Path, shard: int) -> bool:
+    """Whether a shard's files are there with the sizes that they were written with."""
+    try:
+        arrays = read_record(folder, shard)["arrays"]
+        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in arrays.items())
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+def damaged(folder: Path, shard: int) -> Iterator[tuple[str, str]]:
+    """Names of a shard's damaged files, each with what is wrong: reads everything."""
+    try:
+        arrays = read_record(folder, shard)["arrays"]
+    except (FileNotFoundError, ValueError, KeyError):
+        yield record_name(shard), "missing or no JSON"
+        return
+    for name, entry in arrays.items():
+        if not (folder / name).exists():
+            yield name, "missing"
+        elif files.checksum(folder / name) != entry["blake2b"]:
+            yield name, "checksum differs"
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Finished batches of shards that are not whole yet, each in a file of its own until its shard is written.
+
+    They need not survive a power cut: their checksums tell what one has damaged, and that is computed again.
+
+    Attributes:
+        folder: where the shards lie.
+        key: of the config, below whose folder that is.
+    """
+
+    folder: Path
+    key: str
+
+    def keep(self, shard: int, span: Span, arrays: Mapping[str, "np.ndarray"]) -> None:
+        """Write one batch."""
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stubs mistake them for its flags
+        files.write_bytes(self._path(shard, span), buffer.getvalue(), self.key, durable=False)
+
+    def spans(self, shard: int) -> list[Span]:
+        """Rows of the batches that are kept of a shard, in their order."""
+        names = [path.stem.split("-") for path in self.folder.glob(f"batch-{shard:05d}-*.npz")]
+        return sorted((int(first), int(stop)) for _, _, first, stop in names)
+
+    def read(self, shard: int, span: Span) -> dict[str, "np.ndarray"]:
+        """The arrays of one batch."""
+        import numpy as np
+
+        with np.load(self._path(shard, span), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def check(self, shard: int, expected: Sequence[Span]) -> list[Span]:
+        """The batches of a shard that are kept and whole; any other is deleted. Only inside a claim."""
+        whole = [span for span in self.spans(shard) if span in expected and self._whole(shard, span)]
+        for span in self.spans(shard):
+            if span not in whole:
+                self._path(shard, span).unlink()
+        return whole
+
+    def drop(self, shard: int) -> None:
+        """Delete the batches of a shard that has been written."""
+        for span in self.spans(shard):
+            self._path(shard, span).unlink()
+
+    def clear(self) -> None:
+        """Delete all batches, once every shard has been written."""
+        for path in self.folder.glob("batch-*.npz"):
+            path.unlink()
+
+    def _path(self, shard: int, span: Span) -> Path:
+        return self.folder / f"batch-{shard:05d}-{span[0]:08d}-{span[1]:08d}.npz"
+
+    def _whole(self, shard: int, span: Span) -> bool:
+        try:
+            self.read(shard, span)
+        except DAMAGED:
+            return False
+        return True
