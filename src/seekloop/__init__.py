@@ -22,10 +22,14 @@ _HOMES = {
     "session": "seekloop.commands.python",
 }
 
-_torchvision.allow_cuda_build_under_cpu_torch()
+_torchvision.watch()
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'seekloop' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

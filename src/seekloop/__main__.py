@@ -11,4 +11,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # Processes that are spawned import the program first, and with it seekloop, before what may import torchvision;
+    # but only by the path of its file: a module whose name ends in `__main__` is passed over.
+    sys.modules["__main__"].__spec__ = None
     main()

@@ -3,6 +3,7 @@
 Also a program: it imports the package once, then forks a process for each command line it is told to run.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -14,6 +15,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+OURS = ("commands.retrieve", "commands.learn", "backbones.tiny", "logs.figures")
+IMPORTED = ("timm", "numba", "sklearn.cluster", "wandb", *(f"seekloop.{name}" for name in OURS))
+"""What the commands would import after the fork, each for itself."""
 PATIENCE = 240.0  # seconds; only a test that hangs waits so long
 
 
@@ -88,6 +92,8 @@ class Processes:
 def serve() -> None:
     import seekloop.commands.cli
 
+    for name in IMPORTED:
+        importlib.import_module(name)
     for line in sys.stdin:
         job = json.loads(line)
         if "wait" in job:

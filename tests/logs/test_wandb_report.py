@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 
 import pytest
 import wandb
@@ -20,14 +21,21 @@ def no_account(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
 
-@pytest.fixture
-def reported(tmp_path):
+@pytest.fixture(scope="module")
+def report_once(tmp_path_factory):
     """GO and LO-All on two seeds each, 0.15 apart on average."""
-    folder = tmp_path / "table_1"
+    folder = tmp_path_factory.mktemp("reported") / "table_1"
     for seed in (0, 1):
         run(folder / f"go{seed}", "none", seed, {"cat": (0.2, 0.4 + seed), "dog": (0.4, 0.4)}, start=10 * seed)
         run(folder / f"all{seed}", "all", seed, {"cat": (0.6, 0.6 + seed), "dog": (0.4, 0.6)}, start=10 * seed)
     return folder, report(folder, ["local"], [])
+
+
+@pytest.fixture
+def reported(report_once, tmp_path):
+    """The same in a folder of the test's own."""
+    folder, found = report_once
+    return shutil.copytree(folder, tmp_path / folder.name), found
 
 
 def test_tables_figures_and_numbers_are_there(reported):

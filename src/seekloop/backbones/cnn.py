@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
 import torch
 from jaxtyping import Float
-from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from seekloop.backbones import checkpoints, hub
 from seekloop.backbones.preprocessing import Preprocessing, preprocessing
 from seekloop.backbones.variants import choose
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.lazy import lazily
 from seekloop.contracts.records import Tokens
+
+if TYPE_CHECKING:
+    import timm
+else:
+    timm = lazily("timm")
 
 
 class MapTokens(nn.Module):
@@ -103,7 +107,7 @@ class FeatureMap(MapTokens):
             trunk, _published_file(name, published, original_strides) if checkpoint is None else checkpoint
         )
         module: str = info["module"]
-        maps = FeatureListNet(trunk, out_indices=(position,), flatten_sequential="." in module)
+        maps = timm.models.FeatureListNet(trunk, out_indices=(position,), flatten_sequential="." in module)
         super().__init__(maps, f"{name}:{module}", info["num_chs"], (f"original_strides={original_strides}",), expects)
 
 

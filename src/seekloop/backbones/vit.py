@@ -1,9 +1,8 @@
 """Vision transformers of timm as backbones: class token, registers and patch tokens after the final norm."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,7 +11,13 @@ from seekloop.backbones import checkpoints, hub
 from seekloop.backbones.preprocessing import Preprocessing, preprocessing
 from seekloop.backbones.variants import choose
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.lazy import lazily
 from seekloop.contracts.records import Tokens
+
+if TYPE_CHECKING:
+    import timm
+else:
+    timm = lazily("timm")
 
 REGISTERS = {"none": 0, "four": 4}
 

@@ -31,7 +31,6 @@ from seekloop.learning.splits import check_budget
 from seekloop.learning.tables import per_class, summarise, tables_of
 from seekloop.learning.training import Training
 from seekloop.logs.console import Console
-from seekloop.logs.learn_figures import write_figures
 from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.run_folder import RunState
 from seekloop.logs.wandb_learn import LearnLog
@@ -169,6 +168,8 @@ class Cycles:
             self._play(criterion, log)
             summary = self._summary()
             classes = per_class(folder.table("classes"))
+            from seekloop.logs.learn_figures import write_figures
+
             figures = write_figures(folder, classes, lambda image: picture(self.pool, image), self.console.say)
             log.finish(summary, classes, figures)
             folder.finish(summary)

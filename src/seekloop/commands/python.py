@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from seekloop.commands.compose import build_loop, resolve
-from seekloop.commands.extract import prepare
 from seekloop.commands.quoting import check_text
 from seekloop.contracts.protocols import Descriptors
 from seekloop.logs.console import Console
@@ -21,6 +20,8 @@ def extract(*overrides: str) -> Store:
     Raises:
         ConfigError: if the choices do not fit together.
     """
+    from seekloop.commands.extract import prepare
+
     config = resolve("extract", overrides)
     check_text(config, overrides)
     extraction = prepare(config)

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.logs.report import report as write_report
-from seekloop.logs.run_folder import RunState
-from seekloop.logs.status import COPY, counted, status_table
-from seekloop.logs.tables import print_table
-from seekloop.logs.wandb_log import MODES
-from seekloop.logs.wandb_report import tell_wandb
 
 
 def status(arguments: Sequence[str]) -> None:
     """Print the state of every run at or below a folder, and of those that a sweep was asked for and never started."""
+    from seekloop.logs.run_folder import RunState
+    from seekloop.logs.status import COPY, counted, status_table
+    from seekloop.logs.tables import print_table
+
     folder = _folder(arguments)
     table = status_table(folder)
     print_table(table, str(folder))
@@ -29,6 +27,10 @@ def report(arguments: Sequence[str]) -> None:
 
     Arguments: the folder; `by=key,key`; `compare=key:value,value`, as often as wished; `wandb=<mode>`.
     """
+    from seekloop.logs.report import report as write_report
+    from seekloop.logs.wandb_log import MODES
+    from seekloop.logs.wandb_report import tell_wandb
+
     said: dict[str, list[str]] = {"by": [], "compare": [], "wandb": []}
     folders = []
     for word in arguments:

@@ -27,7 +27,6 @@ from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations, Query
 from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
-from seekloop.logs.figures import write_figures
 from seekloop.logs.run_folder import RunFolder, RunState
 from seekloop.logs.wandb_log import Read, RegionBox, WandbLog, resolve_mode
 from seekloop.loop.engine import Loop, check_pool
@@ -147,6 +146,8 @@ class Searches:
             rounds = self._play(loop, annotations, queries, log)
             summary = self._summary(rounds, store, annotations, started)
             classes = per_class(rounds)
+            from seekloop.logs.figures import write_figures
+
             figures = write_figures(self.folder, classes, self.collection.read, region_box, self.console.say)
             log.finish(summary, classes, figures)
             self.folder.finish(summary)  # before W&B's connection is closed, which a lost network can hold up

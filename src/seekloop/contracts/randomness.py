@@ -1,8 +1,14 @@
 """Where every random number comes from: a generator named by its purpose, never a global one."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import torch
+from seekloop.contracts.lazy import lazily
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 
 def derived_seed(seed: int, *purpose: str | int) -> int:
@@ -18,6 +24,6 @@ def derived_seed(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def generator(seed: int, *purpose: str | int) -> torch.Generator:
+def generator(seed: int, *purpose: str | int) -> "torch.Generator":
     """A CPU generator for one purpose, such as `(seed, class name, query, round, "criterion")`."""
     return torch.Generator().manual_seed(derived_seed(seed, *purpose))

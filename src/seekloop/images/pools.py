@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -300,6 +299,8 @@ def padded(grey: UInt8[Tensor, "n h w"], side: int) -> UInt8[Tensor, "n 3 {side}
 
 
 def _digits() -> tuple[UInt8[Tensor, "n 8 8"], Int[Tensor, " n"]]:
+    from sklearn.datasets import load_digits
+
     content = load_digits()
     grey = np.rint(content.images * (255 / 16)).astype(np.uint8)  # scikit-learn's values go from 0 to 16
     return torch.from_numpy(grey), torch.from_numpy(content.target.astype(np.int64))

@@ -5,8 +5,6 @@ import warnings
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from torch import Generator, Tensor
 
@@ -49,6 +47,9 @@ def clustered(rows: Float[Tensor, "n d"], clusters: int, iterations: int, seed: 
 
 
 def _by_sklearn(points: np.ndarray, clusters: int, iterations: int, seed: int) -> Int[Tensor, " n"]:
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     kmeans = KMeans(  # type: ignore[no-untyped-call]
         clusters, init="random", n_init=1, max_iter=iterations, tol=0.0, algorithm="lloyd", random_state=seed
     )

@@ -3,15 +3,18 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EVERY = 5  # rounds between two lines where the output is not a terminal
 GROWTH = 2.5  # a mean round takes about this many times the first: training rows accumulate
 
-Show = Callable[[int, pd.DataFrame], None]
+Show = Callable[[int, "pd.DataFrame"], None]
 
 
 class Console:
@@ -71,7 +74,7 @@ class Console:
         """A line every few rounds; after the first timed one, an estimate of the whole."""
         started: list[float] = []
 
-        def show(number: int, rows: pd.DataFrame) -> None:
+        def show(number: int, rows: "pd.DataFrame") -> None:
             started.append(time.monotonic())
             if len(started) == 2 and number < total:
                 self.say(
@@ -95,7 +98,7 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def found(rows: pd.DataFrame) -> str:
+def found(rows: "pd.DataFrame") -> str:
     """MAP, coverage and positives of one round: mean of each class first, then over classes."""
     means = rows.groupby("class_name")[["ap", "coverage", "positives"]].mean().mean()
     return f"MAP {means['ap']:.3f}, coverage {means['coverage']:.3f}, {means['positives']:.1f} found"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from seekloop.contracts.randomness import derived_seed
 
@@ -33,6 +32,8 @@ def half_width(values: pd.Series) -> float:
     known = values.dropna()
     if len(known) < 2:
         return math.nan
+    from scipy.special import stdtrit
+
     return float(stdtrit(len(known) - 1, (1 + LEVEL) / 2) * known.std(ddof=1) / math.sqrt(len(known)))
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from seekloop.logs.figures import (
     COLOURS,
@@ -25,6 +25,9 @@ from seekloop.logs.figures import (
     tidy,
 )
 from seekloop.logs.learn_folder import LearnFolder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHOWN = 20  # images of a cycle that a picture has room for
 NAMED = 20  # classes whose names fit beside a matrix
@@ -130,7 +133,7 @@ def asked_of_run(asked: pd.DataFrame, read: Read) -> Figure:
     return sheet.figure()
 
 
-def rank_against_rank(ranked: Mapping[str, Tensor]) -> Figure:
+def rank_against_rank(ranked: "Mapping[str, Tensor]") -> Figure:
     """Ranks by each criterion against those by the first, from 0; what one would not rank is on its edge.
 
     Args:

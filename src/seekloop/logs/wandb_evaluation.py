@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import wandb
 
 from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
 from seekloop.logs.wandb_log import WandbLog
+
+if TYPE_CHECKING:
+    import wandb
 
 OF_RECALL = ("recall", "recall_small", "recall_medium", "recall_large")
 OF_SEARCH = ("ap", "ap_trapezoid", "precision", "miou")
@@ -28,7 +31,7 @@ class DetectLog(WandbLog):
         """The step after the last one."""
         return len(self.folder.table("recall"))
 
-    def define_axes(self, run: wandb.Run) -> None:
+    def define_axes(self, run: "wandb.Run") -> None:
         """Tell W&B what each curve is drawn against."""
         run.define_metric("iou", hidden=True)
         for name in OF_RECALL:
@@ -56,7 +59,7 @@ class SearchLog(WandbLog):
         """The step after the last one."""
         return self.folder.table("results")["cutoff"].nunique()
 
-    def define_axes(self, run: wandb.Run) -> None:
+    def define_axes(self, run: "wandb.Run") -> None:
         """Cut-offs are words (there is `all`): W&B counts steps."""
 
     def _means(self) -> pd.DataFrame:

@@ -2,12 +2,18 @@
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import wandb
 
+from seekloop.contracts.lazy import lazily
 from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.wandb_log import THUMBNAIL, WandbLog, on_square
+
+if TYPE_CHECKING:
+    import wandb
+else:
+    wandb = lazily("wandb")
 
 OF_CYCLE = (
     "accuracy",
@@ -50,7 +56,7 @@ class LearnLog(WandbLog):
         """The step after the last one."""
         return len(self.folder.table("epochs")) + len(self.folder.table("cycles"))
 
-    def define_axes(self, run: wandb.Run) -> None:
+    def define_axes(self, run: "wandb.Run") -> None:
         """Tell W&B what each curve is drawn against."""
         run.define_metric("labels", hidden=True)
         for name in OF_CYCLE:
@@ -64,7 +70,7 @@ class LearnLog(WandbLog):
         rows = asked[asked["cycle"] == cycle].head(SHOWN)
         return {"asked": [self._shown(row) for _, row in rows.iterrows()]} if len(rows) else {}
 
-    def _shown(self, row: pd.Series) -> wandb.Image:
+    def _shown(self, row: pd.Series) -> "wandb.Image":
         if self.read is None:
             raise ValueError("there is nothing to read images with")
         canvas, _ = on_square(self.read(int(row["image"])), THUMBNAIL)

@@ -8,16 +8,21 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pandas as pd
-import wandb
 from PIL import Image, ImageOps
 
+from seekloop.contracts.lazy import lazily
 from seekloop.logs.curves import INDEXED, curve
 from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.wandb_names import IN_ID, IN_PROJECT, name_of, tags_of
+
+if TYPE_CHECKING:
+    import wandb
+else:
+    wandb = lazily("wandb")
 
 MODES = ("auto", "online", "offline", "disabled")
 NAMES = {"run_id": "the run's id", "name": "the run's name", "group": "experiment_name", "project": "wandb.project"}
@@ -119,7 +124,7 @@ class WandbLog:
         """The step after the last one."""
         return int(self.folder.rounds()["round"].max()) + 1
 
-    def define_axes(self, run: wandb.Run) -> None:
+    def define_axes(self, run: "wandb.Run") -> None:
         """Tell W&B what each curve is drawn against."""
         define_axes(run)
 
@@ -166,7 +171,7 @@ class WandbLog:
             self._forget_earlier()
             self._run = self._init("offline")
 
-    def _init(self, mode: str) -> wandb.Run:
+    def _init(self, mode: str) -> "wandb.Run":
         resume = "allow" if mode == "online" else None
         run = wandb.init(mode=mode, resume=resume, settings=quiet_settings(), **self._identity, **self._about)  # type: ignore[arg-type]
         self.define_axes(run)
@@ -188,7 +193,7 @@ class WandbLog:
         shown = [self._picture(row) for _, row in mine[mine["round"] == number].iterrows()]
         return {"asked": shown} if shown else {}
 
-    def _picture(self, row: pd.Series) -> wandb.Image:
+    def _picture(self, row: pd.Series) -> "wandb.Image":
         image = self.read(int(row["image"])) if self.read is not None else Image.new("RGB", (1, 1))
         canvas, frame = on_square(image, THUMBNAIL)
         answer = answer_of(row["relevant"])
@@ -221,7 +226,7 @@ def _taken(**given: tuple[str | None, str]) -> tuple[dict[str, str | None], list
     return {what: name for what, (name, _) in found.items()}, [line for _, said in found.values() for line in said]
 
 
-def quiet_settings() -> wandb.Settings:
+def quiet_settings() -> "wandb.Settings":
     """Settings that leave the terminal alone and never wait for ever."""
     wished: dict[str, Any] = {
         "silent": True,
@@ -273,7 +278,7 @@ def identity(run_id: str, project: str | None, entity: str | None, environ: Mapp
     return own if environ.get("WANDB_RUN_ID") else {**own, "id": run_id}
 
 
-def define_axes(run: wandb.Run) -> None:
+def define_axes(run: "wandb.Run") -> None:
     """Tell W&B what each curve is drawn against."""
     run.define_metric("round", hidden=True)
     for axis in AXES:

@@ -6,16 +6,21 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import wandb
 
 from seekloop.artifacts.files import make_folder
+from seekloop.contracts.lazy import lazily
 from seekloop.logs.finished import FinishedRun
 from seekloop.logs.report import PICTURES, Report
 from seekloop.logs.wandb_log import NO_KEY, has_key, identity, quiet_settings, resolve_mode
 from seekloop.logs.wandb_names import IN_PROJECT, LONGEST_KEY, name_of, shortened
+
+if TYPE_CHECKING:
+    import wandb
+else:
+    wandb = lazily("wandb")
 
 PLACE = ".report"  # hidden: what lies in it is no run of ours
 JOB = "report"
@@ -61,7 +66,7 @@ def _cells(table: pd.DataFrame, labels: Sequence[str]) -> dict[str, float]:
     return {f"{label}/{column}": value for label, row in rows for column, value in row.items() if value == value}
 
 
-def _open(folder: Path, name: str, mode: str, settings: Mapping[str, object], about: Mapping[str, Any]) -> wandb.Run:
+def _open(folder: Path, name: str, mode: str, settings: Mapping[str, object], about: Mapping[str, Any]) -> "wandb.Run":
     """A run of W&B, online where that can be, else offline."""
     place = folder / PLACE
     make_folder(place, "folder")
@@ -85,7 +90,7 @@ def _open(folder: Path, name: str, mode: str, settings: Mapping[str, object], ab
     return wandb.init(mode="offline", **ours)
 
 
-def _tell(run: wandb.Run, folder: Path, found: Report) -> None:
+def _tell(run: "wandb.Run", folder: Path, found: Report) -> None:
     row: dict[str, object] = {"report": wandb.Table(dataframe=_plain(found.table))}
     if len(found.differences):
         row["differences"] = wandb.Table(dataframe=_plain(found.differences))

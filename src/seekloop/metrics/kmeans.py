@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -26,6 +25,8 @@ def kmeans_labels(rows: Float[Tensor, "p d"], clusters: int, seeds: Sequence[int
     distinct, inverse, count = np.unique(rows.cpu().numpy(), axis=0, return_inverse=True, return_counts=True)
     if clusters >= len(distinct):
         return torch.from_numpy(inverse).expand(len(seeds), -1)
+
+    from sklearn.cluster import KMeans
 
     def clustered(seed: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
         kmeans = KMeans(  # type: ignore[no-untyped-call]

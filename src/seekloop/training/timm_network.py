@@ -3,18 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seekloop.backbones import checkpoints, hub
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.lazy import lazily
 from seekloop.contracts.learning import Network
 from seekloop.contracts.recipe import file_hash
 from seekloop.training.networks import Triple, drawn_from, entrance
+
+if TYPE_CHECKING:
+    import timm
+else:
+    timm = lazily("timm")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image, ImageDraw
-from sklearn.datasets import load_digits, load_sample_images
 from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
@@ -63,6 +62,8 @@ def digit_split(part: str) -> Digits:
     """
     if part not in PARTS:
         raise ValueError(f"the digits are split in {' and '.join(PARTS)}, there is no {part!r}")
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     rows = [halves(np.flatnonzero(data.target == digit))[PARTS.index(part)] for digit in range(10)]
     chosen = np.sort(np.concatenate(rows))
@@ -78,6 +79,8 @@ def halves(rows: Int[np.ndarray, " k"]) -> tuple[Int[np.ndarray, " i"], Int[np.n
 @cache
 def photographs() -> tuple[Image.Image, ...]:
     """scikit-learn's two sample photographs, a temple and a flower."""
+    from sklearn.datasets import load_sample_images
+
     data = load_sample_images()  # type: ignore[no-untyped-call]
     return tuple(Image.fromarray(pixels) for pixels in data.images)
 

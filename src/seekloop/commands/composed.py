@@ -1,0 +1,90 @@
+"""Commands whose config Hydra composes: once or as a sweep, and which of their errors a person can read."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from seekloop.artifacts.folder import BusyError
+from seekloop.commands import sweeps
+from seekloop.commands.cli import COMPOSED, command, explaining
+from seekloop.commands.configs import conf_dir
+from seekloop.commands.quoting import MULTIRUN, check_text, quoting_hints
+from seekloop.contracts.errors import MissingExtraError, StoreError
+
+EXPLAINED = (MissingExtraError, StoreError, BusyError, OSError, ValueError)
+
+
+def run_composed(name: str, overrides: Sequence[str]) -> None:
+    """Let Hydra compose the command's config from `overrides`, once or as a multirun."""
+    sys.argv = [f"seekloop {name}", *in_order(overrides)]
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # Ray would fold lines of different runs into one
+
+    def task(config: DictConfig) -> float | None:
+        return composed(name, config)
+
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(task)()
+    except SystemExit as ending:
+        if not ending.code:  # of `--help`
+            raise
+        from seekloop.commands.hints import known_keys
+
+        hint = known_keys(name, overrides, ending.__context__)
+        for line in [hint] if hint else quoting_hints(overrides):
+            print(line, file=sys.stderr)
+        raise
+
+
+def in_order(overrides: Sequence[str]) -> list[str]:
+    """The arguments with -m first: Hydra refuses it between two overrides.
+
+    Example:
+        >>> in_order(["seed=0", "-m", "loop.budget=1,2"])
+        ['-m', 'seed=0', 'loop.budget=1,2']
+    """
+    flags = [word for word in overrides if word in MULTIRUN]
+    return [*flags[:1], *(word for word in overrides if word not in MULTIRUN)]
+
+
+def composed(name: str, config: DictConfig) -> float | None:
+    """Run a composed command. In a sweep, a run that cannot work is reported and the sweep goes on to its end.
+
+    Raises:
+        SweepRunError: in a sweep, for what a person can put right. Every launcher lets the other runs finish; the
+            command ends with exit code 1.
+    """
+    overrides = [str(word) for word in OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False) or ()]
+
+    def checked() -> float | None:
+        check_text(config, overrides)
+        return command(COMPOSED, name)(config)
+
+    if HydraConfig.get().mode is not RunMode.MULTIRUN:
+        return explaining(checked)
+    try:
+        with sweeps.limited(sweeps.share()):
+            return checked()
+    except Exception as error:
+        told = explained(error)
+        sweeps.failed(config, told or error)
+        if told is None:
+            raise
+        print(f"error: {' '.join(overrides)}: {told}", file=sys.stderr)
+        raise SweepRunError(f"error: {told}") from error
+
+
+class SweepRunError(CompactHydraException):
+    """A run of a sweep that could not work; Hydra shows the message without a traceback."""
+
+
+def explained(error: Exception) -> Exception | None:
+    """The error whose message says it all, if this is one: itself, or what a part raised while it was built."""
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, (*EXPLAINED, TypeError)):
+        return error.__cause__
+    return error if isinstance(error, EXPLAINED) else None
