@@ -41,7 +41,7 @@ from seekloop.store.reader import Store, open_store
 
 def retrieve(config: DictConfig) -> float:
     """Run the searches of a config, or find that they are finished; returns the area under the MAP curve."""
-    simulation = Simulation(**config.loop, **config.metrics, seed=config.seed)
+    simulation = Simulation.of({**config.loop, **config.metrics, "seed": config.seed})
     resolve_mode(config.wandb.mode, {})
     if config.verify != "none":
         why = "only `seekloop extract` reads a finished store again"

@@ -1,7 +1,8 @@
 """The numbers of a simulated experiment: how many searches, how long, and how coverage is measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from seekloop.contracts.errors import ConfigError
 
@@ -22,9 +23,6 @@ class Simulation:
         clusterings: independent k-means runs that coverage is averaged over.
         seed: of every draw.
 
-    Raises:
-        ConfigError: if a number is none, or has no meaning.
-
     Reference:
         Zaher, Buisson & Joly, arXiv 2604.00809, section 4.
     """
@@ -33,15 +31,22 @@ class Simulation:
     negatives: int
     rounds: int
     budget: int
-    classes: Sequence[object] | str | None
+    classes: object
     clusters: int
     clusterings: int
     seed: int
 
-    def __post_init__(self) -> None:
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> "Simulation":
+        """The simulation with these numbers, as a config has them.
+
+        Raises:
+            ConfigError: if a number is none, or has no meaning.
+        """
         for name in ("queries", "negatives", "rounds", "budget", "clusters", "clusterings", "seed"):
-            value, key = getattr(self, name), KEYS.get(name, f"loop.{name}")
+            value, key = values[name], KEYS.get(name, f"loop.{name}")
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ConfigError(key, value, "it is no whole number", "Write it in digits, such as 10.")
             if name.startswith("cluster") and value < 1:
                 raise ConfigError(key, value, "there would be nothing to count", "Use 1 or more.")
+        return Simulation(**values)
