@@ -39,6 +39,15 @@ class Collection(Protocol):
 
 
 @runtime_checkable
+class KnowsContents(Protocol):
+    """A collection that knows every picture by what it holds, so that unchanged ones need not be described again."""
+
+    def contents(self) -> Sequence[str]:
+        """What determines each picture's pixels, in the order of the images: equal ones are equal pictures."""
+        ...
+
+
+@runtime_checkable
 class Backbone(Protocol):
     """A frozen network, an `nn.Module` in eval mode: normalised images in, tokens out.
 

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from seekloop.contracts.errors import StoreError
-from seekloop.contracts.protocols import Backbone, Collection
+from seekloop.contracts.protocols import Backbone, Collection, KnowsContents
 from seekloop.descriptors.encoding import Encoding
 from seekloop.descriptors.pooling import Pooling
 from seekloop.extraction.describe_module import Describe
 from seekloop.extraction.images import Images, Span, transform_of
-from seekloop.extraction.plan import Plan, other_versions, plan
+from seekloop.extraction.plan import Plan, plan
 from seekloop.extraction.writer import WriteToStore
 from seekloop.lightning.progress import ImagesPerSecond
 from seekloop.lightning.silence import lightning_silenced
 from seekloop.lightning.trainers import trainer_of
 from seekloop.regions.parts import PartsOfImages
 from seekloop.store import manifest, writer
+from seekloop.store.growth import Earlier, earlier_store, note_contents, spans_of
 
 Network = TypeVar("Network")
 
@@ -88,7 +89,7 @@ def ensure_store(
         ahead = _begin(ahead)
         step = encoding.images_per_batch(ahead.regions, ahead.manifest.images, batch_size)
         store = writer.StoreWriter(ahead.folder, ahead.manifest, ahead.regions.offsets, list(collection.paths))
-        missing = batches(ahead, step, store)
+        missing = batches(ahead, step, store, _earlier(ahead, collection, say))
         images = Images(collection, transform_of(backbone), encoding, ahead.regions, missing, workers)
         network = own_copy(backbone, ahead.manifest.precision)
         describe = Describe(network, pooling, encoding, ahead.regions, batch_size)
@@ -101,8 +102,6 @@ def _announce(ahead: Plan, say: Callable[[str], None]) -> None:
     missing, described = ahead.missing_images(), ahead.manifest
     done = f" ({described.images - missing:,} are done already)" if missing < described.images else ""
     say(f"describing {described.images:,} images{done}: {ahead.bytes() / 1e6:,.1f} MB in {ahead.folder}")
-    for old in other_versions(ahead):
-        say(f"{old} is the same for other images: if it is this collection before it changed, it may be deleted")
     free, needed = shutil.disk_usage(ahead.folder.parent).free, ahead.missing_bytes()
     if free < needed:
         raise StoreError(
@@ -121,14 +120,36 @@ def _kept(ahead: Plan) -> str:
     return f"{images - missing:,} of {images:,} images are described and kept in {ahead.folder}"
 
 
-def batches(ahead: Plan, step: int, store: writer.StoreWriter) -> list[list[Span]]:
-    """The missing batches of each missing shard; none crosses from one shard to the next."""
+def _earlier(ahead: Plan, collection: Collection, say: Callable[[str], None]) -> Earlier | None:
+    """The earlier store from which rows of unchanged pictures are taken over, if there is one."""
+    if not isinstance(collection, KnowsContents):
+        return None
+    contents = collection.contents()
+    note_contents(ahead.folder, contents)
+    earlier = earlier_store(ahead.folder, ahead.manifest, ahead.regions, contents)
+    if earlier is not None:
+        fresh = len(contents) - earlier.images
+        say(f"{earlier.images:,} images are as in {earlier.store.folder} and taken over, {fresh:,} are described")
+    return earlier
+
+
+def batches(ahead: Plan, step: int, store: writer.StoreWriter, earlier: Earlier | None = None) -> list[list[Span]]:
+    """The missing batches of each missing shard; none crosses from one shard to the next.
+
+    Args:
+        ahead: the store.
+        step: most images in a batch.
+        store: its writer; what is kept of a shard, or can be taken over, is brought in here.
+        earlier: where rows of unchanged pictures are taken over from.
+    """
     missing = []
     for shard in ahead.missing_shards():
-        start, stop = ahead.manifest.span(shard)
-        spans = [(first, min(first + step, stop)) for first in range(start, stop, step)]
-        kept = writer.kept_batches(ahead.folder, shard, spans)
-        missing.append([span for span in spans if span not in kept])
+        fresh, copied = spans_of(*ahead.manifest.span(shard), step, None if earlier is None else earlier.row >= 0)
+        kept = writer.kept_batches(ahead.folder, shard, [*fresh, *copied])
+        missing.append([span for span in fresh if span not in kept])
+        for span in copied:
+            if earlier is not None and span not in kept:
+                earlier.copy(span, store)
         store.fold(shard)
     return [shard for shard in missing if shard]
 

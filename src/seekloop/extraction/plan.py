@@ -163,20 +163,6 @@ def plan(
     return Plan(folder, described, parts, global_apart=encoding.name != "crops")
 
 
-def other_versions(ahead: Plan) -> list[Path]:
-    """Stores of the same choices for other images under the same name: perhaps this collection as it was before."""
-    name, _, _ = ahead.folder.name.rpartition("-")
-    known = ahead.manifest.recipe
-    return [
-        path.parent
-        for path in sorted(ahead.folder.parent.glob(f"{name}-*/{manifest.MANIFEST}"))
-        if path.parent.name.rpartition("-")[0] == name
-        and (other := _already_there(path.parent)) is not None
-        and other.recipe.without("collection") == known.without("collection")
-        and other.recipe != known
-    ]
-
-
 def _check_settings(images: int, batch_size: int, shard: int, dtype: str) -> None:
     if images == 0:
         raise ConfigError("collection", "no images", "there is nothing to describe", "Check collection.root.")

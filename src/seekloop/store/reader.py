@@ -101,6 +101,14 @@ class Store:
             return torch.cat([unit_length(pool_cells(fine, grid)) for grid in asked], dim=1)
         return unit_length(cells if asked == stored else cells[:, _columns(stored, asked)])
 
+    def stored_rows(self, images: Int[Tensor, " k"]) -> tuple[Float[Tensor, "k d"], Float[Tensor, "*r d"]]:
+        """Global and local descriptors of these images as they are stored: not of unit length, of the finest grid."""
+        offsets = self.regions.offsets
+        if offsets is None:
+            return _gather(self._whole, self._starts, images), _gather(self._local, self._starts, images)
+        rows = torch.cat([torch.arange(int(offsets[image]), int(offsets[image + 1])) for image in images.tolist()])
+        return _gather(self._whole, self._starts, images), _gather(self._local, self._rows, rows)
+
     def _ragged(
         self, images: Int[Tensor, " b"], offsets: Int[Tensor, " ends"]
     ) -> tuple[Float[Tensor, "r d"], Int[Tensor, " b+1"]]:

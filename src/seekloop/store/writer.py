@@ -122,9 +122,14 @@ class StoreWriter:
         self._close_if_whole(number)
 
     def fold(self, shard: int) -> None:
-        """Write a shard of which every batch is kept, as of a process that was stopped just before it did."""
-        self._opened(shard)
-        self._close_if_whole(shard)
+        """Write a shard of which every batch is kept, as of a process that was stopped just before it did.
+
+        One that is not whole leaves memory until its next batch comes.
+        """
+        if shard in self._open or self._batches.spans(shard):
+            self._opened(shard)
+            self._close_if_whole(shard)
+            self._open.pop(shard, None)
 
     def _opened(self, number: int) -> _Shard:
         """The shard with the batches that are kept of it."""
