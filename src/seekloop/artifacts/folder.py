@@ -182,6 +182,11 @@ class Folder:
         """Write the marker."""
         files.write_bytes(self.marker, b"", self.key)
 
+    def used(self) -> None:
+        """Note that the finished folder was asked for: its marker's time says when it was last of use."""
+        with contextlib.suppress(OSError):  # a folder that may only be read is of use, too
+            os.utime(self.marker)
+
     def clear(self) -> None:
         """Delete all that it holds but lock and heartbeat, the marker first. Only inside `claim`."""
         self.check()

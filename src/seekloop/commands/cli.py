@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 # Where each command is; imported when it is called, so that the others are quick to start.
 COMPOSED = {name: f"seekloop.commands.{name}" for name in ("check", "extract", "retrieve", "learn", "search", "detect")}
 PLAIN = {name: "seekloop.commands.reports" for name in ("status", "report")}
-PLAIN |= {"agreement": "seekloop.commands.agreement"}
+PLAIN |= {"agreement": "seekloop.commands.agreement", "store": "seekloop.commands.stores"}
 
 USAGE = """seekloop finds every image that shows an object, with a person in the loop.
 
@@ -21,6 +21,8 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
   seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
   seekloop report   <folder> [by=key,key] [compare=key:value,value] [wandb=mode]
                                                tables and plots of the finished runs below a folder
+  seekloop store    ls | rm <folder> ... | rm unneeded
+                                               what lies in store_dir, how large, which runs need it; remove some
   seekloop agreement <run> <run> ... [cycle=1] [ranks=100]
                                                learning runs against the first one: pseudo-labels, ranks of criteria
 

@@ -77,6 +77,7 @@ def ensure_store(
         shard=shard,
     )
     if ahead.finished:
+        manifest.store_folder(ahead.folder).used()
         return ahead.folder
     with manifest.store_folder(ahead.folder).claim(lambda: _kept(ahead), say, "extracting"):
         ahead = ahead.refreshed()

@@ -1,0 +1,101 @@
+"""`seekloop store ls | rm`: what lies in a store folder, which runs need it, and what can go."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seekloop.contracts.errors import ConfigError
+
+if TYPE_CHECKING:
+    from seekloop.store.inventory import Stored
+
+USAGE = "Say: seekloop store ls, or seekloop store rm <folder> ... (or unneeded). Further: store_dir=..., runs_dir=..."
+OPTIONS = {"store_dir": "stores", "runs_dir": "runs", "anyway": "false"}
+
+
+def store(arguments: Sequence[str]) -> None:
+    """List the artifacts below `store_dir`, or remove some.
+
+    Arguments: `ls`, or `rm` with folders or the word `unneeded`; `store_dir=`, `runs_dir=`; `anyway=true` removes what
+    runs need, too: they keep their tables, and what they need is computed again when they go on.
+
+    Raises:
+        ConfigError: if a folder is no artifact, or a run needs it.
+        BusyError: if a process is writing into it.
+    """
+    options = dict(OPTIONS)
+    words = []
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if equals and name in options:
+            options[name] = value
+        else:
+            words.append(word)
+    if words[:1] == ["ls"] and len(words) == 1:
+        _list(options)
+    elif words[:1] == ["rm"] and len(words) > 1:
+        _remove(words[1:], options)
+    else:
+        raise ConfigError("store", " ".join(arguments), "it is not understood", USAGE)
+
+
+def _found(options: dict[str, str]) -> list["Stored"]:
+    from seekloop.logs.status import find_runs, read_config
+    from seekloop.store.inventory import inventory
+
+    stores, runs = Path(options["store_dir"]), Path(options["runs_dir"])
+    if not stores.is_dir():
+        raise ConfigError("store_dir", str(stores), "there is no such folder", "Name the folder of all stores.")
+    found = find_runs(runs) if runs.is_dir() else []
+    return inventory(stores, {str(run.path.relative_to(runs)): read_config(run) for run in found})
+
+
+def _list(options: dict[str, str]) -> None:
+    import pandas as pd
+
+    from seekloop.logs.tables import print_table
+
+    found = _found(options)
+    rows = [
+        {
+            "artifact": str(one.folder.path),
+            "kind": one.kind,
+            "state": one.state,
+            "MB": f"{one.bytes / 1e6:,.1f}",
+            "last use": datetime.fromtimestamp(one.used, UTC).strftime("%Y-%m-%d %H:%M"),
+            "needed by": _runs(one.runs),
+        }
+        for one in found
+    ]
+    print_table(pd.DataFrame(rows, columns=["artifact", "kind", "state", "MB", "last use", "needed by"]))
+    free = sum(one.bytes for one in found if not one.runs and one.state != "in use")
+    print(f"{len(found)} artifacts, {sum(one.bytes for one in found) / 1e6:,.1f} MB")
+    if free:
+        print(f"{free / 1e6:,.1f} MB of them no run below {options['runs_dir']} needs: seekloop store rm unneeded")
+
+
+def _runs(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:2])
+    return shown + (f" and {len(names) - 2} more" if len(names) > 2 else "") if names else "-"
+
+
+def _remove(words: Sequence[str], options: dict[str, str]) -> None:
+    found = {one.folder.path.resolve(): one for one in _found(options)}
+    if list(words) == ["unneeded"]:
+        chosen = [one for one in found.values() if not one.runs and one.state != "in use"]
+    else:
+        chosen = []
+        for word in words:
+            one = found.get(Path(word).resolve())
+            if one is None:
+                fix = f"Choose among those that `seekloop store ls store_dir={options['store_dir']}` lists."
+                raise ConfigError("store rm", word, "it is no artifact below store_dir", fix)
+            if one.runs and options["anyway"] != "true":
+                why = f"{_runs(one.runs)} below {options['runs_dir']} need it"
+                raise ConfigError("store rm", word, why, "Add anyway=true to remove it all the same.")
+            chosen.append(one)
+    for one in chosen:
+        one.folder.remove()
+        print(f"removed {one.folder.path} ({one.kind}, {one.bytes / 1e6:,.1f} MB)")
+    print(f"{sum(one.bytes for one in chosen) / 1e6:,.1f} MB are free again")
