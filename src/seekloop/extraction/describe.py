@@ -129,7 +129,7 @@ def batches(ahead: Plan, step: int, store: writer.StoreWriter) -> list[list[Span
         spans = [(first, min(first + step, stop)) for first in range(start, stop, step)]
         kept = writer.kept_batches(ahead.folder, shard, spans)
         missing.append([span for span in spans if span not in kept])
-        store.fold(shard)
+        store.shards.fold(shard)
     return [shard for shard in missing if shard]
 
 
