@@ -133,7 +133,7 @@ def test_killed_in_extraction_and_again_in_a_round_it_ends_like_an_undisturbed_o
 
     asking = processes.start(*command, kill_at="state-0002")
     assert asking.wait() == -signal.SIGKILL, asking.said()
-    assert "describing 40 images (16 are done already)" in asking.said()
+    assert "describing 40 images (24 are done already)" in asking.said()
     folder = tmp_path / "runs" / "default" / finished[0].name
     assert sorted(path.stem for path in (folder / "parts").glob("asked-*.parquet"))[-1] == "asked-0002"
     assert status_table(tmp_path / "runs")["state"].tolist() == ["interrupted"]

@@ -102,11 +102,13 @@ class Folder:
             return float("inf")
 
     @contextlib.contextmanager
-    def claim(self, kept: Callable[[], str], wait: Say | None = None, doing: str = "writing into") -> Iterator[None]:
+    def claim(
+        self, kept: Callable[[], str] | None = None, wait: Say | None = None, doing: str = "writing into"
+    ) -> Iterator[None]:
         """Be the only one who writes into it.
 
         Args:
-            kept: says what is kept, should a person stop the process.
+            kept: says what is kept, should a person stop the process; None leaves that to the caller.
             wait: told that another process has the folder, which is then waited for; None: refuse.
             doing: what the other process is doing.
 
@@ -119,9 +121,9 @@ class Folder:
         with self._acquired(wait, doing), self._beating():
             try:
                 yield
-            except Interrupted:
-                raise
             except KeyboardInterrupt as stop:
+                if kept is None or isinstance(stop, Interrupted):
+                    raise
                 raise Interrupted(kept()) from stop
 
     def check(self) -> None:
@@ -203,7 +205,7 @@ class Folder:
         Raises:
             BusyError: if a process is writing into it.
         """
-        with self.claim(lambda: f"{self.path} is partly deleted"):
+        with self.claim():
             self.clear()
         self.guard.unlink(missing_ok=True)
         self.path.rmdir()

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from seekloop.artifacts import files
 if TYPE_CHECKING:
     import numpy as np
 
+Arrays = Mapping[str, Any]  # of NumPy, by their names
 Span = tuple[int, int]  # first row, and the one after the last
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
@@ -21,9 +22,7 @@ def record_name(shard: int) -> str:
     return f"shard-{shard:05d}.json"
 
 
-def write_shard(
-    folder: Path, shard: int, arrays: Mapping[str, "np.ndarray"], facts: Mapping[str, object], key: str
-) -> None:
+def write_shard(folder: Path, shard: int, arrays: Arrays, facts: Mapping[str, object], key: str) -> None:
     """Write the arrays by the names of their files, then the record that makes them count, with further facts."""
     (folder / record_name(shard)).unlink(missing_ok=True)
     entries = {name: files.write_array(folder / name, array, key) for name, array in arrays.items()}
@@ -73,12 +72,12 @@ class Batches:
     folder: Path
     key: str
 
-    def keep(self, shard: int, span: Span, arrays: Mapping[str, "np.ndarray"]) -> None:
+    def keep(self, shard: int, span: Span, arrays: Arrays) -> None:
         """Write one batch."""
         import numpy as np
 
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stubs mistake them for its flags
+        np.savez(buffer, **arrays)
         files.write_bytes(self._path(shard, span), buffer.getvalue(), self.key, durable=False)
 
     def spans(self, shard: int) -> list[Span]:
@@ -86,11 +85,11 @@ class Batches:
         names = [path.stem.split("-") for path in self.folder.glob(f"batch-{shard:05d}-*.npz")]
         return sorted((int(first), int(stop)) for _, _, first, stop in names)
 
-    def read(self, shard: int, span: Span) -> dict[str, "np.ndarray"]:
+    def read(self, shard: int, span: Span) -> Arrays:
         """The arrays of one batch."""
         import numpy as np
 
-        with np.load(self._path(shard, span), allow_pickle=False) as file:
+        with self._path(shard, span).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
 
     def check(self, shard: int, expected: Sequence[Span]) -> list[Span]:
@@ -120,3 +119,56 @@ class Batches:
         except DAMAGED:
             return False
         return True
+
+
+class ShardWriter:
+    """Keeps batches until they make a whole shard, and has it written then. Several may write different shards at once.
+
+    Args:
+        batches: where they are kept until then.
+        rows: of a shard.
+        write: takes the number of a shard and the arrays of all its batches, in their order.
+    """
+
+    def __init__(
+        self, batches: Batches, rows: Callable[[int], Span], write: Callable[[int, Sequence[Arrays]], None]
+    ) -> None:
+        self.batches, self.rows, self.write = batches, rows, write
+        self._open: dict[int, dict[Span, Arrays]] = {}
+
+    def add(self, shard: int, span: Span, arrays: Arrays) -> None:
+        """Take a batch; one that is there already stays."""
+        there = self._kept(shard)
+        if span not in there:
+            there[span] = arrays
+            if not self._whole(shard):
+                self.batches.keep(shard, span, arrays)
+        self.fold(shard)
+
+    def fold(self, shard: int) -> None:
+        """Write a shard if every batch is there, as those of a process that was stopped just before it did."""
+        there = self._kept(shard)
+        if self._whole(shard):
+            self.write(shard, [there[span] for span in sorted(there)])
+            self.batches.drop(shard)
+            del self._open[shard]
+
+    def forget(self, shard: int) -> None:
+        """Leave the batches of an unfinished shard to the disk, until its next one comes."""
+        self._open.pop(shard, None)
+
+    def _kept(self, shard: int) -> dict[Span, Arrays]:
+        if shard not in self._open:
+            self._open[shard] = {span: self.batches.read(shard, span) for span in self.batches.spans(shard)}
+        return self._open[shard]
+
+    def _whole(self, shard: int) -> bool:
+        first, stop = self.rows(shard)
+        return sum(end - start for start, end in self._open[shard]) == stop - first
+
+
+def joined(batches: Sequence[Arrays], name: str) -> "np.ndarray":
+    """One array of all batches of a shard."""
+    import numpy as np
+
+    return np.concatenate([arrays[name] for arrays in batches])

@@ -151,7 +151,8 @@ def batches(ahead: Plan, step: int, store: writer.StoreWriter, earlier: Earlier 
         for span in copied:
             if earlier is not None and span not in kept:
                 earlier.copy(span, store)
-        store.fold(shard)
+        store.shards.fold(shard)
+        store.shards.forget(shard)
     return [shard for shard in missing if shard]
 
 

@@ -155,10 +155,9 @@ class DetectedRegions:
         """Claim the folders of the maps that are to be kept; of two processes, one keeps and the other waits."""
         with contextlib.ExitStack() as claims:
             kept = {}
-            for name in sorted(self.keep):  # in one order, so that no two wait for each other
+            for name in sorted(set(self.keep)):  # in one order, so that no two wait for each other
                 kept[name], recipe = self._maps(collection, name)
-                done = partial(_kept_maps, kept[name])
-                claims.enter_context(store_folder(kept[name]).claim(done, say, "keeping maps in"))
+                claims.enter_context(store_folder(kept[name]).claim(None, say, "keeping maps in"))
                 kept_maps.begin(kept[name], recipe)
             yield kept
 
@@ -208,10 +207,6 @@ class DetectedRegions:
 
 def _kept(folder: Path, images: int) -> str:
     return f"regions of {found_files.kept_images(folder, images):,} of {images:,} images are kept in {folder}"
-
-
-def _kept_maps(folder: Path) -> str:
-    return f"{len(list(folder.glob('*.npy'))):,} maps are kept in {folder}"
 
 
 class MapOfImage(NamedTuple):

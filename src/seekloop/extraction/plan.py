@@ -177,7 +177,7 @@ def _check_settings(images: int, batch_size: int, shard: int, dtype: str) -> Non
 def _already_there(folder: Path) -> StoreManifest | None:
     try:
         return manifest.read_manifest(folder)
-    except StoreError:
+    except (StoreError, OSError):  # of a folder that cannot be used, the claim will say why
         return None
 
 

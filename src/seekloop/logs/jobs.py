@@ -97,7 +97,7 @@ class JobBook:
     def _read(self, key: str) -> Job | None:
         try:
             told = json.loads(self._file(key).read_text())
-        except FileNotFoundError:
+        except OSError:  # absent; or the folder cannot be used, which whoever writes there will explain
             return None
         return Job(tuple(told["overrides"]), told["run"], told["error"])
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.artifacts import files
-from seekloop.artifacts.shards import DAMAGED, Batches
+from seekloop.artifacts.shards import DAMAGED, Arrays, Batches, ShardWriter, joined
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.recipe import Recipe
 from seekloop.store.manifest import KEY, store_folder
@@ -93,38 +93,20 @@ class FoundWriter:
     """
 
     def __init__(self, folder: Path, images: int) -> None:
-        self.folder, self.images = folder, images
-        self._kept = Batches(folder, KEY)
-        self._open: dict[int, dict[int, FoundImage]] = {}
+        self.folder = folder
+        self.shards = ShardWriter(Batches(folder, KEY), partial(span, images=images), self._write)
 
     def add(self, image: int, found: FoundImage) -> None:
         """Take what was found in one image."""
-        shard = image // SHARD
-        waiting = self._opened(shard)
-        waiting[image] = found
-        first, end = span(shard, self.images)
-        if len(waiting) < end - first:
-            self._kept.keep(shard, (image, image + 1), _arrays([found]))
-        self._close_if_whole(shard)
+        self.shards.add(image // SHARD, (image, image + 1), _arrays(found))
 
-    def fold(self, shard: int) -> None:
-        """Write a shard of which every image is kept, as of a process that was stopped just before it did."""
-        self._opened(shard)
-        self._close_if_whole(shard)
-
-    def _opened(self, shard: int) -> dict[int, FoundImage]:
-        """The images of a shard that are kept."""
-        if shard not in self._open:
-            spans = self._kept.spans(shard)
-            self._open[shard] = {image: _image(_tensors(self._kept.read(shard, (image, end)))) for image, end in spans}
-        return self._open[shard]
-
-    def _close_if_whole(self, shard: int) -> None:
-        waiting, (first, end) = self._open[shard], span(shard, self.images)
-        if len(waiting) == end - first:
-            files.write_bytes(self.folder / _name(shard), _packed([waiting[i] for i in range(first, end)]), KEY)
-            self._kept.drop(shard)
-            del self._open[shard]
+    def _write(self, shard: int, images: Sequence[Arrays]) -> None:
+        arrays = {name: joined(images, name) for name in images[0]}
+        ends = np.cumsum([0, *(len(arrays["bits"]) for arrays in images)])
+        buffer = io.BytesIO()
+        why = arrays.pop("why")
+        np.savez_compressed(buffer, **arrays, ends=ends, why=why)  # type: ignore[arg-type]  # stubs mistake them for flags
+        files.write_bytes(self.folder / _name(shard), buffer.getvalue(), KEY)
 
 
 def span(shard: int, images: int) -> tuple[int, int]:
@@ -144,7 +126,7 @@ def begin(folder: Path, recipe: Recipe, images: int) -> list[list[int]]:
             spans = [(image, image + 1) for image in range(*span(shard, images))]
             there = kept.check(shard, spans)
             missing.append([image for image, end in spans if (image, end) not in there])
-            writer.fold(shard)
+            writer.shards.fold(shard)
     return [shard for shard in missing if shard]
 
 
@@ -194,33 +176,18 @@ def _name(shard: int) -> str:
     return f"found-{shard:05d}.npz"
 
 
-def _packed(images: Sequence[FoundImage]) -> bytes:
-    """A shard's bytes: the same for the same content."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **_arrays(images))  # type: ignore[arg-type]  # numpy's stubs mistake them for its flags
-    return buffer.getvalue()
-
-
-def _arrays(images: Sequence[FoundImage]) -> dict[str, np.ndarray]:
-    """Images as arrays. Masks as bits, row by row, each image's begun in a new byte."""
-    bits = [np.packbits(found.masks.numpy().reshape(-1)) for found in images]
+def _arrays(found: FoundImage) -> dict[str, np.ndarray]:
+    """One image's part of a shard. Masks as bits, row by row, each image's begun in a new byte."""
     return {
-        "counts": np.array([len(found.boxes) for found in images], dtype=np.int64),
-        "boxes": torch.cat([found.boxes for found in images]).numpy(),
-        "level": torch.cat([found.level for found in images]).numpy(),
-        "score": torch.cat([found.score for found in images]).numpy(),
-        "affine": np.array([found.affine for found in images], dtype=np.float32),
-        "grids": np.array([found.masks.shape[1:] for found in images], dtype=np.int64),
-        "bits": np.concatenate(bits),
-        "ends": np.cumsum([0, *(len(part) for part in bits)]),
-        "why": np.array([found.why or "" for found in images]),
+        "counts": np.array([len(found.boxes)], dtype=np.int64),
+        "boxes": found.boxes.numpy(),
+        "level": found.level.numpy(),
+        "score": found.score.numpy(),
+        "affine": np.array([found.affine], dtype=np.float32),
+        "grids": np.array([found.masks.shape[1:]], dtype=np.int64),
+        "bits": np.packbits(found.masks.numpy().reshape(-1)),
+        "why": np.array([found.why or ""]),
     }
-
-
-def _image(arrays: Mapping[str, Any]) -> FoundImage:
-    """The opposite of `_arrays`, of one image."""
-    columns = {name: arrays[name] for name in ("boxes", "level", "score")}
-    return FoundImage(**columns, masks=_masks(arrays, 0), affine=float(arrays["affine"]), why=arrays["why"][0] or None)
 
 
 def _whole(path: Path) -> bool:
@@ -239,10 +206,6 @@ def _load(path: str) -> dict[str, Any]:
     except DAMAGED as error:
         marker = store_folder(Path(path).parent).marker
         raise StoreError(f"{path} is missing or damaged. Delete {marker} and run again.") from error
-    return _tensors(arrays)
-
-
-def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {name: array if name == "why" else torch.from_numpy(array) for name, array in arrays.items()}
 
 

@@ -1,7 +1,6 @@
 """The writer: descriptors come in batches, each is kept, and shards are written as soon as they are whole."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.artifacts import files
-from seekloop.artifacts.shards import Batches, Span, read_record
+from seekloop.artifacts.shards import Arrays, Batches, ShardWriter, Span, joined, read_record
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.records import Regions
 from seekloop.store import manifest, shards
@@ -47,21 +46,6 @@ def kept_images(folder: Path, shard: int) -> int:
     return sum(stop - start for start, stop in Batches(folder, KEY).spans(shard))
 
 
-@dataclass
-class _Shard:
-    """Rows of one shard while they come in."""
-
-    whole: np.ndarray
-    local: np.ndarray
-    unreadable: list[tuple[int, str]] = field(default_factory=list)
-    placed: list[Span] = field(default_factory=list)
-
-    @property
-    def images(self) -> int:
-        """Number of images that have come in."""
-        return sum(stop - first for first, stop in self.placed)
-
-
 class StoreWriter:
     """Keeps each batch until a shard is whole, checks it, and writes the shard. Several may write different shards.
 
@@ -79,8 +63,7 @@ class StoreWriter:
         self.manifest = described
         self.offsets = offsets
         self.paths = paths
-        self._batches = Batches(folder, KEY)
-        self._open: dict[int, _Shard] = {}
+        self.shards = ShardWriter(Batches(folder, KEY), described.span, self._write)
 
     def add(
         self,
@@ -114,56 +97,18 @@ class StoreWriter:
         dtype = self.manifest.dtype
         arrays = {"whole": whole.numpy().astype(dtype), "local": local.numpy().astype(dtype)}
         arrays |= {"unreadable": image[~readable].numpy(), "reasons": np.array(list(reasons), dtype=np.str_)}
-        shard, (start, stop) = self._opened(number), self.manifest.span(number)
-        if span not in shard.placed:
-            if shard.images + len(image) < stop - start:
-                self._batches.keep(number, span, arrays)
-            self._place(number, span, arrays)
-        self._close_if_whole(number)
+        self.shards.add(number, span, arrays)
 
-    def fold(self, shard: int) -> None:
-        """Write a shard of which every batch is kept, as of a process that was stopped just before it did.
-
-        One that is not whole leaves memory until its next batch comes.
-        """
-        if shard in self._open or self._batches.spans(shard):
-            self._opened(shard)
-            self._close_if_whole(shard)
-            self._open.pop(shard, None)
-
-    def _opened(self, number: int) -> _Shard:
-        """The shard with the batches that are kept of it."""
-        if number not in self._open:
-            shapes = shards.shapes(self.manifest, self.offsets, number)
-            whole, local = (np.zeros(shape, self.manifest.dtype) for shape in shapes.values())
-            self._open[number] = _Shard(whole, local)
-            for span in self._batches.spans(number):
-                self._place(number, span, self._batches.read(number, span))
-        return self._open[number]
-
-    def _place(self, number: int, span: Span, arrays: Mapping[str, np.ndarray]) -> None:
-        shard, (start, _), (first, stop) = self._open[number], self.manifest.span(number), span
-        rows = slice(self._row(first) - self._row(start), self._row(stop) - self._row(start))
-        shard.whole[first - start : stop - start] = arrays["whole"]
-        shard.local[rows] = arrays["local"].reshape(-1, *shard.local.shape[1:])
-        shard.unreadable += zip(arrays["unreadable"].tolist(), arrays["reasons"].tolist(), strict=True)
-        shard.placed.append(span)
-
-    def _close_if_whole(self, number: int) -> None:
-        shard, (start, stop) = self._open[number], self.manifest.span(number)
-        if shard.images == stop - start:
-            shards.write_shard(self.folder, number, shard.whole, shard.local, shard.unreadable)
-            self._batches.drop(number)
-            del self._open[number]
+    def _write(self, number: int, batches: Sequence[Arrays]) -> None:
+        whole, local = shards.shapes(self.manifest, self.offsets, number).values()
+        unreadable = zip(joined(batches, "unreadable").tolist(), joined(batches, "reasons").tolist(), strict=True)
+        rows = joined(batches, "whole").reshape(whole), joined(batches, "local").reshape(local)
+        shards.write_shard(self.folder, number, *rows, list(unreadable))
 
     def _counts(self, image: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         if self.offsets is None:
             return torch.full_like(image, self.manifest.cells or 0)
         return self.offsets[image + 1] - self.offsets[image]
-
-    def _row(self, image: int) -> int:
-        """First row of an image in the array of all local descriptors."""
-        return image if self.offsets is None else int(self.offsets[image])
 
     def _check(
         self,
