@@ -139,3 +139,11 @@ def test_a_collection_without_boxes_or_files_can_be_checked(tmp_path):
     assert "scenes: 40 images" in out
     assert "nothing is wrong with it" in out
     assert (tmp_path / "checks" / "scenes" / "contact_sheet.png").exists()
+
+
+def test_a_run_that_is_finished_already_tells_what_was_left_out(album, tmp_path):
+    for _ in range(2):
+        out = worked(command("retrieve", album, tmp_path, "loop.rounds=1", "loop.queries=1")).out
+        assert "1 object lost, 1 file not taken" in out
+        assert "has swapped corners" in out
+    assert "already finished" in out

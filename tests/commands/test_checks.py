@@ -28,7 +28,7 @@ def test_a_mistake_is_refused_before_any_image_is_described(tmp_path, change, me
 
 def test_digits_name_classes(tmp_path, stores):
     told = worked(seekloop("retrieve", *SMALL, *places(tmp_path / "runs", stores), "loop.classes=[1]", "loop.rounds=0"))
-    assert "1 searches (1 classes)" in told.out
+    assert "1 search (1 class)" in told.out
 
 
 def test_other_annotations_make_another_run(tmp_path):

@@ -286,3 +286,12 @@ def test_what_is_no_json_is_named(tmp_path, content, why):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(ValueError, match=f"a.json is not a COCO file of instances: .*{why}"):
         read_coco(tmp_path / "a.json")
+
+
+def test_two_images_of_one_id_are_told_and_lose_their_objects(coco, coco_content):
+    coco_content["annotations"] = coco_content["annotations"][:1]
+    coco_content["images"][1]["id"] = 7
+    (why,) = lost_whys(coco, coco_content)
+    assert "2 images have the id 7, such as 000000000003.jpg, 000000000007.jpg" in why
+    notes = [problem.what for problem in open_coco(coco).problems if problem.kind is ProblemKind.NOTE]
+    assert any("2 images have the id 7" in note for note in notes)

@@ -140,8 +140,9 @@ def test_an_xml_in_other_letters_than_its_image(voc):
 def test_names_with_blanks_are_listed_whole_and_only_full_second_columns_are_cut(voc, save_image):
     base = voc / "VOC2012"
     save_image(base / "JPEGImages" / "1 b.jpg")
-    (base / "ImageSets" / "Main" / "blanks.txt").write_text("1 b\n")
-    assert open_voc(voc, "blanks").paths == ("JPEGImages/1 b.jpg",)
+    save_image(base / "JPEGImages" / "b 1.jpg")
+    (base / "ImageSets" / "Main" / "blanks.txt").write_text("1 b\nb 1\n")
+    assert open_voc(voc, "blanks").paths == ("JPEGImages/1 b.jpg", "JPEGImages/b 1.jpg")
     assert open_voc(voc, "dog_val").paths == ("JPEGImages/1.jpg", "JPEGImages/2.jpg")
 
 
