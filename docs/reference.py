@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "reference.md"
-COMMANDS = ("extract", "retrieve", "learn", "search", "detect")
+COMMANDS = ("extract", "retrieve", "learn", "search", "detect", "check")
 APART = ("experiment", "sweeps")  # files of their own kind, not choices between components
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_]\w*):(?P<value>.*?)(?:(?:^|\s+)#\s*(?P<comment>.*))?$")
 OPENING = """# Config reference
