@@ -28,11 +28,12 @@ import seekloop  # noqa: F401 - before Lightning, which imports torchvision
 from benchmarks import facts
 from benchmarks.searches import table_of
 from seekloop.commands.compose import resolve
-from seekloop.commands.extract import Extraction, prepare
+from seekloop.commands.extract import prepare
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.randomness import generator
-from seekloop.extraction.describe import batches
 from seekloop.extraction.images import Decoded, Images, transform_of
+from seekloop.extraction.plan import Extraction
+from seekloop.store.growth import spans_of
 
 AIM = 1.10
 CUT = (375, 500)  # height and width of a photograph cut out, about VOC's
@@ -62,13 +63,12 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def loader(extraction: Extraction) -> DataLoader[Decoded]:
     """The loader that extraction uses, with all of its batches."""
-    ahead = extraction.plan()
-    regions, encoding, rows = ahead.regions, extraction.encoding, extraction.settings["batch_size"]
-    step = encoding.images_per_batch(regions, ahead.manifest.images, rows)
+    ahead = extraction.plan
+    regions, encoding = ahead.regions, extraction.encoding
+    step = encoding.images_per_batch(regions, ahead.manifest.images, extraction.batch_size)
     transform = transform_of(extraction.backbone)
-    spans = batches(ahead, step)
-    workers = extraction.settings["workers"]
-    return Images(extraction.collection, transform, encoding, regions, spans, workers).predict_dataloader()
+    spans = [spans_of(*ahead.manifest.span(shard), step, None)[0] for shard in range(ahead.manifest.shards)]
+    return Images(extraction.collection, transform, encoding, regions, spans, extraction.workers).predict_dataloader()
 
 
 def decode(extraction: Extraction) -> list[Decoded]:
@@ -76,8 +76,8 @@ def decode(extraction: Extraction) -> list[Decoded]:
 
 
 def device_and_type(extraction: Extraction) -> tuple[str, torch.dtype]:
-    precision = extraction.plan().manifest.content["precision"]
-    cuda = extraction.settings["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available()
+    precision = extraction.plan.manifest.precision
+    cuda = extraction.trainer["accelerator"] != "cpu" and torch.cuda.is_available()
     return "cuda" if cuda else "cpu", {"bf16-true": torch.bfloat16, "16-true": torch.half}.get(precision, torch.float32)
 
 
@@ -92,14 +92,14 @@ def forward(network: torch.nn.Module, decoded: list[Decoded], rows: int, device:
 
 def fresh(extraction: Extraction, folder: Path, number: int) -> Extraction:
     """The same extraction into an empty folder."""
-    return dataclasses.replace(extraction, settings={**extraction.settings, "store_dir": str(folder / str(number))})
+    return dataclasses.replace(extraction, store_dir=str(folder / str(number)))
 
 
 def measure(extraction: Extraction, repeats: int) -> dict[str, list[tuple[float, float]]]:
     device, dtype = device_and_type(extraction)
     decoded = decode(extraction)
     network = copy.deepcopy(extraction.backbone).to(device, dtype)
-    rows = extraction.settings["batch_size"]
+    rows = extraction.batch_size
     forward(network, decoded[:2], rows, device)
     times: dict[str, list[tuple[float, float]]] = {"decode": [], "forward": [], "extract": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +107,7 @@ def measure(extraction: Extraction, repeats: int) -> dict[str, list[tuple[float,
             ahead = fresh(extraction, Path(folder), number)
             times["decode"].append(timed(lambda: decode(extraction)))
             times["forward"].append(timed(lambda: forward(network, decoded, rows, device)))
-            times["extract"].append(timed(lambda ahead=ahead: ahead.ensure(print)))
+            times["extract"].append(timed(lambda ahead=ahead: ensure(ahead, print)))
     return times
 
 
@@ -175,11 +175,11 @@ def main() -> None:
     asked = parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         extraction = prepared(asked, Path(folder))
-        content = extraction.plan().manifest.content
         times = measure(extraction, asked.repeats)
     images = len(extraction.collection.paths)
-    settings = {key: content[key] for key in ("backbone", "precision", "batch_size", "encoding")}
-    settings |= {"images": images, "workers": extraction.settings["workers"], "threads": torch.get_num_threads()}
+    settings = {"backbone": extraction.backbone.name, "precision": extraction.plan.manifest.precision}
+    settings |= {"batch_size": extraction.batch_size, "encoding": extraction.encoding.name}
+    settings |= {"images": images, "workers": extraction.workers, "threads": torch.get_num_threads()}
     settings |= {"weights": "random" if asked.random_weights else "given"}
     settings |= {"source": "cut from scikit-learn's" if asked.root is None else Path(asked.root).name}
     found = figures(times, images)

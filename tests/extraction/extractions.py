@@ -6,8 +6,8 @@ from pathlib import Path
 import seekloop  # noqa: F401 - before Lightning, which imports torchvision
 from seekloop.descriptors.encoding import FromTokens
 from seekloop.descriptors.pooling import Auto
-from seekloop.extraction.describe import ensure_store
-from seekloop.extraction.plan import plan
+from seekloop.extraction.describe import ensure
+from seekloop.extraction.plan import Extraction
 from seekloop.regions.grid import Grid
 from tests.extraction.fakes import Noise, Patches
 
@@ -31,17 +31,17 @@ def choices(collection, backbone=None, regions=None, encoding=None, pooling=None
 
 def extract(store_dir, collection, trainer=None, workers=0, fail_fast=False, say=None, chosen=None, **changes):
     """Returns the folder; `chosen` are the components, `changes` other settings."""
-    return ensure_store(
-        *choices(collection, **(chosen or {})),
-        **settings(store_dir, trainer, **changes),
-        workers=workers,
-        fail_fast=fail_fast,
-        say=say or (lambda _: None),
-    )
+    stage = staged(store_dir, collection, trainer, chosen, workers=workers, fail_fast=fail_fast, **changes)
+    return ensure(stage, say or (lambda _: None))
+
+
+def staged(store_dir, collection, trainer=None, chosen=None, **changes):
+    known = {"workers": 0, "fail_fast": False, **settings(store_dir, trainer, **changes)}
+    return Extraction(*choices(collection, **(chosen or {})), **known)
 
 
 def planned(store_dir, collection, trainer=None, chosen=None, **changes):
-    return plan(*choices(collection, **(chosen or {})), **settings(store_dir, trainer, **changes))
+    return staged(store_dir, collection, trainer, chosen, **changes).plan
 
 
 def contents(folder: Path):

@@ -12,11 +12,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.artifacts.files import make_folder, write_bytes
-from seekloop.commands.extract import Extraction, prepare, report_collection, report_problems
+from seekloop.commands.extract import prepare, report_collection, report_problems
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import counted, many
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.estimate import seconds_per_image
+from seekloop.extraction.plan import Extraction
 from seekloop.images.files import FileCollection, refuse_losses
 from seekloop.images.inspection import Inspection, inspect
 from seekloop.lightning.precision import resolve_precision
@@ -138,7 +139,7 @@ def pictures(collection: Collection, found: Inspection, shown: int) -> list[Boxe
 def costs(config: DictConfig, collection: Collection) -> Sequence[str]:
     """What a run with this config would cost in time and disk, measured on a few images."""
     extraction = prepare(config, collection)
-    ahead = extraction.plan()
+    ahead = extraction.plan
     lines = []
     if ahead.parts.regions is None:
         lines.append(
@@ -180,7 +181,7 @@ def searches(config: DictConfig, collection: Collection) -> list[str]:
 
 def measured(extraction: Extraction, images: int) -> float:
     """Seconds per image of an extraction."""
-    ahead = extraction.plan()
+    ahead = extraction.plan
     some = range(min(max(1, images), len(extraction.collection.paths)))
     return seconds_per_image(
         extraction.collection,
@@ -188,9 +189,9 @@ def measured(extraction: Extraction, images: int) -> float:
         ahead.regions,
         extraction.encoding,
         extraction.pooling,
-        precision=resolve_precision(extraction.settings["trainer"]),
+        precision=resolve_precision(extraction.trainer),
         images=some,
-        rows=extraction.settings["batch_size"],
+        rows=extraction.batch_size,
     )
 
 

@@ -1,9 +1,7 @@
 """`seekloop extract`: describe a collection's images once; later runs share the store."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -14,11 +12,9 @@ from torch import Tensor
 from seekloop.commands.compose import plain
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import Problem, counted, first_reasons, many, summarised
-from seekloop.contracts.protocols import Backbone, Collection
-from seekloop.descriptors.encoding import Encoding
-from seekloop.descriptors.pooling import Pooling
-from seekloop.extraction.describe import ensure_store
-from seekloop.extraction.plan import Plan, plan
+from seekloop.contracts.protocols import Collection
+from seekloop.extraction.describe import ensure
+from seekloop.extraction.plan import Extraction
 from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
 from seekloop.regions.parts import PartsOfImages
@@ -27,37 +23,6 @@ from seekloop.store.verification import discard, verify
 VERIFY = ("none", "full")
 PER_BATCH = ("batch_size", "workers")  # of the trainer group; the rest goes to Lightning's Trainer
 WRITING = ("dtype", "shard", "fail_fast")  # of the store group; the rest is about searching it
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """Everything a store is made from, built from a config.
-
-    Attributes:
-        collection: the images.
-        backbone: the network.
-        regions: which parts.
-        encoding: from tokens or crops.
-        pooling: of the global descriptor.
-        settings: the rest, by the names of `ensure_store`.
-    """
-
-    collection: Collection
-    backbone: Backbone
-    regions: PartsOfImages
-    encoding: Encoding
-    pooling: Pooling
-    settings: dict[str, Any]
-
-    def plan(self) -> Plan:
-        """The store that is to be, or is already."""
-        settings = {key: value for key, value in self.settings.items() if key not in ("workers", "fail_fast")}
-        return plan(self.collection, self.backbone, self.regions, self.encoding, self.pooling, **settings)
-
-    def ensure(self, say: Callable[[str], None]) -> Path:
-        """The folder of the finished store."""
-        parts = (self.collection, self.backbone, self.regions, self.encoding, self.pooling)
-        return ensure_store(*parts, **self.settings, say=say)
 
 
 def prepare(config: DictConfig, collection: Collection | None = None) -> Extraction:
@@ -73,19 +38,17 @@ def prepare(config: DictConfig, collection: Collection | None = None) -> Extract
     if not isinstance(config.grid, str):
         raise ConfigError("grid", config.grid, "it is no grid", "Write rows x columns, such as 2x2 or 1x1+2x2+4x4.")
     values = plain(config)
-    trainer = values["trainer"]
+    trainer, store = values["trainer"], values["store"]
     return Extraction(
         instantiate(config.collection) if collection is None else collection,
         instantiate(config.backbone),
         build_regions(config),
         instantiate(config.encoding),
         instantiate(config.pooling),
-        {
-            "store_dir": config.store_dir,
-            "trainer": {key: value for key, value in trainer.items() if key not in PER_BATCH},
-            **{key: trainer[key] for key in PER_BATCH},
-            **{key: values["store"][key] for key in WRITING},
-        },
+        store_dir=config.store_dir,
+        trainer={key: value for key, value in trainer.items() if key not in PER_BATCH},
+        **{key: trainer[key] for key in PER_BATCH},
+        **{key: store[key] for key in WRITING},
     )
 
 
@@ -110,7 +73,7 @@ def extract(config: DictConfig) -> None:
     console = Console()
     extraction = prepare(config)
     report_collection(extraction.collection, console)
-    folder = extraction.ensure(console.say)
+    folder = ensure(extraction, console.say)
     if config.verify == "full":
         _verified(extraction, folder, console)
     console.say(f"{len(extraction.collection.paths):,} images in {folder}")
@@ -123,7 +86,7 @@ def _verified(extraction: Extraction, folder: Path, console: Console) -> None:
         console.say(f"damaged: {problem.where}: {problem.what}")
     if damaged:
         discard(folder, damaged)
-        extraction.ensure(console.say)
+        ensure(extraction, console.say)
     console.say("every checksum is right and every number finite" + (" now" if damaged else ""))
 
 

@@ -21,12 +21,13 @@ def extract(*overrides: str) -> Store:
         ConfigError: if the choices do not fit together.
     """
     from seekloop.commands.extract import prepare
+    from seekloop.extraction.describe import ensure
 
     config = resolve("extract", overrides)
     check_text(config, overrides)
     extraction = prepare(config)
-    folder = extraction.ensure(Console().say)
-    return open_store(folder, config.grid if extraction.plan().manifest.grids is not None else None)
+    folder = ensure(extraction, Console().say)
+    return open_store(folder, config.grid if extraction.plan.manifest.grids is not None else None)
 
 
 def build(descriptors: Descriptors, *overrides: str) -> Loop:

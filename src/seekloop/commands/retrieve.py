@@ -25,6 +25,7 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import many
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations, Query
+from seekloop.extraction.describe import ensure
 from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
 from seekloop.logs.run_folder import RunFolder, RunState
@@ -49,7 +50,7 @@ def retrieve(config: DictConfig) -> float:
     console = Console()
     parts = loop_parts(config)
     extraction = prepare(config)
-    collection, ahead = extraction.collection, extraction.plan()
+    collection, ahead = extraction.collection, extraction.plan
     user = simulated_user(config, parts, collection.annotations)
     recipe = recipes.retrieval(parts, simulation, user, ahead)
     name = recipes.named(recipes.retrieval_words(parts, config, ahead), recipe)
@@ -78,7 +79,7 @@ def retrieve(config: DictConfig) -> float:
         if not ahead.finished:
             size = f"{simulation.rounds} rounds x {simulation.budget}"
             console.say(f"{many(len(queries), 'search', 'searches')} of {size}, once images are described")
-        path = extraction.ensure(console.say)
+        path = ensure(extraction, console.say)
         store = open_store(path, config.grid if ahead.manifest.grids is not None else None)
         return searches.run(store, described)
 

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.evaluation import Evaluated, Evaluation
-from seekloop.commands.extract import Extraction, left_out, prepare, report_collection, report_problems
+from seekloop.commands.extract import left_out, prepare, report_collection, report_problems
 from seekloop.commands.recipes import instance_search
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.descriptors.encoding import FromCrops
 from seekloop.descriptors.roi import FromRegions
-from seekloop.extraction.describe import ensure_store
+from seekloop.extraction.describe import ensure
+from seekloop.extraction.plan import Extraction
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_figures import results_of_queries
 from seekloop.logs.evaluation_folder import SearchFolder
@@ -44,7 +45,7 @@ def search(config: DictConfig) -> float:
     check(config)
     instances: InstanceSearch = instantiate(config.instances)
     extraction = prepare(config, instances.database)
-    ahead = extraction.plan()
+    ahead = extraction.plan
     evaluation = Evaluation(
         "search",
         config,
@@ -61,7 +62,7 @@ def search(config: DictConfig) -> float:
     def evaluate(console: Console) -> Evaluated:
         report_collection(instances.database, console)
         report_problems(instances.queries.problems, console)
-        folder = extraction.ensure(console.say)
+        folder = ensure(extraction, console.say)
         store = open_store(folder, config.grid if ahead.manifest.grids is not None else None)
         vectors, kept = query_vectors(extraction, instances, config.search.query, console)
         if not len(kept):
@@ -100,8 +101,8 @@ def query_vectors(
     encoding = FromCrops() if how == "crop" else extraction.encoding
     if isinstance(encoding, FromRegions):
         encoding = replace(encoding, inside="box")
-    parts = (instances.queries, extraction.backbone, AnnotatedBoxes(), encoding, extraction.pooling)
-    store = open_store(ensure_store(*parts, **extraction.settings, say=console.say), None)
+    asked = replace(extraction, collection=instances.queries, regions=AnnotatedBoxes(), encoding=encoding)
+    store = open_store(ensure(asked, console.say), None)
     kept = store.readable.nonzero()[:, 0]
     block = store.read(kept, local=how != "image")
     if block.local is None or block.offsets is None:

@@ -7,56 +7,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from seekloop.contracts.errors import StoreError
-from seekloop.contracts.protocols import Backbone, Collection, KnowsContents
-from seekloop.descriptors.encoding import Encoding
-from seekloop.descriptors.pooling import Pooling
+from seekloop.contracts.protocols import Collection, KnowsContents
 from seekloop.extraction.describe_module import Describe
 from seekloop.extraction.images import Images, Span, transform_of
-from seekloop.extraction.plan import Plan, plan
+from seekloop.extraction.plan import Extraction, Plan
 from seekloop.extraction.writer import WriteToStore
 from seekloop.lightning.progress import ImagesPerSecond
 from seekloop.lightning.silence import lightning_silenced
 from seekloop.lightning.trainers import trainer_of
-from seekloop.regions.parts import PartsOfImages
 from seekloop.store import manifest, writer
 from seekloop.store.growth import Earlier, earlier_store, note_contents, spans_of
 
 Network = TypeVar("Network")
 
 
-def ensure_store(
-    collection: Collection,
-    backbone: Backbone,
-    regions: PartsOfImages,
-    encoding: Encoding,
-    pooling: Pooling,
-    *,
-    store_dir: Path | str,
-    trainer: Mapping[str, Any],
-    batch_size: int,
-    workers: int,
-    dtype: str,
-    shard: int,
-    fail_fast: bool,
-    say: Callable[[str], None],
-) -> Path:
-    """The folder of the finished store of these choices; whatever of it is missing is computed first.
+def ensure(extraction: Extraction, say: Callable[[str], None]) -> Path:
+    """The folder of the finished store of a stage; whatever of it is missing is computed first.
 
     Any number of processes may ask for the same store at once: one computes, the others wait for it.
 
     Args:
-        collection: the images.
-        backbone: the network, on the CPU and in float32.
-        regions: which parts of images.
-        encoding: from tokens or from crops.
-        pooling: of global descriptors.
-        store_dir: folder of all stores.
-        trainer: settings of Lightning's `Trainer` (accelerator, devices, strategy, precision, ...).
-        batch_size: images, or crops, at once through the network.
-        workers: decoding processes. Results do not depend on them.
-        dtype: of the files.
-        shard: images per file.
-        fail_fast: stop at an unreadable image instead of recording it.
+        extraction: the stage.
         say: where messages for people go.
 
     Raises:
@@ -64,18 +35,7 @@ def ensure_store(
         StoreError: if the disk is full, or the network gives values that are not finite.
         UnreadableImageError: with `fail_fast`.
     """
-    ahead = plan(
-        collection,
-        backbone,
-        regions,
-        encoding,
-        pooling,
-        store_dir=store_dir,
-        trainer=trainer,
-        batch_size=batch_size,
-        dtype=dtype,
-        shard=shard,
-    )
+    ahead = extraction.plan
     if ahead.finished:
         manifest.store_folder(ahead.folder).used()
         return ahead.folder
@@ -85,18 +45,28 @@ def ensure_store(
             return ahead.folder
         ahead = ahead.located(say)
         _announce(ahead, say)
-        settings = {**trainer, "precision": ahead.manifest.precision}
-        trainer_of(settings, key="trainer")  # refused before any file is made
+        trainer = {**extraction.trainer, "precision": ahead.manifest.precision}
+        trainer_of(trainer, key="trainer")  # refused before any file is made
         ahead = _begin(ahead)
-        step = encoding.images_per_batch(ahead.regions, ahead.manifest.images, batch_size)
-        store = writer.StoreWriter(ahead.folder, ahead.manifest, ahead.regions.offsets, list(collection.paths))
-        missing = batches(ahead, step, store, _earlier(ahead, collection, say))
-        images = Images(collection, transform_of(backbone), encoding, ahead.regions, missing, workers)
-        network = own_copy(backbone, ahead.manifest.precision)
-        describe = Describe(network, pooling, encoding, ahead.regions, batch_size)
-        _predict(describe, images, ahead, settings, WriteToStore(store, fail_fast))
-        _report(writer.finish(ahead.folder, ahead.manifest, collection.paths), ahead, say)
+        _describe(extraction, ahead, trainer, say)
+        paths = extraction.collection.paths
+        _report(writer.finish(ahead.folder, ahead.manifest, paths), ahead, say)
     return ahead.folder
+
+
+def _describe(extraction: Extraction, ahead: Plan, trainer: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Bring the missing batches through the network, each kept as soon as it is finished."""
+    collection, backbone, encoding = extraction.collection, extraction.backbone, extraction.encoding
+    step = encoding.images_per_batch(ahead.regions, ahead.manifest.images, extraction.batch_size)
+    store = writer.StoreWriter(ahead.folder, ahead.manifest, ahead.regions.offsets, list(collection.paths))
+    missing = batches(ahead, step, store, _earlier(ahead, collection, say))
+    images = Images(collection, transform_of(backbone), encoding, ahead.regions, missing, extraction.workers)
+    network = own_copy(backbone, ahead.manifest.precision)
+    describe = Describe(network, extraction.pooling, encoding, ahead.regions, extraction.batch_size)
+    bar = ImagesPerSecond("describe", ahead.manifest.images - ahead.missing_images(), ahead.manifest.images)
+    callbacks = [bar, WriteToStore(store, extraction.fail_fast)]
+    with lightning_silenced():
+        trainer_of(trainer, callbacks, key="trainer").predict(describe, images, return_predictions=False)
 
 
 def _announce(ahead: Plan, say: Callable[[str], None]) -> None:
@@ -159,12 +129,6 @@ def batches(ahead: Plan, step: int, store: writer.StoreWriter, earlier: Earlier 
 def own_copy(backbone: Network, precision: str) -> Network:
     """The network itself, or a copy where Lightning would change its weights for good."""
     return backbone if precision == "32-true" else copy.deepcopy(backbone)
-
-
-def _predict(describe: Describe, images: Images, ahead: Plan, settings: Mapping[str, Any], write: WriteToStore) -> None:
-    bar = ImagesPerSecond("describe", ahead.manifest.images - ahead.missing_images(), ahead.manifest.images)
-    with lightning_silenced():
-        trainer_of(settings, [bar, write], key="trainer").predict(describe, images, return_predictions=False)
 
 
 def _report(failures: list[tuple[str, str]], ahead: Plan, say: Callable[[str], None]) -> None:

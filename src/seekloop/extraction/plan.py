@@ -3,6 +3,7 @@
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,76 +92,87 @@ class Plan:
         return round(self.bytes() * self.missing_images() / self.manifest.images)
 
 
-def plan(
-    collection: Collection,
-    backbone: Backbone,
-    regions: PartsOfImages,
-    encoding: Encoding,
-    pooling: Pooling,
-    *,
-    store_dir: Path | str,
-    trainer: Mapping[str, Any],
-    batch_size: int,
-    dtype: str,
-    shard: int,
-) -> Plan:
-    """Find the store of these choices, or describe the one to make.
+@dataclass(frozen=True)
+class Extraction:
+    """A stage: the descriptors of a collection, made by one network.
 
-    Where none exists yet, one blank image goes through the backbone, so that a grid finer than its tokens, or a
-    pooling it cannot serve, is found out before long work.
-
-    Args:
+    Attributes:
         collection: the images.
-        backbone: the network.
+        backbone: the network, on the CPU and in float32.
         regions: which parts of images.
-        encoding: from tokens or from crops.
+        encoding: from tokens, crops or regions of interest.
         pooling: of global descriptors.
         store_dir: folder of all stores.
-        trainer: settings of `Trainer`; `precision` and `accelerator` matter here.
+        trainer: settings of Lightning's `Trainer` (accelerator, devices, strategy, precision, ...).
         batch_size: images, or crops, at once through the network.
+        workers: decoding processes. Results do not depend on them.
         dtype: of the files.
         shard: images per file; rounded up to whole batches. An unfinished store keeps what it began with.
-
-    Raises:
-        ConfigError: if the choices do not fit together.
+        fail_fast: stop at an unreadable image instead of recording it.
     """
-    images = len(collection.paths)
-    _check_settings(images, batch_size, shard, dtype)
-    parts = regions.parts(collection, encoding.poolable)
-    recipe = Recipe(
-        "descriptors",
-        {
-            "collection": collection.fingerprint(),
-            "backbone": settings(backbone),
-            "transform": settings(transform_of(backbone)._asdict()),
-            "encoding": settings(encoding),
-            "pooling": settings(pooling),
-            "dtype": dtype,
-            "precision": resolve_precision(trainer),
-            "batch_size": batch_size,
-        },
-        (parts.recipe,),
-    )
-    folder = Path(store_dir) / manifest.folder_name(collection.name, backbone.name, recipe.key)
-    described = _already_there(folder)
-    if described is None:
-        tokens = _token_map(backbone, pooling) if encoding.name == "tokens" else None
-        step = encoding.images_per_batch(parts.regions, images, batch_size) if parts.regions else batch_size
-        described = StoreManifest(
-            recipe=recipe,
-            images=images,
-            dim=backbone.dim,
-            dtype=dtype,
-            shard=-(-shard // step) * step,
-            grids=parts.grids,
-            poolable=parts.poolable,
-            tokens=tokens,
-            versions=_versions(),
-            failures=None,
-        )
-    if described.tokens is not None:
-        check_not_finer(parts.asked, described.tokens)
-    return Plan(folder, described, parts, global_apart=encoding.name != "crops")
+
+    collection: Collection
+    backbone: Backbone
+    regions: PartsOfImages
+    encoding: Encoding
+    pooling: Pooling
+    store_dir: Path | str
+    trainer: Mapping[str, Any]
+    batch_size: int
+    workers: int
+    dtype: str
+    shard: int
+    fail_fast: bool
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The store of these choices, or the one to make.
+
+        Where none exists yet, one blank image goes through the backbone, so that a grid finer than its tokens, or a
+        pooling it cannot serve, is found out before long work.
+
+        Raises:
+            ConfigError: if the choices do not fit together.
+        """
+        images, encoding = len(self.collection.paths), self.encoding
+        _check_settings(images, self.batch_size, self.shard, self.dtype)
+        parts = self.regions.parts(self.collection, encoding.poolable)
+        recipe = self._recipe(parts)
+        name = manifest.folder_name(self.collection.name, self.backbone.name, recipe.key)
+        folder = Path(self.store_dir) / name
+        described = _already_there(folder)
+        if described is None:
+            tokens = _token_map(self.backbone, self.pooling) if encoding.name == "tokens" else None
+            rows = self.batch_size
+            step = encoding.images_per_batch(parts.regions, images, rows) if parts.regions else rows
+            described = StoreManifest(
+                recipe=recipe,
+                images=images,
+                dim=self.backbone.dim,
+                dtype=self.dtype,
+                shard=-(-self.shard // step) * step,
+                grids=parts.grids,
+                poolable=parts.poolable,
+                tokens=tokens,
+                versions=_versions(),
+                failures=None,
+            )
+        if described.tokens is not None:
+            check_not_finer(parts.asked, described.tokens)
+        return Plan(folder, described, parts, global_apart=encoding.name != "crops")
+
+    def _recipe(self, parts: Parts) -> Recipe:
+        known = {
+            "collection": self.collection.fingerprint(),
+            "backbone": settings(self.backbone),
+            "transform": settings(transform_of(self.backbone)._asdict()),
+            "encoding": settings(self.encoding),
+            "pooling": settings(self.pooling),
+            "dtype": self.dtype,
+            "precision": resolve_precision(self.trainer),
+            "batch_size": self.batch_size,
+        }
+        return Recipe("descriptors", known, (parts.recipe,))
 
 
 def _check_settings(images: int, batch_size: int, shard: int, dtype: str) -> None:
