@@ -18,10 +18,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from benchmarks import facts
+from seekloop.artifacts.folder import COMPLETE
 from seekloop.contracts.grids import Grid, grid_boxes, parse_grid
 from seekloop.contracts.randomness import generator
+from seekloop.contracts.recipe import Recipe, settings
 from seekloop.contracts.records import Annotations, Regions
-from seekloop.store.manifest import COMPLETE, StoreManifest, folder_name
+from seekloop.store.manifest import StoreManifest, folder_name
 from seekloop.store.reader import Store, open_store
 from seekloop.store.shards import expected_bytes, missing
 from seekloop.store.writer import StoreWriter, create, finish
@@ -155,8 +157,8 @@ def draw_cells(world: World, shared: Directions, number: int, images: int) -> Fl
 
 def described(world: World) -> StoreManifest:
     """The manifest of a world's store."""
-    content = {"synthetic": FORMAT, **asdict(world)}
-    return StoreManifest(content, world.images, world.dim, "float16", SHARD, (world.cells,), True, None, {}, None)
+    recipe = Recipe("descriptors", {"synthetic": FORMAT, **settings(asdict(world))})
+    return StoreManifest(recipe, world.images, world.dim, "float16", SHARD, (world.cells,), True, None, {}, None)
 
 
 def make_store(world: World, stores: Path) -> Path:
