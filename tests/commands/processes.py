@@ -108,6 +108,7 @@ def _run(job, run) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells switch off in the background
     _at_moments(job)
     try:
         run(job["run"])

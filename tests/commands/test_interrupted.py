@@ -58,6 +58,6 @@ def test_before_anything_is_begun(monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("seekloop.commands.cli._hydra", stopped)
+    monkeypatch.setattr("seekloop.commands.composed.run_composed", stopped)
     outcome = seekloop("extract")
     assert (outcome.code, outcome.err) == (130, "interrupted\n")
