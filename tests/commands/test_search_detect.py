@@ -155,7 +155,7 @@ def test_runs_of_both_are_reported_and_their_state_told(ground):
         (("search", "search.cutoffs=[0]"), "search.cutoffs=[0] cannot work"),
         (("search", "instances.queries=0"), "instances.queries=0 cannot work"),
         (("detect", "detect.threshold=0"), "detect.threshold=0 cannot work"),
-        (("detect", "regions=boxes"), "the annotated boxes would be held against themselves"),
+        (("detect", "regions=boxes"), "the annotated boxes would be compared with themselves"),
         ((*CLAID, "regions.detector.alpha=2.0"), "regions.detector.alpha=2.0 cannot work"),
         ((*CLAID, "regions.layer=99"), "regions.layer=99 cannot work"),
         ((*CLAID, "regions.backbone.checkpoint=none.safetensors"), "regions.backbone.checkpoint='none.safetensors'"),

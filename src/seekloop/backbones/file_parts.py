@@ -104,7 +104,7 @@ def averages(content: Mapping[Any, Any], least: int) -> list[str]:
 
 
 def beginnings(names: Collection[str]) -> str:
-    """What the names begin with, the most frequent first, as far as the beginnings tell them apart.
+    """Prefixes of the names, the most frequent first, as long as is needed to tell them apart.
 
     Example:
         >>> beginnings(["net.a.x", "net.a.y", "net.b"])

@@ -137,7 +137,7 @@ def pictures(collection: Collection, found: Inspection, shown: int) -> list[Boxe
 
 
 def costs(config: DictConfig, collection: Collection) -> Sequence[str]:
-    """What a run with this config would cost in time and disk, measured on a few images."""
+    """Time and disk of a run with this config, estimated from a few images."""
     extraction = prepare(config, collection)
     ahead = extraction.plan
     lines = []

@@ -17,7 +17,7 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
   seekloop retrieve [key=value ...] [-m]       simulated searches; extracts what is missing; -m sweeps
   seekloop learn    [key=value ...] [-m]       deep active learning on a pool of small images; -m sweeps
   seekloop search   [key=value ...] [-m]       instance search: query boxes against the regions of a collection
-  seekloop detect   [key=value ...] [-m]       class-agnostic regions, drawn and held against annotated boxes
+  seekloop detect   [key=value ...] [-m]       class-agnostic regions, drawn and compared with annotated boxes
   seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
   seekloop report   <folder> [by=key,key] [compare=key:value,value] [wandb=mode]
                                                tables and plots of the finished runs below a folder

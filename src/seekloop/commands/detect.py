@@ -42,7 +42,7 @@ def detect(config: DictConfig) -> float:
     regions = build_regions(config)
     parts = regions.parts(collection, poolable=False)
     if parts.truth:
-        raise ConfigError("regions", "boxes", "the annotated boxes would be held against themselves", "Use claid.")
+        raise ConfigError("regions", "boxes", "the annotated boxes would be compared with themselves", "Use claid.")
     evaluation = Evaluation(
         "detect",
         config,

@@ -17,7 +17,7 @@ from seekloop.store.reader import Store
 
 
 def index_settings(config: DictConfig) -> tuple[IndexSettings, ShortlistSizes] | tuple[None, None]:
-    """Which index, and how long its shortlists are; or none.
+    """Settings of the index and of its shortlists; none where no index is used.
 
     Raises:
         ConfigError: if it, or one of its numbers, has no meaning.

@@ -27,7 +27,7 @@ def named(words: Sequence[object], recipe: Recipe) -> str:
 
 
 def retrieval(parts: LoopParts, simulation: Simulation, user: SimulatedUser, descriptors: Plan) -> Recipe:
-    """What simulated searches depend on. A grid counts where the representation reads regions."""
+    """Recipe of simulated searches. A grid is a part of it where the representation reads regions."""
     local = parts.representation.local.uses_regions
     known: dict[str, Json] = {
         "command": "retrieve",
@@ -54,7 +54,7 @@ def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> 
 
 
 def instance_search(config: DictConfig, instances: InstanceSearch, descriptors: Plan) -> Recipe:
-    """What an instance search depends on."""
+    """Recipe of an instance search."""
     asked = instances.queries
     local = config.search.against == "regions"
     known = {
@@ -68,7 +68,7 @@ def instance_search(config: DictConfig, instances: InstanceSearch, descriptors: 
 
 
 def detection(config: DictConfig, collection: Collection, regions: Parts) -> Recipe:
-    """What the measures of regions depend on."""
+    """Recipe of the measures of regions."""
     known = {
         "command": "detect",
         "detect": plain(config.detect),
@@ -79,7 +79,7 @@ def detection(config: DictConfig, collection: Collection, regions: Parts) -> Rec
 
 
 def weights(source: PoolSource, network: NetworkSource, pretraining: Pretrainer, seed: int) -> Recipe:
-    """What pre-trained weights depend on."""
+    """Recipe of pre-trained weights."""
     known = {"network": settings(network), "pretraining": settings(pretraining), "seed": seed}
     return Recipe("weights", known, (Recipe("dataset", {"content": source.fingerprint()}),))
 
@@ -94,7 +94,7 @@ def learning(
     criterion: object,
     propagation: Propagation,
 ) -> Recipe:
-    """What active learning depends on. Label propagation counts where the scheme propagates labels."""
+    """Recipe of active learning. Label propagation is a part of it where the scheme propagates labels."""
     known: dict[str, Json] = {
         "command": "learn",
         "network": settings(network),

@@ -1,4 +1,4 @@
-"""What a reader did not take from its input, counted and told."""
+"""Objects and files that a reader left out, with counts and reasons."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ SHOWN = 5  # reasons given before "and n more"
 
 
 class ProblemKind(StrEnum):
-    """What a problem means for the data.
+    """Kinds of problems, by their effect on the data.
 
     `OBJECT`: an annotated object was lost. `FILE`: a file, or a listed image, was not taken. `BY_RULE`: an object was
     left out on purpose (a crowd, a difficult object, a class that was not asked for, a repeated entry), which is no

@@ -43,7 +43,7 @@ class KnowsContents(Protocol):
     """A collection that knows every picture by what it holds, so that unchanged ones need not be described again."""
 
     def contents(self) -> Sequence[str]:
-        """What determines each picture's pixels, in the order of the images: equal ones are equal pictures."""
+        """Content hash of each image, in the order of the images; equal hashes mean equal pixels."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What determines a result, and nothing else: asked of the components that were built."""
+"""Recipes: everything that determines a result, collected from the components that were built."""
 
 import hashlib
 import inspect
@@ -23,10 +23,10 @@ NOT_IN_RECIPE: Mapping[str, bool] = {"recipe": False}
 
 @dataclass(frozen=True)
 class Recipe:
-    """What determines a result, and nothing else.
+    """Everything that determines a result, and nothing else.
 
     Attributes:
-        kind: what is made: "descriptors", "regions", "maps", "index", "weights", "run", ...
+        kind: of the result: "descriptors", "regions", "maps", "index", "weights", "run", ...
         settings: plain values, asked of the components that were built (`settings`).
         inputs: the recipes of what it is made from, so that all of them form a graph without circles.
     """
@@ -63,7 +63,7 @@ class Recipe:
 
 
 def settings(part: object) -> Json:
-    """What determines a component's results, as plain values.
+    """Settings of a component that determine its results, as plain values.
 
     A component that has a method `settings` is asked. A dataclass gives its fields, but for those marked with
     `field(metadata=NOT_IN_RECIPE)`. What has a `fingerprint` (collections, annotations, datasets) or a `weights_hash`
@@ -107,7 +107,7 @@ def _finite(value: object) -> Json:
 
 
 def _own(part: object) -> dict[str, Json]:
-    """What a component says of itself."""
+    """Settings of a component, without those of its class."""
     if callable(own := getattr(part, "settings", None)):
         return {key: settings(value) for key, value in own().items()}
     if callable(fingerprint := getattr(part, "fingerprint", None)):
@@ -132,7 +132,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _origin(kind: Any) -> dict[str, Json]:  # noqa: ANN401 - a class or a function
-    """Which class or function it is, so that another version of it is another one."""
+    """Name and version of a class or function."""
     module, name = str(kind.__module__), str(kind.__qualname__)
     if module.startswith(OURS):
         return {"class": name, "revision": getattr(kind, "revision", 1)}

@@ -128,12 +128,12 @@ class DetectedRegions:
         return self.store_dir / folder_name(f"{collection.name}-{what}", self.backbone.name, recipe.key)
 
     def recipe(self, collection: Collection) -> Recipe:
-        """What the detector's regions of a collection depend on."""
+        """Recipe of the detector's regions of a collection."""
         known = {"detector": settings(self.detector), "seed": self.seed}
         return Recipe("regions", known, (self.recipe_of_maps(self.feature, collection),))
 
     def recipe_of_maps(self, feature: str, collection: Collection) -> Recipe:
-        """What the maps of a feature depend on."""
+        """Recipe of the maps of a feature."""
         known = {
             "collection": collection.fingerprint(),
             "feature": feature,

@@ -49,7 +49,7 @@ class Plan:
         return self.manifest.key
 
     def recipe(self, local: bool) -> Recipe:
-        """What descriptors depend on; the global ones alone not on regions, unless crops share their batches."""
+        """Recipe of the descriptors; of global ones alone, without the regions, unless crops share their batches."""
         whole = self.manifest.recipe
         return whole if local or not self.global_apart else Recipe(whole.kind, whole.settings)
 

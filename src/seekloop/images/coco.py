@@ -157,7 +157,7 @@ def find_listed(coco: Coco, images: ImageFiles, where: str) -> Listed:
 
 
 def another_format(content: object) -> str:
-    """What a JSON file holds that is no COCO file of instances; empty where it is one."""
+    """Description of a JSON file that is no COCO file of instances; empty where it is one."""
     if isinstance(content, list):
         if content and isinstance(content[0], dict) and "score" in content[0]:
             return "it looks like a file of detections (a list with scores); images and categories are needed, too"
@@ -303,7 +303,7 @@ class _Reader:
         self.known: dict[str, tuple[int, Size | None]] = {}
 
     def named(self, number: int, entry: object) -> str:
-        """What people call an annotation: by its id where it has one, and by its place."""
+        """Name of an annotation for messages: its place in the file, and its id where it has one."""
         key = key_of(entry.get("id")) if isinstance(entry, Mapping) else None
         return f"annotations[{number}]" + (f" (id {key})" if key else "")
 
@@ -369,7 +369,7 @@ def corners_of(bbox: object) -> Corners:
 
 
 def corner_hint(coco: Coco) -> str:
-    """What to say of empty boxes where the file's look like corners (x0, y0, x1, y1) in place of sizes.
+    """Hint that the file's boxes look like corners (x0, y0, x1, y1) in place of left, top, width, height; else empty.
 
     That is where most boxes reach out of their images as COCO defines them, and none does as corners.
     """

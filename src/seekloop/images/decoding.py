@@ -52,7 +52,7 @@ TURNS = {
 
 @dataclass(frozen=True)
 class Header:
-    """What a file's header says of its picture.
+    """Size and orientation of a picture, as its file's header states them.
 
     Attributes:
         stored: width and height of the pixels as they lie in the file.

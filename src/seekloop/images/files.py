@@ -83,7 +83,7 @@ class FileCollection:
         return content_hashes(self.root, [self.renamed.get(path, path) for path in self.paths], self.cache)
 
     def contents(self) -> list[str]:
-        """What determines each picture's pixels, in the order of the images: equal ones are equal pictures."""
+        """Content hash of each image, in the order of the images; equal hashes mean equal pixels."""
         white = "" if self.white is None else f" white {self.white}"
         return [
             f"{content}{white}" if size >= 0 else f"unreadable {path}"

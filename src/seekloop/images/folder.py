@@ -68,7 +68,7 @@ class ImageFolder(FileCollection):
 
 @dataclass(frozen=True)
 class Annotated:
-    """What an annotation file holds.
+    """Content of an annotation file.
 
     Attributes:
         objects: as it has them.

@@ -92,7 +92,7 @@ class Frames:
         self.boxes_lie = None if bool(lying) == bool(standing) else lying > 0
 
     def frame(self, stated: Stated) -> "Frame":
-        """What the coordinates of one image refer to.
+        """Frame of the coordinates of one image.
 
         Raises:
             UnreadableImageError: if the file states no size, and the picture's cannot be read.
@@ -117,7 +117,7 @@ class Frames:
         return Frame(size, 1)
 
     def problems(self) -> list[Problem]:
-        """What the sizes gave away."""
+        """Problems that stated sizes reveal: boxes that were turned, shapes that differ."""
         found = []
         if self.turned:
             count = len(self.turned)
@@ -140,7 +140,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the coordinates of an image's boxes refer to: a size in pixels, before or after the turn by EXIF."""
+    """Reference frame of an image's boxes: a size in pixels, before or after the turn by EXIF."""
 
     size: Size
     orientation: int

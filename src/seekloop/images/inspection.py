@@ -1,4 +1,4 @@
-"""What a collection's files are like: sizes, orientations, damaged files, copies. Nothing is described or kept."""
+"""Inspect the files of a collection: sizes, orientations, damaged files, copies. Nothing is kept."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found out about a collection.
+    """Results of inspecting a collection.
 
     Attributes:
         sizes: width and height of every upright picture that could be looked at, by its position.
@@ -164,7 +164,7 @@ def copies(collection: Collection, small: dict[int, UInt8[np.ndarray, "s s"]]) -
 
 
 def pattern(picture: UInt8[np.ndarray, "s s"]) -> bytes:
-    """Which of four by four parts are brighter than their right neighbours: the same after saving anew."""
+    """Difference hash: which of four by four parts are brighter than their right neighbours. Re-encoding keeps it."""
     parts = picture.reshape(4, SIDE // 4, 4, SIDE // 4).mean(axis=(1, 3))
     return np.packbits(parts[:, :-1] > parts[:, 1:] + 1).tobytes()
 

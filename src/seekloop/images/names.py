@@ -1,4 +1,4 @@
-"""Which image of a collection an annotation file means by a name."""
+"""Match the image names of an annotation file to the images of a collection."""
 
 import difflib
 import unicodedata

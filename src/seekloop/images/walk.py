@@ -1,4 +1,4 @@
-"""Which files below a folder are pictures, and which files were not taken."""
+"""Find the pictures below a folder, and count the files that are not taken."""
 
 import os
 from collections import Counter

@@ -149,7 +149,7 @@ def _show(found: Report, folder: Path) -> None:
 
 
 def _not_written(found: Report, folder: Path) -> list[str]:
-    """What is not in the folder, and why."""
+    """Files missing from the folder, with the reasons."""
     if not found.unwritten:
         return []
     earlier = [name for name in found.unwritten if (folder / name).is_file()]

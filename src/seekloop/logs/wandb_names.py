@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 LONGEST_NAME, LONGEST_TAG, LONGEST_KEY = 128, 64, 200
 """Characters of a project, an id, a group or a name; of a tag; of a key of ours that is made of config values."""
 IN_PROJECT, IN_ID = r"[/\\#?%:]", r"[:;,#?/'\\]"
-"""What W&B refuses in a project and in an id."""
+"""Characters that W&B refuses in project names and ids."""
 
 
 def tags_of(given: object) -> tuple[list[str], list[str]]:
