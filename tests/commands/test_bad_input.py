@@ -192,7 +192,8 @@ def test_a_collection_that_changed_gets_a_store_and_a_run_of_its_own(album, tmp_
     first = folder_of(worked(search(album, tmp_path / "runs", stores)))
     photograph(album / "05.png", 77)
     outcome = worked(search(album, tmp_path / "runs", stores))
-    assert "if it is this collection before it changed, it may be deleted" in outcome.out
+    assert "23 images are as in " in outcome.out
+    assert "taken over, 1 are described" in outcome.out
     assert folder_of(outcome) != first
     assert len(list(stores.glob("*/COMPLETE"))) == 2
     photograph(album / "05.png", 5)

@@ -71,7 +71,7 @@ def test_all_four_runs_finish(sweep):
     table = status_table(sweep.runs)
     assert table["state"].tolist() == ["done"] * 4, table.to_string()
     names = [Path(run).name.split("-") for run in table["run"]]
-    assert sorted((words[0], words[4]) for words in names) == [
+    assert sorted((words[0], words[-2]) for words in names) == [
         ("all", "s0"),
         ("all", "s1"),
         ("none", "s0"),

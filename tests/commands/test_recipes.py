@@ -70,7 +70,8 @@ def test_go_over_two_grids_runs_once(tmp_path, stores):
 def test_runs_are_named_by_what_they_read():
     config = resolve("retrieve", [*SMALL, "grid=1x1+2x2"])
     parts, plan = loop_parts(config), prepare(config).plan
-    assert recipes.retrieval_words(parts, config, plan)[2:] == ["1x1+2x2", None, "s0"]
+    words = recipes.retrieval_words(parts, config, plan)
+    assert (words[2], words[-1]) == ("1x1+2x2", "s0")
     assert recipes.named(["all", "1x1+2x2", None, "s0"], recipe_of()).startswith("all-1x1_2x2-s0-")
 
 

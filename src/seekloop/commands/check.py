@@ -195,7 +195,7 @@ def measured(extraction: Extraction, images: int) -> float:
     )
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """A time for people.
 
     Example:

@@ -189,9 +189,10 @@ class Searches:
         boxes, images = len(store.regions.boxes), store.images
         regions = boxes if store.regions.offsets is None else round(boxes / images, 1)
         stored = sum(path.stat().st_size for path in store.folder.glob("*.npy"))
-        classes = len({query.class_name for query in queries})
+        searches = many(len(queries), "search", "searches")
+        classes = many(len({query.class_name for query in queries}), "class", "classes")
         self.console.say(
-            f"{len(queries)} searches ({classes} classes) of {asked.rounds} rounds x {asked.budget}, "
+            f"{searches} ({classes}) of {asked.rounds} rounds x {asked.budget}, "
             f"over {images:,} images x {regions} regions x {store.dim} ({stored / 1e6:,.1f} MB)"
         )
         if not store.readable.all():

@@ -90,10 +90,10 @@ def _remove(words: Sequence[str], options: dict[str, str]) -> None:
             one = found.get(Path(word).resolve())
             if one is None:
                 fix = f"Choose among those that `seekloop store ls store_dir={options['store_dir']}` lists."
-                raise ConfigError("store rm", word, "it is no artifact below store_dir", fix)
+                raise ConfigError("folder", word, "it is no artifact below store_dir", fix)
             if one.runs and options["anyway"] != "true":
                 why = f"{_runs(one.runs)} below {options['runs_dir']} need it"
-                raise ConfigError("store rm", word, why, "Add anyway=true to remove it all the same.")
+                raise ConfigError("folder", word, why, "Add anyway=true to remove it all the same.")
             chosen.append(one)
     for one in chosen:
         one.folder.remove()

@@ -128,7 +128,9 @@ def _is_plain(value: object) -> bool:
         return all(_is_plain(one) for one in value.values())
     if isinstance(value, tuple | list):
         return all(_is_plain(one) for one in value)
-    return value is None or isinstance(value, bool | int | float | str | Tensor | np.ndarray) or is_dataclass(value)
+    return (
+        value is None or isinstance(value, bool | int | float | str | Path | Tensor | np.ndarray) or is_dataclass(value)
+    )
 
 
 def _origin(kind: Any) -> dict[str, Json]:  # noqa: ANN401 - a class or a function

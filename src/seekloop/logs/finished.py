@@ -33,6 +33,7 @@ IGNORED = (
     "store.fail_fast",
     "store.shard",
     "store_key",
+    "recipe",
     "experiment",
 )
 """Keys that do not make two runs different experiments."""
