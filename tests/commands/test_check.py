@@ -147,3 +147,16 @@ def test_a_run_that_is_finished_already_tells_what_was_left_out(album, tmp_path)
         assert "1 object lost, 1 file not taken" in out
         assert "has swapped corners" in out
     assert "already finished" in out
+
+
+def test_what_a_source_of_pasted_objects_loses_is_reported_before_it_stops(album, tmp_path):
+    rows = [(f"{number:02d}.png", "cup", 4, 4, 20, 14) for number in range(12)]
+    write(album, [*rows, *((f"gone_{number}.png", "cup", 4, 4, 20, 14) for number in range(3))])
+    source = [f"collection.source.root={album}", "collection.source.boxes=boxes.csv"]
+    small = ["collection.instances=2", "collection.copies=2", "collection.distractors=2", "backbone=tiny"]
+    where = [f"store_dir={tmp_path / 'stores'}", f"check.folder={tmp_path / 'checks'}"]
+    outcome = seekloop("check", "collection=pasted", *source, *small, *where)
+    assert outcome.code == 1
+    assert "3 objects lost" in outcome.out
+    assert "gone_0.png" in outcome.err
+    assert (tmp_path / "checks" / "pasted" / "problems.csv").exists()

@@ -27,6 +27,7 @@ from seekloop.logs.figures import save
 from seekloop.protocol.queries import draw_queries
 
 LISTED_CLASSES = 12
+LIMITS = ("max_loss", "source.max_loss")  # where a collection, or the one it is made from, says what it may lose
 
 
 def check(config: DictConfig) -> None:
@@ -47,15 +48,17 @@ def check(config: DictConfig) -> None:
     console.say(f"every problem: {folder / 'problems.csv'}, pictures with boxes: {folder / 'contact_sheet.png'}")
     for line in costs(config, collection):
         console.say(line)
-    limit = OmegaConf.select(config, "collection.max_loss", default=1)
+    found_limits = [OmegaConf.select(config, f"collection.{key}") for key in LIMITS]
+    limit = next((one for one in found_limits if one is not None), 1)
     refuse_losses(len(collection.annotations.image), collection.problems, limit)
 
 
 def tolerant(config: DictConfig) -> Collection:
-    """The collection of a config, however many of its objects are lost."""
+    """The collection of a config, however many of its objects, or of those of its source, are lost."""
     chosen = config.collection
-    if "max_loss" in chosen:
-        chosen = OmegaConf.merge(chosen, {"max_loss": 1})
+    for key in LIMITS:
+        if OmegaConf.select(chosen, key) is not None:
+            chosen = OmegaConf.merge(chosen, OmegaConf.from_dotlist([f"{key}=1"]))
     collection: Collection = instantiate(chosen)
     return collection
 
