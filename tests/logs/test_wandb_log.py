@@ -16,7 +16,7 @@ from seekloop.protocol.summary import per_class
 from tests.logs.fakes import SUMMARY, asked_of, fill
 from tests.logs.wandb_file import Logged
 
-CONFIG = {"seed": 3, "loop": {"budget": 10, "rounds": 25}, "choices": {"local": "all"}}
+CONFIG = {"seed": 3, "loop": {"budget": 10, "rounds": 25}, "choices": {"local": "all"}, "recipe": {"kind": "run"}}
 
 
 def read(image):
@@ -93,6 +93,7 @@ def test_the_run_says_what_it_is(told):
     _, logged = told
     assert (logged.run.run_id, logged.run.run_group, logged.run.display_name) == ("run-17", "table_1", "all, seed 3")
     assert list(logged.run.tags) == ["voc2012"]
+    assert "recipe" not in logged.config
     assert logged.config["loop"] == CONFIG["loop"]
     assert logged.config["seed"] == 3
     assert logged.exit_code == 0

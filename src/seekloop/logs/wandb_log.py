@@ -32,6 +32,7 @@ THUMBNAIL = 320  # pixels, side of the pictures sent: W&B wants those of one pan
 LOGIN_SECONDS = 30.0
 FINISH_SECONDS = 300.0  # then the rest stays on disk, to be sent with `wandb sync`
 GOES_ON = "The run goes on; its Parquet files hold everything."
+RECIPE = "recipe"  # repeats the config in another order, and would double every column of a dashboard
 NO_KEY = "wandb.mode=online but no API key is configured: run `wandb login` once. This run is logged offline."
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class WandbLog:
             "name": taken["name"],
             "group": taken["group"],
             "tags": kept,
-            "config": {**config, "run_id": run_id},
+            "config": {key: value for key, value in config.items() if key != RECIPE} | {"run_id": run_id},
             "dir": str(folder.path),
         }
         self._run: wandb.Run | None = None
