@@ -1,4 +1,4 @@
-"""`seekloop store ls | rm`: what lies in a store folder, which runs need it, and what can go."""
+"""`seekloop store ls | rm`: list the artifacts of a store folder with the runs that need them, and remove some."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

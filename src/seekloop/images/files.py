@@ -233,7 +233,7 @@ def remembered(
 
 
 def load_facts(memory: Path | None) -> Facts:
-    """What is remembered; nothing where there is no such file or it is damaged, since it only saves time."""
+    """Facts remembered of files; none where the memory is absent or damaged, since it only saves time."""
     if memory is None:
         return {}
     try:

@@ -26,7 +26,7 @@ Member = TypeVar("Member")
 
 @dataclass(frozen=True)
 class Sorted(Generic[Member]):
-    """What `sorted_out` finds.
+    """Result of `sorted_out`.
 
     Attributes:
         counted: members of which each is another run.
@@ -69,7 +69,7 @@ def run_id_of(config: Mapping[str, object]) -> str | None:
 
 
 def _names(runs: Sequence[tuple[RunFolder, Mapping[str, object]]]) -> list[Hashable]:
-    """What each run is known by; the same for two folders of one run."""
+    """Identity of each run; the same for two folders of one run."""
     own = [_own(folder, config) for folder, config in runs]
     if all(name is not None for name in own):
         return list(own)

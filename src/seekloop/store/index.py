@@ -163,7 +163,7 @@ def open_index(vectors: Vectors, settings: IndexSettings, folder: Path | None, s
 
 
 def index_recipe(vectors: Vectors, settings: IndexSettings) -> Recipe:
-    """What an index of these vectors depends on."""
+    """Recipe of an index of these vectors."""
     return Recipe("index", settings.build_identity(vectors.rows), (vectors.recipe,))
 
 

@@ -1,4 +1,4 @@
-"""What lies below a store folder: kind, size, last use, and which runs need it."""
+"""Inventory of a store folder: kind, size and last use of every artifact, and the runs that need it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
