@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from seekloop.commands.compose import resolve
+from seekloop.commands.stores import OPTIONS
 from tests.commands.runs import EXTRACTED, SMALL, folder_of, places, refused, seekloop, worked
 
 
@@ -90,3 +92,10 @@ def test_pretrained_weights_are_needed_by_the_runs_that_start_from_them(tmp_path
     shutil.rmtree(run)
     worked(seekloop("store", "rm", "unneeded", *where))
     assert not list((tmp_path / "stores" / "pretrained").glob("*/weights.pt"))
+
+
+def test_the_folders_it_looks_in_are_those_of_the_configs():
+    config = resolve("retrieve", [])
+    assert {name: OPTIONS[name] for name in ("store_dir", "runs_dir")} == {
+        name: config[name] for name in ("store_dir", "runs_dir")
+    }

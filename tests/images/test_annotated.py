@@ -101,3 +101,12 @@ def test_a_collection_without_boxes_is_refused(folder):
 def test_no_queries_are_refused(folder):
     with pytest.raises(ConfigError, match=r"instances.queries=0 .* nothing to search for"):
         annotated(folder, 0, 0)
+
+
+def test_where_no_class_is_left_the_error_says_what_was_left_out(tmp_path, save_image):
+    for name in "ab":
+        save_image(tmp_path / f"{name}.png")
+    (tmp_path / "boxes.csv").write_text("image,class,x0,y0,x1,y1\ngone.png,hat,0,0,9,9\n")
+    images = ImageFolder(str(tmp_path), "boxes.csv", False, None, 1.0, None)
+    with pytest.raises(ConfigError, match=r"boxes on two images or more; what was left out:\n.*no image 'gone.png'"):
+        annotated(images, 5, 0)

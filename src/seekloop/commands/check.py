@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,7 +25,7 @@ from seekloop.lightning.precision import resolve_precision
 from seekloop.logs.console import Console
 from seekloop.logs.contact_sheet import BoxedPicture, contact_sheet
 from seekloop.logs.figures import save
-from seekloop.protocol.queries import draw_queries
+from seekloop.protocol.simulation import Simulation
 
 LISTED_CLASSES = 12
 LIMITS = ("max_loss", "source.max_loss")  # where a collection, or the one it is made from, says what it may lose
@@ -161,24 +162,18 @@ def costs(config: DictConfig, collection: Collection) -> Sequence[str]:
 
 def searches(config: DictConfig, collection: Collection) -> list[str]:
     """How many searches there would be, and how many answers they ask for."""
-    loop, known = config.loop, collection.annotations
+    known = collection.annotations
     if not len(known.image):
         return ["no simulated searches: there are no annotated objects"]
-    everything = known.label.new_ones(len(collection.paths)).bool()
+    everything = torch.ones(len(collection.paths), dtype=torch.bool)
     try:
-        queries, left_out = draw_queries(
-            known,
-            everything,
-            queries=loop.queries,
-            negatives=loop.negatives,
-            classes=loop.classes,
-            seed=config.seed,
-            problems=collection.problems,
-        )
+        planned = Simulation.of({**config.loop, **config.metrics, "seed": config.seed})
+        queries, left_out = planned.draw(known, everything, collection.problems)
     except ConfigError as error:
         return [f"no simulated searches: {error}"]
-    asked = len(queries) * loop.rounds * loop.budget
-    lines = [f"searches: {len(queries):,} of {loop.rounds} rounds x {loop.budget} questions, {asked:,} answers in all"]
+    asked = len(queries) * planned.rounds * planned.budget
+    size = f"{planned.rounds} rounds x {planned.budget} questions"
+    lines = [f"searches: {len(queries):,} of {size}, {asked:,} answers in all"]
     return [*lines, *(f"  class {name!r} is left out: {why}" for name, why in list(left_out.items())[:LISTED_CLASSES])]
 
 

@@ -12,9 +12,7 @@ import pandas as pd
 import torch
 import yaml
 from hydra.utils import instantiate
-from jaxtyping import Bool
 from omegaconf import DictConfig
-from torch import Tensor
 
 from seekloop.commands import recipes, sweeps
 from seekloop.commands.checks import check
@@ -32,7 +30,7 @@ from seekloop.logs.run_folder import RunFolder, RunState
 from seekloop.logs.wandb_log import Read, RegionBox, WandbLog, resolve_mode
 from seekloop.loop.engine import Loop, check_pool
 from seekloop.loop.state import State
-from seekloop.protocol.queries import draw_queries, queries_table
+from seekloop.protocol.queries import queries_table
 from seekloop.protocol.scoreboard import Scoreboard
 from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.protocol.simulation import Simulation
@@ -74,7 +72,9 @@ def retrieve(config: DictConfig) -> float:
         report_collection(collection, console)
         check(parts, user, truth=ahead.parts.truth)
         searches = Searches(config, parts, simulation, collection, folder, console)
-        queries, _ = searches.drawn(collection.annotations, torch.ones(len(collection.paths), dtype=torch.bool))
+        queries, _ = simulation.draw(
+            collection.annotations, torch.ones(len(collection.paths), dtype=torch.bool), collection.problems
+        )
         check_pool(len(collection.paths) - 1 - simulation.negatives, simulation.rounds, simulation.budget)
         if not ahead.finished:
             size = f"{simulation.rounds} rounds x {simulation.budget}"
@@ -157,19 +157,6 @@ class Searches:
         )
         return float(summary["map_auc"])
 
-    def drawn(self, annotations: Annotations, readable: Bool[Tensor, " n"]) -> tuple[tuple[Query, ...], dict[str, str]]:
-        """The searches, and the classes that cannot be searched with the reason."""
-        asked = self.simulation
-        return draw_queries(
-            annotations,
-            readable,
-            queries=asked.queries,
-            negatives=asked.negatives,
-            classes=asked.classes,
-            seed=asked.seed,
-            problems=self.collection.problems,
-        )
-
     def _summary(self, rounds: pd.DataFrame, store: Store, annotations: Annotations, started: float) -> dict[str, Any]:
         return {
             **summarise(rounds),
@@ -182,7 +169,7 @@ class Searches:
 
     def _queries(self, store: Store, annotations: Annotations) -> tuple[Query, ...]:
         asked = self.simulation
-        queries, without = self.drawn(annotations, store.readable)
+        queries, without = asked.draw(annotations, store.readable, self.collection.problems)
         check_pool(int(store.readable.sum()) - 1 - asked.negatives, asked.rounds, asked.budget)
         for name, why in without.items():
             self.console.say(f"class {name!r} is left out: {why}")

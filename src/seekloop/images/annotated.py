@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch, Relevance
-from seekloop.contracts.problems import Problem
+from seekloop.contracts.problems import Problem, first_reasons
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Annotations
@@ -38,6 +38,8 @@ def annotated(collection: Collection, queries: int, seed: int) -> InstanceSearch
     rows = torch.tensor([row for rows in drawn for row in rows], dtype=torch.int64)
     if not len(rows):
         why = f"no class of {collection.name} has boxes on two images or more"
+        if collection.problems:
+            why = "\n  ".join([f"{why}; what was left out:", *first_reasons(collection.problems)]) + "\n"
         raise ConfigError("instances.collection", collection.name, why, "Take a collection with boxes.")
     labels, own = known.label[rows].tolist(), known.image[rows]
     others = [

@@ -64,7 +64,7 @@ class FileCollection:
         self.name, self.root, self.paths = name, root, tuple(paths)
         self.annotations, self.renamed, self.white = annotations, dict(renamed or {}), white
         self.cache = Path(cache) if cache else None
-        self.problems = (*problems, *(self._dark() if white is None else ()))
+        self.problems = (*problems, *(self.nearly_black() if white is None else ()))
 
     def file(self, image: int) -> Path:
         """Where the file of an image is."""
@@ -99,8 +99,8 @@ class FileCollection:
             digest.update(json.dumps({"white": self.white}).encode())
         return digest.hexdigest()
 
-    def _dark(self) -> list[Problem]:
-        """Pictures of 16 bits that do not use their range, among those looked at."""
+    def nearly_black(self) -> list[Problem]:
+        """Pictures of 16 bits that do not use their range, among at most `LOOKED_AT` spread over the collection."""
         wide = [image for image, path in enumerate(self.paths) if path.lower().endswith(WIDE_SUFFIXES)]
         some = wide[:: max(1, len(wide) // LOOKED_AT)][:LOOKED_AT]
         dark = [image for image in some if nearly_black(self.file(image))]

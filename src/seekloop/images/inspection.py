@@ -104,9 +104,10 @@ def dark(collection: Collection) -> list[Problem]:
     """Pictures of 16 bits that are nearly black, among all of them."""
     if not isinstance(collection, FileCollection) or collection.white is not None:
         return []
+    if collection.nearly_black():  # told when the collection was opened
+        return []
     found = [image for image in range(len(collection.paths)) if nearly_black(collection.file(image))]
-    told = any("bits per value" in problem.what for problem in collection.problems)
-    if not found or told:
+    if not found:
         return []
     return [dark_pictures([collection.paths[image] for image in found], len(collection.paths))]
 

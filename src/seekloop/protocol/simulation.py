@@ -1,10 +1,16 @@
 """The numbers of a simulated experiment: how many searches, how long, and how coverage is measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtyping import Bool
+from torch import Tensor
+
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import Problem
+from seekloop.contracts.records import Annotations, Query
+from seekloop.protocol.queries import draw_queries
 
 KEYS = {"clusters": "metrics.clusters", "clusterings": "metrics.clusterings", "seed": "seed"}
 
@@ -50,3 +56,29 @@ class Simulation:
             if name.startswith("cluster") and value < 1:
                 raise ConfigError(key, value, "there would be nothing to count", "Use 1 or more.")
         return Simulation(**values)
+
+    def draw(
+        self, annotations: Annotations, readable: Bool[Tensor, " n"], problems: Sequence[Problem]
+    ) -> tuple[tuple[Query, ...], dict[str, str]]:
+        """Draw the searches, as `draw_queries` does.
+
+        Args:
+            annotations: objects in the images.
+            readable: images that can be shown.
+            problems: of reading the annotations, for the error where nothing can be searched for.
+
+        Returns:
+            The searches, and the classes that cannot be searched for, with the reason.
+
+        Raises:
+            ConfigError: if a class is unknown, or no class can be searched for.
+        """
+        return draw_queries(
+            annotations,
+            readable,
+            queries=self.queries,
+            negatives=self.negatives,
+            classes=self.classes,
+            seed=self.seed,
+            problems=problems,
+        )

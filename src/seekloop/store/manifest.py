@@ -58,7 +58,7 @@ class StoreManifest:
 
     @property
     def precision(self) -> str:
-        """What the network computed in, by Lightning's name."""
+        """Precision of the network's computation, by Lightning's name."""
         return str(self.recipe.settings["precision"])
 
     @property

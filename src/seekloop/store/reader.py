@@ -49,7 +49,7 @@ class Store:
 
     @property
     def recipe(self) -> Recipe:
-        """What the descriptors depend on, as they are read."""
+        """Recipe of the descriptors as they are read, with the grid."""
         grid = None if self.grids is None else write_grid(self.grids)
         return Recipe("grid", {"grid": grid}, (self.manifest.recipe,))
 

@@ -1,4 +1,4 @@
-"""What the shards of a store hold: global and local descriptors of some hundred images, in two arrays."""
+"""Content of a store's shards: global and local descriptors of some hundred images, in two arrays."""
 
 import math
 from collections.abc import Iterator
