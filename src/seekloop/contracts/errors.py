@@ -5,11 +5,31 @@ from types import ModuleType
 
 
 class ConfigError(ValueError):
-    """A configured value cannot work. Says which key, what it was, why, and what to try."""
+    """A configured value cannot work. Says which argument or key, what it was, why, and what to try.
 
-    def __init__(self, key: str, got: object, why: str, fix: str) -> None:
-        super().__init__(f"{key}={got!r} cannot work: {why}. {fix}")
-        self.key, self.got, self.why, self.fix = key, got, why, fix
+    Args:
+        key: the argument of a part, or the whole path of a key of the config.
+        got: its value.
+        why: it cannot work.
+        fix: what to type instead.
+        owner: the part (or the function) whose argument it is. Whoever composed the program knows where in the config
+            that part is mounted, and adds the path and the file (`located`).
+    """
+
+    def __init__(self, key: str, got: object, why: str, fix: str, owner: object = None) -> None:
+        self.key, self.got, self.why, self.fix, self.owner = key, got, why, fix, owner
+        super().__init__(self._message())
+
+    def _message(self, file: str = "") -> str:
+        name = getattr(self.owner, "__name__", type(self.owner).__name__)
+        part = "" if self.owner is None or "." in self.key else f"{name}: "
+        return f"{part}{self.key}={self.got!r} cannot work{file}: {self.why}. {self.fix}"
+
+    def located(self, path: str, file: str | None = None) -> "ConfigError":
+        """The same error with the path of the part in the config, and the file that mounts it there."""
+        error = ConfigError(f"{path}.{self.key}", self.got, self.why, self.fix, self.owner)
+        error.args = (error._message(f" ({file})" if file else ""),)
+        return error
 
     def below(self, parent: str) -> "ConfigError":
         """The same error of a component that is a part of another: its keys lie below that one's."""

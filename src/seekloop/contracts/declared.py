@@ -1,0 +1,196 @@
+"""Arguments that are checked against their declared types and ranges, with one message for all of them.
+
+Example:
+    >>> from typing import Annotated
+    >>> from annotated_types import Ge
+    >>> @component
+    ... class Nearest:
+    ...     neighbours: Annotated[int, Ge(1)] = 20
+    >>> Nearest(neighbours=0)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    seekloop.contracts.errors.ConfigError: Nearest: neighbours=0 cannot work: it must be an int of at least 1. ...
+"""
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, dataclass_transform
+
+from annotated_types import Ge, Gt, Interval, Le, Lt
+
+from seekloop.contracts.errors import ConfigError
+
+Class = TypeVar("Class", bound=type)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+Count = Annotated[int, Ge(1)]
+"""How many there are: 1 or more."""
+Share = Annotated[float, Interval(ge=0, le=1)]
+"""A share of the whole, from 0 to 1."""
+Positive = Annotated[float, Interval(gt=0, lt=float("inf"))]
+"""A finite number above 0."""
+
+Hint: TypeAlias = Any  # a type as it is written in an annotation
+PLAIN = (bool, int, float, str, Path, type(None))
+
+
+@dataclass_transform(frozen_default=True)
+def component(cls: Class) -> Class:
+    """Make a class a frozen dataclass whose arguments are checked when it is built, before its own `__post_init__`.
+
+    Checked are fields of plain types: numbers, texts, paths, literals, enumerations, sequences and mappings of them,
+    with ranges declared through `Annotated`. An int passes for a float, a bool never for a number. Values are kept as
+    they were given. Other fields (networks, other components) are not looked at.
+
+    Raises:
+        ConfigError: naming the argument, the value, the declared type and range, and the default.
+    """
+    own = cls.__dict__.get("__post_init__")
+
+    def post_init(self: object) -> None:
+        hints = _hints(type(self))
+        check({name: getattr(self, name) for name in hints}, self, hints, _defaults(type(self)))
+        if own is not None:
+            own(self)
+
+    cls.__post_init__ = post_init  # type: ignore[attr-defined]
+    return dataclass(frozen=True)(cls)  # type: ignore[return-value]
+
+
+def declared(function: Function) -> Function:
+    """Check the arguments of each call of a function, or of an `__init__`, as `component` does.
+
+    Raises:
+        ConfigError: when it is called, as for `component`.
+    """
+    signature = inspect.signature(function)
+    method = next(iter(signature.parameters), "") == "self"
+
+    @functools.wraps(function)
+    def checked(*args: object, **kwargs: object) -> object:
+        given = signature.bind(*args, **kwargs).arguments
+        check(given, args[0] if method else checked, _hints(function), _defaults(function))
+        return function(*args, **kwargs)
+
+    return typing.cast(Function, checked)
+
+
+def check(given: Mapping[str, object], owner: object, hints: Mapping[str, Any], defaults: Mapping[str, object]) -> None:
+    """Compare arguments with their declared types.
+
+    Raises:
+        ConfigError: for the first argument that does not fit.
+    """
+    for name, value in given.items():
+        if name in hints and not _adapter(hints[name])(value):
+            usual = f"Usual: {defaults[name]}." if name in defaults else "Give one that is."
+            raise ConfigError(name, value, f"it must be {describe(hints[name])}", usual, owner)
+
+
+@functools.cache
+def _hints(target: Callable[..., object]) -> dict[str, Any]:
+    """Declared types of the arguments that are plain."""
+    hints = typing.get_type_hints(target, include_extras=True)
+    return {name: hint for name, hint in hints.items() if name != "return" and _is_plain(hint)}
+
+
+@functools.cache
+def _defaults(target: Callable[..., object]) -> dict[str, object]:
+    parameters = inspect.signature(target).parameters.values()
+    return {one.name: one.default for one in parameters if isinstance(one.default, (*PLAIN, tuple))}
+
+
+def _is_plain(hint: Hint) -> bool:
+    origin: Hint = typing.get_origin(hint)
+    parts: tuple[Hint, ...] = typing.get_args(hint)
+    if origin is Annotated:
+        return _is_plain(parts[0])
+    if origin is Literal or hint in PLAIN or (isinstance(hint, type) and issubclass(hint, Enum)):
+        return True
+    if origin in (Union, types.UnionType, tuple, list, Sequence, Mapping, dict):
+        return all(part is Ellipsis or _is_plain(part) for part in parts)
+    return False
+
+
+@functools.cache
+def _adapter(hint: Hint) -> Callable[[object], bool]:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    adapter = TypeAdapter[Any](hint, config=ConfigDict(strict=True))
+
+    def fits(value: object) -> bool:
+        try:
+            adapter.validate_python(_python(value))
+        except ValidationError:
+            return False
+        return True
+
+    return fits
+
+
+def _python(value: object) -> object:
+    """Lists of a config, and anything else that is a sequence, as tuples; the strict check knows no others."""
+    if isinstance(value, Mapping):
+        return {key: _python(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return tuple(_python(one) for one in value)
+    return value
+
+
+WORDS: dict[Hint, str] = {
+    int: "an int",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+    type(None): "null",
+}
+
+
+def describe(hint: Hint) -> str:
+    """Name a declared type and its range in words.
+
+    Example:
+        >>> describe(Annotated[int, Ge(1)] | None)
+        'an int of at least 1, or null'
+        >>> describe(Literal["cls", "mean"])
+        'one of: cls, mean'
+    """
+    origin: Hint = typing.get_origin(hint)
+    parts: tuple[Hint, ...] = typing.get_args(hint)
+    if origin is Annotated:
+        limits = [limit for one in parts[1:] for limit in (one if isinstance(one, Interval) else [one])]
+        return " ".join([describe(parts[0]), " and ".join(_limit(one) for one in limits)]).strip()
+    if origin is Literal:
+        return f"one of: {', '.join(map(str, parts))}"
+    if origin in (Union, types.UnionType):
+        return ", or ".join(sorted(map(describe, parts), key=lambda one: one == "null"))
+    if origin in (tuple, list, Sequence):
+        fixed = origin is tuple and Ellipsis not in parts
+        return (
+            f"a list of {len(parts)}: {', '.join(map(describe, parts))}"
+            if fixed
+            else f"a list, each {describe(parts[0])}"
+        )
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return f"one of: {', '.join(str(one.value) for one in hint)}"
+    return WORDS.get(hint, "a mapping")
+
+
+def _limit(limit: object) -> str:
+    match limit:
+        case Ge(ge=least):
+            return f"of at least {least}"
+        case Gt(gt=least):
+            return f"above {least}"
+        case Le(le=most):
+            return f"of at most {most}"
+        case Lt(lt=most):
+            return "that is finite" if most == float("inf") else f"below {most}"
+    raise TypeError(f"{limit!r} is no range; use Ge, Gt, Le, Lt or Interval")

@@ -1,0 +1,96 @@
+"""Declared arguments: one message, nothing coerced, nothing checked that is no plain value."""
+
+from collections.abc import Sequence
+from dataclasses import FrozenInstanceError
+from typing import Annotated, Any, Literal
+
+import pytest
+from annotated_types import Gt, Interval
+from omegaconf import OmegaConf
+
+from seekloop.contracts.declared import Count, Positive, Share, component, declared
+from seekloop.contracts.errors import ConfigError
+
+
+class Network:
+    """Stands for what is no plain value."""
+
+
+@component
+class Part:
+    network: Any
+    rows: Count = 20
+    rate: Positive = 0.1
+    kept: Share = 0.5
+    tol: Annotated[float, Interval(gt=0, lt=1)] = 1e-3
+    side: Annotated[int, Gt(0)] | None = None
+    mode: Literal["cls", "mean"] = "cls"
+    grids: Sequence[Count] = (1, 2)
+    pair: tuple[float, float] = (0.5, 1.5)
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        if self.nesterov and self.rate > 1:
+            raise ConfigError("nesterov", True, "rate is above 1", "Set rate=1.", self)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"rows": 0}, "Part: rows=0 cannot work: it must be an int of at least 1. Usual: 20."),
+        ({"rows": 1.0}, "rows=1.0 cannot work"),
+        ({"rows": True}, "rows=True cannot work"),
+        ({"rows": "3"}, "rows='3' cannot work"),
+        ({"rate": float("inf")}, "it must be a number above 0 and that is finite"),
+        ({"rate": float("nan")}, "rate=nan"),
+        ({"kept": 1.01}, "it must be a number of at least 0 and of at most 1"),
+        ({"tol": 1.0}, "above 0 and below 1"),
+        ({"side": 0}, "it must be an int above 0, or null. Usual: None."),
+        ({"mode": "max"}, "it must be one of: cls, mean. Usual: cls."),
+        ({"grids": [1, 0]}, "a list, each an int of at least 1"),
+        ({"grids": "12"}, "grids='12'"),
+        ({"pair": [1.0]}, "a list of 2: a number, a number"),
+        ({"nesterov": True, "rate": 2.0}, "Part: nesterov=True cannot work: rate is above 1. Set rate=1."),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_type_range_and_default(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Part(Network(), **given)
+    assert told in str(raised.value)
+    assert isinstance(raised.value.owner, Part)
+
+
+def test_what_fits_is_kept_as_it_was_given() -> None:
+    lists = OmegaConf.create({"grids": [1, 4], "pair": [1, 2]})
+    part = Part(Network(), rate=1, grids=lists.grids, pair=lists.pair)
+    assert type(part.rate) is int
+    assert part.grids is lists.grids
+    with pytest.raises(FrozenInstanceError):
+        part.rows = 3  # type: ignore[misc]
+
+
+def test_functions_and_methods_are_checked_when_they_are_called() -> None:
+    @declared
+    def crop(size: Count, scale: float = 1.0) -> float:
+        return size * scale
+
+    class Net:
+        @declared
+        def __init__(self, width: Count = 8) -> None:
+            self.width = width
+
+    assert crop(3) == 3
+    assert Net(4).width == 4
+    with pytest.raises(ConfigError, match=r"crop: size=0 cannot work: it must be an int of at least 1"):
+        crop(size=0)
+    with pytest.raises(ConfigError, match="Net: width=0 cannot work") as raised:
+        Net(0)
+    assert isinstance(raised.value.owner, Net)
+
+
+def test_the_root_adds_the_path_and_the_file() -> None:
+    with pytest.raises(ConfigError) as raised:
+        Part(Network(), rows=0)
+    located = raised.value.located("criterion", "conf/criterion/part.yaml")
+    assert str(located).startswith("criterion.rows=0 cannot work (conf/criterion/part.yaml): it must be an int")
+    assert located.owner is raised.value.owner
