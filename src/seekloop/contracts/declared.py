@@ -54,8 +54,9 @@ def component(cls: Class) -> Class:
     own = cls.__dict__.get("__post_init__")
 
     def post_init(self: object) -> None:
-        hints = _hints(type(self))
-        check({name: getattr(self, name) for name in hints}, self, hints, _defaults(type(self)))
+        kind: Callable[..., object] = type(self)
+        hints = _hints(kind)
+        check({name: getattr(self, name) for name in hints}, self, hints, _defaults(kind))
         if own is not None:
             own(self)
 
