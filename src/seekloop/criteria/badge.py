@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.probabilities import require_probabilities
 from seekloop.criteria.seeding import drawn_by_distance
 from seekloop.criteria.selection import require_candidates
@@ -33,11 +33,11 @@ class Badge:
 
     parity: bool
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         require_candidates(view.candidate, budget)
         rows = zip(require_probabilities(view, "badge"), view.candidate, rngs, strict=True)
-        return torch.stack([self._ask(view.whole, p, candidate, budget, rng) for p, candidate, rng in rows])
+        return torch.stack([self._ask(view.descriptors, p, candidate, budget, rng) for p, candidate, rng in rows])
 
     def _ask(
         self,

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import PseudoLabels
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.entropy import entropy
 from seekloop.criteria.probabilities import require_probabilities
 from seekloop.criteria.selection import lowest
@@ -39,7 +39,7 @@ class Ceal:
         if not self.decay >= 0:
             raise ConfigError("criterion.decay", self.decay, "the threshold must not rise", "Usual: 0.00033.")
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         return lowest(-entropy(require_probabilities(view, "ceal")), view.candidate, budget)
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.selection import require_candidates
 
 _BLOCK = 2**13  # images compared at once: bounds memory, and changes no result
@@ -21,11 +21,11 @@ class CoreSet:
         Sener & Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018, Alg. 1.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         require_candidates(view.candidate, budget)
         rows = zip(view.candidate, view.answers != 0, strict=True)
-        return torch.stack([farthest_first(view.whole, candidate, centre, budget) for candidate, centre in rows])
+        return torch.stack([farthest_first(view.descriptors, candidate, centre, budget) for candidate, centre in rows])
 
 
 def farthest_first(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.probabilities import require_probabilities
 from seekloop.criteria.selection import lowest
 
@@ -20,7 +20,7 @@ class Entropy:
         Shannon's entropy as in Settles, "Active Learning Literature Survey", 2009, Sec. 3.1.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         return lowest(-entropy(require_probabilities(view, "entropy")), view.candidate, budget)
 

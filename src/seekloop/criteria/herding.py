@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.shortlist import require_factor, uncertain
 
 
@@ -29,10 +29,10 @@ class Herding:
         if self.bandwidth <= 0:
             raise ConfigError("criterion.bandwidth", self.bandwidth, "it is a distance", "Choose above 0, such as 0.5.")
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         shortlists = uncertain(view, budget, self.shortlist)
-        return torch.stack([kept[herd(view.whole[kept], budget, self.bandwidth)] for kept in shortlists])
+        return torch.stack([kept[herd(view.descriptors[kept], budget, self.bandwidth)] for kept in shortlists])
 
 
 def herd(rows: Float[Tensor, "k d"], budget: int, bandwidth: float) -> Int[Tensor, " {budget}"]:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.selection import require_candidates
 from seekloop.graphs.affinity import Affinity
 from seekloop.graphs.propagation import Solver, Spreading
@@ -38,10 +38,10 @@ class Jlp(Spreading):
 
     group = "criterion"
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         require_candidates(view.candidate, budget)
-        graph, device = self.graph.of(view.whole), view.whole.device
+        graph, device = self.graph.of(view.descriptors), view.descriptors.device
         size = max(1, _NUMBERS // view.candidate.shape[1])
         rows = zip(torch.split(view.candidate, size), torch.split(view.answers != 0, size), strict=True)
         parts = [least_reached(graph, c.to(device), known.to(device), budget, self.solver) for c, known in rows]

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.seeding import drawn_by_distance
 from seekloop.criteria.selection import require_candidates
 
@@ -24,11 +24,11 @@ class KmeansPp:
         Arthur & Vassilvitskii, "k-means++: The Advantages of Careful Seeding", SODA 2007.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         require_candidates(view.candidate, budget)
         rows = zip(view.candidate, view.answers != 0, rngs, strict=True)
-        return torch.stack([seeds(view.whole, candidate, centre, budget, rng) for candidate, centre, rng in rows])
+        return torch.stack([seeds(view.descriptors, candidate, centre, budget, rng) for candidate, centre, rng in rows])
 
 
 def seeds(

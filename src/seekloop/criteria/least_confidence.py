@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Generator, Tensor
 
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.probabilities import require_probabilities
 from seekloop.criteria.selection import lowest
 
@@ -19,6 +19,6 @@ class LeastConfidence:
         Culotta & McCallum, "Reducing Labeling Effort for Structured Prediction Tasks", AAAI 2005.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         return lowest(require_probabilities(view, "least_confidence").amax(dim=-1), view.candidate, budget)

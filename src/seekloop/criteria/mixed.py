@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.selection import lowest, require_candidates
 
 
@@ -33,7 +33,7 @@ class Mixed:
         if self.rounds < 1:
             raise ConfigError("criterion.rounds", self.rounds, "the share moves over rounds", "Choose 1 or more.")
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         require_candidates(view.candidate, budget)
         exploited = self.exploited(view.round, budget)

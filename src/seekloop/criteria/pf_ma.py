@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.selection import lowest_first, require_candidates
 
 
@@ -21,7 +21,7 @@ class PfMa:
         Zaher, Buisson & Joly, arXiv 2603.24480.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         require_candidates(view.candidate, budget)
         likely = view.candidate & (view.scores >= 0)

@@ -4,10 +4,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 
 
-def require_probabilities(view: PoolView, name: str) -> Float[Tensor, "q n c"]:
+def require_probabilities(view: CandidateView, name: str) -> Float[Tensor, "q n c"]:
     """The probabilities of a view.
 
     Raises:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.selection import require_candidates
 from seekloop.graphs.balls import Balls, balls
 
@@ -35,7 +35,7 @@ class Probcover:
             why = "descriptors of unit length lie between 0 and 2 apart"
             raise ConfigError("criterion.radius", self.radius, why, "Choose what keeps classes apart, such as 0.5.")
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about.
 
         Raises:
@@ -43,7 +43,7 @@ class Probcover:
         """
         require_candidates(view.candidate, budget)
         try:
-            inside = balls(view.whole, self.radius, _MOST)
+            inside = balls(view.descriptors, self.radius, _MOST)
         except ValueError as crowded:
             fix = "Choose a smaller radius."
             raise ConfigError("criterion.radius", self.radius, str(crowded), fix) from crowded

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.selection import require_candidates
 
 
@@ -15,7 +15,7 @@ from seekloop.criteria.selection import require_candidates
 class Random:
     """Candidates drawn without looking at scores, all with equal chances, none twice."""
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         require_candidates(view.candidate, budget)
         return torch.stack([_drawn(row, budget, rng) for row, rng in zip(view.candidate, rngs, strict=True)])

@@ -4,11 +4,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.selection import lowest_first, require_candidates
 
 
-def uncertain(view: PoolView, budget: int, factor: int) -> list[Int[Tensor, " _"]]:
+def uncertain(view: CandidateView, budget: int, factor: int) -> list[Int[Tensor, " _"]]:
     """For every query the `factor * budget` candidates nearest to the boundary (all, if there are fewer).
 
     Returns:

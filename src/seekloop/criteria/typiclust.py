@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.shortlist import require_factor, uncertain
 from seekloop.metrics.kmeans import kmeans_labels
 
@@ -36,11 +36,11 @@ class Typiclust:
         if self.neighbours < 1:
             raise ConfigError("criterion.neighbours", self.neighbours, "no neighbour, no density", "Choose 1 or more.")
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """The next images to ask about."""
         shortlists = uncertain(view, budget, self.shortlist)
         rows = zip(shortlists, view.answers != 0, rngs, strict=True)
-        return torch.stack([self._ask(view.whole, kept, answered, budget, rng) for kept, answered, rng in rows])
+        return torch.stack([self._ask(view.descriptors, kept, answered, budget, rng) for kept, answered, rng in rows])
 
     def _ask(
         self,

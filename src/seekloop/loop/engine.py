@@ -22,8 +22,8 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import (
     FEW_QUERIES,
     Answer,
+    CandidateView,
     Feedback,
-    PoolView,
     Query,
     Round,
     TrainingRows,
@@ -92,14 +92,18 @@ class Loop:
         self._table = RowTable(self._placed, representation, max(1, self._memory // 8 // self._row_bytes))
 
     @cached_property
-    def whole(self) -> Float[Tensor, "n d"]:
+    def global_descriptors(self) -> Float[Tensor, "n d"]:
         """Global descriptors of all images."""
         return self._placed.read(torch.arange(self.descriptors.images), local=False).whole
 
     @cached_property
     def _fits(self) -> Classifier:
         """The classifier, over this collection where it asks for one."""
-        return self.classifier.over(self.whole) if isinstance(self.classifier, Transductive) else self.classifier
+        return (
+            self.classifier.over(self.global_descriptors)
+            if isinstance(self.classifier, Transductive)
+            else self.classifier
+        )
 
     def start(self, queries: tuple[Query, ...], seconds: Sequence[float]) -> State:
         """Label each query's first image relevant and its negatives irrelevant; nothing is fitted yet."""
@@ -199,7 +203,7 @@ class Loop:
     def _picks(self, state: State, scores: Float[Tensor, "q n"], budget: int) -> Int[Tensor, "q b"]:
         """What the criterion chooses by these scores."""
         candidate, answers = state.candidate.to(scores.device), state.answers.to(scores.device)
-        view = PoolView(scores, candidate, answers, lambda: self.whole, state.round)
+        view = CandidateView(scores, candidate, answers, lambda: self.global_descriptors, state.round)
         rngs = [
             generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries
         ]
