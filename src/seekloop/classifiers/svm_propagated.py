@@ -1,6 +1,7 @@
 """Linear SVM that learns from images without an answer, too: those whose label is surest along the graph."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,11 +11,10 @@ from torch.nn.utils.rnn import pad_sequence
 from seekloop.classifiers.diffusion import spread
 from seekloop.classifiers.objective import ClassWeight, check_positive, real_counts
 from seekloop.classifiers.svm_numba import SvmNumba
-from seekloop.contracts.protocols import Classifier, Scorer
+from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.recipe import NOT_IN_RECIPE
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
-from seekloop.graphs.affinity import Affinity
 from seekloop.graphs.propagation import Spreading, certainty
 
 
@@ -58,6 +58,7 @@ class SvmPropagated(Spreading):
     threads: int | str = field(metadata=NOT_IN_RECIPE)
     pseudo: int
     strength: int | float
+    transductive: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,19 +71,6 @@ class SvmPropagated(Spreading):
         """What learns from the rows."""
         return SvmNumba(self.cost, self.class_weight, self.tol, self.max_iter, self.threads)
 
-    def over(self, whole: Float[Tensor, "n d"]) -> Classifier:
-        """The classifier on a collection."""
-        return SvmPropagatedOver(self, self.graph.of(whole), whole)
-
-
-@dataclass(frozen=True)
-class SvmPropagatedOver:
-    """`SvmPropagated` on a collection's graph and global descriptors."""
-
-    settings: SvmPropagated
-    graph: Affinity
-    whole: Float[Tensor, "n d"]
-
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Fit every query on its own rows and on what they make certain of others; no warm start: those rows change.
 
@@ -92,13 +80,14 @@ class SvmPropagatedOver:
         """
         del previous
         real_counts(rows)
-        labels, weights = certainty(spread(self.graph, rows, self.settings.solver))
+        whole = rows.global_descriptors
+        labels, weights = certainty(spread(self.graph.of(whole), rows, self.solver))
         if rows.image is not None:
             answered = answered_images(rows.image.to(weights.device), rows.mask, weights.shape[1])
             weights = weights.masked_fill(answered, 0.0)
-        picks = [surest(mine, weight, self.settings.pseudo) for mine, weight in zip(labels, weights, strict=True)]
-        extended = with_pseudo_rows(rows, self.whole, picks, labels, weights * self.settings.strength)
-        return self.settings.machine.fit(extended, None)
+        picks = [surest(mine, weight, self.pseudo) for mine, weight in zip(labels, weights, strict=True)]
+        extended = with_pseudo_rows(rows, whole, picks, labels, weights * self.strength)
+        return self.machine.fit(extended, None)
 
 
 def answered_images(image: Int[Tensor, "q r"], mask: Bool[Tensor, "q r"], images: int) -> Bool[Tensor, "q n"]:
