@@ -1,5 +1,6 @@
 import itertools
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Answer, Feedback, Query, Regions
-from seekloop.loop.engine import Question, check_pool
+from seekloop.contracts.records import Answer, Example, Feedback, Query, Regions
+from seekloop.loop.engine import check_pool
+from seekloop.loop.questions import Question
 from seekloop.loop.state import State
 from seekloop.protocol.queries import draw_queries
 from seekloop.representations.fusion import Concat, NoFusion, Pool
@@ -51,12 +53,10 @@ def test_first_round_by_hand():
     points = torch.stack([angles.cos(), angles.sin()], dim=1)
     world = ArrayDescriptors(points, points, Regions(torch.tensor([[0.0, 0, 1, 1]]), None))
     engine = loop(world)
-    state = engine.start((Query("x", 0, 0, None, (1,)),), [5.0])
-    engine.fit(state)
-    scores = engine.score(state)
-    torch.testing.assert_close(scores, 2 * points[None, :, 0])
-    assert engine.ask(state, scores, 2).image.tolist() == [[3, 2]]
-    assert engine.ask(state, scores, 9).image.tolist() == [[3, 2]]  # fewer left than asked for
+    state = engine.update(engine.start((Query("x", 0, (Example(0),), (1,)),), [5.0]))
+    torch.testing.assert_close(state.scores, 2 * points[None, :, 0])
+    assert engine.propose(state, budget=2).image.tolist() == [[3, 2]]
+    assert engine.propose(state, budget=9).image.tolist() == [[3, 2]]  # fewer left than asked for
     assert state.seconds.tolist() == [5.0]
 
 
@@ -126,7 +126,7 @@ def test_a_search_that_uses_up_its_pool_may_go_on():
     state = State.unpack(whole[6][1], queries, world.descriptors.images)
     rest = list(loop(world.descriptors).rounds(state, perfect_user(world.annotations), rounds=12, budget=3))
     assert rest[-1][0].number == 12
-    assert not state.candidate.any()
+    assert not rest[-1][1].candidate.any()
 
 
 def test_all_with_a_single_region_is_go_on_that_region():
@@ -177,24 +177,21 @@ def test_unsure_leaves_the_pool_costs_time_and_trains_nothing():
     world = blobs(40, classes=("star",))
     engine = loop(world.descriptors)
     state = engine.start(queries_of(world, 1), [0.0])
-    engine.fit(state)
-    rows = len(state.rows[0].image)
-    question = engine.ask(state, engine.score(state), 1)
-    image = int(question.image[0, 0])
-    engine.learn(state, question, [[Feedback(image, Answer.UNSURE, None, 1.8)]])
-    assert not state.candidate[0, image]
-    assert state.answers[0, image] == 0
-    assert state.seconds[0] == pytest.approx(1.8)
-    assert len(state.rows[0].image) == rows
+    before = engine.update(state)
+    image = int(engine.propose(before, budget=1).image[0, 0])
+    after = engine.update(before, [[Feedback(image, Answer.UNSURE, None, 1.8)]])
+    assert not after.candidate[0, image]
+    assert after.answers[0, image] == 0
+    assert after.seconds[0] == pytest.approx(1.8)
+    assert len(after.rows[0].image) == len(before.rows[0].image)
 
 
 def test_a_relevant_image_without_a_box_trains_on_the_region_that_scored_highest():
     world = blobs(40, classes=("star",))
     engine = loop(world.descriptors, Representation(OneRand(), NoFusion()))
     state = engine.start(queries_of(world, 1), [0.0])
-    engine.fit(state)
     question = Question(torch.tensor([[7]]), torch.tensor([[2]]), torch.tensor([[0.0]]))
-    engine.learn(state, question, [[Feedback(7, Answer.RELEVANT, None, 1.8)]])
+    state = engine.update(state, question.with_regions([[Feedback(7, Answer.RELEVANT, None, 1.8)]]))
     assert (int(state.rows[0].image[-1]), int(state.rows[0].region[-1])) == (7, 2)
 
 
@@ -269,9 +266,8 @@ def test_a_pool_used_up_leaves_nothing_to_ask():
 
     engine = loop(world.descriptors, criterion=refuses)
     state = engine.start(queries_of(world, 2), [0.0, 0.0])
-    engine.fit(state)
-    state.candidate[:] = False
-    assert engine.ask(state, engine.score(state), 3).image.shape == (2, 0)
+    used = replace(state, candidate=torch.zeros_like(state.candidate))
+    assert engine.propose(engine.update(used), budget=3).image.shape == (2, 0)
 
 
 class Remembering(MeanDifference):

@@ -10,7 +10,7 @@ from torch import Tensor
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import Problem, first_reasons, many
 from seekloop.contracts.randomness import generator
-from seekloop.contracts.records import Annotations, Query
+from seekloop.contracts.records import Annotations, Example, Query
 
 MIN_POSITIVES = 2
 
@@ -62,7 +62,8 @@ def draw_queries(
         for number, image in enumerate(positive[order[:queries]].tolist()):
             rng = generator(seed, "negatives", name, number)
             picks = negative[torch.randperm(len(negative), generator=rng)[:negatives]]
-            drawn.append(Query(name, number, image, annotations.largest_box(image, label), tuple(picks.tolist())))
+            example = Example(image, annotations.largest_box(image, label))
+            drawn.append(Query(name, number, (example,), tuple(picks.tolist())))
     if not drawn:
         raise ConfigError("loop.classes", classes, f"no class can be searched: {left_out}", "Add annotated images.")
     return tuple(drawn), left_out
@@ -102,8 +103,8 @@ def queries_table(queries: Sequence[Query], paths: Sequence[str]) -> pd.DataFram
         {
             "class_name": query.class_name,
             "query": query.number,
-            "image": query.image,
-            "path": paths[query.image],
+            "image": query.first.image,
+            "path": paths[query.first.image],
             **dict(zip(("x0", "y0", "x1", "y1"), _corners(query), strict=True)),
             "negatives": list(query.negatives),
         }
@@ -113,4 +114,4 @@ def queries_table(queries: Sequence[Query], paths: Sequence[str]) -> pd.DataFram
 
 
 def _corners(query: Query) -> list[float | None]:
-    return [None] * 4 if query.box is None else [float(v) for v in query.box]
+    return [None] * 4 if query.first.box is None else [float(v) for v in query.first.box]
