@@ -175,7 +175,8 @@ def test_the_same_seed_asks_the_same():
 def test_the_first_of_a_ranking_are_the_first_of_the_whole_ranking(scores, top):
     """Equal scores are common: the same image twice."""
     search = session()
-    search._now = replace(search._now, state=replace(search._now.state, scores=torch.tensor([scores])))
+    shown = torch.tensor([scores + [-torch.inf] * (60 - len(scores))])
+    search._now = replace(search._now, state=replace(search._now.state, scores=shown))
     assert search.ranking(top) == search.ranking()[:top]
 
 

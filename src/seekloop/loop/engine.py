@@ -160,7 +160,7 @@ class Loop:
             yield self._round(state, Question.none(len(state.queries)), tuple(() for _ in state.queries)), state
         else:
             scorer = None if state.scorer is None else on_device(state.scorer, self.engine.device)
-            state = self.scored(replace(state, scorer=scorer), budget=budget, compare=True)
+            state = self.scored(self._with_prior(replace(state, scorer=scorer)), budget=budget, compare=True)
         while state.round < rounds:
             question = self.propose(state, budget=budget)
             answers = [
@@ -201,31 +201,23 @@ class Loop:
 
         With a prior, searches without labels of both kinds are left to it.
         """
-        prior = state.prior
+        state = self._with_prior(state)
         positions: Sequence[int] = range(len(state.queries))
         if self.prior is not None:
-            prior = prior or self._prior_of(state, self.prior)
             positions = [p for p in positions if {-1.0, 1.0} <= set(state.rows[p].label.tolist())]
         before = {position: place for place, position in enumerate(state.fitted)}
         scorers: list[Scorer] = []
         limit = self._memory // 8 if self.engine.together else 0
-        for chunk in chunks([len(state.rows[p].image) for p in positions], self._row_bytes, limit):
+        sizes = [len(state.rows[position].image) for position in positions]
+        for chunk in chunks(sizes, self._row_bytes, limit) if sizes else ():
             mine = [positions[place] for place in chunk]
             previous = None
             if state.scorer is not None and all(position in before for position in mine):
                 previous = state.scorer.select(torch.tensor([before[position] for position in mine]))
             scorers.append(self.classifier.fit(self._training_rows(state, mine), previous))
         scorer = scorers[0].join(scorers[1:]) if scorers else None
-        return replace(
-            state,
-            scorer=scorer,
-            fitted=tuple(positions),
-            prior=prior,
-            round=state.round + 1,
-            scores=None,
-            search=None,
-            exact=None,
-        )
+        fitted = replace(state, scorer=scorer, fitted=tuple(positions), round=state.round + 1)
+        return replace(fitted, scores=None, search=None, exact=None)
 
     def scored(self, state: State, *, budget: int, compare: bool = False) -> State:
         """The state with scores of all images, or where there is an index, of those that it proposes."""
@@ -251,13 +243,16 @@ class Loop:
             raise ValueError("nothing is fitted yet: call Loop.update first")
         return state.scorer
 
-    def _prior_of(self, state: State, prior: Prior) -> LinearScorer:
-        """The prior of each search, standardised over the collection."""
+    def _with_prior(self, state: State) -> State:
+        """The state with the prior of each search, standardised over the collection, if the loop has one."""
+        if self.prior is None or state.prior is not None:
+            return state
         examples = self._examples(state.queries, self._table.index(*self._own_regions(state.queries)))
-        vectors = prior.vectors(state.queries, self._texts(state.queries), examples)
+        vectors = self.prior.vectors(state.queries, self._texts(state.queries), examples)
         plain = LinearScorer(vectors, torch.zeros_like(vectors[:, 0]))
         everything = torch.arange(self.descriptors.images)
-        return prior.standardised(vectors, self._scores(plain, len(vectors), everything))
+        scores = self._scores(plain, len(vectors), everything)
+        return replace(state, prior=self.prior.standardised(vectors, scores))
 
     def _scores(self, scorer: Scorer, searches: int, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
         """Exact scores of some images, for the searches of a scorer."""

@@ -59,8 +59,7 @@ def choose(
     chosen = criterion(view, budget, rngs)
     if (wrong := _wrong(chosen, view.candidate.cpu(), budget)) is not None:
         query, returned, why = wrong
-        name = f"query {query}" if query is None or names is None else names[query]
-        whose = "" if query is None else f" for {name}"
+        whose = "" if query is None else f" for query {query if names is None else names[query]}"
         raise ConfigError(
             "criterion",
             type(criterion).__name__,
