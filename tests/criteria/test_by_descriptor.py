@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.core_set import CoreSet, farthest_first
-from seekloop.criteria.herding import Herding, herd
-from seekloop.criteria.typiclust import Typiclust, by_turns, mean_neighbour_distance
-from seekloop.criteria.uncertainty import Uncertainty
+from seekloop.criteria.descriptors import CoreSet, farthest_first
+from seekloop.criteria.descriptors import Herding, herd
+from seekloop.criteria.descriptors import Typiclust, by_turns, mean_neighbour_distance
+from seekloop.criteria.scores import Uncertainty
 from tests.criteria.views import crowd, on_circle, rngs, view
 
 
@@ -52,7 +52,7 @@ def test_core_set_equals_the_written_out_rule_and_its_radius_never_grows(seed, b
 def test_core_set_in_blocks_is_the_same(monkeypatch):
     shown = crowd(1, 50, seed=4)
     whole = farthest_first(shown.whole, shown.candidate[0], shown.answers[0] != 0, 10)
-    monkeypatch.setattr("seekloop.criteria.core_set._BLOCK", 7)
+    monkeypatch.setattr("seekloop.criteria.descriptors._BLOCK", 7)
     assert torch.equal(farthest_first(shown.whole, shown.candidate[0], shown.answers[0] != 0, 10), whole)
 
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.criteria import probcover as covering
-from seekloop.criteria.jlp import Jlp, least_reached
-from seekloop.criteria.probcover import Probcover, most_covering
+from seekloop.criteria.graphs import Jlp, least_reached
+from seekloop.criteria.graphs import Probcover, most_covering
 from seekloop.graphs.affinity import affinity
 from seekloop.graphs.balls import balls
 from seekloop.graphs.propagation import Solver, solve
@@ -113,7 +113,7 @@ def test_jlp_never_asks_twice_and_is_reached_more_with_every_pick(seed):
 def test_jlp_does_not_depend_on_how_queries_are_split(monkeypatch):
     shown = crowd(5, 40, seed=2)
     together = JLP(shown, 4, rngs(5))
-    monkeypatch.setattr("seekloop.criteria.jlp._NUMBERS", 80)
+    monkeypatch.setattr("seekloop.criteria.graphs._NUMBERS", 80)
     assert JLP(shown, 4, rngs(5)).equal(together)
 
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.badge import Badge
-from seekloop.criteria.ceal import Ceal, pseudo_labels, released_pseudo_labels
-from seekloop.criteria.entropy import Entropy
-from seekloop.criteria.least_confidence import LeastConfidence
-from seekloop.criteria.margin import Margin
+from seekloop.criteria.descriptors import Badge
+from seekloop.criteria.probabilities import Ceal, pseudo_labels, released_pseudo_labels
+from seekloop.criteria.probabilities import Entropy
+from seekloop.criteria.probabilities import LeastConfidence
+from seekloop.criteria.probabilities import Margin
 from tests.criteria.views import crowd, rngs, view
 
 CEAL = Ceal(delta=0.1, decay=0.00033, parity=False)

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.mixed import Mixed
-from seekloop.criteria.pf_ma import PfMa
-from seekloop.criteria.random import Random
-from seekloop.criteria.top import Top
-from seekloop.criteria.uncertainty import Uncertainty
+from seekloop.criteria.scores import Mixed
+from seekloop.criteria.scores import PfMa
+from seekloop.criteria.scores import Random
+from seekloop.criteria.scores import Top
+from seekloop.criteria.scores import Uncertainty
 from tests.criteria.views import rngs, view
 
 margins = st.lists(st.integers(-24, 24).map(lambda k: k / 4), min_size=1, max_size=12)

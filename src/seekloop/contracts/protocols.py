@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Generator, Tensor
 
+from seekloop.contracts.cache import Cache
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.records import (
     Annotations,
@@ -130,9 +131,10 @@ class ImageScorer(Scorer, Protocol):
 class Transductive(Protocol):
     """A classifier that learns from the images without an answer, too: it must be given the collection first."""
 
-    def over(self, whole: Float[Tensor, "n d"]) -> Classifier:
+    def over(self, whole: Float[Tensor, "n d"], cache: Cache | None = None) -> Classifier:
         """The classifier for a collection with these global descriptors, zeros where an image is unreadable.
 
+        `cache` keeps what is computed from those descriptors, such as their graph, for others who need it too.
         The rows that it is fitted on are global descriptors and say which images they are from.
         """
         ...

@@ -7,7 +7,7 @@ q queries, n images of the collection, m regions of an image, d dimensions, r tr
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.contracts import boxes as box_geometry
+from seekloop.contracts.cache import Cache
 
 
 @dataclass(frozen=True)
@@ -309,6 +310,7 @@ class PoolView:
         read_whole: gives `whole`; only the criteria that look at descriptors make it read them.
         round: number of the round that these scores come from.
         probabilities: of every class, for every image; only classification (`seekloop learn`) has them.
+        cache: results computed from `whole`, such as graphs; whoever makes several views of one collection shares it.
     """
 
     scores: Float[Tensor, "q n"]
@@ -317,6 +319,7 @@ class PoolView:
     read_whole: Callable[[], Tensor]
     round: int
     probabilities: Float[Tensor, "q n c"] | None = None
+    cache: Cache = field(default_factory=Cache)
 
     @cached_property
     def whole(self) -> Float[Tensor, "n d"]:

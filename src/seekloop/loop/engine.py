@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seekloop.contracts.cache import Cache
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import (
     Classifier,
@@ -83,6 +84,7 @@ class Loop:
         self.seed = seed
         self.engine = engine
         self.shortlist = shortlist
+        self._cache = Cache()  # what is computed from `whole`, such as its graph
         self._memory = engine.bytes()
         uses_regions = representation.local.uses_regions
         self._placed = Placed(descriptors, engine, local=uses_regions, memory=self._memory)
@@ -99,7 +101,9 @@ class Loop:
     @cached_property
     def _fits(self) -> Classifier:
         """The classifier, over this collection where it asks for one."""
-        return self.classifier.over(self.whole) if isinstance(self.classifier, Transductive) else self.classifier
+        if isinstance(self.classifier, Transductive):
+            return self.classifier.over(self.whole, self._cache)
+        return self.classifier
 
     def start(self, queries: tuple[Query, ...], seconds: Sequence[float]) -> State:
         """Label each query's first image relevant and its negatives irrelevant; nothing is fitted yet."""
@@ -199,7 +203,7 @@ class Loop:
     def _picks(self, state: State, scores: Float[Tensor, "q n"], budget: int) -> Int[Tensor, "q b"]:
         """What the criterion chooses by these scores."""
         candidate, answers = state.candidate.to(scores.device), state.answers.to(scores.device)
-        view = PoolView(scores, candidate, answers, lambda: self.whole, state.round)
+        view = PoolView(scores, candidate, answers, lambda: self.whole, state.round, cache=self._cache)
         rngs = [
             generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries
         ]
