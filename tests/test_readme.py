@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 
 from seekloop.commands.cli import COMPOSED, PLAIN
 from seekloop.commands.compose import resolve
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.loop.session import Session
 
 ROOT = Path(__file__).parents[1]
@@ -77,7 +77,7 @@ def test_the_criterion_it_adds(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     criterion = instantiate(yaml.safe_load(blocks("yaml")[0]))
     scores = torch.tensor([[3.0, 1.0, -1.0, -4.0]])
-    view = PoolView(
+    view = CandidateView(
         scores, torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, dtype=torch.int8), lambda: torch.eye(4), 0
     )
     assert criterion(view, 3, [torch.Generator()]).tolist() == [[1, 0, 2]]

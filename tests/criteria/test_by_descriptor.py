@@ -38,8 +38,8 @@ def test_core_set_needs_a_centre():
 def test_core_set_equals_the_written_out_rule_and_its_radius_never_grows(seed, budget):
     shown = crowd(1, 30, seed)
     candidate, centre = shown.candidate[0], shown.answers[0] != 0
-    chosen = farthest_first(shown.whole, candidate, centre, budget).tolist()
-    distance = torch.cdist(shown.whole, shown.whole, compute_mode="donot_use_mm_for_euclid_dist")
+    chosen = farthest_first(shown.descriptors, candidate, centre, budget).tolist()
+    distance = torch.cdist(shown.descriptors, shown.descriptors, compute_mode="donot_use_mm_for_euclid_dist")
     covered, radii = centre.clone(), []
     for pick in chosen:
         radius = distance[:, covered].amin(dim=1)
@@ -51,9 +51,9 @@ def test_core_set_equals_the_written_out_rule_and_its_radius_never_grows(seed, b
 
 def test_core_set_in_blocks_is_the_same(monkeypatch):
     shown = crowd(1, 50, seed=4)
-    whole = farthest_first(shown.whole, shown.candidate[0], shown.answers[0] != 0, 10)
+    whole = farthest_first(shown.descriptors, shown.candidate[0], shown.answers[0] != 0, 10)
     monkeypatch.setattr("seekloop.criteria.descriptors._BLOCK", 7)
-    assert torch.equal(farthest_first(shown.whole, shown.candidate[0], shown.answers[0] != 0, 10), whole)
+    assert torch.equal(farthest_first(shown.descriptors, shown.candidate[0], shown.answers[0] != 0, 10), whole)
 
 
 def test_herding_by_hand():
@@ -91,7 +91,7 @@ def test_a_shortlist_no_longer_than_the_batch_asks_the_uncertain_ones(seed, budg
 @given(st.integers(0, 2**16))
 def test_herding_follows_the_mean_better_than_the_uncertain_ones_do(seed):
     """What herding minimises greedily: the distance between the batch's mean and the shortlist's, in feature space."""
-    rows = crowd(1, 60, seed).whole[2:42]
+    rows = crowd(1, 60, seed).descriptors[2:42]
     kernel = ((rows @ rows.T - 1) / 0.5**2).exp()
 
     def gap(chosen):

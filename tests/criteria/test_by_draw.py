@@ -78,7 +78,7 @@ def test_badge_by_hand():
 def test_badge_equals_seeding_on_gradients_written_out(seed, parity):
     logits = torch.randn(1, 30, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     shown = replace(crowd(1, 30, seed), probabilities=logits.softmax(dim=2))
-    gradients = torch.einsum("nc,nd->ncd", last_layer_error(shown.probabilities[0]), shown.whole).flatten(1)
+    gradients = torch.einsum("nc,nd->ncd", last_layer_error(shown.probabilities[0]), shown.descriptors).flatten(1)
     free, rng = shown.candidate[0].clone(), torch.Generator().manual_seed(seed)
     wanted: list[int] = []
     squares = torch.full((30,), torch.inf, dtype=torch.float64)

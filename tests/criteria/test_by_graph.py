@@ -96,7 +96,7 @@ def test_jlp_goes_first_where_there_is_no_label(seed, labelled):
 @given(st.integers(0, 2**16))
 def test_jlp_never_asks_twice_and_is_reached_more_with_every_pick(seed):
     shown = crowd(2, 40, seed)
-    graph = affinity(shown.whole, 5, "sum", 3, True)
+    graph = affinity(shown.descriptors, 5, "sum", 3, True)
     chosen = least_reached(graph, shown.candidate, shown.answers != 0, 6, EXACT)
     for query, picks in enumerate(chosen):
         assert shown.candidate[query, picks].all()
@@ -148,13 +148,13 @@ def test_probcover_by_hand():
 def test_probcover_equals_the_written_out_rule_and_gains_less_and_less(seed, radius):
     shown = crowd(1, 30, seed)
     candidate, labelled = shown.candidate[0], shown.answers[0] != 0
-    inside = torch.from_numpy(balls(shown.whole, radius, 10**6).toarray()).bool()
-    readable = shown.whole.norm(dim=1) > 0
-    distance = torch.cdist(shown.whole, shown.whole, compute_mode="donot_use_mm_for_euclid_dist")
+    inside = torch.from_numpy(balls(shown.descriptors, radius, 10**6).toarray()).bool()
+    readable = shown.descriptors.norm(dim=1) > 0
+    distance = torch.cdist(shown.descriptors, shown.descriptors, compute_mode="donot_use_mm_for_euclid_dist")
     clear = ((distance - radius).abs() > 1e-6) & readable & readable[:, None]
     assert (inside == (distance <= radius))[clear].all()
     covered, gains = inside[labelled].any(dim=0), []
-    for pick in most_covering(balls(shown.whole, radius, 10**6), candidate, labelled, 8).tolist():
+    for pick in most_covering(balls(shown.descriptors, radius, 10**6), candidate, labelled, 8).tolist():
         gain = (inside & ~covered).sum(dim=1)
         assert gain[pick] == gain[candidate].max()
         gains.append(int(gain[pick]))
@@ -164,7 +164,7 @@ def test_probcover_equals_the_written_out_rule_and_gains_less_and_less(seed, rad
 
 
 def test_balls_in_blocks_are_the_same(monkeypatch):
-    whole = crowd(1, 50, seed=4).whole
+    whole = crowd(1, 50, seed=4).descriptors
     dense = balls(whole, 0.5, 10**6).toarray()
     monkeypatch.setattr("seekloop.graphs.balls._PRODUCTS", 200)
     assert (balls(whole.clone(), 0.5, 10**6).toarray() == dense).all()

@@ -10,7 +10,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from seekloop.contracts.protocols import Criterion
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from tests.criteria.views import crowd, rngs, view
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "criterion").glob("*.yaml"))
@@ -99,5 +99,5 @@ def test_too_few_candidates_are_refused_with_the_numbers(criterion):
 
 
 def test_what_it_sees_holds_no_truth():
-    fields = {field.name for field in dataclasses.fields(PoolView)}
-    assert fields == {"scores", "candidate", "answers", "read_whole", "round", "probabilities"}
+    fields = {field.name for field in dataclasses.fields(CandidateView)}
+    assert fields == {"scores", "candidate", "answers", "read_descriptors", "round", "probabilities"}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from seekloop.classifiers.nearest import NearestNeighbour
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.recipe import Recipe
-from seekloop.contracts.records import PoolView, Regions
+from seekloop.contracts.records import CandidateView, Regions
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.criteria.descriptors import CoreSet
 from seekloop.criteria.scores import Mixed
@@ -204,7 +204,7 @@ def test_an_exact_index_certifies_the_picks_of_an_exact_scan(representation, see
     torch.testing.assert_close(found.scores[found.listed], scores[found.listed])
     assert bool((found.scores[~found.listed] == -torch.inf).all())
     answers = torch.zeros(q, n, dtype=torch.int8)
-    assert_same_picks(found, scores, PoolView(scores, candidate, answers, lambda: None, number), criterion, budget)
+    assert_same_picks(found, scores, CandidateView(scores, candidate, answers, lambda: None, number), criterion, budget)
 
 
 def test_each_query_grows_as_far_as_it_must():

@@ -12,8 +12,8 @@ from seekloop.contracts.problems import Problem
 from seekloop.contracts.records import (
     Annotations,
     Block,
+    CandidateView,
     Feedback,
-    PoolView,
     Query,
     Regions,
     Tokens,
@@ -144,7 +144,7 @@ class Transductive(Protocol):
 class Criterion(Protocol):
     """Chooses which images to ask about next."""
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
         """For every query, `budget` distinct candidate images (positions in the collection), in the order to ask.
 
         `rngs` holds one generator per query. Ties go to the lower position.

@@ -300,31 +300,31 @@ class TrainingRows:
 
 
 @dataclass(frozen=True)
-class PoolView:
-    """What a criterion may look at. There is no truth in it: annotations cannot leak.
+class CandidateView:
+    """Unlabelled candidates as a criterion sees them. There is no truth in it: annotations cannot leak.
 
     Attributes:
         scores: decision value of every image for every query; 0 is the boundary, -inf where an image is unreadable.
         candidate: which images may still be asked about.
         answers: +1 relevant, -1 irrelevant, 0 not answered (or unsure).
-        read_whole: gives `whole`; only the criteria that look at descriptors make it read them.
+        read_descriptors: reads `descriptors`; only criteria that look at them make it do so.
         round: number of the round that these scores come from.
         probabilities: of every class, for every image; only classification (`seekloop learn`) has them.
-        cache: results computed from `whole`, such as graphs; whoever makes several views of one collection shares it.
+        cache: results computed from `descriptors`, such as graphs; views of one collection share it.
     """
 
     scores: Float[Tensor, "q n"]
     candidate: Bool[Tensor, "q n"]
     answers: Int[Tensor, "q n"]
-    read_whole: Callable[[], Tensor]
+    read_descriptors: Callable[[], Tensor]
     round: int
     probabilities: Float[Tensor, "q n c"] | None = None
     cache: Cache = field(default_factory=Cache)
 
     @cached_property
-    def whole(self) -> Float[Tensor, "n d"]:
+    def descriptors(self) -> Float[Tensor, "n d"]:
         """Global descriptors shared by all queries, unit length."""
-        return self.read_whole()
+        return self.read_descriptors()
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ class Round:
         asked_score: its score then.
         feedback: the answers to them, per query.
         scores: decision values now.
-        answers: +1, -1, 0 as in `PoolView`, now.
+        answers: +1, -1, 0 as in `CandidateView`, now.
     """
 
     number: int

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from seekloop.contracts.declared import Count, Positive, component
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.probabilities import require_probabilities
 from seekloop.criteria.selection import drawn_by_distance, require_candidates, uncertain
 from seekloop.metrics.kmeans import kmeans_labels
@@ -24,10 +24,10 @@ class CoreSet:
         Sener & Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018, Alg. 1.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         require_candidates(view.candidate, budget)
         rows = zip(view.candidate, view.answers != 0, strict=True)
-        return torch.stack([farthest_first(view.whole, candidate, centre, budget) for candidate, centre in rows])
+        return torch.stack([farthest_first(view.descriptors, candidate, centre, budget) for candidate, centre in rows])
 
 
 def farthest_first(
@@ -73,10 +73,10 @@ class KmeansPp:
         Arthur & Vassilvitskii, "k-means++: The Advantages of Careful Seeding", SODA 2007.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         require_candidates(view.candidate, budget)
         rows = zip(view.candidate, view.answers != 0, rngs, strict=True)
-        return torch.stack([seeds(view.whole, candidate, centre, budget, rng) for candidate, centre, rng in rows])
+        return torch.stack([seeds(view.descriptors, candidate, centre, budget, rng) for candidate, centre, rng in rows])
 
 
 def seeds(
@@ -122,10 +122,10 @@ class Badge:
 
     parity: bool = False
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         require_candidates(view.candidate, budget)
         rows = zip(require_probabilities(view, self), view.candidate, rngs, strict=True)
-        return torch.stack([self._ask(view.whole, p, candidate, budget, rng) for p, candidate, rng in rows])
+        return torch.stack([self._ask(view.descriptors, p, candidate, budget, rng) for p, candidate, rng in rows])
 
     def _ask(
         self,
@@ -168,9 +168,9 @@ class Herding:
     shortlist: Count = 20
     bandwidth: Positive = 0.5
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         shortlists = uncertain(view, budget, self.shortlist)
-        return torch.stack([kept[herd(view.whole[kept], budget, self.bandwidth)] for kept in shortlists])
+        return torch.stack([kept[herd(view.descriptors[kept], budget, self.bandwidth)] for kept in shortlists])
 
 
 def herd(rows: Float[Tensor, "k d"], budget: int, bandwidth: float) -> Int[Tensor, " {budget}"]:
@@ -223,10 +223,10 @@ class Typiclust:
     shortlist: Count = 20
     neighbours: Count = 20
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         shortlists = uncertain(view, budget, self.shortlist)
         rows = zip(shortlists, view.answers != 0, rngs, strict=True)
-        return torch.stack([self._ask(view.whole, kept, answered, budget, rng) for kept, answered, rng in rows])
+        return torch.stack([self._ask(view.descriptors, kept, answered, budget, rng) for kept, answered, rng in rows])
 
     def _ask(
         self,

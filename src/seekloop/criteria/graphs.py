@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from seekloop.contracts.declared import component
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.selection import require_candidates
 from seekloop.graphs.affinity import Affinity
 from seekloop.graphs.balls import Balls, balls
@@ -31,9 +31,9 @@ class Jlp(Spreading):
         ICPR 2020, Sec. 4.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         require_candidates(view.candidate, budget)
-        graph, device = self.of(view.whole, view.cache), view.whole.device
+        graph, device = self.of(view.descriptors, view.cache), view.descriptors.device
         size = max(1, _NUMBERS // view.candidate.shape[1])
         rows = zip(torch.split(view.candidate, size), torch.split(view.answers != 0, size), strict=True)
         parts = [least_reached(graph, c.to(device), known.to(device), budget, self) for c, known in rows]
@@ -87,11 +87,11 @@ class Probcover:
 
     radius: Annotated[float, Interval(gt=0, lt=2)] = 0.75
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         """Choose; `ConfigError` if the balls are so large that memory could not hold which image is in which."""
         require_candidates(view.candidate, budget)
         try:
-            inside = view.cache.once(("balls", self.radius), lambda: balls(view.whole, self.radius, _MOST))
+            inside = view.cache.once(("balls", self.radius), lambda: balls(view.descriptors, self.radius, _MOST))
         except ValueError as crowded:
             raise ConfigError("radius", self.radius, str(crowded), "Choose a smaller radius.", self) from crowded
         rows = zip(view.candidate, view.answers != 0, strict=True)

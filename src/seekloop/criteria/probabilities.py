@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from seekloop.contracts.declared import Share, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import PseudoLabels
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.selection import lowest
 
 
@@ -24,7 +24,7 @@ class LeastConfidence:
         Culotta & McCallum, "Reducing Labeling Effort for Structured Prediction Tasks", AAAI 2005.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         return lowest(require_probabilities(view, self).amax(dim=-1), view.candidate, budget)
 
 
@@ -36,7 +36,7 @@ class Margin:
         Scheffer, Decomain & Wrobel, "Active Hidden Markov Models for Information Extraction", IDA 2001.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         first, second = require_probabilities(view, self).topk(2, dim=-1).values.unbind(dim=-1)
         return lowest(first - second, view.candidate, budget)
 
@@ -49,7 +49,7 @@ class Entropy:
         Shannon's entropy as in Settles, "Active Learning Literature Survey", 2009, Sec. 3.1.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         return lowest(-entropy(require_probabilities(view, self)), view.candidate, budget)
 
 
@@ -70,7 +70,7 @@ class Ceal:
     decay: Annotated[float, Ge(0)] = 0.00033
     parity: bool = False
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         return lowest(-entropy(require_probabilities(view, self)), view.candidate, budget)
 
     def pseudo_labels(
@@ -101,7 +101,7 @@ def entropy(probabilities: Float[Tensor, "*q n c"]) -> Float[Tensor, "*q n"]:
     return torch.special.entr(probabilities).sum(dim=-1)
 
 
-def require_probabilities(view: PoolView, criterion: object) -> Float[Tensor, "q n c"]:
+def require_probabilities(view: CandidateView, criterion: object) -> Float[Tensor, "q n c"]:
     """The probabilities of a view.
 
     Raises:

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.declared import Count, Share, component
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.selection import lowest, lowest_first, require_candidates
 
 
@@ -21,7 +21,7 @@ class Uncertainty:
         Lewis & Gale, "A Sequential Algorithm for Training Text Classifiers", SIGIR 1994.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         return lowest(view.scores.abs(), view.candidate, budget)
 
     def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
@@ -33,7 +33,7 @@ class Uncertainty:
 class Top:
     """The images with the highest scores, highest first: what relevance feedback has always shown its user."""
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         return lowest(-view.scores, view.candidate, budget)
 
     def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
@@ -51,7 +51,7 @@ class PfMa:
         Zaher, Buisson & Joly, arXiv 2603.24480.
     """
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         require_candidates(view.candidate, budget)
         likely = view.candidate & (view.scores >= 0)
         count = likely.sum(dim=1, keepdim=True).clamp(max=budget)
@@ -79,7 +79,7 @@ class Mixed:
     exploit_end: Share = 0.5
     rounds: Count = 25
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         require_candidates(view.candidate, budget)
         exploited = self.exploited(view.round, budget)
         top = lowest(-view.scores, view.candidate, exploited)
@@ -102,7 +102,7 @@ class Mixed:
 class Random:
     """Candidates drawn with equal chances, none twice: the baseline that every criterion must beat."""
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         require_candidates(view.candidate, budget)
         rows = [candidate.nonzero()[:, 0] for candidate in view.candidate]
         orders = [torch.randperm(len(row), generator=rng)[:budget] for row, rng in zip(rows, rngs, strict=True)]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Generator, Tensor
 
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 
 
 def lowest(keys: Num[Tensor, "q n"], candidate: Bool[Tensor, "q n"], budget: int) -> Int[Tensor, "q {budget}"]:
@@ -59,7 +59,7 @@ def require_candidates(candidate: Bool[Tensor, "q n"], budget: int) -> None:
         )
 
 
-def uncertain(view: PoolView, budget: int, factor: int) -> list[Int[Tensor, " _"]]:
+def uncertain(view: CandidateView, budget: int, factor: int) -> list[Int[Tensor, " _"]]:
     """Shortlist, for every query, the `factor * budget` candidates nearest to the boundary (all, if there are fewer).
 
     Returns:

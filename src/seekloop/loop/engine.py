@@ -23,8 +23,8 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import (
     FEW_QUERIES,
     Answer,
+    CandidateView,
     Feedback,
-    PoolView,
     Query,
     Round,
     TrainingRows,
@@ -84,7 +84,7 @@ class Loop:
         self.seed = seed
         self.engine = engine
         self.shortlist = shortlist
-        self._cache = Cache()  # what is computed from `whole`, such as its graph
+        self._cache = Cache()  # of the global descriptors
         self._memory = engine.bytes()
         uses_regions = representation.local.uses_regions
         self._placed = Placed(descriptors, engine, local=uses_regions, memory=self._memory)
@@ -94,7 +94,7 @@ class Loop:
         self._table = RowTable(self._placed, representation, max(1, self._memory // 8 // self._row_bytes))
 
     @cached_property
-    def whole(self) -> Float[Tensor, "n d"]:
+    def global_descriptors(self) -> Float[Tensor, "n d"]:
         """Global descriptors of all images."""
         return self._placed.read(torch.arange(self.descriptors.images), local=False).whole
 
@@ -102,7 +102,7 @@ class Loop:
     def _fits(self) -> Classifier:
         """The classifier, over this collection where it asks for one."""
         if isinstance(self.classifier, Transductive):
-            return self.classifier.over(self.whole, self._cache)
+            return self.classifier.over(self.global_descriptors, self._cache)
         return self.classifier
 
     def start(self, queries: tuple[Query, ...], seconds: Sequence[float]) -> State:
@@ -203,7 +203,9 @@ class Loop:
     def _picks(self, state: State, scores: Float[Tensor, "q n"], budget: int) -> Int[Tensor, "q b"]:
         """What the criterion chooses by these scores."""
         candidate, answers = state.candidate.to(scores.device), state.answers.to(scores.device)
-        view = PoolView(scores, candidate, answers, lambda: self.whole, state.round, cache=self._cache)
+        view = CandidateView(
+            scores, candidate, answers, lambda: self.global_descriptors, state.round, cache=self._cache
+        )
         rngs = [
             generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries
         ]

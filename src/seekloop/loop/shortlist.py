@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Scorer, Transductive
-from seekloop.contracts.records import PoolView, Round, TrainingRows
+from seekloop.contracts.records import CandidateView, Round, TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.store.index import Found, Index
 
@@ -26,7 +26,7 @@ Scan = Callable[[Int[Tensor, " p"]], Float[Tensor, "p n"]]
 class ScoreCriterion(Protocol):
     """A criterion that goes by scores alone, and can tell when a shortlist is long enough for it. It draws nothing."""
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
         """As of every criterion."""
         ...
 
@@ -264,7 +264,7 @@ class _Work:
         real = pad([torch.ones_like(row, dtype=torch.bool) for row in images], batch_first=True)
         scores = self.scores[queries[:, None], image]
         answers = torch.zeros(image.shape, dtype=torch.int8)
-        chosen = criterion(PoolView(scores, real, answers, _unread, self.round), self.budget, ())
+        chosen = criterion(CandidateView(scores, real, answers, _unread, self.round), self.budget, ())
         return image.gather(1, chosen), scores.gather(1, chosen)
 
     def done(self) -> Shortlisted:
