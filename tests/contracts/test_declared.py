@@ -94,3 +94,17 @@ def test_the_root_adds_the_path_and_the_file() -> None:
     located = raised.value.located("criterion", "conf/criterion/part.yaml")
     assert str(located).startswith("criterion.rows=0 cannot work (conf/criterion/part.yaml): it must be an int")
     assert located.owner is raised.value.owner
+
+
+@component
+class Wider(Part):
+    more: Count = 1
+
+
+def test_a_subclass_keeps_the_checks_of_its_base() -> None:
+    with pytest.raises(ConfigError, match="Wider: nesterov=True"):
+        Wider(Network(), nesterov=True, rate=2.0)
+    with pytest.raises(ConfigError, match="Wider: rows=0"):
+        Wider(Network(), rows=0)
+    with pytest.raises(ConfigError, match="Wider: more=0"):
+        Wider(Network(), more=0)

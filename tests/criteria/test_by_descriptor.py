@@ -6,9 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.descriptors import CoreSet, farthest_first
-from seekloop.criteria.descriptors import Herding, herd
-from seekloop.criteria.descriptors import Typiclust, by_turns, mean_neighbour_distance
+from seekloop.criteria.descriptors import (
+    CoreSet,
+    Herding,
+    Typiclust,
+    by_turns,
+    farthest_first,
+    herd,
+    mean_neighbour_distance,
+)
 from seekloop.criteria.scores import Uncertainty
 from tests.criteria.views import crowd, on_circle, rngs, view
 
@@ -143,10 +149,10 @@ def test_shortlists_hold_the_most_uncertain_only():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Herding(shortlist=0, bandwidth=0.5), "criterion.shortlist=0"),
-        (lambda: Herding(shortlist=1, bandwidth=0.0), "criterion.bandwidth=0.0"),
-        (lambda: Typiclust(shortlist=0, neighbours=1), "criterion.shortlist=0"),
-        (lambda: Typiclust(shortlist=1, neighbours=0), "criterion.neighbours=0"),
+        (lambda: Herding(shortlist=0, bandwidth=0.5), "Herding: shortlist=0"),
+        (lambda: Herding(shortlist=1, bandwidth=0.0), "Herding: bandwidth=0.0"),
+        (lambda: Typiclust(shortlist=0, neighbours=1), "Typiclust: shortlist=0"),
+        (lambda: Typiclust(shortlist=1, neighbours=0), "Typiclust: neighbours=0"),
     ],
 )
 def test_impossible_settings_are_refused(make, message):

@@ -9,11 +9,7 @@ from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import CandidateView, Regions
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.criteria.descriptors import CoreSet
-from seekloop.criteria.scores import Mixed
-from seekloop.criteria.scores import PfMa
-from seekloop.criteria.scores import Random
-from seekloop.criteria.scores import Top
-from seekloop.criteria.scores import Uncertainty
+from seekloop.criteria.scores import Mixed, PfMa, Random, Top, Uncertainty
 from seekloop.loop.shortlist import Shortlist, require_by_score, require_linear
 from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.fusion import Concat, NoFusion, Pool

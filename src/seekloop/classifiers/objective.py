@@ -113,7 +113,7 @@ def row_factors(rows: TrainingRows, class_weight: ClassWeight | int) -> Float[Te
     if class_weight == "balanced":
         total, positives = weights.sum(1, keepdim=True), (weights * positive).sum(1, keepdim=True)
         return weights * total / 2 * (positive / positives + (1 - positive) / (total - positives))
-    return weights * (1 + positive * (float(class_weight) - 1))
+    return weights * (1 + positive * (class_weight - 1))
 
 
 def gradient_norm(
@@ -122,7 +122,10 @@ def gradient_norm(
     costs: Float[Tensor, " r"],
     plane: Float[Tensor, " d+1"],
 ) -> Float[Tensor, ""]:
-    """Length of the objective's gradient at (w, b) for one query, `costs` being C s_i: no less than the distance to the solution, by strong convexity."""
+    """Length of the objective's gradient at (w, b): no less than the distance to the solution, by strong convexity.
+
+    `costs` are C s_i of one query.
+    """
     points = torch.nn.functional.pad(rows, (0, 1), value=1.0)
     slack = (1 - labels * (points @ plane)).clamp(min=0)
     return (plane - 2 * points.T @ (costs * labels * slack)).norm()

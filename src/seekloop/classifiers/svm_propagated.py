@@ -26,7 +26,7 @@ from seekloop.graphs.propagation import Spreading, certainty
 class SvmPropagated(Spreading, Settings):
     r"""`svm_numba` with pseudo-labelled images among its rows; global descriptors only.
 
-    The answers are propagated over the graph of the collection, with the settings of `Graph` and `Solver`. Of the images
+    The answers are propagated over the graph of the collection (settings as in `Graph` and `Solver`). Of the images
     that get the label relevant, and of those that get the other, the surest join the training rows, each weighted by
     its certainty in [0, 1] times `strength`. They are chosen anew in every round.
 

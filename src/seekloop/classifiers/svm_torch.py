@@ -91,7 +91,7 @@ def newton(
     costs: Float[Tensor, "q r"],
     start: Float[Tensor, "q d"],
     *,
-    tol: float,
+    tol: int | float,
     max_iter: int,
 ) -> tuple[Float[Tensor, "q d"], Bool[Tensor, " q"]]:
     """Minimise all problems; returns where they are, and which have a gradient below `tol` times their length.

@@ -78,9 +78,9 @@ class Ceal:
     ) -> PseudoLabels:
         r"""The likeliest class, with weight 1, of each unlabelled image with :math:`H(p_i) / \log c < \delta`.
 
-        With `parity`, with the two faults of the code released with the thesis: the j-th unlabelled image gets the class
-        predicted for the j-th image of the whole collection; and no image with a pseudo-label is ever drawn for
-        training, so that all weights are 0.
+        `parity` repeats two faults of the code released with the thesis: the j-th unlabelled image gets the class
+        predicted for the j-th of all images; and no image with a pseudo-label is ever drawn for training, so that all
+        weights are 0.
 
         Args:
             probabilities: of every class, for every image.

@@ -47,7 +47,7 @@ class Graph:
         return (cache or Cache()).once(("affinity", *settings), lambda: affinity(features, *settings))
 
 
-def affinity(features: Float[Tensor, "n d"], k: int, kind: Kind, power: float, clamp: bool) -> Affinity:
+def affinity(features: Float[Tensor, "n d"], k: int, kind: Kind, power: int | float, clamp: bool) -> Affinity:
     r"""The normalised weights :math:`\mathcal{W} = D^{-1/2} W D^{-1/2}`, :math:`D_{ii} = \sum_j W_{ij}`.
 
     With :math:`A_{ij} = [x_i \cdot x_j]_+^\gamma` where j is among the k nearest neighbours of i, and 0 elsewhere:

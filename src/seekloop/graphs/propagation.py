@@ -1,4 +1,4 @@
-r"""Label propagation: labels of a few images spread over the graph of all, :math:`Z = (I - \alpha \mathcal{W})^{-1} Y`."""
+r"""Label propagation from a few images over the graph of all: :math:`Z = (I - \alpha \mathcal{W})^{-1} Y`."""
 
 import math
 import warnings
@@ -64,7 +64,7 @@ class Spreading(Graph, Solver):
 
 
 def _solve_in_torch(
-    graph: Affinity, y: Float[Tensor, "n c"], alpha: float, iterations: int, tolerance: float
+    graph: Affinity, y: Float[Tensor, "n c"], alpha: int | float, iterations: int, tolerance: int | float
 ) -> Float[Tensor, "n c"]:
     """Conjugate gradient in torch, for any device."""
     with warnings.catch_warnings():
