@@ -15,8 +15,8 @@ from tests.classifiers import cuml_double
 from tests.classifiers.rows import batch, pick, problem, problems
 
 ENTRIES = sorted((Path(__file__).parents[2] / "conf" / "classifier").glob("*.yaml"))
-# Those that must be given a collection first are held to tests/classifiers/test_transductive.py.
-INDUCTIVE = [entry for entry in ENTRIES if not hasattr(get_object(OmegaConf.load(entry)._target_), "over")]
+# Those that learn from the collection, too, are held to tests/classifiers/test_transductive.py.
+INDUCTIVE = [entry for entry in ENTRIES if not hasattr(get_object(OmegaConf.load(entry)._target_), "transductive")]
 BATCHED = {"svm_torch"}  # one product over all queries: equal up to rounding, not to the bit
 WITHOUT_WEIGHTS = {"nearest"}
 

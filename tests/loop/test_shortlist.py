@@ -56,12 +56,12 @@ class Searching:
 
     def score(self, scorer, images):
         block = self.descriptors.read(images, local=self.representation.local.uses_regions)
-        return self.representation.score(scorer, block)
+        return scorer.of_block(block, self.representation)
 
 
 def exact_scores(descriptors, representation, scorer):
     block = descriptors.read(torch.arange(descriptors.images), local=representation.local.uses_regions)
-    return representation.score(scorer, block).masked_fill(~descriptors.readable, -torch.inf)
+    return scorer.of_block(block, representation).masked_fill(~descriptors.readable, -torch.inf)
 
 
 def never(queries):

@@ -2,37 +2,39 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.classifiers.objective import real_counts
-from seekloop.contracts.cache import Cache
 from seekloop.contracts.declared import component
-from seekloop.contracts.protocols import Classifier, Scorer
-from seekloop.contracts.records import TrainingRows
+from seekloop.contracts.protocols import Aggregation, Scorer
+from seekloop.contracts.records import Block, TrainingRows
 from seekloop.graphs.affinity import Affinity, Kind
 from seekloop.graphs.propagation import Solver, Spreading
 
 
 @dataclass(frozen=True)
-class FieldScorer:
-    """A score of every image of the collection. It knows nothing of other images. Implements `ImageScorer`."""
+class FieldScorer(Scorer):
+    """A score of every image of the collection, by position. It knows nothing of other images."""
 
     values: Float[Tensor, "q n"]
 
-    def of_images(self, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
-        """Decision values of these images."""
-        return self.values[:, images.to(self.values.device)]
-
-    def scores(self, descriptors: Float[Tensor, "r d"]) -> Float[Tensor, "q r"]:
-        """Not to be had: a descriptor does not tell which image of the collection it is of.
+    def scores(self, descriptors: Float[Tensor, "r d"], image: Int[Tensor, " r"] | None = None) -> Float[Tensor, "q r"]:
+        """Decision values of the images that the descriptors are from.
 
         Raises:
-            ValueError: always.
+            ValueError: if nobody says which images these are.
         """
-        raise ValueError("these scores belong to the images of the collection, by position: use of_images")
+        if image is None:
+            raise ValueError("these scores belong to the images of the collection: say which image each row is from")
+        return self.values[:, image.to(self.values.device)]
+
+    def of_block(self, block: Block, aggregation: Aggregation) -> Float[Tensor, "q b"]:
+        """Decision values of images; no descriptor is read."""
+        return self.values[:, block.image.to(self.values.device)]
 
     def select(self, queries: Int[Tensor, " k"]) -> "FieldScorer":
         """The scores of these queries."""
@@ -65,18 +67,7 @@ class Diffusion(Spreading):
 
     kind: Kind = "sum"
     normalise: bool = True
-
-    def over(self, whole: Float[Tensor, "n d"], cache: Cache | None = None) -> Classifier:
-        """The classifier on a collection."""
-        return DiffusionOver(self, self.of(whole, cache))
-
-
-@dataclass(frozen=True)
-class DiffusionOver:
-    """`Diffusion` on a collection's graph."""
-
-    settings: Diffusion
-    graph: Affinity
+    transductive: ClassVar[Literal[True]] = True
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> FieldScorer:
         """Spread every query's answers; all queries are one system of equations.
@@ -86,10 +77,11 @@ class DiffusionOver:
         """
         del previous
         real_counts(rows)
-        if not self.settings.normalise:
-            y = seeds(rows, self.graph.shape[0])
-            return FieldScorer(self.settings.solve(self.graph, y[0] - y[1]).T.to(rows.table))
-        against, towards = spread(self.graph, rows, self.settings).clamp(min=0.0).unbind(dim=2)
+        graph = self.of(rows.global_descriptors, rows.cache)
+        if not self.normalise:
+            y = seeds(rows, graph.shape[0])
+            return FieldScorer(self.solve(graph, y[0] - y[1]).T.to(rows.table))
+        against, towards = spread(graph, rows, self).clamp(min=0.0).unbind(dim=2)
         total = against + towards
         return FieldScorer(((towards - against) / total.where(total > 0, 1.0)).to(rows.table))
 

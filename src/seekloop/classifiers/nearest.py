@@ -14,7 +14,7 @@ from seekloop.contracts.records import TrainingRows
 
 
 @dataclass(frozen=True)
-class NearestScorer:
+class NearestScorer(Scorer):
     r"""The labelled rows themselves.
 
     .. math:: f_q(x) = \max_{y_i = 1} \cos(x, x_i) - \max_{y_i = -1} \cos(x, x_i)
@@ -31,7 +31,7 @@ class NearestScorer:
     rows: Float[Tensor, "q k d"]
     labels: Float[Tensor, "q k"]
 
-    def scores(self, descriptors: Float[Tensor, "r d"]) -> Float[Tensor, "q r"]:
+    def scores(self, descriptors: Float[Tensor, "r d"], image: Int[Tensor, " r"] | None = None) -> Float[Tensor, "q r"]:
         """Decision values; one query after the other, so that memory is one query's rows by the descriptors."""
         unit = F.normalize(descriptors, dim=1)
         scores = []

@@ -1,7 +1,6 @@
 """Linear SVM that learns from images without an answer, too: those whose label is surest along the k-NN graph."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -9,29 +8,24 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from seekloop.classifiers.diffusion import spread
-from seekloop.classifiers.objective import Settings, real_counts
+from seekloop.classifiers.objective import real_counts
 from seekloop.classifiers.svm_numba import SvmNumba
-from seekloop.contracts.cache import Cache
 from seekloop.contracts.declared import Count, Positive, component
-from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Classifier, Scorer
-from seekloop.contracts.recipe import NOT_IN_RECIPE
+from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
-from seekloop.graphs.affinity import Affinity
 from seekloop.graphs.propagation import Spreading, certainty
 
 
 @component
-class SvmPropagated(Spreading, Settings):
-    r"""`svm_numba` with pseudo-labelled images among its rows; global descriptors only.
+class SvmPropagated(Spreading, SvmNumba):
+    r"""`SvmNumba` with pseudo-labelled images among its rows; global descriptors only.
 
     The answers are propagated over the graph of the collection (settings as in `Graph` and `Solver`). Of the images
     that get the label relevant, and of those that get the other, the surest join the training rows, each weighted by
     its certainty in [0, 1] times `strength`. They are chosen anew in every round.
 
     Args:
-        threads: as the settings cost to max_iter, of `svm_numba`.
         pseudo: most pseudo-labelled images of either label.
         strength: weight of a certain one, where an answered image has 1.
 
@@ -40,22 +34,9 @@ class SvmPropagated(Spreading, Settings):
         learning, CVPR 2019.
     """
 
-    threads: Literal["auto"] | Count = field(default="auto", metadata=NOT_IN_RECIPE)
     pseudo: Count = 50
     strength: Positive = 0.1
-
-    def over(self, whole: Float[Tensor, "n d"], cache: Cache | None = None) -> Classifier:
-        """The classifier on a collection."""
-        return SvmPropagatedOver(self, self.of(whole, cache), whole)
-
-
-@dataclass(frozen=True)
-class SvmPropagatedOver:
-    """`SvmPropagated` on a collection's graph and global descriptors."""
-
-    settings: SvmPropagated
-    graph: Affinity
-    whole: Float[Tensor, "n d"]
+    transductive: ClassVar[Literal[True]] = True
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Fit every query on its own rows and on pseudo-labelled ones; no warm start, since those rows change.
@@ -66,19 +47,14 @@ class SvmPropagatedOver:
         """
         del previous
         real_counts(rows)
-        chosen = self.settings
-        labels, weights = certainty(spread(self.graph, rows, chosen))
+        descriptors = rows.global_descriptors
+        labels, weights = certainty(spread(self.of(descriptors, rows.cache), rows, self))
         if rows.image is not None:
             counts = torch.zeros(weights.shape, dtype=torch.long, device=weights.device)
             counts.scatter_add_(1, rows.image.to(weights.device) * rows.mask, rows.mask.long())
             weights = weights.masked_fill(counts > 0, 0.0)  # answered images have rows of their own
-        picks = [surest(label, weight, chosen.pseudo) for label, weight in zip(labels, weights, strict=True)]
-        extended = with_pseudo_rows(rows, self.whole, picks, labels, weights * chosen.strength)
-        machine = SvmNumba(chosen.cost, chosen.class_weight, chosen.tol, chosen.max_iter, chosen.threads)
-        try:
-            return machine.fit(extended, None)
-        except ConfigError as error:  # of a setting that is ours
-            raise ConfigError(error.key, error.got, error.why, error.fix, chosen) from error
+        picks = [surest(label, weight, self.pseudo) for label, weight in zip(labels, weights, strict=True)]
+        return super().fit(with_pseudo_rows(rows, descriptors, picks, labels, weights * self.strength), None)
 
 
 def surest(labels: Int[Tensor, " n"], weights: Float[Tensor, " n"], most: int) -> Int[Tensor, " p"]:

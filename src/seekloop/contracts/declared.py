@@ -62,7 +62,9 @@ def component(cls: Class) -> Class:
 
     cls.__post_init__ = post_init  # type: ignore[attr-defined]
     made: type = dataclass(frozen=True)(cls)
-    vars(made)["__init__"].__annotations__ = {}  # the tests' check of shapes would refuse first, and an int for a float too
+    vars(made)[
+        "__init__"
+    ].__annotations__ = {}  # the tests' check of shapes would refuse first, and an int for a float too
     return made  # type: ignore[return-value]
 
 

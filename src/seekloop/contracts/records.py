@@ -267,6 +267,8 @@ class TrainingRows:
             earlier round are a prefix of the rows of a later one.
         query: descriptor of the query's own object (region, or whole image).
         image: position in the collection of the image that each row is from; None where the rows are of no collection.
+        read_global: reads `global_descriptors`; None where rows are regions, or of no collection.
+        cache: results computed from `global_descriptors`, such as graphs; rows of one collection share it.
     """
 
     table: Float[Tensor, "t d"]
@@ -276,6 +278,19 @@ class TrainingRows:
     mask: Bool[Tensor, "q r"]
     query: Float[Tensor, "q d"]
     image: Int[Tensor, "q r"] | None = None
+    read_global: Callable[[], Tensor] | None = None
+    cache: Cache = field(default_factory=Cache)
+
+    @property
+    def global_descriptors(self) -> Float[Tensor, "n d"]:
+        """Global descriptors of all images of the collection, zeros where one is unreadable.
+
+        Raises:
+            ValueError: if the rows are regions, or of no collection.
+        """
+        if self.read_global is None:
+            raise ValueError("these rows are not global descriptors of a collection's images")
+        return self.read_global()
 
     @cached_property
     def rows(self) -> Float[Tensor, "q r d"]:
