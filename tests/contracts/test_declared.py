@@ -94,3 +94,21 @@ def test_the_root_adds_the_path_and_the_file() -> None:
     located = raised.value.located("criterion", "conf/criterion/part.yaml")
     assert str(located).startswith("criterion.rows=0 cannot work (conf/criterion/part.yaml): it must be an int")
     assert located.owner is raised.value.owner
+
+
+@declared
+def reader(root: str, files: Count = 1) -> None:
+    if files == 2:
+        raise ConfigError("root", root, "it holds one file", "Give another.")
+    raise ConfigError("cache.root", root, "it is no part's", "Give another.")
+
+
+def test_errors_about_an_argument_are_those_of_the_function_that_has_it() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^reader: root='a' cannot work: it holds one file. Give another.$"
+    ) as raised:
+        reader("a", 2)
+    assert raised.value.owner is reader
+    with pytest.raises(ConfigError, match=r"^cache.root='a' cannot work") as raised:
+        reader("a")
+    assert raised.value.owner is None

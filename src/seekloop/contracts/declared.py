@@ -67,6 +67,8 @@ def component(cls: Class) -> Class:
 def declared(function: Function) -> Function:
     """Check the arguments of each call of a function, or of an `__init__`, as `component` does.
 
+    An error that its body raises about one of its arguments is made its own (`ConfigError.own`).
+
     Raises:
         ConfigError: when it is called, as for `component`.
     """
@@ -76,8 +78,14 @@ def declared(function: Function) -> Function:
     @functools.wraps(function)
     def checked(*args: object, **kwargs: object) -> object:
         given = signature.bind(*args, **kwargs).arguments
-        check(given, args[0] if method else checked, _hints(function), _defaults(function))
-        return function(*args, **kwargs)
+        owner = args[0] if method else checked
+        check(given, owner, _hints(function), _defaults(function))
+        try:
+            return function(*args, **kwargs)
+        except ConfigError as error:
+            if error.key in signature.parameters:
+                error.own(owner)
+            raise
 
     return typing.cast(Function, checked)
 
