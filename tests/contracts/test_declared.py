@@ -96,19 +96,23 @@ def test_the_root_adds_the_path_and_the_file() -> None:
     assert located.owner is raised.value.owner
 
 
-@declared
-def reader(root: str, files: Count = 1) -> None:
-    if files == 2:
-        raise ConfigError("root", root, "it holds one file", "Give another.")
-    raise ConfigError("cache.root", root, "it is no part's", "Give another.")
+def test_errors_about_a_parts_argument_from_what_it_calls_become_its_own() -> None:
+    def read(path: str) -> None:
+        raise ConfigError("checkpoint", path, "there is no such file", "Give another.")
 
+    class Backbone:
+        @declared
+        def __init__(self, checkpoint: str) -> None:
+            read(checkpoint)
 
-def test_errors_about_an_argument_are_those_of_the_function_that_has_it() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^reader: root='a' cannot work: it holds one file. Give another.$"
-    ) as raised:
-        reader("a", 2)
-    assert raised.value.owner is reader
-    with pytest.raises(ConfigError, match=r"^cache.root='a' cannot work") as raised:
-        reader("a")
+    class Other:
+        @declared
+        def __init__(self, model: str) -> None:
+            read(model)
+
+    with pytest.raises(ConfigError, match="Backbone: checkpoint='a' cannot work") as raised:
+        Backbone("a")
+    assert isinstance(raised.value.owner, Backbone)
+    with pytest.raises(ConfigError, match="^checkpoint='a' cannot work") as raised:
+        Other("a")
     assert raised.value.owner is None

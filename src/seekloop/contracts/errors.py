@@ -25,12 +25,6 @@ class ConfigError(ValueError):
         part = "" if self.owner is None or "." in self.key else f"{name}: "
         return f"{part}{self.key}={self.got!r} cannot work{file}: {self.why}. {self.fix}"
 
-    def own(self, owner: object) -> None:
-        """Make this an error about one of a part's arguments, where it is nobody's yet."""
-        if self.owner is None:
-            self.owner = owner
-            self.args = (self._message(),)
-
     def located(self, path: str, file: str | None = None) -> "ConfigError":
         """The same error with the path of the part in the config, and the file that mounts it there."""
         error = ConfigError(f"{path}.{self.key}", self.got, self.why, self.fix, self.owner)

@@ -88,7 +88,7 @@ class ClassFolders(ReadDataset):
         root = self._folder()
         found = find_images(root)
         real = [found.renamed.get(path, path) for path in found.paths]
-        hashes = content_hashes(root, real, None if self.cache is None else Path(self.cache))
+        hashes = content_hashes(root, real, self.cache)
         return [[path, content] for path, (_, content) in zip(found.paths, hashes, strict=True)]
 
     def _left_out(self) -> list[Problem]:
