@@ -7,8 +7,7 @@ from PIL import Image
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.contracts.protocols import Collection
-from seekloop.images.annotated import annotated
-from seekloop.images.chosen import Chosen
+from seekloop.images.annotated import Chosen, annotated
 from seekloop.images.folder import ImageFolder
 
 ROWS = (
@@ -99,7 +98,7 @@ def test_a_collection_without_boxes_is_refused(folder):
 
 
 def test_no_queries_are_refused(folder):
-    with pytest.raises(ConfigError, match=r"queries=0 .* nothing to search for"):
+    with pytest.raises(ConfigError, match=r"queries=0 .*at least 1"):
         annotated(folder, 0, 0)
 
 
