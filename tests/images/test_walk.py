@@ -141,7 +141,7 @@ def test_pictures_with_a_wrong_ending_are_named(tmp_path, save_image):
     save_image(tmp_path / "a.jpg")
     for name in ("a.jpg_large", "b.bak"):
         (tmp_path / name).write_bytes((tmp_path / "a.jpg").read_bytes())
-    why = "1 .jpg_large, 1 .bak: pictures, but not by their endings; rename them to .jpg, .png, ..."
+    why = "1 .bak, 1 .jpg_large: pictures, but not by their endings; rename them to .jpg, .png, ..."
     assert told(find_images(tmp_path)) == {"a.jpg_large": (why, 2)}
 
 
