@@ -86,10 +86,9 @@ class ClassFolders(ReadDataset):
 
     def _contents(self) -> list[list[str]]:
         root = self._folder()
-        found = find_images(root)
-        real = [found.renamed.get(path, path) for path in found.paths]
-        hashes = content_hashes(root, real, self.cache)
-        return [[path, content] for path, (_, content) in zip(found.paths, hashes, strict=True)]
+        images = find_images(root)
+        hashes = content_hashes(root, images.real, self.cache)
+        return [[path, content] for path, (_, content) in zip(images.paths, hashes, strict=True)]
 
     def _left_out(self) -> list[Problem]:
         found = find_images(self._folder())
@@ -119,8 +118,9 @@ class ClassFolders(ReadDataset):
 
     def _labelled(self, folder: Path) -> list[tuple[Path, str]]:
         """Every picture below the folder of a class, and that class."""
-        found = find_images(folder)
-        return [(found.file(path), path.partition("/")[0]) for path in found.paths if "/" in path]
+        images = find_images(folder)
+        both = zip(images.paths, images.real, strict=True)
+        return [(folder / real, path.partition("/")[0]) for path, real in both if "/" in path]
 
     def _squares(self, paths: Sequence[Path]) -> UInt8[Tensor, "n 3 s s"]:
         def read(path: Path) -> Tensor | str:

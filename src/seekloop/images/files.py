@@ -64,7 +64,7 @@ class FileCollection:
         self.name, self.root, self.paths = name, root, tuple(paths)
         self.annotations, self.renamed, self.white = annotations, dict(renamed or {}), white
         self.cache = cache
-        self.problems = (*problems, *(self.nearly_black() if white is None else ()))
+        self.problems = (*problems, *self.nearly_black())
 
     def file(self, image: int) -> Path:
         """Where the file of an image is."""
@@ -77,6 +77,10 @@ class FileCollection:
             UnreadableImageError: if that cannot be done.
         """
         return read_rgb(self.file(image), self.white)
+
+    def headers(self) -> list[Header | UnreadableImageError]:
+        """Size and orientation of every picture, or the error of one that cannot be read."""
+        return image_headers(self.root, [self.renamed.get(path, path) for path in self.paths], self.cache)
 
     def content(self) -> list[tuple[int, str]]:
         """Size in bytes and content hash of every file, in the order of the images."""
@@ -99,21 +103,19 @@ class FileCollection:
             digest.update(json.dumps({"white": self.white}).encode())
         return digest.hexdigest()
 
-    def nearly_black(self) -> list[Problem]:
-        """Pictures of 16 bits that do not use their range, among at most `LOOKED_AT` spread over the collection."""
+    def nearly_black(self, most: int = LOOKED_AT) -> list[Problem]:
+        """The problem of pictures of 16 bits that hold 12 bits or fewer, among at most `most` spread over all."""
         wide = [image for image, path in enumerate(self.paths) if path.lower().endswith(WIDE_SUFFIXES)]
-        some = wide[:: max(1, len(wide) // LOOKED_AT)][:LOOKED_AT]
-        dark = [image for image in some if nearly_black(self.file(image))]
-        return [] if not dark else [dark_pictures([self.paths[image] for image in dark], len(some))]
-
-
-def dark_pictures(paths: Sequence[str], looked_at: int) -> Problem:
-    """The problem of pictures of 16 bits that hold 12 bits or fewer, and would be read nearly black."""
-    why = (
-        f"{len(paths):,} of {many(looked_at, 'picture', 'pictures')} of 16 bits per value use less than an eighth of "
-        "the range and are nearly black. If they hold 10 or 12 bits, say collection.white=1023 or 4095 (grey pictures)"
-    )
-    return Problem(paths[0], why, ProblemKind.NOTE, len(paths))
+        some = wide[:: max(1, len(wide) // most)][:most]
+        dark = [image for image in some if nearly_black(self.file(image))] if self.white is None else []
+        if not dark:
+            return []
+        why = (
+            f"{len(dark):,} of {many(len(some), 'picture', 'pictures')} of 16 bits per value use less than an eighth "
+            "of the range and are nearly black. If they hold 10 or 12 bits, say collection.white=1023 or 4095 (grey "
+            "pictures)"
+        )
+        return [Problem(self.paths[dark[0]], why, ProblemKind.NOTE, len(dark))]
 
 
 def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: float, owner: object = None) -> None:

@@ -59,7 +59,7 @@ class ImageFolder(FileCollection):
         images = find_images(folder, [] if source is None else [source])
         annotated, headers = AnnotatedObjects(), list[Header | UnreadableImageError]()
         if source is not None and images.paths:
-            headers = image_headers(folder, [images.renamed.get(path, path) for path in images.paths], cache)
+            headers = image_headers(folder, images.real, cache)
             annotated = read_boxes(source, images, headers)
         annotations, problems = annotations_of(annotated, Frames(headers), crowd=crowd)
         problems = list(dict.fromkeys([*problems, *images.problems]))

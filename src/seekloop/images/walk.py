@@ -66,9 +66,10 @@ class ImageFiles:
     renamed: Mapping[str, str]
     problems: tuple[Problem, ...]
 
-    def file(self, path: str) -> Path:
-        """Where the file of one of `paths` is."""
-        return self.root / self.renamed.get(path, path)
+    @property
+    def real(self) -> list[str]:
+        """The real relative paths, in the order of `paths`."""
+        return [self.renamed.get(path, path) for path in self.paths]
 
 
 def find_images(root: Path, besides: Iterable[Path] = ()) -> ImageFiles:
