@@ -51,7 +51,7 @@ def check(config: DictConfig) -> None:
         console.say(line)
     found_limits = [OmegaConf.select(config, f"collection.{key}") for key in LIMITS]
     limit = next((one for one in found_limits if one is not None), 1)
-    refuse_losses(len(collection.annotations.image), collection.problems, limit)
+    refuse_losses(len(collection.annotations.image), collection.problems, limit, collection)
 
 
 def tolerant(config: DictConfig) -> Collection:

@@ -1,35 +1,43 @@
-"""Classification pools: what is asked about in `learn`. Published files are read from a folder, never fetched."""
+"""Datasets of labelled images for `learn`: scikit-learn's digits, and the published MNIST, SVHN and CIFAR."""
 
+import gzip
 import hashlib
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
+from annotated_types import Ge, Interval
 from jaxtyping import Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from seekloop.artifacts.files import make_folder
+from seekloop.artifacts.folder import lock
+from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import ImageSet, Pool
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import NOT_IN_RECIPE, Recipe, settings
 from seekloop.images.files import content_hashes
-from seekloop.images.pool_formats import Labelled, read_cifar, read_idx, read_pickle, read_svhn
 from seekloop.images.stratified import divided, stratified
 
 Triple = tuple[float, float, float]
 Content = tuple[tuple[str, ...], ImageSet, ImageSet]  # names of the classes, train, test
+Normalisation = Mapping[str, Sequence[float]]
+HeldOut = Annotated[float, Interval(gt=0, lt=1)]
 DIGITS = tuple("0123456789")
+CIFAR_STATISTICS = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
 
 
-@dataclass(frozen=True)
-class ReadPool(ABC):
-    """What all pools share: a stratified part of the images if wanted, normalisation, augmentation.
+@component
+class ReadDataset(ABC):
+    """A dataset that is read whole; a stratified part of it if wanted, normalisation, augmentation.
 
     Args:
         images: how many training images to keep, every class in its proportion; None: all.
@@ -41,27 +49,27 @@ class ReadPool(ABC):
     """
 
     name: ClassVar[str]
-    images: int | None
-    test_images: int | None
-    seed: int
-    normalisation: Mapping[str, Sequence[float | int]] | None
-    shift: int
-    flips: bool
+    images: Count | None = None
+    test_images: Count | None = None
+    seed: int = 0
+    normalisation: Normalisation | None = None
+    shift: Annotated[int, Ge(0)] = 4
+    flips: bool = True
 
     def load(self) -> Pool:
-        """The pool, in memory.
+        """Read the dataset into memory.
 
         Raises:
             ConfigError: if files are missing or damaged, or fewer images are there than wanted.
         """
         classes, train, test = self._read()
-        train = self._kept(train, "images", "training")
-        test = self._kept(test, "test_images", "test")
+        train = self._part(train, "images", "training")
+        test = self._part(test, "test_images", "test")
         mean, std = channel_statistics(train.images) if self.normalisation is None else self._given()
         side = min(train.images.shape[-2:])
-        if not 0 <= self.shift < side:
+        if self.shift >= side:
             why = f"images have {side} pixels a side, and reflection reaches no further"
-            raise ConfigError("pool.shift", self.shift, why, "Usual: 4 for 32 pixels.")
+            raise ConfigError("shift", self.shift, why, "Usual: 4 for 32 pixels.", self)
         left_out = tuple(self._left_out())
         return Pool(self.name, classes, train, test, mean, std, self.shift, self.flips, left_out)
 
@@ -72,23 +80,23 @@ class ReadPool(ABC):
 
     @abstractmethod
     def _read(self) -> Content:
-        """Classes, training images, test images."""
+        """Read classes, training images and test images."""
 
     @abstractmethod
     def _contents(self) -> list[list[str]]:
-        """What identifies the contents of the files."""
+        """Identify the contents of the files."""
 
     def _left_out(self) -> Sequence[Problem]:
-        """Files that were not taken; published pools are read whole or not at all."""
+        """Files that were not taken; published datasets are read whole or not at all."""
         return ()
 
-    def _kept(self, images: ImageSet, key: str, kind: str) -> ImageSet:
+    def _part(self, images: ImageSet, key: str, kind: str) -> ImageSet:
         wanted: int | None = getattr(self, key)
         if wanted is None:
             return images
-        if not 0 < wanted <= len(images):
+        if wanted > len(images):
             why = f"{self.name} has {len(images)} {kind} images"
-            raise ConfigError(f"pool.{key}", wanted, why, f"Use at most {len(images)}, or null for all.")
+            raise ConfigError(key, wanted, why, f"Use at most {len(images)}, or null for all.", self)
         rows = stratified(images.labels, wanted, generator(self.seed, "pool", key))
         return ImageSet(images.images[rows], images.labels[rows])
 
@@ -96,71 +104,96 @@ class ReadPool(ABC):
         given = self.normalisation or {}
         if any(len(given.get(key, ())) != 3 for key in ("mean", "std")):
             fix = "Write {mean: [r, g, b], std: [r, g, b]}, or null."
-            raise ConfigError("pool.normalisation", dict(given), "it needs three means and three deviations", fix)
+            raise ConfigError("normalisation", dict(given), "it needs three means and three deviations", fix, self)
         return _triple(given["mean"]), _triple(given["std"])
 
 
-@dataclass(frozen=True)
-class Digits(ReadPool):
+@component
+class Digits(ReadDataset):
     """scikit-learn's 1,797 handwritten digits, 8x8 brought to 32x32 (bilinear); needs no files.
 
     Args:
-        images: as in `ReadPool`.
-        test_images: as in `ReadPool`.
-        seed: as in `ReadPool`.
-        normalisation: as in `ReadPool`.
-        shift: as in `ReadPool`.
-        flips: as in `ReadPool`.
+        images: as in `ReadDataset`.
+        test_images: as in `ReadDataset`.
+        seed: as in `ReadDataset`.
+        normalisation: as in `ReadDataset`.
+        shift: as in `ReadDataset`.
+        flips: as in `ReadDataset`.
         test: share of the digits that is held out, stratified.
     """
 
     name = "digits"
-    test: float
+    flips: bool = False
+    test: HeldOut = 0.3
 
     def _read(self) -> Content:
-        if not 0 < self.test < 1:
-            raise ConfigError("pool.test", self.test, "it is the share of the digits held out", "Usual: 0.3.")
         grey, labels = _digits()
         images = enlarged(grey)
         rest, held = divided(labels, self.test, generator(self.seed, "pool", "test"))
         return DIGITS, ImageSet(images[rest], labels[rest]), ImageSet(images[held], labels[held])
 
     def _contents(self) -> list[list[str]]:
-        grey, labels = _digits()
-        return [[hashlib.blake2b(part.numpy().tobytes(), digest_size=16).hexdigest() for part in (grey, labels)]]
+        return [[hashlib.blake2b(part.numpy().tobytes(), digest_size=16).hexdigest() for part in _digits()]]
 
 
-@dataclass(frozen=True)
-class PublishedPool(ReadPool):
-    """A pool in the files that its authors publish.
+@component
+class PublishedDataset(ReadDataset):
+    """A dataset in the files that its authors publish, read by torchvision.
+
+    Files whose checksums torchvision knows are compared with them before anything is read.
 
     Args:
-        images: as in `ReadPool`.
-        test_images: as in `ReadPool`.
-        seed: as in `ReadPool`.
-        normalisation: as in `ReadPool`.
-        shift: as in `ReadPool`.
-        flips: as in `ReadPool`.
+        images: as in `ReadDataset`.
+        test_images: as in `ReadDataset`.
+        seed: as in `ReadDataset`.
+        normalisation: as in `ReadDataset`.
+        shift: as in `ReadDataset`.
+        flips: as in `ReadDataset`.
         root: folder with the files, or one that has them where torchvision puts them.
+        download: whether to fetch the files where they are missing.
     """
 
     source: ClassVar[str]  # where people get the files
+    reader: ClassVar[str]  # of torchvision.datasets
+    parts: ClassVar[tuple[Mapping[str, Any], ...]] = ({"train": True}, {"train": False})  # train and test, by its names
     folders: ClassVar[tuple[str, ...]]  # below the root, where they may lie
     files: ClassVar[tuple[tuple[str, ...], ...]]  # each by the names it may have
-    root: str | None = field(metadata=NOT_IN_RECIPE)
+    root: str | None = field(default=None, metadata=NOT_IN_RECIPE)
+    download: bool = field(default=False, metadata=NOT_IN_RECIPE)
 
     def _read(self) -> Content:
+        found = self._found()
+        fix = f"Fetch it again from {self.source}."
         try:
-            return self._parse(self._found())
-        except ValueError as error:
-            if isinstance(error, ConfigError):
-                raise
-            fix = f"Fetch it again from {self.source}."
-            raise ConfigError("pool.root", self.root, str(error), fix) from error
+            if other := self._not_published(found[0].parent):
+                why = f"its MD5 is not that of the published {self.name}, so it is damaged or another file"
+                raise ConfigError("root", self.root, f"{other}: {why}", fix, self)
+            return self._parse(found)
+        except (ConfigError, MemoryError):
+            raise
+        except Exception as error:  # a damaged file raises nearly anything
+            raise ConfigError("root", self.root, str(error) or type(error).__name__, fix, self) from error
 
     @abstractmethod
     def _parse(self, found: list[Path]) -> Content:
-        """The content of the files."""
+        """Read the files."""
+
+    def _torchvision(self) -> Any:  # noqa: ANN401 - a class without types
+        from torchvision import datasets
+
+        return getattr(datasets, self.reader)
+
+    def _checksums(self) -> Mapping[str, str]:
+        """MD5 of the published files by their names, those that torchvision knows."""
+        return {}
+
+    def _not_published(self, folder: Path) -> Path | None:
+        """First file with another checksum than the published one."""
+        from torchvision.datasets.utils import check_integrity
+
+        return next(
+            (folder / name for name, md5 in self._checksums().items() if not check_integrity(folder / name, md5)), None
+        )
 
     def _contents(self) -> list[list[str]]:
         found = self._found()
@@ -168,21 +201,35 @@ class PublishedPool(ReadPool):
         return [[names[0], content] for names, (_, content) in zip(self.files, hashes, strict=True)]
 
     def _found(self) -> list[Path]:
-        """The files, all in one folder.
+        """Find the files, all in one folder, or fetch them if that was asked for.
 
         Raises:
             ConfigError: if one is missing; the message says which, where it was expected and how to get it.
         """
-        fix = f"Get the files from {self.source} and give their folder with pool.root=<folder>."
+        fix = f"Get the files from {self.source} and give their folder with root=<folder>, or set download=true."
         if self.root is None:
-            raise ConfigError("pool.root", None, f"{self.name} is read from its published files", fix)
+            raise ConfigError("root", None, f"{self.name} is read from its published files", fix, self)
         root = Path(self.root).expanduser().absolute()
-        places = [root / folder for folder in self.folders]
-        folder = next((place for place in places if _first(place, self.files[0])), root)
-        missing = [names[0] for names in self.files if _first(folder, names) is None]
+        folder, missing = self._look(root)
+        if missing and self.download:
+            try:
+                make_folder(root, "pool.root")
+                with lock(root / ".download.lock", "pool.root"):
+                    for part in self.parts if self._look(root)[1] else ():
+                        self._torchvision()(root=str(root), **part, download=True)
+            except (OSError, RuntimeError) as error:
+                why = f"{self.name} could not be fetched ({error})"
+                raise ConfigError("download", True, why, f"Get the files from {self.source}.", self) from error
+            folder, missing = self._look(root)
         if missing:
-            raise ConfigError("pool.root", self.root, f"{folder} has no {', '.join(missing)}", fix)
+            raise ConfigError("root", self.root, f"{folder} has no {', '.join(missing)}", fix, self)
         return [path for names in self.files if (path := _first(folder, names)) is not None]
+
+    def _look(self, root: Path) -> tuple[Path, list[str]]:
+        """The folder that has the files, and what it lacks."""
+        folders = [root / folder for folder in self.folders]
+        folder = next((one for one in folders if _first(one, self.files[0])), root)
+        return folder, [names[0] for names in self.files if _first(folder, names) is None]
 
 
 def _idx_names(part: str, content: str) -> tuple[str, ...]:
@@ -191,8 +238,8 @@ def _idx_names(part: str, content: str) -> tuple[str, ...]:
     return tuple(f"{part}-{kind}{mark}{number}-ubyte{end}" for mark in "-." for end in ("", ".gz"))
 
 
-@dataclass(frozen=True)
-class Mnist(PublishedPool):
+@component
+class Mnist(PublishedDataset):
     """MNIST's handwritten digits (60,000 and 10,000, 28x28), brought to 32x32 by a border of zeros.
 
     Reference:
@@ -201,16 +248,18 @@ class Mnist(PublishedPool):
 
     name = "mnist"
     source = "torchvision.datasets.MNIST(root, download=True), or any mirror of the four idx files"
+    reader = "MNIST"
     folders = ("MNIST/raw", ".")
     files = tuple(_idx_names(part, content) for part in ("train", "t10k") for content in ("images-idx3", "labels-idx1"))
+    normalisation: Normalisation | None = field(default_factory=lambda: {"mean": (0.1307,) * 3, "std": (0.3081,) * 3})
 
     def _parse(self, found: list[Path]) -> Content:
-        train, test = (_grey(read_idx(a), read_idx(b), a) for a, b in (found[:2], found[2:]))
-        return DIGITS, train, test
+        pixels, labels, test_pixels, test_labels = (read_idx(path) for path in found)
+        return DIGITS, _grey(pixels, labels, found[0]), _grey(test_pixels, test_labels, found[2])
 
 
-@dataclass(frozen=True)
-class Svhn(PublishedPool):
+@component
+class Svhn(PublishedDataset):
     """Street View House Numbers, cropped digits (73,257 and 26,032, 32x32).
 
     Reference:
@@ -219,29 +268,23 @@ class Svhn(PublishedPool):
 
     name = "svhn"
     source = "http://ufldl.stanford.edu/housenumbers (cropped digits, format 2)"
+    reader = "SVHN"
+    parts = ({"split": "train"}, {"split": "test"})
     folders = (".", "SVHN")
     files = (("train_32x32.mat",), ("test_32x32.mat",))
 
+    def _checksums(self) -> Mapping[str, str]:
+        split = self._torchvision().split_list
+        return {split[part][1]: split[part][2] for part in ("train", "test")}
+
     def _parse(self, found: list[Path]) -> Content:
-        train, test = (ImageSet(*read_svhn(path)) for path in found)
+        both = [self._torchvision()(str(found[0].parent), **part) for part in self.parts]
+        train, test = (ImageSet(torch.from_numpy(one.data).contiguous(), torch.from_numpy(one.labels)) for one in both)
         return DIGITS, train, test
 
 
-class Cifar(PublishedPool):
-    """What both of them share: training batches, then a test batch, then the names of the classes."""
-
-    labels: ClassVar[bytes]
-    names: ClassVar[bytes]
-
-    def _parse(self, found: list[Path]) -> Content:
-        *train, test, meta = found
-        classes = _names(meta, self.names)
-        batches = [read_cifar(path, self.labels) for path in (*train, test)]
-        return classes, _joined(batches[:-1], classes), _joined(batches[-1:], classes)
-
-
-@dataclass(frozen=True)
-class Cifar10(Cifar):
+@component
+class Cifar10(PublishedDataset):
     """CIFAR-10 (50,000 and 10,000 photographs of 32x32 pixels), the Python version.
 
     Reference:
@@ -250,13 +293,24 @@ class Cifar10(Cifar):
 
     name = "cifar10"
     source = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz (unpack it)"
+    reader = "CIFAR10"
     folders = ("cifar-10-batches-py", ".")
     files = (*((f"data_batch_{k}",) for k in range(1, 6)), ("test_batch",), ("batches.meta",))
-    labels, names = b"labels", b"label_names"
+    normalisation: Normalisation | None = field(default_factory=CIFAR_STATISTICS.copy)
+
+    def _checksums(self) -> Mapping[str, str]:
+        kind = self._torchvision()
+        return {**dict([*kind.train_list, *kind.test_list]), kind.meta["filename"]: kind.meta["md5"]}
+
+    def _parse(self, found: list[Path]) -> Content:
+        """Unpickle the batches, which are the published ones."""
+        kind = type("Found", (self._torchvision(),), {"base_folder": ""})  # where the files are, not below
+        train, test = (kind(str(found[0].parent), **part) for part in self.parts)
+        return tuple(train.classes), _channels_first(train), _channels_first(test)
 
 
-@dataclass(frozen=True)
-class Cifar100(Cifar):
+@component
+class Cifar100(Cifar10):
     """CIFAR-100 (50,000 and 10,000 photographs of 32x32 pixels), its 100 fine classes, the Python version.
 
     Reference:
@@ -265,9 +319,28 @@ class Cifar100(Cifar):
 
     name = "cifar100"
     source = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz (unpack it)"
+    reader = "CIFAR100"
     folders = ("cifar-100-python", ".")
     files = (("train",), ("test",), ("meta",))
-    labels, names = b"fine_labels", b"fine_label_names"
+
+
+def read_idx(path: Path) -> Tensor:
+    """Read an array in the idx format, gzipped or not.
+
+    Raises:
+        ValueError: if the file is of another format, or cut off.
+    """
+    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
+
+    try:
+        content = path.read_bytes()
+        with tempfile.NamedTemporaryFile() as plain:  # torchvision reads files only, and unpacked ones
+            plain.write(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content)
+            plain.flush()
+            return read_sn3_pascalvincent_tensor(plain.name)
+    except Exception as error:  # a damaged file raises nearly anything
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ValueError(f"{path} is cut off, damaged, or no idx file ({reason})") from error
 
 
 def channel_statistics(images: UInt8[Tensor, "n 3 h w"]) -> tuple[Triple, Triple]:
@@ -307,29 +380,20 @@ def _digits() -> tuple[UInt8[Tensor, "n 8 8"], Int[Tensor, " n"]]:
 
 
 def _grey(pixels: Tensor, labels: Tensor, path: Path) -> ImageSet:
-    if pixels.ndim != 3 or labels.shape != pixels.shape[:1] or max(pixels.shape[1:]) > 32:
+    fits = pixels.dtype == labels.dtype == torch.uint8 and pixels.ndim == 3 and labels.shape == pixels.shape[:1]
+    if not fits or max(pixels.shape[1:]) > 32:
         raise ValueError(f"{path} holds {tuple(pixels.shape)}, and there are {tuple(labels.shape)} labels")
     return ImageSet(padded(pixels, 32), labels.long())
 
 
-def _joined(parts: Sequence[Labelled], classes: Sequence[str]) -> ImageSet:
-    labels = torch.cat([part[1] for part in parts])
-    if len(labels) and int(labels.max()) >= len(classes):
-        raise ValueError(f"there are labels up to {int(labels.max())}, and {len(classes)} classes have a name")
-    return ImageSet(torch.cat([part[0] for part in parts]), labels)
-
-
-def _names(path: Path, key: bytes) -> tuple[str, ...]:
-    content = read_pickle(path)
-    if key not in content:
-        raise ValueError(f"{path} has no {key.decode()}")
-    return tuple(name.decode() for name in content[key])
+def _channels_first(read: Any) -> ImageSet:  # noqa: ANN401 - a dataset of torchvision
+    return ImageSet(torch.from_numpy(read.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(read.targets))
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _triple(values: Sequence[float | int]) -> Triple:
+def _triple(values: Sequence[float]) -> Triple:
     red, green, blue = (float(value) for value in values)
     return red, green, blue

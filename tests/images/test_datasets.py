@@ -1,26 +1,49 @@
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
+import torchvision
+from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import Pool, PoolSource
-from seekloop.images.pools import channel_statistics, enlarged, padded
-from tests.images.pool_files import cifar10_files, cifar100_files, mnist_files, svhn_files
+from seekloop.images.datasets import channel_statistics, enlarged, padded, read_idx
+from tests.images.dataset_files import (
+    cifar10_files,
+    cifar100_files,
+    mnist_files,
+    svhn_files,
+    take_as_published,
+    write_idx,
+    write_pickle,
+)
 
 CONF = Path(__file__).parents[2] / "conf" / "pool"
 WRITERS = {"mnist": mnist_files, "svhn": svhn_files, "cifar10": cifar10_files, "cifar100": cifar100_files}
 
 
 def source(name, **keys):
-    return instantiate(OmegaConf.merge(OmegaConf.load(CONF / f"{name}.yaml"), keys))
+    keys = OmegaConf.merge(OmegaConf.load(CONF / f"{name}.yaml"), keys)
+    return get_class(keys.pop("_target_"))(**keys)
+
+
+@pytest.fixture
+def publish(monkeypatch):
+    """Write a dataset's tiny files; they then count as the published ones."""
+
+    def write(name, folder):
+        WRITERS[name](folder)
+        take_as_published(monkeypatch, name, folder)
+
+    return write
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_every_published_pool_is_read_with_its_settings(tmp_path, name):
-    WRITERS[name](tmp_path)
+def test_every_published_dataset_is_read_with_its_settings(tmp_path, name, publish):
+    publish(name, tmp_path)
     found = source(name, root=str(tmp_path))
     pool = found.load()
     assert isinstance(found, PoolSource)
@@ -36,9 +59,9 @@ def test_a_missing_file_is_named_with_its_place_and_remedy(tmp_path, name):
     WRITERS[name](tmp_path)
     lost = sorted(tmp_path.iterdir())[-1]
     lost.unlink()
-    with pytest.raises(ConfigError, match=rf"pool.root=.*{tmp_path}.* has no {lost.name}.* Get the files from .*"):
+    with pytest.raises(ConfigError, match=rf"root=.*{tmp_path}.* has no {lost.name}.* Get the files from .*"):
         source(name, root=str(tmp_path)).load()
-    with pytest.raises(ConfigError, match=r"pool.root=None .*published files.*pool.root=<folder>"):
+    with pytest.raises(ConfigError, match=r"root=None .*published files.*root=<folder>, or set download=true"):
         source(name).load()
 
 
@@ -51,10 +74,10 @@ def test_a_missing_file_is_named_with_its_place_and_remedy(tmp_path, name):
         ("cifar100", "meta"),
     ],
 )
-def test_a_damaged_file_is_named(tmp_path, name, file):
-    WRITERS[name](tmp_path)
+def test_a_damaged_file_is_named(tmp_path, name, file, publish):
+    publish(name, tmp_path)
     (tmp_path / file).write_bytes(b"damaged")
-    with pytest.raises(ConfigError, match=rf"pool.root=.*{file}.*Fetch it again from"):
+    with pytest.raises(ConfigError, match=rf"root=.*{file}.*Fetch it again from"):
         source(name, root=str(tmp_path)).load()
 
 
@@ -69,8 +92,8 @@ def test_mnist_is_found_under_all_its_usual_names(tmp_path):
     assert pools[0].mean == (0.1307,) * 3
 
 
-def test_cifar10_joins_its_five_batches_in_order(tmp_path):
-    cifar10_files(tmp_path / "cifar-10-batches-py")
+def test_cifar10_joins_its_five_batches_in_order(tmp_path, publish):
+    publish("cifar10", tmp_path / "cifar-10-batches-py")
     pool = source("cifar10", root=str(tmp_path)).load()
     assert pool.classes == ("plane", "car", "bird")
     assert pool.train.images[:, 0, 0, 0].tolist() == list(range(20))
@@ -78,25 +101,119 @@ def test_cifar10_joins_its_five_batches_in_order(tmp_path):
     assert pool.mean == (0.4914, 0.4822, 0.4465)
 
 
-def test_cifar100_has_its_fine_labels(tmp_path):
-    cifar100_files(tmp_path)
+def test_cifar_planes_rows_and_columns_stay_what_they_are(tmp_path, publish):
+    """Red names the image, green the row, blue the column: a transposed reader would swap the last two."""
+    publish("cifar10", tmp_path)
+    dataset = source("cifar10", root=str(tmp_path)).load()
+    assert dataset.train.labels[4:8].tolist() == [0, 1, 2, 1]
+    assert dataset.train.images[6, :, 5, 7].tolist() == [6, 5, 7]
+
+
+def test_cifar100_has_its_fine_labels(tmp_path, publish):
+    publish("cifar100", tmp_path)
     pool = source("cifar100", root=str(tmp_path)).load()
     assert pool.classes == ("apple", "bear", "bee")
     assert pool.train.labels.tolist() == [2, 0, 1]
 
 
-def test_labels_without_a_name_are_refused(tmp_path):
-    from tests.images.pool_files import write_pickle
+class Command:
+    def __reduce__(self):
+        return os.mkdir, ("this_was_run",)
 
-    cifar10_files(tmp_path)
-    write_pickle(tmp_path / "batches.meta", {b"label_names": [b"plane"]})
-    with pytest.raises(ConfigError, match="labels up to 2, and 1 classes have a name"):
+
+@pytest.mark.parametrize("file", ["data_batch_3", "batches.meta"])
+def test_nothing_is_unpickled_before_its_checksum_is_that_of_the_published_file(tmp_path, monkeypatch, publish, file):
+    publish("cifar10", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    write_pickle(tmp_path / file, {"data": Command()})
+    with pytest.raises(
+        ConfigError, match=rf"root=.*{file}: its MD5 is not that of the published cifar10.*Fetch it again"
+    ):
         source("cifar10", root=str(tmp_path)).load()
+    assert not (tmp_path / "this_was_run").exists()
 
 
-def test_svhn_computes_its_statistics(tmp_path):
+def test_svhn_puts_images_first_and_calls_ten_zero(tmp_path, publish):
+    publish("svhn", tmp_path)
+    dataset = source("svhn", root=str(tmp_path)).load()
+    assert dataset.train.labels.tolist() == [1, 0, 9]
+    assert dataset.train.images[2, :, 5, 7].tolist() == [2, 5, 7]
+
+
+@pytest.mark.parametrize("name", ["plain", "packed.gz"])
+def test_idx_by_hand(tmp_path, name):
+    """Axes are stored highest byte first: 0x0102 = 258 rows, not 513. What was read may be written to."""
+    values = np.arange(258 * 2).reshape(258, 2) % 256
+    write_idx(tmp_path / name, values)
+    assert read_idx(tmp_path / name).tolist() == values.tolist()
+    assert int(read_idx(tmp_path / name).add_(1)[0, 0]) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0\0\x0f\x01\0\0\0\x01\0\0\0\0",  # of no type
+        b"\0\0\x08\x02\0\0\0\x02\0\0\0\x02\1\2\3",  # states 2 x 2 values, and holds 3
+        b"\0\0\x08\x02\0\0",
+        b"\x1f\x8bnot gzip",
+    ],
+)
+def test_what_is_no_whole_idx_file_is_refused(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ValueError, match=r"file is cut off, damaged, or no idx file \("):
+        read_idx(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (np.zeros((3, 28, 28)), np.zeros(2)),
+        (np.zeros((3, 33, 28)), np.zeros(3)),
+        (np.zeros(3), np.zeros(3)),
+    ],
+)
+def test_images_and_labels_that_do_not_fit_are_refused(tmp_path, images, labels):
+    mnist_files(tmp_path)
+    write_idx(tmp_path / "train-images-idx3-ubyte", images)
+    write_idx(tmp_path / "train-labels-idx1-ubyte", labels)
+    with pytest.raises(ConfigError, match=r"train-images.* holds \(3.* and there are \(.* labels"):
+        source("mnist", root=str(tmp_path)).load()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_are_fetched_when_that_is_asked_for_and_not_otherwise(tmp_path, monkeypatch, name):
+    asked = []
+
+    class Fetches:
+        def __init__(self, root, download, **part):
+            asked.append(part)
+            WRITERS[name](Path(root))
+
+    dataset = source(name, root=str(tmp_path / "new"))
+    monkeypatch.setattr(torchvision.datasets, dataset.reader, Fetches)
+    with pytest.raises(ConfigError, match="has no"):
+        dataset.fingerprint()
+    assert asked == []
+    fetching = source(name, root=str(tmp_path / "new"), download=True)
+    first = fetching.fingerprint()
+    assert asked == list(dataset.parts)
+    assert dataset.fingerprint() == fetching.fingerprint() == first
+    assert asked == list(dataset.parts)
+
+
+def test_a_failed_download_says_where_the_files_are(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", refuse)
+    with pytest.raises(ConfigError, match=r"download=True .*\(no network\). Get the files from torchvision"):
+        source("mnist", root=str(tmp_path), download=True).load()
+
+
+def test_svhn_computes_its_statistics(tmp_path, publish):
     """Green counts 0 to 31 in every picture: mean 15.5, variance (32^2 - 1) / 12."""
-    svhn_files(tmp_path)
+    publish("svhn", tmp_path)
     pool = source("svhn", root=str(tmp_path)).load()
     assert pool.mean[1] == pytest.approx(15.5 / 255)
     assert pool.std[1] == pytest.approx((1023 / 12) ** 0.5 / 255)
@@ -166,12 +283,12 @@ def test_pictures_are_padded_and_enlarged_by_hand():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"images": 2000}, r"pool.images=2000 .*1258 training images"),
-        ({"images": 0}, r"pool.images=0 "),
-        ({"test_images": 540}, r"pool.test_images=540 .*539 test images"),
-        ({"shift": 32}, r"pool.shift=32 .*32 pixels"),
-        ({"test": 1.0}, r"pool.test=1.0 "),
-        ({"normalisation": {"mean": [0.5], "std": [1, 1, 1]}}, r"pool.normalisation=.*three means"),
+        ({"images": 2000}, r"images=2000 .*1258 training images"),
+        ({"images": 0}, r"images=0 "),
+        ({"test_images": 540}, r"test_images=540 .*539 test images"),
+        ({"shift": 32}, r"shift=32 .*32 pixels"),
+        ({"test": 1.0}, r"test=1.0 "),
+        ({"normalisation": {"mean": [0.5], "std": [1, 1, 1]}}, r"normalisation=.*three means"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(keys, message):
