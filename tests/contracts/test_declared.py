@@ -94,3 +94,25 @@ def test_the_root_adds_the_path_and_the_file() -> None:
     located = raised.value.located("criterion", "conf/criterion/part.yaml")
     assert str(located).startswith("criterion.rows=0 cannot work (conf/criterion/part.yaml): it must be an int")
     assert located.owner is raised.value.owner
+
+
+def test_errors_about_a_parts_argument_from_what_it_calls_become_its_own() -> None:
+    def read(path: str) -> None:
+        raise ConfigError("checkpoint", path, "there is no such file", "Give another.")
+
+    class Backbone:
+        @declared
+        def __init__(self, checkpoint: str) -> None:
+            read(checkpoint)
+
+    class Other:
+        @declared
+        def __init__(self, model: str) -> None:
+            read(model)
+
+    with pytest.raises(ConfigError, match="Backbone: checkpoint='a' cannot work") as raised:
+        Backbone("a")
+    assert isinstance(raised.value.owner, Backbone)
+    with pytest.raises(ConfigError, match="^checkpoint='a' cannot work") as raised:
+        Other("a")
+    assert raised.value.owner is None
