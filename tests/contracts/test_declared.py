@@ -127,6 +127,6 @@ def test_errors_about_a_parts_argument_from_what_it_calls_become_its_own() -> No
     with pytest.raises(ConfigError, match="Backbone: checkpoint='a' cannot work") as raised:
         Backbone("a")
     assert isinstance(raised.value.owner, Backbone)
-    with pytest.raises(ConfigError, match="^checkpoint='a' cannot work") as raised:
+    with pytest.raises(ConfigError, match=r"^checkpoint='a' cannot work") as raised:
         Other("a")
     assert raised.value.owner is None

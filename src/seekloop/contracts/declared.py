@@ -63,10 +63,8 @@ def component(cls: Class) -> Class:
                 own(self)
 
     cls.__post_init__ = post_init  # type: ignore[attr-defined]
-    made: type = dataclass(frozen=True)(cls)
-    vars(made)[
-        "__init__"
-    ].__annotations__ = {}  # the tests' check of shapes would refuse first, and an int for a float too
+    made = dataclass(frozen=True)(cls)
+    made.__init__.__annotations__ = {}  # the tests' check of shapes would refuse first, and an int for a float too
     return made  # type: ignore[return-value]
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from seekloop.contracts.errors import StoreError
-from seekloop.learning.pretraining import PretrainingFolder, read_epochs
+from seekloop.training.pretraining import PretrainingFolder, read_epochs
 
 
 def test_what_is_kept_comes_back_and_is_replaced_as_a_whole(tmp_path):
@@ -11,7 +11,11 @@ def test_what_is_kept_comes_back_and_is_replaced_as_a_whole(tmp_path):
     assert read_epochs(place.path).empty
     for epoch in (1, 2):
         place.keep(
-            {"epoch": epoch, "network": {"w": torch.ones(2)}}, [{"epoch": e, "sizes": [2, 1]} for e in range(epoch)]
+            {
+                "epoch": epoch,
+                "network": {"w": torch.ones(2)},
+                "rows": [{"epoch": e, "sizes": [2, 1]} for e in range(epoch)],
+            }
         )
     kept = place.kept()
     assert (kept["epoch"], len(kept["rows"])) == (2, 2)
@@ -23,14 +27,14 @@ def test_what_is_kept_comes_back_and_is_replaced_as_a_whole(tmp_path):
 
 def test_weights_come_last_and_end_the_checkpoint(tmp_path):
     place = PretrainingFolder(tmp_path, "a")
-    place.keep({"epoch": 1}, [{"epoch": 0}])
+    place.keep({"epoch": 1, "rows": [{"epoch": 0}]})
     path = place.finish({"w": torch.ones(2)})
     assert torch.load(path, weights_only=True)["w"].tolist() == [1, 1]
     assert not place.checkpoint.exists()
 
 
 def test_checkpoints_of_others_and_damaged_ones_are_refused(tmp_path):
-    PretrainingFolder(tmp_path, "a").keep({"epoch": 1}, [{"epoch": 0}])
+    PretrainingFolder(tmp_path, "a").keep({"epoch": 1, "rows": [{"epoch": 0}]})
     with pytest.raises(StoreError, match=r"checkpoint.pt was made with other settings"):
         PretrainingFolder(tmp_path, "b").kept()
     (tmp_path / "checkpoint.pt").write_bytes(b"x")

@@ -1,4 +1,4 @@
-"""What unsupervised pre-training keeps in its folder: the epochs so far, and in the end the weights."""
+"""Folder of an unsupervised pre-training: the epochs so far, and in the end the weights."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,6 @@ from seekloop.artifacts.files import make_folder, read_tensors, remove_drafts, w
 from seekloop.artifacts.folder import Folder, Say
 from seekloop.contracts.errors import StoreError
 
-Row = dict[str, object]
 KEY = "store_dir"  # of the config: where pre-trained weights lie
 
 
@@ -32,27 +31,27 @@ class PretrainingFolder:
 
     @property
     def weights(self) -> Path:
-        """Written last."""
+        """Weights, written last."""
         return self.path / "weights.pt"
 
     @property
     def checkpoint(self) -> Path:
-        """The state after the last whole epoch."""
+        """State after the last whole epoch."""
         return self.path / "checkpoint.pt"
 
     @property
     def epochs(self) -> Path:
-        """One row per epoch."""
+        """Table with one row per epoch."""
         return self.path / "epochs.parquet"
 
-    def keep(self, state: Mapping[str, Any], rows: list[Row]) -> None:
-        """Replace what was kept by the state after one more epoch."""
+    def keep(self, state: Mapping[str, Any]) -> None:
+        """Replace what was kept by the state after one more epoch; its `rows` are the table of epochs."""
         make_folder(self.path, KEY)
-        write_through(self.epochs, KEY, lambda draft: pd.DataFrame(rows).to_parquet(draft, index=False))
-        write_tensors(self.checkpoint, {**state, "rows": rows, "identity": self.identity}, KEY)
+        write_through(self.epochs, KEY, lambda draft: pd.DataFrame(state["rows"]).to_parquet(draft, index=False))
+        write_tensors(self.checkpoint, {**state, "identity": self.identity}, KEY)
 
     def kept(self) -> dict[str, Any] | None:
-        """What was kept last; None at the start.
+        """State that was kept last; None at the start.
 
         Raises:
             StoreError: if it is of other settings, or damaged.
@@ -74,7 +73,7 @@ class PretrainingFolder:
 
 @contextmanager
 def claimed(path: Path, say: Say) -> Iterator[None]:
-    """Be the only one who computes a pre-training; the others wait."""
+    """Claim the folder of a pre-training; other processes wait."""
 
     def kept() -> str:
         return f"{len(read_epochs(path))} finished epochs of pre-training are kept in {path}"
@@ -87,6 +86,6 @@ def claimed(path: Path, say: Say) -> Iterator[None]:
 
 
 def read_epochs(folder: Path) -> pd.DataFrame:
-    """The epochs of a pre-training, finished or not; empty where there is none yet."""
+    """Read the table of epochs, finished or not; empty where there is none yet."""
     path = folder / "epochs.parquet"
     return pd.read_parquet(path) if path.exists() else pd.DataFrame()

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seekloop.learning.augmentation import moved, normalised
+from seekloop.training.views import moved, normalised
 
 
 def row(values):
