@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from jaxtyping import Bool
 from omegaconf import DictConfig
 from torch import Tensor
 
 from seekloop.commands.compose import plain
+from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import Problem, counted, first_reasons, many, summarised
 from seekloop.contracts.protocols import Collection
@@ -17,7 +16,6 @@ from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
 from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
-from seekloop.regions.parts import PartsOfImages
 from seekloop.store.verification import discard, verify
 
 VERIFY = ("none", "full")
@@ -40,30 +38,13 @@ def prepare(config: DictConfig, collection: Collection | None = None) -> Extract
     values = plain(config)
     trainer, store = values["trainer"], values["store"]
     return Extraction(
-        instantiate(config.collection) if collection is None else collection,
-        instantiate(config.backbone),
-        build_regions(config),
-        instantiate(config.encoding),
-        instantiate(config.pooling),
+        build(config, "collection") if collection is None else collection,
+        *(build(config, path) for path in ("backbone", "regions", "encoding", "pooling")),
         store_dir=config.store_dir,
         trainer={key: value for key, value in trainer.items() if key not in PER_BATCH},
         **{key: trainer[key] for key in PER_BATCH},
         **{key: store[key] for key in WRITING},
     )
-
-
-def build_regions(config: DictConfig) -> PartsOfImages:
-    """The choice of regions; where that has a network of its own, errors name its keys and not those of `backbone`.
-
-    Raises:
-        ConfigError: if the choices do not fit together.
-    """
-    try:
-        return instantiate(config.regions)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ConfigError) and error.__cause__.key.startswith(("backbone.", "detector.")):
-            raise error.__cause__.below("regions") from error
-        raise
 
 
 def extract(config: DictConfig) -> None:
