@@ -135,8 +135,9 @@ def differing_keys(configs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
     split: dict[tuple[int, ...], str] = {}
     for key in [*groups, *leaves]:
         values = [_shown(key, look_up(config, key)) for config in configs]
-        top = re.split(r"[./]", key)[0]  # Hydra's own groups are named hydra/launcher and the like
-        explained = "." in key and top in split.values()
+        words = re.split(r"[./]", key)  # Hydra's own groups are named hydra/launcher and the like
+        top = words[0]
+        explained = "." in key and not {top, words[1]}.isdisjoint(split.values())  # local explains representation.local
         if len(set(values)) > 1 and not {key, top} & set(IGNORED) and not explained:
             split.setdefault(tuple(values.index(value) for value in values), key)
     return tuple(split.values())
