@@ -66,7 +66,7 @@ def test_only_the_head_learns_and_is_saved(pixels):
 
 
 def test_memory_forgets_the_oldest(pixels, monkeypatch):
-    """Of images 0, 1, 2 the last two are remembered: asked for again, 1 is, and 0, which comes twice, is computed once."""
+    """Of images 0, 1, 2 the last two are remembered. Of 1, 0, 0 then only 0 is computed, and once."""
     monkeypatch.setattr("seekloop.training.frozen.MOST", 2)
     source = Frozen(Counting(), "cls")
     for image in range(3):

@@ -12,7 +12,8 @@ from seekloop.backbones.weights.checkpoints import weights_hash
 from seekloop.contracts.records import Tokens
 
 FEATURES = ("tokens", "queries", "keys", "values")  # the last three in the order that timm's networks stack them
-FeatureMaps = dict[str, Float[Tensor, "b rows columns d"]]
+PatchMap = Float[Tensor, "b rows columns d"]
+FeatureMaps = dict[str, PatchMap]
 
 
 class Readout(nn.Module, ABC):

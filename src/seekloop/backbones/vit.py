@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from seekloop.backbones.preprocessing import ImageSize, Normalisation, Preprocessing, choose, preprocessing
-from seekloop.backbones.readout import FEATURES, FeatureMaps, Readout
+from seekloop.backbones.readout import FEATURES, FeatureMaps, PatchMap, Readout
 from seekloop.backbones.weights import checkpoints
 from seekloop.contracts.declared import declared
 from seekloop.contracts.errors import ConfigError
@@ -104,9 +104,7 @@ class PatchTokens(Readout):
                 raise ConfigError("feature", feature, why, "Use feature=tokens.")
         return {feature: self._map(caught[feature].float(), pixels) for feature in features}
 
-    def _map(
-        self, sequence: Float[Tensor, "b t d"], pixels: Float[Tensor, "b 3 h w"]
-    ) -> Float[Tensor, "b rows columns d"]:
+    def _map(self, sequence: Float[Tensor, "b t d"], pixels: Float[Tensor, "b 3 h w"]) -> PatchMap:
         rows, columns = (side // step for side, step in zip(pixels.shape[2:], self.patch, strict=True))
         return sequence[:, self.prefix :].reshape(len(sequence), rows, columns, -1)
 
