@@ -220,5 +220,5 @@ def test_pseudo_labels_help_where_answers_are_few():
 
 @pytest.mark.parametrize(("key", "value"), [("pseudo", 0), ("strength", -1.0), ("cost", 0.0), ("alpha", 1.0)])
 def test_settings_that_cannot_work_are_named(key, value):
-    with pytest.raises(ConfigError, match=f"classifier.{key}="):
+    with pytest.raises(ConfigError, match=f"SvmPropagated: {key}="):
         SvmPropagated(**(SVM | GRAPH | {"pseudo": 5, "strength": 1.0, key: value}))

@@ -6,10 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.core_set import CoreSet, farthest_first
-from seekloop.criteria.herding import Herding, herd
-from seekloop.criteria.typiclust import Typiclust, by_turns, mean_neighbour_distance
-from seekloop.criteria.uncertainty import Uncertainty
+from seekloop.criteria.descriptors import (
+    CoreSet,
+    Herding,
+    Typiclust,
+    by_turns,
+    farthest_first,
+    herd,
+    mean_neighbour_distance,
+)
+from seekloop.criteria.scores import Uncertainty
 from tests.criteria.views import crowd, on_circle, rngs, view
 
 
@@ -52,7 +58,7 @@ def test_core_set_equals_the_written_out_rule_and_its_radius_never_grows(seed, b
 def test_core_set_in_blocks_is_the_same(monkeypatch):
     shown = crowd(1, 50, seed=4)
     whole = farthest_first(shown.descriptors, shown.candidate[0], shown.answers[0] != 0, 10)
-    monkeypatch.setattr("seekloop.criteria.core_set._BLOCK", 7)
+    monkeypatch.setattr("seekloop.criteria.descriptors._BLOCK", 7)
     assert torch.equal(farthest_first(shown.descriptors, shown.candidate[0], shown.answers[0] != 0, 10), whole)
 
 
@@ -143,10 +149,10 @@ def test_shortlists_hold_the_most_uncertain_only():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Herding(shortlist=0, bandwidth=0.5), "criterion.shortlist=0"),
-        (lambda: Herding(shortlist=1, bandwidth=0.0), "criterion.bandwidth=0.0"),
-        (lambda: Typiclust(shortlist=0, neighbours=1), "criterion.shortlist=0"),
-        (lambda: Typiclust(shortlist=1, neighbours=0), "criterion.neighbours=0"),
+        (lambda: Herding(shortlist=0, bandwidth=0.5), "Herding: shortlist=0"),
+        (lambda: Herding(shortlist=1, bandwidth=0.0), "Herding: bandwidth=0.0"),
+        (lambda: Typiclust(shortlist=0, neighbours=1), "Typiclust: shortlist=0"),
+        (lambda: Typiclust(shortlist=1, neighbours=0), "Typiclust: neighbours=0"),
     ],
 )
 def test_impossible_settings_are_refused(make, message):

@@ -7,10 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seekloop.criteria.badge import Badge, last_layer_error
-from seekloop.criteria.kmeans_pp import KmeansPp
-from seekloop.criteria.random import Random
-from seekloop.criteria.seeding import drawn_by_distance
+from seekloop.criteria.descriptors import Badge, KmeansPp, last_layer_error
+from seekloop.criteria.scores import Random
+from seekloop.criteria.selection import drawn_by_distance
 from tests.criteria.views import crowd, on_circle, rngs, view
 
 

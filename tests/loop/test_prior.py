@@ -7,7 +7,7 @@ from seekloop.classifiers.nearest import NearestNeighbour
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Answer, Example, Feedback, Query, Regions, Text
 from seekloop.contracts.scorers import LinearScorer
-from seekloop.criteria.top import Top
+from seekloop.criteria.scores import Top
 from seekloop.loop.engine import Loop
 from seekloop.loop.prior import Prior
 from seekloop.loop.session import Session

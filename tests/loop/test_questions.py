@@ -8,7 +8,7 @@ import torch
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Answer, Example, Feedback, Query
-from seekloop.criteria.top import Top
+from seekloop.criteria.scores import Top
 from tests.loop.parts import loop
 from tests.worlds import blobs
 

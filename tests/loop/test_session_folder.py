@@ -11,9 +11,9 @@ from seekloop.artifacts.folder import BusyError
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.recipe import settings
-from seekloop.criteria.top import Top
-from seekloop.criteria.typiclust import Typiclust
-from seekloop.criteria.uncertainty import Uncertainty
+from seekloop.criteria.scores import Top
+from seekloop.criteria.descriptors import Typiclust
+from seekloop.criteria.scores import Uncertainty
 from seekloop.loop.events import Answered, MemoryLog, SessionFolder
 from seekloop.loop.session import Images, Session
 from seekloop.representations.fusion import Concat

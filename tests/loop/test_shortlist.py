@@ -8,12 +8,8 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import CandidateView, Regions
 from seekloop.contracts.scorers import LinearScorer
-from seekloop.criteria.core_set import CoreSet
-from seekloop.criteria.mixed import Mixed
-from seekloop.criteria.pf_ma import PfMa
-from seekloop.criteria.random import Random
-from seekloop.criteria.top import Top
-from seekloop.criteria.uncertainty import Uncertainty
+from seekloop.criteria.descriptors import CoreSet
+from seekloop.criteria.scores import Mixed, PfMa, Random, Top, Uncertainty
 from seekloop.loop.shortlist import Shortlist, require_by_score, require_linear
 from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.fusion import Concat, NoFusion, Pool

@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.classifiers.objective import real_counts
+from seekloop.contracts.declared import component
 from seekloop.contracts.protocols import Aggregation, Scorer
 from seekloop.contracts.records import Block, TrainingRows
-from seekloop.graphs.affinity import Affinity
+from seekloop.graphs.affinity import Affinity, Kind
 from seekloop.graphs.propagation import Solver, Spreading
 
 
@@ -44,9 +45,9 @@ class FieldScorer(Scorer):
         return FieldScorer(torch.cat([self.values, *[o.values for o in others if isinstance(o, FieldScorer)]]))
 
 
-@dataclass(frozen=True)
+@component
 class Diffusion(Spreading):
-    r"""Label propagation as a classifier of images; global descriptors only.
+    r"""Label propagation as a classifier of images; global descriptors only. Settings as in `Graph` and `Solver`.
 
     With :math:`z^\pm = (I - \alpha \mathcal{W})^{-1} y^\pm`, where :math:`y^+` is :math:`1 / |L^+|` on the relevant
     images and :math:`y^-` likewise on the irrelevant ones, an image's score is
@@ -57,25 +58,15 @@ class Diffusion(Spreading):
     and 0 where nothing arrives. The score of an answered image contains its own answer.
 
     Args:
-        neighbours: as in `Spreading`, and so on to tolerance.
-        kind: see there.
-        power: see there.
-        clamp: see there.
-        alpha: see there.
-        iterations: see there.
-        tolerance: see there.
-        normalise: whether a score is the share of what arrives, or the amount.
-
-    Raises:
-        ConfigError: if a setting cannot work.
+        normalise: whether a score is the share of the relevant answers in all that arrive, or a difference of amounts.
 
     Source:
         Zhou, Bousquet, Lal, Weston, Schölkopf, Learning with local and global consistency, NIPS 2003; the graph is that
         of `graphs.affinity`. Label spreading has the factor 1 - alpha, which changes no order.
     """
 
-    group = "classifier"
-    normalise: bool
+    kind: Kind = "sum"
+    normalise: bool = True
     transductive: ClassVar[Literal[True]] = True
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> FieldScorer:
@@ -86,24 +77,24 @@ class Diffusion(Spreading):
         """
         del previous
         real_counts(rows)
-        graph = self.graph.of(rows.global_descriptors)
+        graph = self.of(rows.global_descriptors, rows.cache)
         if not self.normalise:
             y = seeds(rows, graph.shape[0])
-            return FieldScorer(self.solver.solve(graph, y[0] - y[1]).T.to(rows.table))
-        against, towards = spread(graph, rows, self.solver).clamp(min=0.0).unbind(dim=2)
+            return FieldScorer(self.solve(graph, y[0] - y[1]).T.to(rows.table))
+        against, towards = spread(graph, rows, self).clamp(min=0.0).unbind(dim=2)
         total = against + towards
         return FieldScorer(((towards - against) / total.where(total > 0, 1.0)).to(rows.table))
 
 
 def spread(graph: Affinity, rows: TrainingRows, solver: Solver) -> Float[Tensor, "q n 2"]:
-    """How much of the irrelevant answers, and how much of the relevant ones, arrives at each image."""
+    """Amounts of the irrelevant answers, and of the relevant ones, that arrive at each image."""
     y = seeds(rows, graph.shape[0])
     towards, against = solver.solve(graph, torch.cat([y[0], y[1]], dim=1)).T.chunk(2)
     return torch.stack([against, towards], dim=2)
 
 
 def seeds(rows: TrainingRows, images: int) -> Float[Tensor, "2 n q"]:
-    """The answers as right sides: relevant ones, then irrelevant ones; the weights of each sum to 1.
+    """Write answers as right sides: relevant ones, then irrelevant ones; the weights of each sum to 1.
 
     Raises:
         ValueError: if rows do not say which images they are from.

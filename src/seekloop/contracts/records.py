@@ -7,7 +7,7 @@ q queries, n images of the collection, m regions of an image, d dimensions, r tr
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.contracts import boxes as box_geometry
+from seekloop.contracts.cache import Cache
 
 
 @dataclass(frozen=True)
@@ -317,6 +318,7 @@ class TrainingRows:
         query: descriptor of the query's own object (region, or whole image).
         image: position in the collection of the image that each row is from; None where the rows are of no collection.
         read_global: reads `global_descriptors`; None where rows are regions, or of no collection.
+        cache: results computed from `global_descriptors`, such as graphs; rows of one collection share it.
     """
 
     table: Float[Tensor, "t d"]
@@ -327,6 +329,7 @@ class TrainingRows:
     query: Float[Tensor, "q d"]
     image: Int[Tensor, "q r"] | None = None
     read_global: Callable[[], Tensor] | None = None
+    cache: Cache = field(default_factory=Cache)
 
     @property
     def global_descriptors(self) -> Float[Tensor, "n d"]:
@@ -372,6 +375,7 @@ class CandidateView:
         read_descriptors: reads `descriptors`; only criteria that look at them make it do so.
         round: number of the round that these scores come from.
         probabilities: of every class, for every image; only classification (`seekloop learn`) has them.
+        cache: results computed from `descriptors`, such as graphs; views of one collection share it.
     """
 
     scores: Float[Tensor, "q n"]
@@ -380,6 +384,7 @@ class CandidateView:
     read_descriptors: Callable[[], Tensor]
     round: int
     probabilities: Float[Tensor, "q n c"] | None = None
+    cache: Cache = field(default_factory=Cache)
 
     @cached_property
     def descriptors(self) -> Float[Tensor, "n d"]:

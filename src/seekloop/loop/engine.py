@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seekloop.contracts.cache import Cache
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Scorer, Transductive, User
 from seekloop.contracts.randomness import generator
@@ -70,6 +71,7 @@ class Loop:
         self.shortlist = shortlist
         self.prior = prior
         self._width = width(representation, descriptors.dim)
+        self._cache = Cache()  # of the global descriptors
         self._memory = engine.bytes()
         uses_regions = representation.local.uses_regions
         self._placed = Placed(descriptors, engine, local=uses_regions, memory=self._memory)
@@ -289,7 +291,9 @@ class Loop:
     ) -> Int[Tensor, "q b"]:
         """Let the criterion choose by these scores."""
         candidate, answers = state.candidate.to(scores.device), state.answers.to(scores.device)
-        view = CandidateView(scores, candidate, answers, lambda: self.global_descriptors, state.round)
+        view = CandidateView(
+            scores, candidate, answers, lambda: self.global_descriptors, state.round, cache=self._cache
+        )
         rngs = [
             generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries
         ]
@@ -328,6 +332,7 @@ class Loop:
             own,
             pad([r.image for r in rows]).to(table.device),
             None if self.representation.local.uses_regions else lambda: self.global_descriptors,
+            self._cache,
         )
 
     def _own_regions(self, queries: Sequence[Query]) -> tuple[Int[Tensor, " k"], Int[Tensor, " k"]]:

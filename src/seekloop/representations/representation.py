@@ -31,8 +31,9 @@ class Representation:
             raise ConfigError(
                 "fusion",
                 type(self.fusion).__name__.lower(),
-                "with local=none there is no local descriptor to join with the global one",
-                "Use fusion=none, or local=all, one_rand or one_proto.",
+                "without a local strategy there is no local descriptor to join with the global one",
+                "Use representation/fusion=none, or representation/local=all, one_rand or one_proto.",
+                self,
             )
 
     def rows(self, feedback: Feedback, regions: Float[Tensor, "m 4"], best: int | None, rng: Generator) -> RowChoice:
