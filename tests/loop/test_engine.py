@@ -196,16 +196,17 @@ def test_a_relevant_image_without_a_box_trains_on_the_region_that_scored_highest
 
 
 def test_too_many_questions_are_refused_with_numbers_that_fit():
-    with pytest.raises(ConfigError, match=r"3 rounds of it ask about 60 images and 38 can.*budget to 12.*rounds to 1"):
+    with pytest.raises(
+        ConfigError, match=r"budget=20.*rounds x budget = 60 exceeds the 38 candidates.*Lower budget to 12.*rounds to 1"
+    ):
         check_pool(38, 3, 20)
     check_pool(60, 3, 20)
 
 
 def advice(error):
     """Each way out of a refusal, as changes of its settings."""
-    _, _, said = str(error).partition(" can be asked about. ")
-    for way in re.split(r", or |\. Or ", said):
-        changes = {name: int(value) for name, value in re.findall(r"loop\.(\w+) to (-?\d+)", way)}
+    for way in re.split(r", or |\. Or ", error.fix):
+        changes = {name: int(value) for name, value in re.findall(r"(budget|rounds) to (-?\d+)", way)}
         added = re.search(r"[Aa]dd (\d+) image", way)
         yield changes | ({"more": int(added[1])} if added else {})
 
@@ -233,17 +234,15 @@ def test_every_advice_of_a_refusal_can_be_followed(played):
 
 def test_no_advice_names_no_images():
     """18 images: 20 rounds of 3 cannot have a budget of 0, and 6 rounds of 3 fit."""
-    with pytest.raises(
-        ConfigError, match=r"18 can be asked about\. Lower loop\.rounds to 6\. Or add 42 images or more"
-    ):
+    with pytest.raises(ConfigError, match=r"18 candidates\. Lower rounds to 6\. Or add 42 images or more"):
         check_pool(18, 20, 3)
-    with pytest.raises(ConfigError, match=r"Lower loop\.budget to 1 and loop\.rounds to 2\. Or add 7 images"):
+    with pytest.raises(ConfigError, match=r"Lower budget to 1 and rounds to 2\. Or add 7 images"):
         check_pool(2, 3, 3)
-    with pytest.raises(ConfigError, match=r"1 round of it ask.* 0 can be asked about\. Add 1 image or more"):
+    with pytest.raises(ConfigError, match=r"= 1 exceeds the 0 candidates\. Add 1 image or more"):
         check_pool(-3, 1, 1)
 
 
-@pytest.mark.parametrize(("rounds", "budget", "key"), [(3, 0, "loop.budget"), (-1, 3, "loop.rounds")])
+@pytest.mark.parametrize(("rounds", "budget", "key"), [(3, 0, "budget=0"), (-1, 3, "rounds=-1")])
 def test_rounds_without_meaning_are_refused(rounds, budget, key):
     with pytest.raises(ConfigError, match=key):
         check_pool(10, rounds, budget)

@@ -11,9 +11,8 @@ from seekloop.artifacts.folder import BusyError
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.recipe import settings
-from seekloop.criteria.scores import Top
 from seekloop.criteria.descriptors import Typiclust
-from seekloop.criteria.scores import Uncertainty
+from seekloop.criteria.scores import Top, Uncertainty
 from seekloop.loop.events import Answered, MemoryLog, SessionFolder
 from seekloop.loop.session import Images, Session
 from seekloop.representations.fusion import Concat

@@ -71,7 +71,7 @@ def test_unreadable_images_are_neither_queries_nor_negatives():
 
 
 def test_an_unknown_class_lists_the_known_ones():
-    with pytest.raises(ConfigError, match=r"loop\.classes=\['cow'\].*Choose from \['cat', 'dog', 'one', 'all'\]"):
+    with pytest.raises(ConfigError, match=r"classes=\['cow'\].*Choose from \['cat', 'dog', 'one', 'all'\]"):
         draw(WORLD, classes=["cow"])
 
 
@@ -92,7 +92,7 @@ EMPTY = Annotations(
 
 @pytest.mark.parametrize("name", ["queries", "negatives"])
 def test_a_search_needs_a_query_and_a_negative(name):
-    with pytest.raises(ConfigError, match=rf"loop\.{name}=0 cannot work"):
+    with pytest.raises(ConfigError, match=rf"{name}=0 cannot work"):
         draw(WORLD, **{name: 0})
 
 

@@ -79,5 +79,5 @@ def test_an_answer_depends_on_the_image_not_on_the_round():
 
 
 def test_impossible_faults_are_refused():
-    with pytest.raises(ConfigError, match=r"user\.label_noise=1\.5 cannot work"):
+    with pytest.raises(ConfigError, match=r"SimulatedUser: label_noise=1\.5 cannot work"):
         user(label_noise=1.5)

@@ -6,7 +6,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors
 from seekloop.contracts.recipe import Recipe
 from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score, require_linear
@@ -26,10 +25,7 @@ def index_settings(config: DictConfig) -> tuple[IndexSettings, ShortlistSizes] |
     if config.store.index is None:
         return None, None
     given: Any = OmegaConf.to_container(config.store.faiss, resolve=True)
-    try:
-        sizes = ShortlistSizes(**{one.name: given.pop(one.name) for one in fields(ShortlistSizes)})
-    except ConfigError as error:
-        raise error.located("store.faiss") from None
+    sizes = ShortlistSizes(**{one.name: given.pop(one.name) for one in fields(ShortlistSizes)})
     return IndexSettings(config.store.index, **given), sizes
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seekloop.contracts.cache import Cache
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.problems import many
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Scorer, Transductive, User
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import FEW_QUERIES, Answer, CandidateView, Feedback, Query, TrainingRows
@@ -156,7 +157,7 @@ class Loop:
             ConfigError: if there are not enough images left to ask about.
         """
         played = max(state.round, 0)
-        check_pool(state.left, rounds - played, budget, played)
+        check_pool(state.left, rounds - played, budget, played, self)
         if state.round < 0:
             state = self.update(state, budget=budget, compare=True)
             yield self._round(state, Question.none(len(state.queries)), tuple(() for _ in state.queries)), state
@@ -401,35 +402,35 @@ def check_transductive(classifier: Classifier, representation: Representation) -
         raise ConfigError("classifier", type(classifier).__name__, why, "Use representation=go, or another classifier.")
 
 
-def check_pool(pool: int, rounds: int, budget: int, played: int = 0) -> None:
+def check_pool(pool: int, rounds: int, budget: int, played: int = 0, owner: object = None) -> None:
     """Refuse a simulation that would ask for more images than there are.
 
     Args:
         pool: images that can be asked about.
         rounds: that are to come.
         budget: images asked about in each of them.
-        played: rounds before them, which `loop.rounds` counts too.
+        played: rounds before them, which `rounds` of the simulation counts too.
+        owner: whose `rounds` and `budget` these are, for the error.
 
     Raises:
         ConfigError: with numbers that fit, where there are any.
     """
     if budget < 1:
-        raise ConfigError("loop.budget", budget, "a round asks about at least one image", "Use 1 or more.")
+        raise ConfigError("budget", budget, "a round asks about at least one image", "Use 1 or more.", owner)
     if rounds < 0:
-        raise ConfigError("loop.rounds", rounds + played, "there is no round before the first", "Use 0 or more.")
+        raise ConfigError("rounds", rounds + played, "there is no round before the first", "Use 0 or more.", owner)
     left = max(pool, 0)
     if rounds * budget > left:
-        asked = f"{rounds} {'round' if rounds == 1 else 'rounds'} of it ask about {rounds * budget} images"
-        why = f"{asked} and {left} can be asked about"
-        raise ConfigError("loop.budget", budget, why, _fitting(left, rounds, budget, played))
+        why = f"rounds x budget = {rounds * budget} exceeds the {many(left, 'candidate', 'candidates')}"
+        raise ConfigError("budget", budget, why, _fitting(left, rounds, budget, played), owner)
 
 
 def _fitting(pool: int, rounds: int, budget: int, played: int) -> str:
     """Advice that can be followed: each of its ways out is accepted by `check_pool`."""
-    ways = [f"loop.budget to {pool // rounds}"] if pool >= rounds else []
-    ways += [f"loop.rounds to {played + pool // budget}"] if pool >= budget else []
+    ways = [f"budget to {pool // rounds}"] if pool >= rounds else []
+    ways += [f"rounds to {played + pool // budget}"] if pool >= budget else []
     if not ways and pool:
-        ways = [f"loop.budget to 1 and loop.rounds to {played + pool}"]
+        ways = [f"budget to 1 and rounds to {played + pool}"]
     more = rounds * budget - pool
     add = f"dd {more} {'image' if more == 1 else 'images'} or more."
     return f"Lower {', or '.join(ways)}. Or a{add}" if ways else f"A{add}"
