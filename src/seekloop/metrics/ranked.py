@@ -99,8 +99,8 @@ def precision_at(ranks: Ranks, k: int) -> Float[Tensor, " q"]:
     _check(torch.tensor([k]))
     padded = F.pad(ranks.rank.masked_fill(~ranks.ranked, 0), (1, 0))  # a column even without positives
     looked_at = padded.amax(dim=1).clamp(max=k)
-    found = (ranks.ranked & (ranks.rank <= looked_at[:, None])).sum(dim=1)
-    return found.double() / looked_at
+    positives = (ranks.ranked & (ranks.rank <= looked_at[:, None])).sum(dim=1)
+    return positives.double() / looked_at
 
 
 def _mean_of_positives(
