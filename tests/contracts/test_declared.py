@@ -108,3 +108,25 @@ def test_a_subclass_keeps_the_checks_of_its_base() -> None:
         Wider(Network(), rows=0)
     with pytest.raises(ConfigError, match="Wider: more=0"):
         Wider(Network(), more=0)
+
+
+def test_errors_about_a_parts_argument_from_what_it_calls_become_its_own() -> None:
+    def read(path: str) -> None:
+        raise ConfigError("checkpoint", path, "there is no such file", "Give another.")
+
+    class Backbone:
+        @declared
+        def __init__(self, checkpoint: str) -> None:
+            read(checkpoint)
+
+    class Other:
+        @declared
+        def __init__(self, model: str) -> None:
+            read(model)
+
+    with pytest.raises(ConfigError, match="Backbone: checkpoint='a' cannot work") as raised:
+        Backbone("a")
+    assert isinstance(raised.value.owner, Backbone)
+    with pytest.raises(ConfigError, match=r"^checkpoint='a' cannot work") as raised:
+        Other("a")
+    assert raised.value.owner is None

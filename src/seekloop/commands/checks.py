@@ -71,7 +71,7 @@ def check_upper_bound(is_box: bool, uses_regions: bool, truth: bool) -> None:
     """
     if is_box and not truth:
         why = "the upper bound takes the annotated boxes as regions, and these are others"
-        raise ConfigError("local", "box", why, "Use representation=box, which sets regions=boxes too.")
+        raise ConfigError("representation/local", "box", why, "Use representation=box, which sets regions=boxes too.")
     if uses_regions and not is_box and truth:
         why = "annotated boxes tell where objects are, which no method may know"
         raise ConfigError("regions", "boxes", why, "Use representation=box, the upper bound, or regions=grid or claid.")
