@@ -57,10 +57,10 @@ class Training:
 class EpochKeeper(Protocol):
     """Where the training of a cycle is kept, so that a kill loses at most one epoch."""
 
-    def keep(self, cycle: int, checkpoint: dict[str, Any]) -> None:
+    def keep(self, cycle: int, checkpoint: dict[str, Any], /) -> None:
         """Replace what was kept by this."""
         ...
 
-    def kept(self, cycle: int) -> dict[str, Any] | None:
+    def kept(self, cycle: int, /) -> dict[str, Any] | None:
         """What was kept last, if it is of this cycle."""
         ...

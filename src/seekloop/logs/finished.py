@@ -10,8 +10,10 @@ from typing import Any
 
 import yaml
 
-from seekloop.logs.run_folder import RunFolder
-from seekloop.logs.status import find_runs, read_config
+from seekloop.logs.kind import Kinds
+from seekloop.logs.run_folder import RunFolder, find_runs
+
+Json = Any  # None, bool, int, float, str, and lists and dictionaries of these
 
 DRAWN = frozenset({"seed", "split", "once"})
 """Settings of a recipe, and of whatever is in it, that tell runs of one experiment apart."""
@@ -37,34 +39,26 @@ class FinishedRun:
     summary: Mapping[str, object]
 
 
-def finished_runs(folder: Path) -> list[FinishedRun]:
-    """The runs below `folder` that are done and whole; copies are among them."""
-    return found_finished(folder)[0]
-
-
-def found_finished(folder: Path) -> tuple[list[FinishedRun], dict[Path, str]]:
+def finished_runs(folder: Path, kinds: Kinds) -> tuple[list[FinishedRun], dict[Path, str]]:
     """The runs below `folder` that are done and whole, and the folders that say so and are not, each with the reason.
 
-    Such folders come from copying: a synchronised drive may have brought `COMPLETE` before the tables.
+    Copies are among the runs. A folder that is not whole comes from copying: a synchronised drive may have brought
+    `COMPLETE` before the tables.
     """
     whole, damaged = [], {}
-    for run in find_runs(folder):
+    for run in find_runs(folder, kinds):
         if not run.complete.exists():
             continue
         try:
-            _check_files(run)
-            whole.append(FinishedRun(run, read_config(run), run.summary()))
+            needed = [*(f"{table}.parquet" for table in run.kind.tables), "summary.json", "config.yaml"]
+            needed += ["queries.parquet"] if run.kind.queries else []
+            missing = [name for name in needed if not (run.path / name).is_file()]
+            if missing:
+                raise FileNotFoundError(f"it says it is complete, and lacks {', '.join(missing)}")
+            whole.append(FinishedRun(run, run.config, run.summary()))
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             damaged[run.path] = " ".join(str(error).split())
     return whole, damaged
-
-
-def _check_files(run: RunFolder) -> None:
-    needed = (*(f"{table}.parquet" for table in run.TABLES), "summary.json", "config.yaml")
-    needed += ("queries.parquet",) if type(run) is RunFolder else ()
-    missing = [name for name in needed if not (run.path / name).is_file()]
-    if missing:
-        raise FileNotFoundError(f"it says it is complete, and lacks {', '.join(missing)}")
 
 
 def value_of(run: FinishedRun, key: str) -> str:
@@ -123,20 +117,20 @@ def experiments(configs: Sequence[Mapping[str, object]]) -> list[dict[str, Any]]
 
 
 def _sections(config: Mapping[str, object]) -> dict[str, object]:
-    sections = {key: value for key, value in config.items() if isinstance(value, Mapping) or key == "grid"}
+    sections: dict[str, Any] = {k: value for k, value in config.items() if isinstance(value, Mapping) or k == "grid"}
     chosen = sections.pop("choices", {})
     kept = {key: value for key, value in chosen.items() if key not in ACCIDENTS["config"]}
     return {"kind": "config", "settings": {**sections, "choices": kept}}
 
 
-def _experiment(recipe: Any) -> dict[str, Any]:
+def _experiment(recipe: Json) -> dict[str, Any]:
     apart = ACCIDENTS.get(recipe["kind"], frozenset())
     settings = {key: value for key, value in recipe["settings"].items() if key not in apart}
     inputs = {one["kind"]: _experiment(one) for one in recipe.get("inputs", ())}
     return {"kind": recipe["kind"], **inputs, **_without_draws(settings)}
 
 
-def _without_draws(value: Any) -> Any:
+def _without_draws(value: Json) -> Json:
     if isinstance(value, Mapping):
         return {key: _without_draws(one) for key, one in value.items() if key not in DRAWN}
     return [_without_draws(one) for one in value] if isinstance(value, list) else value

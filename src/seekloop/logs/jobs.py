@@ -89,7 +89,7 @@ class JobBook:
 
     def has_begun(self, job: Job) -> bool:
         """Has a job a folder that says how far it is?"""
-        return job.run is not None and begun(self.folder / job.run)
+        return job.run is not None and RunFolder(self.folder / job.run).state() is not RunState.MISSING
 
     def _file(self, key: str) -> Path:
         return self.place / f"{key}.json"
@@ -104,11 +104,6 @@ class JobBook:
     def _write(self, key: str, job: Job) -> None:
         make_folder(self.place, "runs_dir")
         write_json(self._file(key), asdict(job), "runs_dir")
-
-
-def begun(run: Path) -> bool:
-    """Has a run left anything that says how far it is?"""
-    return RunFolder(run).state() is not RunState.MISSING
 
 
 def settings_key(config: Mapping[str, object]) -> str:

@@ -40,11 +40,14 @@ def tell_wandb(folder: Path, found: Report, mode: str | None) -> None:
         mode: auto, online, offline or disabled; None: as the first run says, auto where it says nothing.
     """
     first = next(iter(found.groups.values()))[0]
-    settings = _settings(first)
+    settings = first.config.get("wandb")
+    settings = settings if isinstance(settings, Mapping) else {}
     mode = resolve_mode(mode or str(settings.get("mode", "auto")), os.environ)
     if mode == "disabled":
         return
-    name = f"{JOB}-{_digest(folder, found)}"
+    pairs: Sequence[object] = found.differences[["setting", "against"]].to_numpy().tolist()
+    told = repr((str(folder.resolve()), found.keys, pairs))
+    name = f"{JOB}-{hashlib.blake2b(told.encode(), digest_size=4).hexdigest()}"
     try:
         run = _open(folder, name, mode, settings, _about(folder, found, first))
         _tell(run, folder, found)
@@ -108,17 +111,6 @@ def _about(folder: Path, found: Report, first: FinishedRun) -> dict[str, Any]:
         "job_type": JOB,
         "config": {"by": list(found.keys), "averaged": list(found.averaged), "runs": runs},
     }
-
-
-def _settings(first: FinishedRun) -> Mapping[str, object]:
-    settings = first.config.get("wandb")
-    return settings if isinstance(settings, Mapping) else {}
-
-
-def _digest(folder: Path, found: Report) -> str:
-    pairs: Sequence[object] = found.differences[["setting", "against"]].to_numpy().tolist()
-    told = repr((str(folder.resolve()), found.keys, pairs))
-    return hashlib.blake2b(told.encode(), digest_size=4).hexdigest()
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
