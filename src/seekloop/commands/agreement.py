@@ -61,7 +61,7 @@ def compared(runs: Sequence[RunFolder], cycle: int, count: int) -> tuple[pd.Data
     """One row per run but the first; and the ranks by each run's criterion, the first one's first."""
     views = [run.view(cycle) for run in runs]
     config = runs[0].config
-    pool = instantiate(config["pool"]).load()
+    pool = instantiate(config["dataset"]).load()
     propagation: Propagation = instantiate(config["propagation"])
     pseudo = [propagation(view["features"], view["labels"], len(pool.classes)) for view in views]
     ranked = {run.path.name: _ranked(run.config, views[0], cycle, count) for run in runs}

@@ -3,16 +3,16 @@
 from typing import TYPE_CHECKING
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from seekloop.commands.compose import choices
 from seekloop.commands.extract import build_regions, report_collection
+from seekloop.commands.parts import build
 from seekloop.commands.recipes import detection
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
-from seekloop.extraction.detect import DetectedRegions
+from seekloop.extraction.detect import Detection
 from seekloop.protocol.kinds import REGIONS
 from seekloop.protocol.region_measures import RegionMeasures
 from seekloop.regions.parts import PartsOfImages, Say
@@ -29,7 +29,7 @@ def detect(config: DictConfig) -> float:
     if not 0 < config.detect.threshold <= 1:
         why = "it is no overlap"
         raise ConfigError("detect.threshold", config.detect.threshold, why, "Customary: 0.5.")
-    collection: Collection = instantiate(config.collection)
+    collection: Collection = build(config, "collection")
     regions = build_regions(config)
     parts = regions.parts(collection, poolable=False)
     if parts.truth:
@@ -62,9 +62,9 @@ def detect(config: DictConfig) -> float:
 
 def located(collection: Collection, regions: PartsOfImages, say: Say) -> RegionMeasures:
     """The regions of a collection, found if they have to be, ready to be measured."""
-    if isinstance(regions, DetectedRegions):
+    if isinstance(regions, Detection):
         found = regions.found(collection, say)
-        return RegionMeasures(collection, regions.regions(found), found)
+        return RegionMeasures(collection, regions.located(found), found)
     return RegionMeasures(collection, regions.parts(collection, poolable=False).located(say), None)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
@@ -16,6 +15,7 @@ from seekloop.commands import recipes
 from seekloop.commands.checks import check_learning
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import report_problems
+from seekloop.commands.parts import build
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import NetworkSource, Pool, PoolSource, Pretrainer, Propagation
@@ -25,13 +25,14 @@ from seekloop.contracts.recipe import Recipe
 from seekloop.learning.cycles import Learning, PseudoLabeller, Row, State
 from seekloop.learning.kind import LEARNING
 from seekloop.learning.measures import pseudo_label_measures
-from seekloop.learning.pretraining import claimed
 from seekloop.learning.schemes import Scheme
 from seekloop.learning.splits import check_budget
 from seekloop.learning.tables import per_class, summarise, tables_of
 from seekloop.learning.training import Training
-from seekloop.training.fitting import LightningFit, resolved_precision
+from seekloop.lightning.precision import training_precision
+from seekloop.training.fitting import LightningFit
 from seekloop.training.networks import seen_by
+from seekloop.training.pretraining import claimed
 
 EVERY_SECONDS = 30.0  # between two lines about epochs
 
@@ -55,13 +56,18 @@ class Parts:
         built = (self.source, self.network, self.pretraining, self.scheme, self.training, self.criterion)
         return recipes.learning(self.config, *built, self.propagation)
 
+    @property
+    def labeller(self) -> PseudoLabeller | None:
+        """The criterion, if it gives pseudo-labels of its own."""
+        return self.criterion if isinstance(self.criterion, PseudoLabeller) else None
+
     @cached_property
     def weights(self) -> Path | None:
         """Folder of the pre-trained weights that this run starts from; None without pre-training."""
         if self.pretraining is None:
             return None
         recipe = recipes.weights(self.source, self.network, self.pretraining, self.config.seed)
-        words = [choices().get(group) for group in ("pool", "model", "pretraining")]
+        words = [choices().get(group) for group in ("dataset", "model", "pretraining")]
         return Path(self.config.store_dir) / "pretrained" / recipes.named(words, recipe)
 
 
@@ -71,16 +77,16 @@ def parts_of(config: DictConfig) -> Parts:
     Raises:
         ConfigError: if a setting cannot work.
     """
-    training = instantiate(config.training)
+    training = build(config, "training")
     return Parts(
         config,
-        instantiate(config.pool),
-        instantiate(config.model),
-        instantiate(config.pretraining) or None,
-        instantiate(config.semi),
-        replace(training, precision=resolved_precision(training.precision, config.accelerator)),
-        instantiate(config.criterion),
-        instantiate(config.propagation),
+        build(config, "dataset"),
+        build(config, "model"),
+        build(config, "pretraining"),
+        build(config, "semi"),
+        replace(training, precision=training_precision(training.precision, config.accelerator)),
+        build(config, "criterion"),
+        build(config, "propagation"),
     )
 
 
@@ -89,7 +95,7 @@ def learn(config: DictConfig) -> float:
     check_learning(config)
     refuse(config)
     parts = parts_of(config)
-    chosen = [choices().get(group) for group in ("pool", "pretraining", "semi", "criterion")]
+    chosen = [choices().get(group) for group in ("dataset", "pretraining", "semi", "criterion")]
     return Task(
         config,
         LEARNING,
@@ -107,8 +113,11 @@ def cycles(parts: Parts, run: Run) -> Outcome:
     pool = seen_by(parts.source.load(), parts.network)
     report_problems(pool.problems, run.console)
     numbers = config.learning
-    check_budget(pool, numbers.initial, numbers.cycles, numbers.budget)
-    if isinstance(parts.criterion, PseudoLabeller) and parts.scheme.propagates:
+    try:
+        check_budget(pool, numbers.initial, numbers.cycles, numbers.budget)
+    except ConfigError as error:
+        raise error.located("learning") from error
+    if parts.labeller is not None and parts.scheme.propagates:
         why = "this criterion has pseudo-labels of its own, which propagated ones would replace"
         fix = "Use semi=none with it, with or without pre-training."
         raise ConfigError("semi", choices().get("semi"), why, fix)
@@ -128,7 +137,8 @@ def cycles(parts: Parts, run: Run) -> Outcome:
         watch=lambda known, labels: pseudo_label_measures(known, pool.train.labels, labels),
         tell=Talk(run, parts.training.epochs).epoch,
     )
-    learning = Learning(pool, parts.criterion, fit, numbers.initial, numbers.budget, config.seed, config.split, say)
+    first = (numbers.initial, numbers.budget, config.seed, config.split)
+    learning = Learning(pool, parts.criterion, fit, *first, parts.labeller, say)
     state = resumed(run) or learning.start()
     log.catch_up()
     started = time.monotonic()

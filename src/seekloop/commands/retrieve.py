@@ -3,13 +3,13 @@
 import time
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from seekloop.commands import recipes
 from seekloop.commands.checks import check
 from seekloop.commands.compose import LoopParts, loop_parts
 from seekloop.commands.extract import prepare, report_collection
+from seekloop.commands.parts import build
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.contracts.problems import many
 from seekloop.contracts.records import Annotations
@@ -70,7 +70,6 @@ def retrieve(config: DictConfig) -> float:
 
 def simulated_user(config: DictConfig, parts: LoopParts, annotations: Annotations) -> SimulatedUser:
     """The user of a config, who draws boxes where the representation reads them."""
-    user: SimulatedUser = instantiate(config.user, _partial_=True)(
-        annotations, config.seed, parts.representation.local.uses_boxes
-    )
+    draws = parts.representation.local.uses_boxes
+    user: SimulatedUser = build(config, "user", annotations=annotations, seed=config.seed, draws_boxes=draws)
     return user

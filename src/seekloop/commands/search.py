@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import prepare, report_collection, report_problems
+from seekloop.commands.parts import build
 from seekloop.commands.recipes import instance_search
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.contracts.errors import ConfigError
@@ -34,7 +34,7 @@ def search(config: DictConfig) -> float:
     """Search for every query of a benchmark, or find that it was done; returns mAP within the first cut-off, if any."""
     refuse(config)
     check(config)
-    instances: InstanceSearch = instantiate(config.instances)
+    instances: InstanceSearch = build(config, "instances")
     extraction = prepare(config, instances.database)
     asking = extraction_of_queries(extraction, instances, config.search.query)
     plan, chosen = extraction.plan, config.search

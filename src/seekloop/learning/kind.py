@@ -49,7 +49,7 @@ LEARNING = RunKind(
     steps="learning.cycles",
     reached=("accuracy", "accuracy"),
     compared=("accuracy",),
-    subject=("pool", "model"),
+    subject=("dataset", "model"),
     lines={
         "accuracy": Lines(
             CYCLES,

@@ -19,6 +19,7 @@ from seekloop.artifacts.files import read_tensors, remove_drafts, write_bytes
 from seekloop.artifacts.folder import Folder
 from seekloop.logs import files
 from seekloop.logs.kind import Kinds, RunKind, kind_of
+from seekloop.logs.names import renamed
 
 if TYPE_CHECKING:
     import torch
@@ -60,9 +61,9 @@ class RunFolder:
 
     @cached_property
     def config(self) -> dict[str, object]:
-        """The resolved config of the run; empty where none was written."""
+        """The resolved config of the run, in today's names; empty where none was written."""
         path = self.path / "config.yaml"
-        return dict(yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+        return renamed(yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
 
     def state(self) -> RunState:
         """Running, done, failed, interrupted, or never started."""
