@@ -58,14 +58,14 @@ def test_the_papers_numbers_stand_beside_ours(runs):
     assert table.loc["all", ["paper_map_auc"]].isna().all()
 
 
-@pytest.mark.parametrize(("kind", "said"), [("retrieve", {"backbone", "collection"}), ("learn", {"model", "pool"})])
+@pytest.mark.parametrize(("kind", "said"), [("retrieve", {"backbone", "collection"}), ("learn", {"model", "dataset"})])
 def test_beside_the_papers_numbers_stands_what_the_runs_kind_works_on(tmp_path, kind, said):
     """Every run has a backbone in its choices, and learns without it where the model is another."""
-    choices = {"collection": "scenes", "backbone": "tiny", "pool": "mnist", "model": "conv13", "local": "none"}
+    choices = {"collection": "scenes", "backbone": "tiny", "dataset": "mnist", "model": "conv13", "local": "none"}
     folder = finished(tmp_path / "run", config("none", 0))
     run = FinishedRun(RunFolder(folder.path, KINDS[kind]), {"choices": choices, "paper": {"map_auc": 0.8}}, SUMMARY)
     row = tabulate([run], ("local",)).table.iloc[0]
-    assert {key for key in ("collection", "backbone", "pool", "model") if key in row} == said
+    assert {key for key in ("collection", "backbone", "dataset", "model") if key in row} == said
 
 
 def test_the_papers_numbers_cannot_pass_for_ours(tmp_path):

@@ -93,7 +93,7 @@ def open_log(folder, **changes):
         ({"project": "a/b:c%"}, {"project": "a_b_c_"}),
         ({"project": ""}, {}),
         ({"group": ""}, {"run_group": ""}),
-        ({"group": "g" * 300, "folder": "n" * 200}, {}),
+        ({"group": "g" * 300}, {}),
         ({"folder": "run's"}, {"run_id": "run_s"}),
         ({"entity": ""}, {"entity": ""}),
     ],

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,11 @@ def check_keys(runs: Sequence[FinishedRun], keys: Sequence[str], asked: str) -> 
         ValueError: naming those that differ between the runs.
     """
     configs = [run.config for run in runs]
-    known = known_keys(configs)
+    known = {key for config in configs for key in [*_all_keys(config), *_choices(config)]}
     for key in keys:
         if key not in known:
-            differ = ", ".join(differing_keys(configs))
-            raise ValueError(
-                f"{asked}={key!r} is in no run's config. Keys that differ between the runs: {differ or 'none'}"
-            )
+            differ = ", ".join(differing_keys(configs)) or "none"
+            raise ValueError(f"{asked}={key!r} is in no run's config. Keys that differ between the runs: {differ}")
 
 
 def look_up(config: Mapping[str, object], key: str) -> object:
@@ -102,38 +100,43 @@ def look_up(config: Mapping[str, object], key: str) -> object:
     return value
 
 
-def known_keys(configs: Sequence[Mapping[str, object]]) -> set[str]:
-    """Every key that can be looked up in one of the configs."""
-    return {key for config in configs for key in [*_all_keys(config), *_choices(config)]}
-
-
 def experiments(configs: Sequence[Mapping[str, object]]) -> list[dict[str, Any]]:
     """Recipe of the experiment of each run: the run's own without seeds and without accidents of the machine.
 
     Where a run was made before recipes were recorded, all are compared by the choices and sections of their configs.
     """
-    recorded = all(isinstance(config.get(RECIPE), Mapping) for config in configs)
-    return [_experiment(config[RECIPE] if recorded else _sections(config)) for config in configs]
-
-
-def _sections(config: Mapping[str, object]) -> dict[str, object]:
-    sections: dict[str, Any] = {k: value for k, value in config.items() if isinstance(value, Mapping) or k == "grid"}
-    chosen = sections.pop("choices", {})
-    kept = {key: value for key, value in chosen.items() if key not in ACCIDENTS["config"]}
-    return {"kind": "config", "settings": {**sections, "choices": kept}}
+    if all(isinstance(config.get(RECIPE), Mapping) for config in configs):
+        return [_experiment(config[RECIPE]) for config in configs]
+    apart = ACCIDENTS["config"]
+    return [
+        _experiment(
+            {
+                "kind": "config",
+                "settings": {
+                    key: _but(value, apart)
+                    for key, value in config.items()
+                    if isinstance(value, Mapping) or key == "grid"
+                },
+            }
+        )
+        for config in configs
+    ]
 
 
 def _experiment(recipe: Json) -> dict[str, Any]:
-    apart = ACCIDENTS.get(recipe["kind"], frozenset())
-    settings = {key: value for key, value in recipe["settings"].items() if key not in apart}
+    settings = _but(recipe["settings"], ACCIDENTS.get(recipe["kind"], frozenset()))
     inputs = {one["kind"]: _experiment(one) for one in recipe.get("inputs", ())}
     return {"kind": recipe["kind"], **inputs, **_without_draws(settings)}
 
 
+def _but(values: Json, apart: Collection[str]) -> Json:
+    return {key: one for key, one in values.items() if key not in apart} if isinstance(values, Mapping) else values
+
+
 def _without_draws(value: Json) -> Json:
-    if isinstance(value, Mapping):
-        return {key: _without_draws(one) for key, one in value.items() if key not in DRAWN}
-    return [_without_draws(one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_without_draws(one) for one in value]
+    return {key: _without_draws(one) for key, one in _but(value, DRAWN).items()} if isinstance(value, dict) else value
 
 
 def differing_keys(configs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:

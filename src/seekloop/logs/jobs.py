@@ -76,12 +76,8 @@ class JobBook:
         known = [(key, job) for key, job in found.items() if job is not None]
         return dict(sorted(known, key=lambda entry: entry[1].overrides))
 
-    def unstarted(self) -> list[tuple[str, Job]]:
-        """Jobs without a folder of their own, each with the overrides that tell it from the other jobs."""
-        return [(words, job) for _, words, job in self.waiting()]
-
     def waiting(self) -> list[tuple[str, str, Job]]:
-        """The same with their keys."""
+        """Jobs without a folder of their own: key, the overrides that tell it from the other jobs, job."""
         jobs = self.jobs()
         common = set.intersection(*(set(job.overrides) for job in jobs.values())) if len(jobs) > 1 else set()
         waiting = [(key, job) for key, job in jobs.items() if not self.has_begun(job)]

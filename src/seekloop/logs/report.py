@@ -234,7 +234,10 @@ def _notes(found: Report) -> list[str]:
         f"AUC: area under the curve over {found.kind.step}s / {found.kind.step}s."
     ]
     if LEFT_OUT in found.table:
-        lines += ["", "*left out*: objects lost and files not taken, of the run of a row that has most of both."]
+        lines += [
+            "",
+            "*left out*: annotated objects lost and files not taken, of the run of a row that has most of both.",
+        ]
     if "paper_setup" in found.table:
         lines += [
             "",

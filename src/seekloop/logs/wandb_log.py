@@ -27,6 +27,7 @@ else:
 
 MODES = ("auto", "online", "offline", "disabled")
 NAMES = {"run_id": "the run's id", "name": "the run's name", "group": "experiment_name", "project": "wandb.project"}
+REFUSED = {"run_id": IN_ID, "project": IN_PROJECT}
 THUMBNAIL = 320  # pixels, side of the pictures sent: W&B wants those of one panel to be of one size
 LOGIN_SECONDS = 30.0
 FINISH_SECONDS = 300.0  # then the rest stays on disk, to be sent with `wandb sync`
@@ -78,23 +79,17 @@ class WandbLog:
         self.folder, self.read, self.region_box = folder, read, region_box
         self.mode = resolve_mode(mode, os.environ)
         run_id, told = folder.path.name, list[str]()
-        names = {
-            "run_id": (run_id, IN_ID),
-            "name": (run_id, ""),
-            "group": (group, ""),
-            "project": (project, IN_PROJECT),
-        }
+        given = {"run_id": run_id, "name": run_id, "group": group, "project": project}
         taken = {}
-        for what, (name, refused) in names.items():
-            taken[what], said = name_of(NAMES[what], name, refused)
-            told += said
+        for what, name in given.items():
+            taken[what], changes = name_of(NAMES[what], name, REFUSED.get(what, ""))
+            told += changes
         kept, cut = tags_of(tags)
         if self.mode != "disabled":
             for line in [*told, *cut]:
                 _log.warning(line)
-        self._identity = identity(
-            taken["run_id"] or run_id, taken["project"], name_of("wandb.entity", entity)[0], os.environ
-        )
+        owner, _ = name_of("wandb.entity", entity)
+        self._identity = identity(taken["run_id"] or run_id, taken["project"], owner, os.environ)
         described = {key: value for key, value in config.items() if key != RECIPE}
         self._about = {
             "name": taken["name"],
@@ -105,7 +100,10 @@ class WandbLog:
         }
         self._run: wandb.Run | None = None
         if self.mode != "disabled":
-            self._start()
+            self._run = begin(self.mode, {**self._identity, **self._about}, "offline-run-*")
+        if self._run is not None:
+            with harmless("set up its axes", GOES_ON):
+                define_axes(self._run, folder.kind)
         self._next = 0 if self._run is None else self._run.starting_step
 
     def __enter__(self) -> "WandbLog":
@@ -118,11 +116,17 @@ class WandbLog:
         """Send every whole round that has not been sent."""
         if self._run is None:
             return
-        with self._harmless("log a round", GOES_ON), self._once():
-            for step, row in enumerate(rows_of(self.folder)):
-                if step >= self._next:
-                    self._run.log({**row, **self._pictures(row)}, step=step)
-                    self._next = step + 1
+        with harmless("log a round", GOES_ON):
+            try:
+                for step, row in enumerate(rows_of(self.folder)):
+                    if step >= self._next:
+                        self._run.log({**row, **self._pictures(row)}, step=step)
+                        self._next = step + 1
+            except Exception:  # would fail in every round: W&B is given up
+                run, self._run = self._run, None
+                with contextlib.suppress(Exception):
+                    run.finish(exit_code=1)
+                raise
 
     def finish(self, summary: Mapping[str, object], classes: pd.DataFrame, figures: Sequence[Path]) -> None:
         """Send what is known at the end: summary, table of classes, figures. Nothing if the server has it already."""
@@ -131,52 +135,24 @@ class WandbLog:
             return
         end = len(rows_of(self.folder))
         numbers: dict[str, object] = {key: value for key, value in summary.items() if isinstance(value, (int, float))}
-        if self._next <= end:
-            self._tell("the results", end, lambda: numbers)  # first, and alone: a sweep waits for them
-            self._tell("the table of classes", end, lambda: {"classes_table": wandb.Table(dataframe=classes)})
-            self._tell("the figures", end, lambda: {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
-        with self._harmless("log the summary", GOES_ON):
+        told: dict[str, Callable[[], dict[str, object]]] = {
+            "the results": lambda: numbers,  # first, and alone: a sweep waits for them
+            "the table of classes": lambda: {"classes_table": wandb.Table(dataframe=classes)},
+            "the figures": lambda: {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures},
+        }
+        for what, row in told.items() if self._next <= end else ():
+            with harmless(f"log {what}", "The rest is logged."):
+                self._run.log(row(), step=end)
+        with harmless("log the summary", GOES_ON):
             self._run.summary.update(dict(summary))
 
     def close(self, exit_code: int) -> None:
         """Send what is left and leave; 0 where the run went well."""
         if self._run is None:
             return
-        with self._harmless("finish", GOES_ON):
+        with harmless("finish", GOES_ON):
             self._run.finish(exit_code=exit_code)
         self._run = None
-
-    def _tell(self, what: str, step: int, row: Callable[[], dict[str, object]]) -> None:
-        with self._harmless(f"log {what}", "The rest is logged."):
-            if self._run is not None:
-                self._run.log(row(), step=step)
-
-    def _start(self) -> None:
-        with self._harmless("set up", GOES_ON):
-            wandb.setup(settings=quiet_settings())
-        if self.mode == "online" and not has_key(os.environ):
-            _log.warning(NO_KEY)  # W&B would stop and ask for one
-            self.mode = "offline"
-        if self.mode == "online":
-            with self._harmless("reach its server", "This run is logged offline; send it later with `wandb sync`."):
-                self._run = self._init("online")
-                return
-            wandb.teardown()  # it holds on to the id of the run it could not start
-            self.mode = "offline"
-        with self._harmless("start", GOES_ON):
-            self._forget_earlier()
-            self._run = self._init("offline")
-
-    def _init(self, mode: str) -> "wandb.Run":
-        resume = "allow" if mode == "online" else None
-        run = wandb.init(mode=mode, resume=resume, settings=quiet_settings(), **self._identity, **self._about)  # type: ignore[arg-type]
-        define_axes(run, self.folder.kind)
-        return run
-
-    def _forget_earlier(self) -> None:
-        """Remove the offline files of earlier attempts: all rounds are told again."""
-        for earlier in (self.folder.path / "wandb").glob("offline-run-*"):
-            shutil.rmtree(earlier, ignore_errors=True)
 
     def _pictures(self, row: Mapping[str, object]) -> dict[str, object]:
         """Pictures of the images that a step asked about; of several searches the first is followed."""
@@ -197,24 +173,39 @@ class WandbLog:
         boxes = boxes_of(row, self.region_box, frame) if "region" in row else None
         return wandb.Image(canvas, caption=self.folder.kind.asked.told(row), boxes=boxes, file_type="jpg")
 
-    @contextlib.contextmanager
-    def _once(self) -> Iterator[None]:
-        """What fails in here would fail in every round: W&B is then given up."""
-        try:
-            yield
-        except Exception:
-            run, self._run = self._run, None
-            if run is not None:
-                with contextlib.suppress(Exception):
-                    run.finish(exit_code=1)
-            raise
 
-    @contextlib.contextmanager
-    def _harmless(self, what: str, instead: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # whatever W&B raises, the run is worth more
-            _log.warning("W&B could not %s: %s: %s. %s", what, type(error).__name__, error, instead)
+@contextlib.contextmanager
+def harmless(what: str, instead: str) -> Iterator[None]:
+    """Turn whatever W&B raises into one warning: the numbers are worth more."""
+    try:
+        yield
+    except Exception as error:
+        _log.warning("W&B could not %s: %s: %s. %s", what, type(error).__name__, error, instead)
+
+
+def begin(mode: str, about: Mapping[str, Any], earlier: str) -> "wandb.Run | None":
+    """Begin a run of W&B, online where that can be, else offline; None where W&B can do neither.
+
+    Args:
+        mode: online or offline.
+        about: arguments of `wandb.init`.
+        earlier: names of the offline files of earlier attempts, which are replaced, as everything is told again.
+    """
+    settings: Any = None
+    with harmless("set up", GOES_ON):
+        settings = quiet_settings()
+        wandb.setup(settings=settings)
+    if mode == "online" and has_key(os.environ):
+        with harmless("reach its server", "This is logged offline; send it later with `wandb sync`."):
+            return wandb.init(mode="online", resume="allow", settings=settings, **about)
+        wandb.teardown()  # it holds on to the id of the run it could not start
+    elif mode == "online":
+        _log.warning(NO_KEY)  # W&B would stop and ask for one
+    with harmless("start", GOES_ON):
+        for folder in (Path(about["dir"]) / "wandb").glob(earlier):
+            shutil.rmtree(folder, ignore_errors=True)
+        return wandb.init(mode="offline", settings=settings, **about)
+    return None
 
 
 def quiet_settings() -> "wandb.Settings":
