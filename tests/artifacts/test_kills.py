@@ -10,15 +10,15 @@ import torch
 
 from seekloop.contracts.recipe import Recipe
 from seekloop.images.files import load_facts, save_facts
-from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
+from seekloop.learning.kind import LEARNING
 from seekloop.logs.jobs import JobBook
-from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.run_folder import RunFolder, RunState
+from seekloop.protocol.kinds import INSTANCES, REGIONS
 from seekloop.store import found, kept_maps, open_store
 from seekloop.store.manifest import store_folder
 from seekloop.training import pretraining
 from seekloop.training.pretraining import PretrainingFolder
-from tests.logs.fakes import fill
+from tests.logs.fakes import fill, run_folder
 from tests.store.stores import complete, manifest
 from tests.store.test_found import image_of
 
@@ -46,18 +46,18 @@ class Death:
 
 
 def run(folder):
-    with RunFolder(folder).claim():  # which clears up after the dead, also in a finished run
+    with run_folder(folder).claim():  # which clears up after the dead, also in a finished run
         pass
-    if RunFolder(folder).state() is not RunState.DONE:
-        fill(RunFolder(folder))
+    if run_folder(folder).state() is not RunState.DONE:
+        fill(run_folder(folder))
 
 
 def rows_of(kind):
     """One row of each table."""
     values = {"string": "a", "bool": True}
     return {
-        name: pd.DataFrame([{field.name: values.get(str(field.type), 1) for field in schema}])
-        for name, schema in kind.TABLES.items()
+        name: pd.DataFrame([{column: values.get(of, 1) for column, of in columns.items()}])
+        for name, columns in kind.tables.items()
     }
 
 
@@ -65,11 +65,11 @@ def evaluation(kind):
     tables = rows_of(kind)
 
     def evaluate(folder):
-        run = kind(folder)
+        run = RunFolder(folder, kind)
         with run.claim():
             if not run.complete.exists():
-                run.write_config("command: search\n")
-                run.keep(tables)
+                run.write_config(f"command: {kind.command}\n")
+                run.add_once(tables)
                 run.finish({"map_all": 0.5})
 
     return evaluate
@@ -77,8 +77,8 @@ def evaluation(kind):
 
 def learn(folder):
     """Two cycles, the second of two epochs."""
-    run = LearnFolder(folder)
-    rows = rows_of(LearnFolder)
+    run = RunFolder(folder, LEARNING)
+    rows = rows_of(LEARNING)
     with run.claim():
         resumed = run.resume()
         if run.complete.exists():
@@ -152,8 +152,8 @@ def hashes(folder):
 KINDS = {
     "run": run,
     "learn": learn,
-    "search": evaluation(SearchFolder),
-    "detect": evaluation(DetectFolder),
+    "search": evaluation(INSTANCES),
+    "detect": evaluation(REGIONS),
     "descriptors": descriptors,
     "regions": regions,
     "maps": maps,
@@ -210,12 +210,12 @@ def test_a_copied_store_opens_where_it_lies(tmp_path):
 
 def test_nothing_of_a_killed_evaluation_stands_in_the_way_of_its_successor(tmp_path):
     """Ended between its tables and its end; the next one finds other numbers, and these are what stands."""
-    folder = SearchFolder(tmp_path / "run")
-    rows = rows_of(SearchFolder)
+    folder = RunFolder(tmp_path / "run", INSTANCES)
+    rows = rows_of(INSTANCES)
     with folder.claim():
-        folder.keep(rows)
+        folder.add_once(rows)
     with folder.claim():
-        folder.keep({**rows, "results": rows["results"].assign(ap=0.25)})
+        folder.add_once({**rows, "results": rows["results"].assign(ap=0.25)})
         folder.finish({"map_all": 0.25})
     assert folder.table("results")["ap"].tolist() == [0.25]
     assert folder.state() is RunState.DONE

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxtyping import Bool
 from omegaconf import DictConfig
-from torch import Tensor
 
 from seekloop.commands.compose import plain
 from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem, counted, first_reasons, many, summarised
+from seekloop.contracts.problems import Problem, first_reasons, many, summarised
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.detect import Detection
@@ -107,8 +105,3 @@ def report_problems(problems: Sequence[Problem], console: Console) -> None:
         console.say(summarised(problems))
     for reason in first_reasons(problems):
         console.say(f"  {reason}")
-
-
-def left_out(problems: Sequence[Problem], readable: Bool[Tensor, " n"]) -> dict[str, int]:
-    """How many objects, files and unreadable images the numbers of a run go without."""
-    return {**counted(problems), "images_unreadable": int((~readable).sum())}
