@@ -6,16 +6,15 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
+from seekloop.commands.configs import load_entry
 from seekloop.contracts.errors import ConfigError
 from seekloop.images.class_folders import squared
 
-CONF = Path(__file__).parents[2] / "conf" / "pool" / "folder.yaml"
+CONF = Path(__file__).parents[2] / "conf" / "dataset" / "folder.yaml"
 
 
 def source(root, **keys):
-    config = OmegaConf.merge(
-        OmegaConf.load(CONF), {"root": root and str(root), "cache": None, "size": 8, "shift": 1}, keys
-    )
+    config = OmegaConf.merge(load_entry(CONF), {"root": root and str(root), "cache": None, "size": 8, "shift": 1}, keys)
     return instantiate(config)
 
 

@@ -5,17 +5,18 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from seekloop.commands.configs import load_entry
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import Pool, PoolSource
 from seekloop.images.pools import channel_statistics, enlarged, padded
 from tests.images.pool_files import cifar10_files, cifar100_files, mnist_files, svhn_files
 
-CONF = Path(__file__).parents[2] / "conf" / "pool"
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
 WRITERS = {"mnist": mnist_files, "svhn": svhn_files, "cifar10": cifar10_files, "cifar100": cifar100_files}
 
 
 def source(name, **keys):
-    return instantiate(OmegaConf.merge(OmegaConf.load(CONF / f"{name}.yaml"), keys))
+    return instantiate(OmegaConf.merge(load_entry(CONF / f"{name}.yaml"), keys))
 
 
 @pytest.mark.parametrize("name", WRITERS)

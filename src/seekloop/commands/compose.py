@@ -90,5 +90,5 @@ def loop_parts(config: DictConfig) -> LoopParts:
 
 
 def build_loop(config: DictConfig, descriptors: Descriptors) -> Loop:
-    """The loop that a `retrieve` config describes, over these descriptors."""
+    """Build the loop that a `retrieve` config describes, over these descriptors."""
     return loop_parts(config).loop(descriptors, config.seed, Console().say)
