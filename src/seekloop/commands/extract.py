@@ -39,7 +39,10 @@ def prepare(config: DictConfig, collection: Collection | None = None) -> Extract
     trainer, store = values["trainer"], values["store"]
     return Extraction(
         build(config, "collection") if collection is None else collection,
-        *(build(config, path) for path in ("backbone", "regions", "encoding", "pooling")),
+        build(config, "backbone"),
+        build(config, "regions"),
+        build(config, "encoding"),
+        build(config, "pooling"),
         store_dir=config.store_dir,
         trainer={key: value for key, value in trainer.items() if key not in PER_BATCH},
         **{key: trainer[key] for key in PER_BATCH},

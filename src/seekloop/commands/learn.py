@@ -82,7 +82,10 @@ def parts_of(config: DictConfig) -> Parts:
     training = build(config, "training")
     return Parts(
         config,
-        *(build(config, path) for path in ("dataset", "model", "pretraining", "semi")),
+        build(config, "dataset"),
+        build(config, "model"),
+        build(config, "pretraining"),
+        build(config, "semi"),
         replace(training, precision=resolved_precision(training.precision, config.accelerator)),
         build(config, "criterion"),
         build(config, "propagation"),

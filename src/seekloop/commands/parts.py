@@ -183,7 +183,8 @@ def _nodes(node: DictConfig, path: str) -> Iterator[tuple[str, DictConfig]]:
 def _holds(node: DictConfig, key: str, got: object) -> bool:
     value = OmegaConf.select(node, key, throw_on_missing=False, default="(absent)")
     plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    return plain == got or str(plain) == str(got)
+    given = str(got) if isinstance(got, Path) else list(got) if isinstance(got, tuple) else got
+    return bool(plain == given)
 
 
 def _origin(target: str) -> tuple[str, str]:
