@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from seekloop.commands.configs import conf_dir
 from seekloop.commands.indexing import build_shortlist, index_settings
 from seekloop.commands.parts import build
-from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Transductive
+from seekloop.contracts.protocols import Classifier, Criterion, Descriptors
 from seekloop.logs.console import Console
 from seekloop.logs.names import representation_name
 from seekloop.loop.engine import Loop
@@ -56,7 +56,7 @@ class LoopParts:
     """The parts of a loop, built from a config; descriptors are not among them."""
 
     representation: Representation
-    classifier: Classifier | Transductive
+    classifier: Classifier
     criterion: Criterion
     engine: Engine
     index: IndexSettings | None

@@ -20,7 +20,7 @@ from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import KINDS, Annotations, Regions
-from seekloop.extraction.detect import DetectedRegions
+from seekloop.extraction.detect import Detection
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_figures import RegionsOfImage, hierarchy, recall_of_run
 from seekloop.logs.evaluation_folder import DetectFolder
@@ -63,9 +63,9 @@ def detect(config: DictConfig) -> float:
 def evaluated(config: DictConfig, collection: Collection, regions: PartsOfImages, console: Console) -> Evaluated:
     """Recall, CorLoc and pictures of the regions of a collection."""
     found: FoundRegions | None = None
-    if isinstance(regions, DetectedRegions):
+    if isinstance(regions, Detection):
         found = regions.found(collection, console.say)
-        located = regions.regions(found)
+        located = regions.located(found)
     else:
         located = regions.parts(collection, poolable=False).located(console.say)
     readable = torch.ones(len(collection.paths), dtype=torch.bool) if found is None else found.readable

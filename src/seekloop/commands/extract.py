@@ -13,13 +13,15 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import Problem, counted, first_reasons, many, summarised
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.describe import ensure
+from seekloop.extraction.detect import Detection
 from seekloop.extraction.plan import Extraction
 from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
-from seekloop.store.verification import discard, verify
+from seekloop.regions.detected import Detected
+from seekloop.regions.parts import PartsOfImages
+from seekloop.store.shards import discard, verify
 
 VERIFY = ("none", "full")
-PER_BATCH = ("batch_size", "workers")  # of the trainer group; the rest goes to Lightning's Trainer
 WRITING = ("dtype", "shard", "fail_fast")  # of the store group; the rest is about searching it
 
 
@@ -35,19 +37,27 @@ def prepare(config: DictConfig, collection: Collection | None = None) -> Extract
     """
     if not isinstance(config.grid, str):
         raise ConfigError("grid", config.grid, "it is no grid", "Write rows x columns, such as 2x2 or 1x1+2x2+4x4.")
-    values = plain(config)
-    trainer, store = values["trainer"], values["store"]
-    return Extraction(
-        build(config, "collection") if collection is None else collection,
+    trainer, store = build(config, "trainer"), plain(config)["store"]
+    collection = build(config, "collection") if collection is None else collection
+    parts = (
         build(config, "backbone"),
-        build(config, "regions"),
+        build_regions(config),
         build(config, "encoding"),
         build(config, "pooling"),
-        store_dir=config.store_dir,
-        trainer={key: value for key, value in trainer.items() if key not in PER_BATCH},
-        **{key: trainer[key] for key in PER_BATCH},
-        **{key: store[key] for key in WRITING},
     )
+    return Extraction(collection, *parts, config.store_dir, trainer, **{key: store[key] for key in WRITING})
+
+
+def build_regions(config: DictConfig) -> PartsOfImages:
+    """The choice of regions: where a detector finds them, a stage that computes on the trainer's devices.
+
+    Raises:
+        ConfigError: if the choices do not fit together.
+    """
+    regions = build(config, "regions")
+    if isinstance(regions, Detected):
+        return Detection(regions, config.store_dir, build(config, "trainer"))
+    return regions
 
 
 def extract(config: DictConfig) -> None:

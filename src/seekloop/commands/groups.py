@@ -44,7 +44,7 @@ METHODS = {
     "semi": "pretraining=none semi=thesis",
     "pre_semi": "pretraining=thesis semi=thesis",
 }
-OPEN = {"trainer", "paper", "numbers"}  # handed on, or looked up, whole
+OPEN = {"paper", "numbers"}  # handed on, or looked up, whole
 
 
 def groups_of(command: str) -> dict[str, str | None]:

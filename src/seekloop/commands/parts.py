@@ -23,7 +23,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "dataset": ("contracts.learning.PoolSource",),
     "backbone": ("contracts.protocols.Backbone",),
     "model": ("contracts.learning.NetworkSource",),
-    "regions": ("regions.parts.PartsOfImages",),
+    "regions": ("regions.parts.PartsOfImages", "regions.detected.Detected"),
     "regions.detector": ("regions.segments.Detector",),
     "regions.backbone": ("contracts.protocols.Backbone",),
     "encoding": ("descriptors.encoding.Encoding",),
@@ -31,7 +31,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "representation": ("representations.representation.Representation",),
     "representation.local": ("representations.local.Local",),
     "representation.fusion": ("representations.fusion.Fusion",),
-    "classifier": ("contracts.protocols.Classifier", "contracts.protocols.Transductive"),
+    "classifier": ("contracts.protocols.Classifier",),
     "criterion": ("contracts.protocols.Criterion",),
     "user": ("contracts.protocols.User",),
     "pretraining": ("contracts.learning.Pretrainer",),
@@ -175,9 +175,9 @@ def located(error: ConfigError, config: DictConfig) -> ConfigError:
 def _nodes(node: DictConfig, path: str) -> Iterator[tuple[str, DictConfig]]:
     """Mappings of a config with their paths, from the top."""
     yield path, node
-    for key in node:
+    for key in map(str, node):
         if isinstance(node._get_node(key), DictConfig) and node[key] is not None:
-            yield from _nodes(node[key], f"{path}.{key}" if path else str(key))
+            yield from _nodes(node[key], f"{path}.{key}" if path else key)
 
 
 def _holds(node: DictConfig, key: str, got: object) -> bool:

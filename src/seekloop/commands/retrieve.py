@@ -194,7 +194,7 @@ class Searches:
         board = Scoreboard(
             annotations,
             queries,
-            loop.whole,
+            loop.global_descriptors,
             self.collection.paths,
             seed=asked.seed,
             clusters=asked.clusters,
