@@ -6,11 +6,10 @@ from omegaconf import DictConfig, OmegaConf
 from seekloop.commands.compose import LoopParts
 from seekloop.commands.indexing import check_index
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Criterion, User
+from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.records import CandidateView
 from seekloop.logs.wandb_log import resolve_mode
 from seekloop.loop.engine import check_transductive
-from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.representations.local import Box
 
 LEARNING_NUMBERS = ("learning.cycles", "learning.budget", "learning.initial", "seed", "split")
@@ -32,12 +31,11 @@ def check_learning(config: DictConfig) -> None:
     resolve_mode(config.wandb.mode, {})
 
 
-def check(parts: LoopParts, user: SimulatedUser, *, truth: bool) -> None:
+def check(parts: LoopParts, *, truth: bool) -> None:
     """Refuse parts that do not fit together, before any long work.
 
     Args:
         parts: of the loop.
-        user: of the simulation.
         truth: whether regions are the annotated boxes.
 
     Raises:
@@ -49,8 +47,6 @@ def check(parts: LoopParts, user: SimulatedUser, *, truth: bool) -> None:
     check_transductive(parts.classifier, parts.representation)
     check_criterion(parts.criterion)
     check_index(parts.index, parts.classifier, parts.criterion)
-    if not isinstance(user, User):
-        raise ConfigError("user", type(user).__name__, "it has no method answer", "See contracts.protocols.User.")
 
 
 def check_criterion(criterion: Criterion) -> None:

@@ -70,7 +70,7 @@ def retrieve(config: DictConfig) -> float:
                 f"{unknown} cannot say what it depends on (give it a method settings): it is run again each time"
             )
         report_collection(collection, console)
-        check(parts, user, truth=ahead.parts.truth)
+        check(parts, truth=ahead.parts.truth)
         searches = Searches(config, parts, simulation, collection, folder, console)
         queries, _ = simulation.draw(
             collection.annotations, torch.ones(len(collection.paths), dtype=torch.bool), collection.problems
