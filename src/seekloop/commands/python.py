@@ -70,9 +70,8 @@ def session(
         overrides: as on the command line, such as "representation=gl_concat_all", "loop.budget=6".
     """
     config = _config("retrieve", overrides)
-    return Session(
-        compose.build_loop(config, descriptors), image, box, negatives=config.loop.negatives, budget=config.loop.budget
-    )
+    loop = compose.build_loop(config, descriptors)
+    return Session.start(loop, image, box, negatives=config.loop.negatives, budget=config.loop.budget)
 
 
 def _config(command: str, overrides: Sequence[str]) -> DictConfig:
