@@ -7,8 +7,8 @@ import torch
 from hydra.utils import get_object, instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
+from seekloop.commands.configs import load_entry
 from seekloop.contracts.boxes import iou
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.recipe import settings as settings_of
@@ -22,7 +22,7 @@ CLAIDS = sorted(CONF.glob("claid*.yaml"))
 
 
 def claid(name="claid", **changed):
-    given = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+    given = load_entry(CONF / f"{name}.yaml")
     given["bisect"] = instantiate(given["bisect"])
     return get_object(given.pop("_target_"))(**(given | changed))
 
@@ -290,7 +290,7 @@ DIFFERS = {
 
 @pytest.mark.parametrize("entry", CLAIDS, ids=lambda entry: entry.stem)
 def test_a_variant_differs_from_claid_in_what_its_name_says(entry):
-    base, mine = OmegaConf.load(CONF / "claid.yaml"), OmegaConf.load(entry)
+    base, mine = load_entry(CONF / "claid.yaml"), load_entry(entry)
     assert {key for key in base if base[key] != mine[key]} == DIFFERS[entry.stem]
     assert isinstance(instantiate(mine), Claid)
 
