@@ -9,17 +9,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.declared import Count, declared
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.randomness import derived_seed
 from seekloop.contracts.records import Annotations
+from seekloop.images.generated.collage import extent
 
 CLASSES = tuple(str(digit) for digit in range(10))
 PARTS = ("training", "search")
@@ -36,7 +39,7 @@ PROBES = 4  # scenes whose pixels go into the fingerprint
 
 @dataclass(frozen=True)
 class Digits:
-    """Scanned digits: ink from 0 to 255, and what they are."""
+    """Scanned digits: ink from 0 to 255, and their classes."""
 
     scans: UInt8[np.ndarray, "k 8 8"]
     labels: Int[np.ndarray, " k"]
@@ -65,15 +68,12 @@ def digit_split(part: str) -> Digits:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    rows = [halves(np.flatnonzero(data.target == digit))[PARTS.index(part)] for digit in range(10)]
-    chosen = np.sort(np.concatenate(rows))
+    rows = [np.flatnonzero(data.target == digit) for digit in range(10)]
+    first = part == PARTS[0]
+    halves = [some[: len(some) // 2] if first else some[len(some) // 2 :] for some in rows]
+    chosen = np.sort(np.concatenate(halves))
     scans = np.minimum(data.images[chosen].astype(np.int64) * 16, 255).astype(np.uint8)
     return Digits(scans, data.target[chosen].astype(np.int64))
-
-
-def halves(rows: Int[np.ndarray, " k"]) -> tuple[Int[np.ndarray, " i"], Int[np.ndarray, " j"]]:
-    """The first and the second half."""
-    return rows[: len(rows) // 2], rows[len(rows) // 2 :]
 
 
 @cache
@@ -135,22 +135,17 @@ def digit_stamp(scan: UInt8[np.ndarray, "8 8"], size: int, rng: np.random.Genera
     margin = 2  # pixels of the scan: room for the stroke's soft edge, and for turning
     padded = Image.new("L", (ink.width + 2 * margin, ink.height + 2 * margin))
     padded.paste(ink, (margin, margin))
-    width, height = stamp_extent(ink.width / ink.height, size, rng)
+    low, high = EXTENTS[int(rng.integers(len(EXTENTS)))]
+    area = int(rng.integers(low, high)) * size * size / 1000
+    aspect = ink.width / ink.height * int(rng.integers(85, 130)) / 100
+    width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
+    shrink = min(1.0, 0.94 * size / max(width, height))  # not beyond the picture
+    width, height = width * shrink, height * shrink
     enlarged = round(padded.width * width / ink.width), round(padded.height * height / ink.height)
     large = padded.resize(enlarged, Image.Resampling.BICUBIC)
     turned = large.rotate(int(rng.integers(-14, 15)), Image.Resampling.BILINEAR)  # smooth already
     sharp = turned.point(SHARPEN)
     return sharp.crop(sharp.getbbox())
-
-
-def stamp_extent(shape: float, size: int, rng: np.random.Generator) -> tuple[float, float]:
-    """Width and height in pixels of one of the three sizes, near the ink's own shape, and not beyond the picture."""
-    low, high = EXTENTS[int(rng.integers(len(EXTENTS)))]
-    area = int(rng.integers(low, high)) * size * size / 1000
-    aspect = shape * int(rng.integers(85, 130)) / 100
-    width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
-    shrink = min(1.0, 0.94 * size / max(width, height))
-    return width * shrink, height * shrink
 
 
 def stamp_somewhere(stamp: Image.Image, size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
@@ -205,20 +200,13 @@ def all_kept(layers: Sequence[Layer]) -> bool:
 
 def visible_digits(layers: Sequence[Layer]) -> tuple[Int[Tensor, " o"], Float[Tensor, "o 4"]]:
     """Class and box of every digit, from back to front; the box fits the part that nothing covers."""
-    found = [
-        (layer.label, extent(seen))
+    digits = [
+        (layer.label, [side / len(seen) for side in extent(seen)])
         for layer, seen in zip(layers, visible_masks(layers), strict=True)
         if layer.label is not None
     ]
-    labels = torch.tensor([label for label, _ in found], dtype=torch.int64)
-    return labels, torch.tensor([box for _, box in found], dtype=torch.float32).reshape(-1, 4)
-
-
-def extent(seen: Bool[np.ndarray, "s s"]) -> tuple[float, float, float, float]:
-    """The smallest box around the marked pixels, as fractions."""
-    (top, bottom), (left, right) = (np.flatnonzero(seen.any(axis))[[0, -1]] for axis in (1, 0))
-    size = len(seen)
-    return left / size, top / size, (right + 1) / size, (bottom + 1) / size
+    labels = torch.tensor([label for label, _ in digits], dtype=torch.int64)
+    return labels, torch.tensor([box for _, box in digits], dtype=torch.float32).reshape(-1, 4)
 
 
 def paint(
@@ -262,14 +250,10 @@ def colour_against(below: Sequence[int], readable: bool, rng: np.random.Generato
     colour = [int(v) for v in rng.integers(0, 256, 3)]
     if readable:
         share = int(rng.integers(55, 90))  # how far, in hundredths, towards white or black
-        target = 255 if brightness(below) < 120 else 0
+        luma = (299 * below[0] + 587 * below[1] + 114 * below[2]) // 1000  # by the weights of ITU-R BT.601
+        target = 255 if luma < 120 else 0
         colour = [(v * (100 - share) + target * share) // 100 for v in colour]
     return colour[0], colour[1], colour[2]
-
-
-def brightness(colour: Sequence[int]) -> int:
-    """Luma by the weights of ITU-R BT.601."""
-    return (299 * colour[0] + 587 * colour[1] + 114 * colour[2]) // 1000
 
 
 class Scenes:
@@ -281,14 +265,11 @@ class Scenes:
         seed: other numbers, other scenes.
 
     Raises:
-        ConfigError: if there are no images, or they are too small for digits.
+        ConfigError: if there are no images, or they are too small for digits (64 pixels).
     """
 
-    def __init__(self, images: int, size: int, seed: int) -> None:
-        if images < 1:
-            raise ConfigError("collection.images", images, "there is nothing to search", "Ask for 1 or more.")
-        if size < SMALLEST_SIZE:
-            raise ConfigError("collection.size", size, "digits would be unreadable", f"{SMALLEST_SIZE} is the least.")
+    @declared
+    def __init__(self, images: Count = 600, size: Annotated[int, Ge(SMALLEST_SIZE)] = 256, seed: int = 0) -> None:
         self.name = "scenes"
         self.images, self.size, self.seed = images, size, seed
         self.paths = tuple(f"scene_{image:06d}.png" for image in range(images))
