@@ -35,12 +35,7 @@ class ClassFolders(ReadDataset):
     Images are brought to a square: shrunk or enlarged until the shorter side fits, then cut in the middle.
 
     Args:
-        images: as in `ReadDataset`.
-        test_images: as in `ReadDataset`.
-        seed: as in `ReadDataset`.
-        normalisation: as in `ReadDataset`.
-        shift: as in `ReadDataset`.
-        flips: as in `ReadDataset`.
+        images, test_images, seed, normalisation, shift, flips: as in `ReadDataset`.
         root: the folder.
         size: side of the images, in pixels.
         test: share held out, stratified, where there are no folders `train` and `test`.
