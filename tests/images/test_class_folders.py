@@ -8,7 +8,7 @@ from PIL import Image
 from seekloop.contracts.errors import ConfigError
 from seekloop.images.class_folders import ClassFolders, squared
 
-CONF = Path(__file__).parents[2] / "conf" / "pool" / "folder.yaml"
+CONF = Path(__file__).parents[2] / "conf" / "dataset" / "folder.yaml"
 
 
 def source(root, **keys):

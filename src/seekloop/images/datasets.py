@@ -197,8 +197,8 @@ class PublishedDataset(ReadDataset):
         folder, missing = self._look(root)
         if missing and self.download:
             try:
-                make_folder(root, "pool.root")
-                with lock(root / ".download.lock", "pool.root"):
+                make_folder(root, "dataset.root")
+                with lock(root / ".download.lock", "dataset.root"):
                     for part in self.parts if self._look(root)[1] else ():
                         self._torchvision()(root=str(root), **part, download=True)
             except (OSError, RuntimeError) as error:
