@@ -185,11 +185,7 @@ class PublishedDataset(ReadDataset):
         return [[names[0], content] for names, (_, content) in zip(self.files, hashes, strict=True)]
 
     def _found(self) -> list[Path]:
-        """Find the files, all in one folder, or fetch them if that was asked for.
-
-        Raises:
-            ConfigError: if one is missing; the message says which, where it was expected and how to get it.
-        """
+        """Find the files, all in one folder, or fetch them if that was asked for."""
         fix = f"Get the files from {self.source} and give their folder with root=<folder>, or set download=true."
         if self.root is None:
             raise ConfigError("root", None, f"{self.name} is read from its published files", fix, self)

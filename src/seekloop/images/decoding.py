@@ -115,7 +115,7 @@ def read_rgb(path: Path, white: int | None = None) -> Image.Image:
 
 
 def read_header(path: Path) -> Header:
-    """Size and orientation of a picture, from the file's header alone (of a PNG, from the whole file).
+    """Size and orientation of a picture, those of `read_rgb`, from the header alone (of a PNG, from the whole file).
 
     Raises:
         UnreadableImageError: if the header cannot be read.
@@ -128,15 +128,6 @@ def read_header(path: Path) -> Header:
             return Header(image.size, orientation)
     except Exception as error:  # as in `read_rgb`
         raise UnreadableImageError(path, reason(error)) from error
-
-
-def read_size(path: Path) -> tuple[int, int]:
-    """Width and height of the upright picture, which are those of `read_rgb`.
-
-    Raises:
-        UnreadableImageError: if the header cannot be read.
-    """
-    return read_header(path).size
 
 
 def orientation_of(image: Image.Image) -> int:

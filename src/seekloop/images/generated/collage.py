@@ -33,7 +33,7 @@ HALVINGS = 12  # steps to the place of a patch that covers the share wanted
 
 @dataclass(frozen=True)
 class Ranges:
-    """What copies are drawn from: degrees to either side, factors from and to, shear to either side."""
+    """Ranges that copies are drawn from: degrees to either side, factors from and to, shear to either side."""
 
     rotation: float
     scale: tuple[float, float]
@@ -57,7 +57,7 @@ class Cover:
 
 @dataclass(frozen=True)
 class Paste:
-    """What one picture is made of.
+    """Parts of one picture.
 
     Attributes:
         instance: which object.
@@ -118,7 +118,7 @@ def draw_cover(
     """
     size_of_disc = math.sqrt(abs(determinant(map)) * ellipse.radii[0] * ellipse.radii[1])
     radii = tuple(min(size_of_disc * float(rng.uniform(*COVER_SIZE)), FITS * side) for side in fitted)
-    place = tuple(float(rng.uniform(one, side - one)) for one, side in zip(radii, fitted, strict=True))
+    middle = tuple(float(rng.uniform(one, side - one)) for one, side in zip(radii, fitted, strict=True))
     direction, wanted = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(*HIDDEN))
     start = apply(map, ellipse.centre)
     points = np.stack(apply(map, tuple((disc(POINTS) * ellipse.radii + ellipse.centre).T)), axis=1)
@@ -129,11 +129,11 @@ def draw_cover(
         return start[0] + distance * math.cos(direction), start[1] + distance * math.sin(direction)
 
     for _ in range(HALVINGS):
-        middle = (near + far) / 2
-        out = (((points - centre(middle)) / radii) ** 2).sum(axis=1)
+        half = (near + far) / 2
+        out = (((points - centre(half)) / radii) ** 2).sum(axis=1)
         hides_more = np.count_nonzero(out < COVER_OPAQUE**2) > wanted * POINTS
-        near, far = (middle, far) if hides_more else (near, middle)
-    return Cover(photograph, Ellipse((place[0], place[1]), (radii[0], radii[1])), centre(far))
+        near, far = (half, far) if hides_more else (near, half)
+    return Cover(photograph, Ellipse((middle[0], middle[1]), (radii[0], radii[1])), centre(far))
 
 
 def visible(paste: Paste) -> Bool[np.ndarray, "h w"]:

@@ -1,7 +1,7 @@
 """The built-in instance benchmark: objects cut from photographs and pasted on others, rendered when read.
 
-Whoever has photographs with boxes can make it again: what is where follows from the photographs and the seed alone. The
-truth about each object is its visible box, and the affine map that brought it there.
+Every picture follows from the photographs and the seed alone, so that anybody who has them can make it again. The truth
+about each object is its visible box, and the affine map that brought it there.
 """
 
 import csv
@@ -182,11 +182,11 @@ class Pasted:
     @cached_property
     def plain(self) -> tuple[int, ...]:
         """The photographs that are distractors."""
-        found = tuple(islice(self._shuffled(self._free, "distractors", 0), self.distractors))
-        if len(found) < self.distractors:
-            why = f"{self.source.name} has {len(found)} photographs that no object is cut from"
+        plain = tuple(islice(self._shuffled(self._free, "distractors", 0), self.distractors))
+        if len(plain) < self.distractors:
+            why = f"{self.source.name} has {len(plain)} photographs that no object is cut from"
             raise ConfigError("distractors", self.distractors, why, "Ask for fewer of them.", self)
-        return found
+        return plain
 
     def fingerprint(self) -> str:
         """Hash of the arguments, of the source, and of the first pictures' pixels."""
@@ -254,13 +254,13 @@ class Pasted:
         return tuple(photograph for photograph in range(len(self.source.paths)) if photograph not in used)
 
     def _shuffled(self, photographs: Sequence[int], purpose: str, number: int) -> Iterator[int]:
-        """These photographs in an order of their own, without those that cannot be used."""
+        """Photographs in an order of their own, without those that cannot be used."""
         rng = generator(self.seed, "pasted", purpose, number)
         order = torch.randperm(len(photographs), generator=rng).tolist()
         return (photographs[one] for one in order if self._size(photographs[one]) is not None)
 
     def _is_occluded(self, number: int, copy: int) -> bool:
-        """So that of the copies of every instance the share asked for is, but for less than one copy."""
+        """Whether a patch covers a copy: of every instance's copies the share asked for, but for less than one."""
         start = torch.rand((), generator=generator(self.seed, "pasted", "occluded", number)).item()
         return math.floor((copy + 1) * self.occluded + start) > math.floor(copy * self.occluded + start)
 
