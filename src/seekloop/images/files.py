@@ -23,8 +23,8 @@ from seekloop.images.walk import printable
 # had rested this long when they were read.
 SETTLED_NS = 2_000_000_000
 
-Stamp = tuple[int, int, int]  # size, mtime, ctime: while these stay, the content is taken to have stayed
-Facts = dict[str, list[Any]]  # by path: the three numbers of the stamp, then the facts remembered of the file
+# By path: size, mtime and ctime, then the facts remembered: while the three stay, the content is taken to have stayed.
+Facts = dict[str, list[Any]]
 
 LOOKED_AT = 16  # pictures of 16 bits that are decoded to see whether they use their range
 WIDE_SUFFIXES = (".tif", ".tiff", ".png", ".pgm", ".pnm", ".jp2")

@@ -17,7 +17,7 @@ from seekloop.images.files import FileCollection, existing_folder, image_headers
 from seekloop.images.frames import Frames
 from seekloop.images.names import ImageNames
 from seekloop.images.objects import AnnotatedObjects, annotations_of
-from seekloop.images.voc import XmlSource, annotated_by, other_image, read_tree, stated_name
+from seekloop.images.voc import XmlSource, other_image, read_tree, stated_name, xml_objects
 from seekloop.images.walk import ImageFiles, find_files, find_images, printable, stem
 
 
@@ -124,7 +124,7 @@ def boxes_from_xmls(source: Path, paths: Sequence[str]) -> AnnotatedObjects:
         if isinstance(image, str):
             problems.append(Problem(where, image, count=max(1, len(trees[where][1].findall("object")))))
     sources = [XmlSource(where, trees[where][1], image) for where, image in meant.items() if isinstance(image, int)]
-    return annotated_by(sources, [*problems, *notes])
+    return xml_objects(sources, [*problems, *notes])
 
 
 def images_of_xmls(

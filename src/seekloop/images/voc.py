@@ -3,8 +3,8 @@
 import codecs
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from seekloop.contracts.declared import Share, declared
@@ -13,7 +13,7 @@ from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.decoding import suffixes
 from seekloop.images.download import Archive, fetch
 from seekloop.images.files import FileCollection, existing_folder, image_headers, refuse_losses
-from seekloop.images.frames import Frames, known_size
+from seekloop.images.frames import Corners, Frames, known_size
 from seekloop.images.objects import AnnotatedObjects, RawObject, annotations_of, as_number, class_name, flag
 from seekloop.images.walk import find_images, stem
 
@@ -35,15 +35,8 @@ ARCHIVE = Archive(
 )
 
 
-@dataclass(frozen=True)
-class XmlSource:
-    """One parsed file, and the image that it describes.
-
-    Attributes:
-        where: its name, for people.
-        tree: its content.
-        image: position in the collection.
-    """
+class XmlSource(NamedTuple):
+    """One parsed file: its name for people, its content, and the position of its image in the collection."""
 
     where: str
     tree: ElementTree.Element
@@ -86,7 +79,7 @@ class Voc2012(FileCollection):
             for source in sources
             if (stated := stated_name(source.tree)) and bare(stated) != bare(source.where)
         ]
-        source = annotated_by(sources, [*problems, *missing, *other_image(others, "Annotations")])
+        source = xml_objects(sources, [*problems, *missing, *other_image(others, "Annotations")])
         frames = Frames(image_headers(folder, paths, cache))
         annotations, problems = annotations_of(source, frames, difficult=difficult)
         refuse_losses(len(annotations.image), problems, max_loss)
@@ -164,8 +157,8 @@ def listed_files(folder: Path, names: Sequence[str], listed_in: str) -> tuple[li
     paths: list[str] = []
     problems = [problem for problem in pictures.problems if problem.kind is ProblemKind.FILE]
     for name in names:
-        bare = stem(name) if PurePosixPath(name).suffix.lower() in suffixes() else name
-        options = (f"{name}.jpg", name, by_stem.get(bare), by_stem.get(bare.casefold()))
+        plain = stem(name) if PurePosixPath(name).suffix.lower() in suffixes() else name
+        options = (f"{name}.jpg", name, by_stem.get(plain), by_stem.get(plain.casefold()))
         path = next((option for option in options if option in there), None)
         if path is None:
             why = f"listed in {listed_in}, but there is no such file"
@@ -230,33 +223,47 @@ def stated_name(tree: ElementTree.Element) -> str:
     return (tree.findtext("filename") or "").strip()
 
 
-def xml_objects(source: XmlSource) -> tuple[list[RawObject], list[Problem]]:
-    r"""The objects of one file, in pixels; each that is not understood is a problem.
+def xml_objects(sources: Iterable[XmlSource], problems: Iterable[Problem]) -> AnnotatedObjects:
+    """The objects of several files, in pixels, classes in VOC's order; each that is not understood is a problem.
+
+    Args:
+        sources: the files.
+        problems: known already.
+    """
+    objects: list[RawObject] = []
+    problems = list(problems)
+    for where, tree, image in sources:
+        elements = tree.findall("object")  # direct children: a person's <part> has a box inside its object
+        if deeper := len(list(tree.iter("object"))) - len(elements):
+            problems.append(Problem(where, "objects inside other tags are not read", count=deeper))
+        size = known_size(tree.findtext("size/width"), tree.findtext("size/height"))
+        for number, element in enumerate(elements, start=1):
+            one = f"{where}, object {number}"
+            try:
+                name, box, difficult = xml_object(element)
+            except ValueError as error:
+                problems.append(Problem(one, f"not understood: {error}"))
+            else:
+                objects.append(RawObject(one, image, name, box, difficult=difficult, pixels=True, size=size))
+    return AnnotatedObjects(objects, problems, CLASSES)
+
+
+def xml_object(element: ElementTree.Element) -> tuple[str, Corners, bool]:
+    r"""Class and box of one object, and whether it is difficult.
 
     Corners count pixels from 1 and both belong to the box: it spans (xmin - 1) / w to xmax / w.
+
+    Raises:
+        ValueError: with the reason, if something is missing or no number.
     """
-    elements = source.tree.findall("object")  # direct children: a person's <part> has a box inside its object
-    deeper = len(list(source.tree.iter("object"))) - len(elements)
-    problems = [Problem(source.where, "objects inside other tags are not read", count=deeper)] if deeper else []
-    size = known_size(source.tree.findtext("size/width"), source.tree.findtext("size/height"))
-    objects: list[RawObject] = []
-    for number, element in enumerate(elements, start=1):
-        where = f"{source.where}, object {number}"
-        try:
-            name = class_name(element.findtext("name") or "")
-            if not name:
-                raise ValueError("it has no <name>")
-            x0, y0, x1, y1 = (xml_number(element, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax"))
-            if x1 >= x0 and y1 >= y0:  # else 1 taken off would hide a box of one pixel with swapped corners
-                x0, y0 = x0 - 1, y0 - 1
-            difficult = flag((element.findtext("difficult") or "0").strip(), "<difficult>")
-        except ValueError as error:
-            problems.append(Problem(where, f"not understood: {error}"))
-        else:
-            objects.append(
-                RawObject(where, source.image, name, (x0, y0, x1, y1), difficult=difficult, pixels=True, size=size)
-            )
-    return objects, problems
+    name = class_name(element.findtext("name") or "")
+    if not name:
+        raise ValueError("it has no <name>")
+    x0, y0, x1, y1 = (xml_number(element, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax"))
+    difficult = flag((element.findtext("difficult") or "0").strip(), "<difficult>")
+    if x1 < x0 or y1 < y0:  # before 1 is taken off, which would hide a box of one pixel
+        return name, (x0, y0, x1, y1), difficult
+    return name, (x0 - 1, y0 - 1, x1, y1), difficult
 
 
 def xml_number(element: ElementTree.Element, tag: str) -> float:
@@ -268,17 +275,6 @@ def xml_number(element: ElementTree.Element, tag: str) -> float:
         return as_number(text.strip())
     except ValueError as error:
         raise ValueError(f"<{tag}> should be a number, and is {text!r}") from error
-
-
-def annotated_by(sources: Iterable[XmlSource], problems: Iterable[Problem]) -> AnnotatedObjects:
-    """The objects of several files, with the problems known already and their own; classes in VOC's order."""
-    objects: list[RawObject] = []
-    problems = list(problems)
-    for source in sources:
-        known, wrong = xml_objects(source)
-        objects += known
-        problems += wrong
-    return AnnotatedObjects(objects, problems, CLASSES)
 
 
 def other_image(states: Sequence[str], where: str) -> list[Problem]:
