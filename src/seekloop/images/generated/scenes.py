@@ -32,7 +32,7 @@ DIGITS_PER_SCENE = (1, 1, 2, 2, 3, 4)  # one of these, all equally likely
 EXTENTS = ((16, 58), (16, 58), (64, 200), (64, 200), (260, 420))
 KEPT = 0.75  # share of a digit's pixels that must stay visible
 ATTEMPTS = 12  # places to try before an object is left out
-INKED = [255 * (v >= 64) for v in range(256)]  # from ink to what belongs to the digit
+INKED = [255 * (v >= 64) for v in range(256)]  # from ink to the pixels of the digit
 SHARPEN = [min(max((v - 88) * 3, 0), 255) for v in range(256)]  # from enlarged ink to opacity
 PROBES = 4  # scenes whose pixels go into the fingerprint
 
@@ -88,10 +88,10 @@ def photographs() -> tuple[Image.Image, ...]:
 def render_scene(
     digits: Digits, photographs: Sequence[Image.Image], size: int, rng: np.random.Generator
 ) -> tuple[Image.Image, Int[Tensor, " o"], Float[Tensor, "o 4"]]:
-    """One square picture of digits among clutter on a crop of a photograph, with what is visible where.
+    """Render a square picture of digits among clutter on a crop of a photograph.
 
     Args:
-        digits: what to choose from.
+        digits: to choose from.
         photographs: backgrounds to choose from, each at least 64 pixels high and wide.
         size: height and width of the picture.
         rng: source of all choices.
@@ -104,7 +104,7 @@ def render_scene(
 
 
 def arrange(digits: Digits, size: int, rng: np.random.Generator) -> list[Layer]:
-    """Choose and place what is pasted, from back to front: clutter, digits, then a little clutter over them."""
+    """Draw the layers, from back to front: clutter, digits, then a little clutter over them."""
     layers = [Layer(clutter_mask(size, rng), None) for _ in range(rng.integers(2, 6))]
     wanted = DIGITS_PER_SCENE[int(rng.integers(len(DIGITS_PER_SCENE)))]
     for _ in range(wanted):
@@ -119,8 +119,13 @@ def place_digit(layers: list[Layer], digits: Digits, size: int, rng: np.random.G
     """Add a digit where it hides no other one too much; the same layers where no such place was found."""
     which = rng.integers(len(digits.labels))
     stamp = digit_stamp(digits.scans[which], size, rng)
+    slack_x, slack_y = stamp.width // 8, stamp.height // 8  # a little of it may stick out
     for _ in range(ATTEMPTS):
-        mask = stamp_somewhere(stamp, size, rng)
+        x = rng.integers(-slack_x, max(size - stamp.width + slack_x, 1 - slack_x))
+        y = rng.integers(-slack_y, max(size - stamp.height + slack_y, 1 - slack_y))
+        picture = Image.new("L", (size, size))
+        picture.paste(stamp, (int(x), int(y)))
+        mask = np.asarray(picture)
         candidate = [*layers, Layer(mask, int(digits.labels[which]))]
         inside = np.count_nonzero(mask >= 128) >= 0.85 * np.count_nonzero(np.asarray(stamp) >= 128)
         if inside and all_kept(candidate):
@@ -148,16 +153,6 @@ def digit_stamp(scan: UInt8[np.ndarray, "8 8"], size: int, rng: np.random.Genera
     return sharp.crop(sharp.getbbox())
 
 
-def stamp_somewhere(stamp: Image.Image, size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
-    """Put the stamp at a random place of an empty picture; a little of it may stick out."""
-    mask = Image.new("L", (size, size))
-    slack_x, slack_y = stamp.width // 8, stamp.height // 8
-    x = rng.integers(-slack_x, max(size - stamp.width + slack_x, 1 - slack_x))
-    y = rng.integers(-slack_y, max(size - stamp.height + slack_y, 1 - slack_y))
-    mask.paste(stamp, (int(x), int(y)))
-    return np.asarray(mask)
-
-
 def clutter_mask(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
     """A bent stroke or a blob, drawn at twice the size and reduced for smooth edges."""
     canvas = Image.new("L", (2 * size, 2 * size))
@@ -179,7 +174,7 @@ def clutter_mask(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "s s"
 
 
 def visible_masks(layers: Sequence[Layer]) -> list[Bool[np.ndarray, "s s"]]:
-    """For every layer, the pixels where it is what one sees."""
+    """For every layer, the pixels where nothing covers it."""
     covered = np.zeros(layers[0].mask.shape, dtype=bool)
     seen = []
     for layer in reversed(layers):
@@ -225,12 +220,24 @@ def paint(
 def paint_layer(
     picture: Image.Image, mask: Image.Image, box: tuple[int, int, int, int], readable: bool, rng: np.random.Generator
 ) -> None:
-    """Lay one thing on the picture, in two colours that blend from top to bottom."""
+    """Lay one thing on the picture, in two colours that blend from top to bottom.
+
+    Where it must be readable, the colours' brightness differs from that of the ground.
+    """
     below = np.asarray(picture.resize((1, 1), Image.Resampling.BOX, box=box))[0, 0].tolist()
-    first, second = (Image.new("RGB", mask.size, colour_against(below, readable, rng)) for _ in range(2))
+    luma = (299 * below[0] + 587 * below[1] + 114 * below[2]) // 1000  # by the weights of ITU-R BT.601
+    sheets = []
+    for _ in range(2):
+        colour = [int(v) for v in rng.integers(0, 256, 3)]
+        if readable:
+            share = int(rng.integers(55, 90))  # how far, in hundredths, towards white or black
+            colour = [(v * (100 - share) + (255 if luma < 120 else 0) * share) // 100 for v in colour]
+        sheets.append(Image.new("RGB", mask.size, (colour[0], colour[1], colour[2])))
     blend = Image.linear_gradient("L").resize(mask.size, Image.Resampling.BILINEAR)
     opacity = int(rng.integers(220, 256))
-    picture.paste(Image.composite(first, second, blend), box, mask.point([v * opacity // 255 for v in range(256)]))
+    picture.paste(
+        Image.composite(sheets[0], sheets[1], blend), box, mask.point([v * opacity // 255 for v in range(256)])
+    )
 
 
 def background(photograph: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:
@@ -243,17 +250,6 @@ def background(photograph: Image.Image, size: int, rng: np.random.Generator) -> 
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     gain, lift = int(rng.integers(45, 101)), int(rng.integers(0, 60))
     return crop.point([min(v * gain // 100 + lift, 255) for v in range(256)] * 3)
-
-
-def colour_against(below: Sequence[int], readable: bool, rng: np.random.Generator) -> tuple[int, int, int]:
-    """Any colour; where it must be readable, one whose brightness differs from what lies below."""
-    colour = [int(v) for v in rng.integers(0, 256, 3)]
-    if readable:
-        share = int(rng.integers(55, 90))  # how far, in hundredths, towards white or black
-        luma = (299 * below[0] + 587 * below[1] + 114 * below[2]) // 1000  # by the weights of ITU-R BT.601
-        target = 255 if luma < 120 else 0
-        colour = [(v * (100 - share) + target * share) // 100 for v in colour]
-    return colour[0], colour[1], colour[2]
 
 
 class Scenes:
