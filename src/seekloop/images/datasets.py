@@ -16,7 +16,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from seekloop.artifacts.files import make_folder
+from seekloop.artifacts.files import CannotWriteError, make_folder
 from seekloop.artifacts.folder import lock
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
@@ -197,6 +197,8 @@ class PublishedDataset(ReadDataset):
                 with lock(root / ".download.lock", "dataset.root"):
                     for part in self.parts if self._look(root)[1] else ():
                         self._torchvision()(root=str(root), **part, download=True)
+            except CannotWriteError:
+                raise
             except (OSError, RuntimeError) as error:
                 why = f"{self.name} could not be fetched ({error})"
                 raise ConfigError("download", True, why, f"Get the files from {self.source}.", self) from error
