@@ -4,10 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.grids import grid_boxes, parse_grid
 from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import KINDS
 from seekloop.regions.annotated import AnnotatedBoxes, ragged_boxes
-from seekloop.regions.grid import Grid, grid_boxes, parse_grid
+from seekloop.regions.grid import Grid
 from seekloop.regions.parts import PartsOfImages
 from tests.extraction.fakes import Noise
 
@@ -41,7 +42,7 @@ def test_crops_are_stored_as_asked_in_any_order():
 
 
 def test_the_finest_grid_is_one_grid():
-    with pytest.raises(ConfigError, match=r"regions\.finest"):
+    with pytest.raises(ConfigError, match=r"^Grid: finest="):
         Grid("2x2", "2x2+4x4")
 
 

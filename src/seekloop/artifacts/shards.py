@@ -1,5 +1,6 @@
 """Numbered shards: arrays with checksums in a record that is written after them, and batches that wait to be one."""
 
+import contextlib
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,8 +50,8 @@ def damaged(folder: Path, shard: int) -> Iterator[tuple[str, str]]:
     try:
         arrays = read_record(folder, shard)["arrays"]
     except (FileNotFoundError, ValueError, KeyError):
+        arrays = {}
         yield record_name(shard), "missing or no JSON"
-        return
     for name, entry in arrays.items():
         if not (folder / name).exists():
             yield name, "missing"
@@ -94,8 +95,11 @@ class Batches:
 
     def check(self, shard: int, expected: Sequence[Span]) -> list[Span]:
         """The batches of a shard that are kept and whole; any other is deleted. Only inside a claim."""
-        whole = [span for span in self.spans(shard) if span in expected and self._whole(shard, span)]
+        whole = []
         for span in self.spans(shard):
+            with contextlib.suppress(*DAMAGED):
+                self.read(shard, span)
+                whole += [span] if span in expected else []
             if span not in whole:
                 self._path(shard, span).unlink()
         return whole
@@ -112,13 +116,6 @@ class Batches:
 
     def _path(self, shard: int, span: Span) -> Path:
         return self.folder / f"batch-{shard:05d}-{span[0]:08d}-{span[1]:08d}.npz"
-
-    def _whole(self, shard: int, span: Span) -> bool:
-        try:
-            self.read(shard, span)
-        except DAMAGED:
-            return False
-        return True
 
 
 class ShardWriter:

@@ -1,11 +1,13 @@
 """From a config to the index that its rounds go through, if any."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Transductive
 from seekloop.contracts.recipe import Recipe
 from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score, require_linear
@@ -26,7 +28,22 @@ def index_settings(config: DictConfig) -> tuple[IndexSettings, ShortlistSizes] |
         return None, None
     given: Any = OmegaConf.to_container(config.store.faiss, resolve=True)
     sizes = ShortlistSizes(**{one.name: given.pop(one.name) for one in fields(ShortlistSizes)})
-    return IndexSettings(config.store.index, **given), sizes
+    with _located():
+        return IndexSettings(config.store.index, **given), sizes
+
+
+@contextlib.contextmanager
+def _located() -> Iterator[None]:
+    """Name arguments of an index by where they stand in the config."""
+    try:
+        yield
+    except ConfigError as error:
+        if not isinstance(error.owner, IndexSettings):
+            raise
+        kind = error.key == "kind"
+        path = "store.index" if kind else f"store.faiss.{error.key}"
+        fix = error.fix.replace("kind=", "store.index=").replace("no index", "store.index=null")
+        raise ConfigError(path, error.got, error.why, fix) from error
 
 
 def check_index(index: IndexSettings | None, classifier: Classifier | Transductive, criterion: Criterion) -> None:
@@ -57,5 +74,6 @@ def build_shortlist(
     require_by_score(criterion)
     folder = descriptors.folder if isinstance(descriptors, Store) else None
     recipe = descriptors.recipe if isinstance(descriptors, Store) else Recipe("arrays", {})
-    index = open_index(ClassifiedVectors(descriptors, representation, recipe), settings, folder, say)
+    with _located():
+        index = open_index(ClassifiedVectors(descriptors, representation, recipe), settings, folder, say)
     return Shortlist(index, criterion, candidates=sizes.candidates, limit=float(sizes.limit))
