@@ -105,7 +105,7 @@ def descriptors(folder):
 def regions(folder):
     images = [image_of(seed, 1 + seed % 2, 2, 3) for seed in range(5)]
     with store_folder(folder).claim(lambda: "", print):
-        if not found.is_finished(folder):
+        if not store_folder(folder).finished:
             for shard in found.begin(folder, Recipe("regions", {"detector": "any"}), 5):
                 writer = found.FoundWriter(folder, 5)
                 for image in shard:

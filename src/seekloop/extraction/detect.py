@@ -124,9 +124,12 @@ class Detection:
         def kept() -> str:
             return f"regions of {found_files.kept_images(folder, images):,} of {images:,} images are kept in {folder}"
 
-        if not found_files.is_finished(folder):
-            with store_folder(folder).claim(kept, say, "finding regions in"):
-                if not found_files.is_finished(folder):
+        place = store_folder(folder)
+        if place.finished:
+            place.used()
+        else:
+            with place.claim(kept, say, "finding regions in"):
+                if not place.finished:
                     self.trainer.runner(self.trainer.resolved_precision)  # refused before any file is made
                     contents = collection.contents() if isinstance(collection, KnowsContents) else None
                     missing = found_files.begin(folder, recipe, images, contents)

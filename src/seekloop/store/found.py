@@ -192,11 +192,6 @@ def kept_images(folder: Path, images: int) -> int:
     return count
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether all of it is there."""
-    return store_folder(folder).finished
-
-
 def finish(folder: Path, images: int) -> None:
     """Mark as finished.
 

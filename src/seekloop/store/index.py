@@ -26,6 +26,7 @@ Faiss = Any  # the module, and its objects, which carry no types
 GPU_LARGEST_K = 2048  # a search on a GPU returns no more
 BLOCK_BYTES = 2**26  # of float32 vectors read at once
 CODE_ROUNDS = 10  # of k-means for each code; faiss's 25 take most of the building time and gain little
+ENDINGS = (".faiss", "-images.npy", ".json")
 SPARE = 0.9  # share of the free memory that an index may take
 
 
@@ -198,57 +199,48 @@ class IndexFiles:
     folder: Path
     key: str
 
-    @property
-    def index(self) -> Path:
-        """What faiss wrote."""
-        return self.folder / f"index-{self.key[:12]}.faiss"
-
-    @property
-    def owner(self) -> Path:
-        """The image of each vector."""
-        return self.folder / f"index-{self.key[:12]}-images.npy"
-
-    @property
-    def record(self) -> Path:
-        """Checksums of the two, and the length of the longest vector."""
-        return self.folder / f"index-{self.key[:12]}.json"
+    def path(self, ending: str) -> Path:
+        """One of the files: what faiss wrote, the image of each vector, and the record of the checksums of both."""
+        return self.folder / f"index-{self.key[:12]}{ending}"
 
     def load(self, settings: IndexSettings, say: Callable[[str], None]) -> Index | None:
         """The index, or None where it is absent or damaged.
 
         Checksums are compared first: faiss trusts what it reads, and a damaged file could end the process.
         """
-        if not self.record.exists():
+        index, owner, record = map(self.path, ENDINGS)
+        if not record.exists():
             return None
         try:
-            record = files.read_json(self.record)
-            for path in (self.index, self.owner):
-                if files.checksum(path) != record[path.name]:
+            known = files.read_json(record)
+            for path in (index, owner):
+                if files.checksum(path) != known[path.name]:
                     raise ValueError(f"{path.name} has another checksum")
-            index = load_faiss().read_index(str(self.index))
-            return Index(index, shards.map_array(self.owner).clone().long(), float(record["norm"]), settings)
+            images = shards.map_array(owner).clone().long()
+            return Index(load_faiss().read_index(str(index)), images, float(known["norm"]), settings)
         except (FileNotFoundError, KeyError, ValueError, RuntimeError) as error:
-            say(f"{self.index} is damaged and will be built again ({error})")
+            say(f"{index} is damaged and will be built again ({error})")
             return None
 
-    def save(self, index: Index) -> None:
+    def save(self, built: Index) -> None:
         """Write the files, each whole or not at all, the record last.
 
         Raises:
             StoreError: if they cannot be written, such as on a full disk.
         """
-        self.record.unlink(missing_ok=True)
+        index, owner, record = map(self.path, ENDINGS)
+        record.unlink(missing_ok=True)
         try:
-            files.write_through(self.index, KEY, index.write)
+            files.write_through(index, KEY, built.write)
         except (OSError, RuntimeError) as error:
             free = shutil.disk_usage(self.folder).free / 1e6
             raise StoreError(
-                f"{self.index} could not be written ({free:,.0f} MB are free; {error}). Free some space, or use "
+                f"{index} could not be written ({free:,.0f} MB are free; {error}). Free some space, or use "
                 "store.index=ivfpq, which is smaller, or store.index=null."
             ) from error
-        owner = files.write_array(self.owner, index.owner.to(torch.int32).numpy(), KEY)
-        sums = {self.index.name: files.checksum(self.index), self.owner.name: owner["blake2b"]}
-        files.write_json(self.record, {**sums, "norm": index.norm, **index.settings.build_identity(index.rows)}, KEY)
+        images = files.write_array(owner, built.owner.to(torch.int32).numpy(), KEY)
+        sums = {index.name: files.checksum(index), owner.name: images["blake2b"]}
+        files.write_json(record, {**sums, "norm": built.norm, **built.settings.build_identity(built.rows)}, KEY)
 
 
 def _built(vectors: Vectors, settings: IndexSettings, factory: str, say: Callable[[str], None]) -> Index:
