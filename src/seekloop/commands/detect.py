@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from jaxtyping import Float
 from omegaconf import DictConfig
 from torch import Tensor
@@ -14,7 +13,8 @@ from torch.nn import functional as F
 
 from seekloop.commands.compose import choices
 from seekloop.commands.evaluation import Evaluated, Evaluation
-from seekloop.commands.extract import build_regions, left_out, report_collection, report_problems
+from seekloop.commands.extract import left_out, report_collection, report_problems
+from seekloop.commands.parts import build
 from seekloop.commands.recipes import detection
 from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.errors import ConfigError
@@ -38,8 +38,8 @@ def detect(config: DictConfig) -> float:
     if not 0 < config.detect.threshold <= 1:
         why = "it is no overlap"
         raise ConfigError("detect.threshold", config.detect.threshold, why, "Customary: 0.5.")
-    collection: Collection = instantiate(config.collection)
-    regions = build_regions(config)
+    collection: Collection = build(config, "collection")
+    regions = build(config, "regions")
     parts = regions.parts(collection, poolable=False)
     if parts.truth:
         raise ConfigError("regions", "boxes", "the annotated boxes would be compared with themselves", "Use claid.")

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from jaxtyping import Bool
 from omegaconf import DictConfig
 from torch import Tensor
 
 from seekloop.commands.compose import plain
+from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import Problem, counted, first_reasons, many, summarised
 from seekloop.contracts.protocols import Collection
@@ -38,13 +37,13 @@ def prepare(config: DictConfig, collection: Collection | None = None) -> Extract
     """
     if not isinstance(config.grid, str):
         raise ConfigError("grid", config.grid, "it is no grid", "Write rows x columns, such as 2x2 or 1x1+2x2+4x4.")
-    trainer, store = instantiate(config.trainer), plain(config)["store"]
-    collection = instantiate(config.collection) if collection is None else collection
+    trainer, store = build(config, "trainer"), plain(config)["store"]
+    collection = build(config, "collection") if collection is None else collection
     parts = (
-        instantiate(config.backbone),
+        build(config, "backbone"),
         build_regions(config),
-        instantiate(config.encoding),
-        instantiate(config.pooling),
+        build(config, "encoding"),
+        build(config, "pooling"),
     )
     try:
         return Extraction(collection, *parts, config.store_dir, trainer, **{key: store[key] for key in WRITING})
@@ -55,19 +54,12 @@ def prepare(config: DictConfig, collection: Collection | None = None) -> Extract
 def build_regions(config: DictConfig) -> PartsOfImages:
     """The choice of regions: where a detector finds them, a stage that computes on the trainer's devices.
 
-    Where that has a network of its own, errors name its keys and not those of `backbone`.
-
     Raises:
         ConfigError: if the choices do not fit together.
     """
-    try:
-        regions = instantiate(config.regions)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ConfigError) and error.__cause__.key.startswith(("backbone.", "detector.")):
-            raise error.__cause__.below("regions") from error
-        raise
+    regions = build(config, "regions")
     if isinstance(regions, Detected):
-        return Detection(regions, config.store_dir, instantiate(config.trainer))
+        return Detection(regions, config.store_dir, build(config, "trainer"))
     return regions
 
 
