@@ -163,7 +163,7 @@ def test_few_images_are_all_found(kind, images, per_image):
 def test_the_bits_that_an_error_names_can_be_learnt_and_are_the_most(kind, rows, bits):
     """The logarithm to base 2, rounded down; one vector has nothing to tell apart."""
     vectors = Rows(drawn(rows, 8).table, per_image=1)
-    fix = "Use kind=flat" if bits is None else f"Choose up to {bits}, or use kind=flat"
+    fix = "Use index=flat" if bits is None else f"Choose up to {bits}, or use index=flat"
     with pytest.raises(ConfigError, match=rf"pq_bits={(bits or 0) + 1} cannot work: .* {fix}"):
         open_index(vectors, choose(kind, pq_bits=(bits or 0) + 1), None, lambda _: None)
     if bits is not None:
@@ -268,7 +268,7 @@ def test_other_kinds_parameters_have_no_effect():
 
 def test_an_index_larger_than_memory_is_refused(monkeypatch):
     monkeypatch.setattr(index, "free_memory", lambda: 1000)
-    with pytest.raises(ConfigError, match=r"GiB are free\. Use ivfpq"):
+    with pytest.raises(ConfigError, match=r"GiB are free\. Use index=ivfpq"):
         open_index(drawn(), choose("flat"), None, lambda _: None)
 
 

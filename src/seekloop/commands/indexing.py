@@ -1,7 +1,6 @@
 """From a config to the index that its rounds go through, if any."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -14,7 +13,7 @@ from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score,
 from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.representation import Representation
 from seekloop.store.index import load_faiss, open_index
-from seekloop.store.index_settings import IndexSettings
+from seekloop.store.index_settings import BUILT_BY, IndexSettings
 from seekloop.store.reader import Store
 
 
@@ -26,24 +25,12 @@ def index_settings(config: DictConfig) -> tuple[IndexSettings, ShortlistSizes] |
     """
     if config.store.index is None:
         return None, None
+    if config.store.index not in BUILT_BY:
+        fix = f"Valid: null, {', '.join(BUILT_BY)}."
+        raise ConfigError("store.index", config.store.index, "it is unknown", fix)
     given: Any = OmegaConf.to_container(config.store.faiss, resolve=True)
     sizes = ShortlistSizes(**{one.name: given.pop(one.name) for one in fields(ShortlistSizes)})
-    with _located():
-        return IndexSettings(config.store.index, **given), sizes
-
-
-@contextlib.contextmanager
-def _located() -> Iterator[None]:
-    """Name arguments of an index by where they stand in the config."""
-    try:
-        yield
-    except ConfigError as error:
-        if not isinstance(error.owner, IndexSettings):
-            raise
-        kind = error.key == "kind"
-        path = "store.index" if kind else f"store.faiss.{error.key}"
-        fix = error.fix.replace("kind=", "store.index=").replace("no index", "store.index=null")
-        raise ConfigError(path, error.got, error.why, fix) from error
+    return IndexSettings(config.store.index, **given), sizes
 
 
 def check_index(index: IndexSettings | None, classifier: Classifier, criterion: Criterion) -> None:
@@ -74,6 +61,5 @@ def build_shortlist(
     require_by_score(criterion)
     folder = descriptors.folder if isinstance(descriptors, Store) else None
     recipe = descriptors.recipe if isinstance(descriptors, Store) else Recipe("arrays", {})
-    with _located():
-        index = open_index(ClassifiedVectors(descriptors, representation, recipe), settings, folder, say)
+    index = open_index(ClassifiedVectors(descriptors, representation, recipe), settings, folder, say)
     return Shortlist(index, criterion, candidates=sizes.candidates, limit=float(sizes.limit))

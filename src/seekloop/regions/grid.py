@@ -28,7 +28,7 @@ class Grid:
     finest: str = "4x4"
 
     def __post_init__(self) -> None:
-        parse_grid(self.grid)
+        parse_grid(self.grid, "grid", self)
         if len(parse_grid(self.finest, "finest", self)) > 1:
             raise ConfigError("finest", self.finest, "it is more than one grid", "Write one, such as 4x4.", self)
 

@@ -246,11 +246,11 @@ class IndexFiles:
 def _built(vectors: Vectors, settings: IndexSettings, factory: str, say: Callable[[str], None]) -> Index:
     """Train on a sample and add everything, block after block."""
     if vectors.rows == 0:
-        raise ConfigError("kind", settings.kind, "the store holds no region to find", "Use no index.", settings)
+        raise ConfigError("index", settings.kind, "the store holds no region to find", "Use index=null.", settings)
     needed, free = settings.bytes(vectors.rows, vectors.dim), free_memory()
     if needed > SPARE * free:
         why = f"it takes {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
-        raise ConfigError("kind", settings.kind, why, "Use ivfpq or pq, or a larger machine.", settings)
+        raise ConfigError("index", settings.kind, why, "Use index=ivfpq or pq, or a larger machine.", settings)
     say(f"building a {settings.kind} index of {vectors.rows:,} vectors x {vectors.dim}: {needed / 1e6:,.1f} MB")
     faiss = load_faiss()
     faiss.omp_set_num_threads(torch.get_num_threads())

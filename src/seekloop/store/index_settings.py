@@ -98,7 +98,7 @@ class IndexSettings:
         if self.coded and 2**self.pq_bits > rows:
             why = f"{2**self.pq_bits} centres cannot be learnt from {rows} vectors"
             lower = f"Choose up to {rows.bit_length() - 1}, or use" if rows > 1 else "Use"
-            raise ConfigError("pq_bits", self.pq_bits, why, f"{lower} kind=flat.", self)
+            raise ConfigError("pq_bits", self.pq_bits, why, f"{lower} index=flat.", self)
         codes = f"PQ{self.pq_m}x{self.pq_bits}" if self.coded else "Flat"
         if self.kind == "hnsw":
             return f"HNSW{self.hnsw_m},Flat"

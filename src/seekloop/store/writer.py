@@ -148,10 +148,11 @@ class StoreWriter:
         limit = float(np.finfo(self.manifest.dtype).max)
         if (peak > limit).any():
             raise ConfigError(
-                "store.dtype",
+                "dtype",
                 self.manifest.dtype,
                 f"{self._names(image[peak > limit])} has values up to {float(peak.max()):.3g}, beyond {limit:.3g}",
-                "Set store.dtype=float32.",
+                "Set dtype=float32.",
+                self,
             )
 
     def _names(self, image: Int[Tensor, " k"]) -> str:
