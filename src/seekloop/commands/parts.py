@@ -23,7 +23,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "dataset": ("contracts.learning.PoolSource",),
     "backbone": ("contracts.protocols.Backbone",),
     "model": ("contracts.learning.NetworkSource",),
-    "regions": ("regions.parts.PartsOfImages",),
+    "regions": ("regions.parts.PartsOfImages", "regions.detected.Detected"),
     "regions.detector": ("regions.segments.Detector",),
     "regions.backbone": ("contracts.protocols.Backbone",),
     "encoding": ("descriptors.encoding.Encoding",),
