@@ -43,7 +43,9 @@ SEMI = PropagatedLabels(
     weighted_loss=True,
     class_weights=True,
 )
-PROPAGATION = LabelPropagation(neighbours=5, kind="reciprocal", power=3, clamp=True, alpha=0.99, iterations=20, tolerance=1e-6)
+PROPAGATION = LabelPropagation(
+    neighbours=5, kind="reciprocal", power=3, clamp=True, alpha=0.99, iterations=20, tolerance=1e-6
+)
 
 
 class Kept:

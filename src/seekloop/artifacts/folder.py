@@ -145,7 +145,7 @@ class Folder:
                 self.token = None
 
     def _acquired(self, wait: Say | None, doing: str) -> AbstractContextManager[object]:
-        """The lock, waited for if somebody is told."""
+        """The lock; with `wait`, after another process has let it go."""
         taken = None if wait is None and self.alive() else self._taken(PATIENCE_SECONDS if wait is None else 0.0)
         if taken is None and wait is not None:
             wait(f"another process is {doing} {self.path.name}: waiting for it")
@@ -282,9 +282,9 @@ class Folder:
 def folders_below(root: Path, key: str, descriptions: tuple[str, ...]) -> list[Folder]:
     """Every folder at or below `root` that holds one of these files, or a marker, in the order of their paths."""
     found = []
-    for place, inside, names in os.walk(root):
+    for path, inside, names in os.walk(root):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         if any(name in names for name in (*descriptions, COMPLETE)):
-            found.append(Folder(Path(place), key))
+            found.append(Folder(Path(path), key))
             inside.clear()
     return found

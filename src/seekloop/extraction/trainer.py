@@ -1,4 +1,4 @@
-"""Where, in which precision and with how many processes images go through a network: `conf/trainer/*.yaml`."""
+"""Device, precision, batches and processes by which images go through a network: `conf/trainer/*.yaml`."""
 
 import copy
 from collections.abc import Sequence

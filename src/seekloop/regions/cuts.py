@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Variant:
-    """Where CLAID's paper and the code released with it part; thresholds that differ stand in conf/detector/claid.yaml.
+    """Differences between CLAID's paper and the code released with it; those of thresholds: conf/detector/claid.yaml.
 
     Attributes:
         released: whether a token changes sides only for a gain above its own squared length (equal to it is enough
@@ -76,7 +76,7 @@ class Bisect(Protocol):
     """A way of cutting a node in two."""
 
     def __call__(self, node: Node, variant: Variant, rng: Generator) -> Bool[np.ndarray, " s"]:
-        """Which tokens are on the second side; all on one side where there is nothing to cut."""
+        """Mask of the second side; all tokens on one side where there is nothing to cut."""
         ...
 
 

@@ -67,7 +67,7 @@ def by_degree(alike: Int[np.ndarray, " s"]) -> tuple[int, int]:
 
 
 def nearer(cosines: Float[np.ndarray, "2 s"], alpha: float | None) -> Bool[np.ndarray, " s"]:
-    """Which tokens are nearer to the second of two seeds than to the first.
+    """Mask of the tokens that are nearer to the second of two seeds than to the first.
 
     Args:
         cosines: of all tokens with each of the two.

@@ -13,7 +13,7 @@ from seekloop.regions.segments import Connectivity, Segments, piece_of
 
 @component
 class Lost:
-    r"""What the seed and its like resemble, as far as it hangs together around the seed.
+    r"""One region around a seed: all that the seed and its like resemble, as far as it hangs together.
 
     Objects cover less of an image than background does, and resemble themselves: the seed is the token of lowest
     degree,

@@ -1,4 +1,4 @@
-"""What a choice of regions comes down to for one collection."""
+"""The regions that a choice of regions gives for one collection."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Parts:
         grids: the grids whose cells they are; None for ragged regions.
         asked: the grids that will be read from them; empty for ragged regions.
         poolable: whether coarser cells may be averaged from them: only where they are means of tokens.
-        recipe: what they depend on beside the images: an input of the descriptors' recipe.
+        recipe: of the regions, an input of the descriptors' recipe.
         find: looks for them, which is long work the first time; takes where messages for people go.
         truth: whether they tell where annotated objects are, which no method may know.
     """

@@ -69,7 +69,7 @@ class Found:
 
     @property
     def known(self) -> Bool[Tensor, "q k"]:
-        """Which places are filled."""
+        """Mask of the positions that are filled."""
         return self.image >= 0
 
     @property
@@ -111,10 +111,10 @@ class Index:
         k = max(1, min(k, most))
         everywhere = self._aim(k, widening, len(weights))
         rows = np.ascontiguousarray(weights.detach().cpu().float().numpy())
-        score, place = (torch.from_numpy(found) for found in self._index.search(rows, k))
-        image = torch.where(place >= 0, self.owner[place.clamp(min=0)], -1)
+        score, row = (torch.from_numpy(found) for found in self._index.search(rows, k))
+        image = torch.where(row >= 0, self.owner[row.clamp(min=0)], -1)
         exact = everywhere and not self.settings.coded and self.settings.kind != "hnsw"
-        return Found(score.masked_fill(place < 0, -torch.inf), image, exact, k == most and everywhere)
+        return Found(score.masked_fill(row < 0, -torch.inf), image, exact, k == most and everywhere)
 
     def write(self, path: Path) -> None:
         """Let faiss write it."""
@@ -156,15 +156,15 @@ def open_index(vectors: Vectors, settings: IndexSettings, folder: Path | None, s
     factory = settings.factory(vectors.rows, vectors.dim)
     if folder is None:
         return _built(vectors, settings, factory, say)
-    place = IndexFiles(folder, index_recipe(vectors, settings).key)
-    if (found := place.load(settings, lambda _: None)) is not None:
+    kept = IndexFiles(folder, index_recipe(vectors, settings).key)
+    if (found := kept.load(settings, lambda _: None)) is not None:
         return found
     with store_folder(folder).claim(lambda: f"the descriptors in {folder} are kept, the index is not", say):
-        if (found := place.load(settings, say)) is not None:
+        if (found := kept.load(settings, say)) is not None:
             return found
         files.remove_drafts(folder)
         built = _built(vectors, settings, factory, say)
-        place.save(built)
+        kept.save(built)
     return built
 
 

@@ -1,4 +1,4 @@
-"""Kinds of faiss index, and what each of them needs to be told."""
+"""Kinds of faiss index, and the settings of each."""
 
 import math
 from typing import Annotated, Any, Literal

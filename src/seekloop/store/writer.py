@@ -180,8 +180,8 @@ def earlier_store(
         drew: images whose regions depend on their position; None: none do.
     """
 
-    def usable(place: Path) -> growth.Usable:
-        store = open_store(place, None)
+    def usable(other: Path) -> growth.Usable:
+        store = open_store(other, None)
         readable = store.readable.tolist()
 
         def may(row: int, image: int) -> bool:
