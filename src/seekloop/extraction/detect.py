@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,6 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from seekloop.backbones.maps import Maps
-from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.declared import component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.grids import grid_boxes
@@ -29,7 +28,7 @@ from seekloop.extraction.trainer import TrainerSettings, own_copy
 from seekloop.lightning.progress import ImagesPerSecond
 from seekloop.lightning.silence import lightning_silenced
 from seekloop.regions.detected import Detected
-from seekloop.regions.parts import Parts, Say
+from seekloop.regions.parts import Parts, Say, ragged
 from seekloop.regions.segments import Detector
 from seekloop.store import found as found_files
 from seekloop.store import kept_maps
@@ -319,18 +318,14 @@ def with_cells(found: FoundRegions, cells: Float[Tensor, "m 4"]) -> Regions:
 
     Cells have level 0.
     """
-    counts = found.offsets.diff()
-    images, fixed = len(counts), len(cells)
-    alone = (counts == 0) & (fixed == 0)
-    order = torch.cat([torch.arange(images).repeat_interleave(n) for n in (fixed, counts, alone.long())])
-    boxes = torch.cat([cells.repeat(images, 1), found.boxes, torch.tensor([WHOLE_IMAGE]).repeat(int(alone.sum()), 1)])
-    nothing = torch.zeros(images * fixed, dtype=torch.long), torch.zeros(int(alone.sum()), dtype=torch.long)
-    level = torch.cat([nothing[0], found.level, nothing[1]])
-    names = ("cell", "found", "whole")
-    kind = torch.repeat_interleave(
-        torch.tensor([KINDS.index(name) for name in names]),
-        torch.tensor([images * fixed, len(found.boxes), int(alone.sum())]),
+    images, fixed = len(found.readable), len(cells)
+    owner = torch.arange(images)
+    kind = torch.tensor([KINDS.index("cell"), KINDS.index("found")])
+    regions = ragged(
+        torch.cat([owner.repeat_interleave(fixed), owner.repeat_interleave(found.offsets.diff())]),
+        torch.cat([cells.repeat(images, 1), found.boxes]),
+        torch.cat([torch.zeros(images * fixed, dtype=torch.long), found.level]),
+        kind.repeat_interleave(torch.tensor([images * fixed, len(found.boxes)])),
+        images,
     )
-    by_image = order.argsort(stable=True)
-    offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(order, minlength=images).cumsum(0)])
-    return Regions(boxes[by_image], offsets, level[by_image], kind[by_image], MasksWithCells(found, cells))
+    return replace(regions, masks=MasksWithCells(found, cells))
