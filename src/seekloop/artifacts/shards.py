@@ -104,14 +104,9 @@ class Batches:
                 self._path(shard, span).unlink()
         return whole
 
-    def drop(self, shard: int) -> None:
-        """Delete the batches of a shard that has been written."""
-        for span in self.spans(shard):
-            self._path(shard, span).unlink()
-
-    def clear(self) -> None:
-        """Delete all batches, once every shard has been written."""
-        for path in self.folder.glob("batch-*.npz"):
+    def clear(self, shard: int | None = None) -> None:
+        """Delete the batches of a shard that has been written; of all, once all have."""
+        for path in self.folder.glob("batch-*.npz" if shard is None else f"batch-{shard:05d}-*.npz"):
             path.unlink()
 
     def _path(self, shard: int, span: Span) -> Path:
@@ -140,19 +135,22 @@ class ShardWriter:
             there[span] = arrays
             if not self._whole(shard):
                 self.batches.keep(shard, span, arrays)
-        self.fold(shard)
+        self._fold(shard)
 
-    def fold(self, shard: int) -> None:
-        """Write a shard if every batch is there, as those of a process that was stopped just before it did."""
+    def leave(self, shard: int) -> None:
+        """Leave a shard to the disk, until its next batch comes; written if every batch is there.
+
+        Every batch is there if a process was stopped just before it wrote the shard.
+        """
+        self._fold(shard)
+        self._open.pop(shard, None)
+
+    def _fold(self, shard: int) -> None:
         there = self._kept(shard)
         if self._whole(shard):
             self.write(shard, [there[span] for span in sorted(there)])
-            self.batches.drop(shard)
+            self.batches.clear(shard)
             del self._open[shard]
-
-    def forget(self, shard: int) -> None:
-        """Leave the batches of an unfinished shard to the disk, until its next one comes."""
-        self._open.pop(shard, None)
 
     def _kept(self, shard: int) -> dict[Span, Arrays]:
         if shard not in self._open:

@@ -171,8 +171,7 @@ def begin(folder: Path, recipe: Recipe, images: int, contents: Sequence[str] | N
                 for image in taken:
                     writer.add(image, known.image(int(before.row[image])))
             missing.append(left)
-            writer.shards.fold(shard)
-            writer.shards.forget(shard)
+            writer.shards.leave(shard)
     return [shard for shard in missing if shard]
 
 

@@ -77,8 +77,7 @@ class StoreWriter:
                     whole, local = store.stored_rows(earlier.row[image])
                     readable = torch.ones(len(image), dtype=torch.bool)
                     self.add(image, whole.float(), local.float().flatten(0, -2), readable, [])
-            self.shards.fold(shard)
-            self.shards.forget(shard)
+            self.shards.leave(shard)
         return [shard for shard in missing if shard]
 
     def add(
