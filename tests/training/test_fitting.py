@@ -200,6 +200,9 @@ def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"convolution.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
     with pytest.raises(StoreError, match=r"other.pt holds the weights of another network: 2 parts differ"):
         load_features(network, tmp_path / "other.pt")
+    (tmp_path / "broken.pt").write_bytes(b"x")
+    with pytest.raises(StoreError, match=r"broken.pt is damaged"):
+        load_features(network, tmp_path / "broken.pt")
     saved = Smalls().build(5, 1)
     torch.save({name: value for name, value in saved.state_dict().items() if "head" not in name}, tmp_path / "own.pt")
     head = network.head.weight.clone()

@@ -74,7 +74,7 @@ class State:
     """State of the learning: enough to go on from.
 
     Attributes:
-        cycle: the last whole one; -1 before the first.
+        cycle: the last finished one; -1 before the first.
         asked: positions asked about, in this order, those of the next cycle included.
         extra: the criterion's own labels for the next cycle, if it gives any.
     """
@@ -150,24 +150,19 @@ class Learning:
         for number in range(state.cycle + 1, count):
             known = revealed(self.pool.train.labels, state.asked)
             learnt = self.fit(Task(number, known, state.extra))
+            asked, view, extra = state.asked[:0], None, None
             if number + 1 < count:
-                cycle, extra = self._ask(number, known, learnt)
-            else:
-                cycle, extra = Cycle(number, known, learnt, state.asked[:0], None), None
-            state = State(number, torch.cat([state.asked, cycle.asked]), extra)
-            yield cycle, state
-
-    def _ask(self, number: int, known: Int[Tensor, " n"], learnt: Learnt) -> tuple[Cycle, PseudoLabels | None]:
-        view = view_of(learnt.train, known, number)
-        rng = generator(self.seed, self.split, number, "criterion")
-        asked = self.criterion(view, self.budget, [rng])[0].cpu()
-        extra = None
-        if self.labeller is not None:
-            unlabelled = view.candidate[0].clone()
-            unlabelled[asked] = False
-            extra = self.labeller.pseudo_labels(learnt.train.probabilities, unlabelled, number)
-            self.say(f"cycle {number}: {int((extra.weights > 0).sum())} images are certain enough to label themselves")
-        return Cycle(number, known, learnt, asked, view), extra
+                view = view_of(learnt.train, known, number)
+                rng = generator(self.seed, self.split, number, "criterion")
+                asked = self.criterion(view, self.budget, [rng])[0].cpu()
+                if self.labeller is not None:
+                    unlabelled = view.candidate[0].clone()
+                    unlabelled[asked] = False
+                    extra = self.labeller.pseudo_labels(learnt.train.probabilities, unlabelled, number)
+                    certain = int((extra.weights > 0).sum())
+                    self.say(f"cycle {number}: {certain} images are certain enough to label themselves")
+            state = State(number, torch.cat([state.asked, asked]), extra)
+            yield Cycle(number, known, learnt, asked, view), state
 
 
 def view_of(evaluation: Evaluation, known: Int[Tensor, " n"], cycle: int) -> PoolView:

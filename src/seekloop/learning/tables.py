@@ -1,4 +1,4 @@
-"""A cycle as rows of tables, and a run in few numbers. Columns are named in docs/metrics.md."""
+"""Tables of a cycle, and summary of a run. Columns are named in docs/metrics.md."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from seekloop.metrics.curves import area_under_curve
 
 
 def tables_of(cycle: Cycle, pool: Pool, split: int, seconds: float) -> dict[str, pd.DataFrame]:
-    """All tables of one cycle, by the names of their files.
+    """Make all tables of one cycle, by the names of their files.
 
     Args:
         cycle: that is over.
@@ -44,7 +44,7 @@ def tables_of(cycle: Cycle, pool: Pool, split: int, seconds: float) -> dict[str,
 
 
 def summarise(cycles: pd.DataFrame) -> dict[str, object]:
-    """The run: area under accuracy against labels, over their range; accuracy at the end, and at every cycle."""
+    """Summarise a run: area under accuracy against labels, over their range; accuracy at the end and at every cycle."""
     ordered = cycles.sort_values("cycle")
     values = torch.tensor(ordered["accuracy"].to_numpy(float))[None]
     area = float(area_under_curve(values)[0]) if len(ordered) > 1 else float(values[0, 0])
@@ -62,7 +62,7 @@ def summarise(cycles: pd.DataFrame) -> dict[str, object]:
 
 
 def per_class(classes: pd.DataFrame) -> pd.DataFrame:
-    """Each class at the end: its accuracy, how many of its images have a label."""
+    """List each class at the end: its accuracy, and how many of its images have a label."""
     last = classes[classes["cycle"] == classes["cycle"].max()]
     return last[["class_name", "accuracy", "labels", "images"]].reset_index(drop=True)
 
@@ -70,8 +70,8 @@ def per_class(classes: pd.DataFrame) -> pd.DataFrame:
 def _pseudo(learnt: Learnt, pool: Pool, labels: Int[Tensor, " n"]) -> Mapping[str, float]:
     if learnt.pseudo is None:
         return dict.fromkeys(("pseudo_share", "pseudo_accuracy", "pseudo_accuracy_weighted"), float("nan"))
-    found = pseudo_label_measures(learnt.pseudo, pool.train.labels, labels)
-    return {name: value for name, value in found.items() if name.startswith("pseudo")}
+    measures = pseudo_label_measures(learnt.pseudo, pool.train.labels, labels)
+    return {name: value for name, value in measures.items() if name.startswith("pseudo")}
 
 
 def _lowest(matrix: Int[Tensor, "c c"]) -> float:
@@ -95,7 +95,7 @@ def _confusion(matrix: Int[Tensor, "c c"], pool: Pool) -> pd.DataFrame:
 
 
 def _asked(cycle: Cycle, pool: Pool) -> pd.DataFrame:
-    """One row per image asked about after this cycle, with what the network made of it."""
+    """One row per image asked about after this cycle, with the network's prediction."""
     columns = ["order", "image", "class_name", "predicted", "probability", "margin"]
     if cycle.view is None:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in columns})

@@ -23,7 +23,7 @@ def cpu_prefers_bfloat16() -> bool:
 
 
 def has_bfloat16(cpuinfo: str) -> bool:
-    r"""Whether a `/proc/cpuinfo` lists bfloat16 instructions, under x86's `flags` or Arm's `Features`.
+    r"""Test whether a `/proc/cpuinfo` lists bfloat16 instructions, under x86's `flags` or Arm's `Features`.
 
     Example:
         >>> has_bfloat16("model name : X\nflags : fpu avx512f avx512_bf16")

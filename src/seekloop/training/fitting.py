@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from seekloop.artifacts.files import read_tensors
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import Network, NetworkSource, Pool, Propagation, PseudoLabels
 from seekloop.contracts.randomness import derived_seed, generator
@@ -82,7 +83,7 @@ class LightningFit:
             first = int(kept["epoch"]) if kept.get("stage") == name else 0
             if first == epochs:
                 continue
-            horizon = max(epochs, round(settings.horizon * epochs / settings.epochs))
+            horizon = settings.horizon and max(epochs, round(settings.horizon * epochs / settings.epochs))
             own = replace(settings, epochs=epochs, horizon=horizon)
             scheme, propagation = (LabelledOnly(), None) if name == "supervised" else (self.scheme, self.propagation)
             known = together(task.labels, task.extra)
@@ -142,9 +143,9 @@ def load_features(network: Network, path: Path) -> None:
     """Give a network pre-trained weights, all but the head's.
 
     Raises:
-        StoreError: if the file is not of such a network.
+        StoreError: if the file is damaged, or not of such a network.
     """
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    weights = read_tensors(path, "Delete it to pre-train anew.")
     given, own = (
         {name: value for name, value in state.items() if not name.startswith("head.")}
         for state in (weights, network.state_dict())

@@ -96,8 +96,8 @@ def at_test_time(network: nn.Module, device: torch.device, precision: str) -> It
 def features_of(network: Network, pictures: Pictures, size: int, precision: str) -> Float[Tensor, "n d"]:
     """Features of all images as they are, in single precision, on the network's device."""
     with at_test_time(network, pictures.images.device, precision):
-        found = [network.features(pixels).float() for pixels in pictures.blocks(size, None)]
-    return torch.cat(found).clone()  # an ordinary tensor, not one of inference mode
+        features = [network.features(pixels).float() for pixels in pictures.blocks(size, None)]
+    return torch.cat(features).clone()  # an ordinary tensor, not one of inference mode
 
 
 def view(network: Network, pictures: Pictures, size: int, precision: str, moves: Moves | None) -> Evaluation:
