@@ -55,7 +55,7 @@ notebooks: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python docs/reference.py
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/zensical build --strict
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel

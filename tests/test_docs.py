@@ -2,14 +2,46 @@
 
 import importlib.util
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from hydra.utils import instantiate
+
+from seekloop.commands.cli import COMPOSED, PLAIN
+from seekloop.commands.compose import resolve
+from seekloop.contracts.records import CandidateView
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "seekloop"
+DOCS = ROOT / "docs"
+PAGES = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
+WITH_COMMANDS = ("index.md", "extending.md", "dashboards.md")
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+
+
+def commands(page):
+    """The name and the arguments of every command line of seekloop on a page, as parameters of a test."""
+    for line in "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines():
+        words = [word for word in shlex.split(line, comments=True) if word != "PYTHONPATH=."]
+        if words and words[0] == "seekloop":
+            yield pytest.param(words[1], words[2:], id=" ".join(words[1:]))
+
+
+def check_command(name, arguments):
+    """Its overrides compose; of a sweep, the first run's. Configs of the reader's own are left out."""
+    if name in PLAIN:
+        return
+    assert name in COMPOSED
+    own = "--config-dir=conf" in arguments
+    overrides = [word for word in arguments if not word.startswith("-") and not (own and word.startswith("criterion="))]
+    resolve(name, [word.split(",")[0] for word in overrides])
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +53,9 @@ def reference():
 
 
 def test_the_reference_is_what_the_configs_say(reference):
-    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    assert page == reference.render(), "conf/ has changed: run `python docs/reference.py` and commit docs/reference.md"
+    assert PAGES["reference.md"] == reference.render(), (
+        "conf/ has changed: run `python docs/reference.py` and commit docs/reference.md"
+    )
 
 
 def test_a_key_with_its_name_default_and_comment_by_hand(reference, tmp_path):
@@ -56,13 +89,53 @@ def test_the_reference_names_every_key_of_every_component(reference):
 
 
 def test_every_page_is_in_the_navigation():
+    def leaves(items):
+        for item in items:
+            for below in item.values():
+                yield from leaves(below) if isinstance(below, list) else [below]
+
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    listed = {page for item in nav for page in item.values()}
-    assert listed == {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(leaves(nav)) == sorted(PAGES)
+
+
+def test_every_picture_is_shown_and_all_are_small():
+    shown = {
+        (DOCS / page).parent.joinpath(target).resolve()
+        for page, text in PAGES.items()
+        for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+    }
+    kept = {path.resolve() for path in (DOCS / "images").rglob("*") if path.is_file()}
+    assert shown == kept
+    assert sum(path.stat().st_size for path in kept) < 1_000_000
+
+
+@pytest.mark.parametrize(("name", "arguments"), [call for page in WITH_COMMANDS for call in commands(PAGES[page])])
+def test_every_command_is_one(name, arguments):
+    check_command(name, arguments)
+
+
+def test_the_criterion_of_ones_own(tmp_path, monkeypatch):
+    """Scores 3, 1, -1, -4: by hand, the likely ones nearest first (1, 3), then -1, at 100 - -1 = 101."""
+    code = next(block for block in blocks(PAGES["extending.md"], "python") if "class NearestFirst" in block)
+    (tmp_path / "nearest_first.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    criterion = instantiate(yaml.safe_load(blocks(PAGES["extending.md"], "yaml")[0]))
+    scores = torch.tensor([[3.0, 1.0, -1.0, -4.0]])
+    view = CandidateView(
+        scores, torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, dtype=torch.int8), lambda: torch.eye(4), 0
+    )
+    assert criterion(view, 3, [torch.Generator()]).tolist() == [[1, 0, 2]]
+
+
+def test_the_python_reference_has_a_page_for_each_folder_that_it_names():
+    folders = set(re.findall(r"^\| \[`(\w+)`\]", PAGES["api/index.md"], re.MULTILINE))
+    assert folders == {page[4:-3] for page in PAGES if page.startswith("api/")} - {"index"}
+    assert [name for name in folders if f"::: seekloop.{name}\n" not in PAGES[f"api/{name}.md"]] == []
+    assert [name for name in folders if not (SOURCE / name).is_dir()] == []
 
 
 def test_the_architecture_page_knows_every_folder_and_the_order_of_imports():
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = PAGES["architecture.md"]
     folders = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
     assert set(re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)) == folders
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

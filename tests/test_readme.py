@@ -1,39 +1,19 @@
-"""What the README shows is run: its Python, its commands, its criterion, its tree."""
+"""The README is short, and what it shows is run: its Python, its commands, its numbers of choices."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-import torch
-import yaml
-from hydra.utils import instantiate
 
-from seekloop.commands.cli import COMPOSED, PLAIN
-from seekloop.commands.compose import resolve
-from seekloop.contracts.records import PoolView
 from seekloop.loop.session import Session
+from tests.test_docs import blocks, check_command, commands
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-
-
-def command_lines():
-    for line in "\n".join(blocks("bash")).replace("\\\n", " ").splitlines():
-        if words := shlex.split(line, comments=True):
-            yield words
-
-
-def calls():
-    for words in command_lines():
-        words = [word for word in words if word != "PYTHONPATH=."]
-        if words[0] == "seekloop":
-            _, name, *rest = words
-            yield pytest.param(name, rest, id=" ".join([name, *rest]))
+def test_it_is_read_in_five_minutes():
+    assert len(README.split()) <= 1000
 
 
 def test_the_example_from_python(tmp_path, monkeypatch):
@@ -42,7 +22,7 @@ def test_the_example_from_python(tmp_path, monkeypatch):
     answer = Session.answer
     monkeypatch.setattr(Session, "answer", lambda self, replies: (asked.extend(replies), answer(self, replies))[1])
     monkeypatch.chdir(tmp_path)
-    source = next(block for block in blocks("python") if "seekloop.session" in block)
+    source = next(block for block in blocks(README, "python") if "seekloop.session" in block)
     assert len(source.strip().splitlines()) <= 10
     scope = {}
     exec(source.replace('"collection=scenes"', '"collection=scenes", "collection.images=60"'), scope)
@@ -53,39 +33,31 @@ def test_the_example_from_python(tmp_path, monkeypatch):
     assert int((scope["search"].answers != 0).sum()) == 1 + 5 + 20
 
 
-@pytest.mark.parametrize(("name", "arguments"), list(calls()))
+@pytest.mark.parametrize(("name", "arguments"), list(commands(README)))
 def test_every_command_is_one(name, arguments):
-    """Its overrides compose; of a sweep, the first run's. Configs of the reader's own are left out."""
-    if name in PLAIN:
-        return
-    assert name in COMPOSED
-    own = "--config-dir=conf" in arguments
-    overrides = [word for word in arguments if not word.startswith("-") and not (own and word.startswith("criterion="))]
-    resolve(name, [word.split(",")[0] for word in overrides])
+    check_command(name, arguments)
 
 
 def test_every_make_target_exists():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"\(make (\w+)\)|`make (\w+)`|^make (\w+)", README, re.MULTILINE))
+    named = set(re.findall(r"`make (\w+)`|^make (\w+)", README, re.MULTILINE))
     assert {word for match in named for word in match if word} <= targets
 
 
-def test_the_criterion_it_adds(tmp_path, monkeypatch):
-    """Scores 3, 1, -1, -4: by hand, the likely ones nearest first (1, 3), then -1, at 100 - -1 = 101."""
-    code = next(block for block in blocks("python") if "class NearestFirst" in block)
-    (tmp_path / "nearest_first.py").write_text(code)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    criterion = instantiate(yaml.safe_load(blocks("yaml")[0]))
-    scores = torch.tensor([[3.0, 1.0, -1.0, -4.0]])
-    view = PoolView(
-        scores, torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, dtype=torch.int8), lambda: torch.eye(4), 0
-    )
-    assert criterion(view, 3, [torch.Generator()]).tolist() == [[1, 0, 2]]
+def test_it_counts_the_choices():
+    """The upper bound is no representation; a grid and annotated boxes are no detectors."""
+    groups = {
+        "representations": ("representation", {"box"}),
+        "classifiers": ("classifier", set()),
+        "criteria": ("criterion", set()),
+        "region detectors": ("regions", {"grid", "boxes"}),
+    }
+    for what, (group, apart) in groups.items():
+        names = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")} - apart
+        assert f"{len(names)} {what}" in " ".join(README.split())
 
 
-def test_the_tree_names_every_folder():
-    listed = set(re.findall(r"^  (\w+)/ ", README, re.MULTILINE)) - {"experiment", "sweeps"}  # of conf
-    folders = {path.parent.name for path in (ROOT / "src" / "seekloop").glob("*/__init__.py")}
-    assert listed == folders
-    tops = set(re.findall(r"^(\w+)/ ", README, re.MULTILINE))
-    assert [name for name in tops if not (ROOT / name).is_dir()] == []
+def test_its_links_lead_somewhere():
+    linked = [target for target in re.findall(r"\]\(([^)#]+)", README) if "://" not in target]
+    assert linked
+    assert [target for target in linked if not (ROOT / target).exists()] == []

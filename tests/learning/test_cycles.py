@@ -5,7 +5,7 @@ import torch
 
 from seekloop.contracts.learning import Evaluation, PseudoLabels
 from seekloop.contracts.randomness import derived_seed
-from seekloop.criteria.random import Random
+from seekloop.criteria.scores import Random
 from seekloop.learning.cycles import Learning, Learnt, PseudoLabeller, State, view_of
 from seekloop.learning.tables import per_class, summarise, tables_of
 from tests.learning.worlds import pool

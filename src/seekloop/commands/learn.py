@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
@@ -18,6 +17,7 @@ from seekloop.commands import recipes, sweeps
 from seekloop.commands.checks import check_learning
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import report_problems
+from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import NetworkSource, Pool, PoolSource, Pretrainer, Propagation
 from seekloop.contracts.problems import counted
@@ -63,7 +63,7 @@ class Parts:
     @property
     def run_id(self) -> str:
         """Name of the run: what people look for first, then a hash of its recipe."""
-        chosen = [choices().get(group) for group in ("pool", "pretraining", "semi", "criterion")]
+        chosen = [choices().get(group) for group in ("dataset", "pretraining", "semi", "criterion")]
         words = [word for word in chosen if word != "none"]
         return recipes.named([*words, f"p{self.config.split}", f"s{self.config.seed}"], self.recipe)
 
@@ -75,7 +75,7 @@ class Parts:
     def weights_folder(self, pretraining: Pretrainer) -> Path:
         """Where the pre-trained weights are that this run would start from."""
         recipe = recipes.weights(self.source, self.network, pretraining, self.config.seed)
-        words = [choices().get(group) for group in ("pool", "model", "pretraining")]
+        words = [choices().get(group) for group in ("dataset", "model", "pretraining")]
         return Path(self.config.store_dir) / "pretrained" / recipes.named(words, recipe)
 
 
@@ -85,16 +85,16 @@ def parts_of(config: DictConfig) -> Parts:
     Raises:
         ConfigError: if a setting cannot work.
     """
-    training = instantiate(config.training)
+    training = build(config, "training")
     return Parts(
         config,
-        instantiate(config.pool),
-        instantiate(config.model),
-        instantiate(config.pretraining) or None,
-        instantiate(config.semi),
+        build(config, "dataset"),
+        build(config, "model"),
+        build(config, "pretraining"),
+        build(config, "semi"),
         replace(training, precision=training_precision(training.precision, config.accelerator)),
-        instantiate(config.criterion),
-        instantiate(config.propagation),
+        build(config, "criterion"),
+        build(config, "propagation"),
     )
 
 

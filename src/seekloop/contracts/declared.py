@@ -65,7 +65,7 @@ def component(cls: Class) -> Class:
     cls.__post_init__ = post_init  # type: ignore[attr-defined]
     made: Any = dataclass(frozen=True)(cls)
     made.__init__.__annotations__ = {}  # the tests' check of shapes would refuse first, and an int for a float too
-    return made
+    return typing.cast(Class, made)
 
 
 def declared(function: Function) -> Function:

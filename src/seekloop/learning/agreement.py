@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from seekloop.contracts.learning import PseudoLabels
 from seekloop.contracts.protocols import Criterion
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def agreement(
     )
 
 
-def ranks(criterion: Criterion, view: PoolView, count: int, rng: Generator) -> Int[Tensor, " n"]:
+def ranks(criterion: Criterion, view: CandidateView, count: int, rng: Generator) -> Int[Tensor, " n"]:
     """Rank images by when a criterion would ask about them, from 0; `count` for those not among the first `count`."""
     order = criterion(view, count, [rng])[0].cpu()
     ranking = torch.full((view.scores.shape[1],), count)

@@ -11,7 +11,7 @@ from torch import Tensor
 from seekloop.contracts.learning import Evaluation, Pool, PseudoLabels
 from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.randomness import generator
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.learning.splits import UNKNOWN, balanced, revealed
 
 Row = dict[str, object]
@@ -111,7 +111,7 @@ class Cycle:
     labels: Int[Tensor, " n"]
     learnt: Learnt
     asked: Int[Tensor, " b"]
-    view: PoolView | None
+    view: CandidateView | None
 
 
 @dataclass(frozen=True)
@@ -165,15 +165,15 @@ class Learning:
             yield Cycle(number, known, learnt, asked, view), state
 
 
-def view_of(evaluation: Evaluation, known: Int[Tensor, " n"], cycle: int) -> PoolView:
+def view_of(evaluation: Evaluation, known: Int[Tensor, " n"], cycle: int) -> CandidateView:
     """Show a criterion one query, whose scores are the margins between the two likeliest classes."""
     top = evaluation.probabilities.topk(2, dim=1).values
     answered = known != UNKNOWN
-    return PoolView(
+    return CandidateView(
         scores=(top[:, 0] - top[:, 1])[None],
         candidate=~answered[None],
         answers=answered[None].to(torch.int8),
-        read_whole=lambda: evaluation.features,
+        read_descriptors=lambda: evaluation.features,
         round=cycle,
         probabilities=evaluation.probabilities[None],
     )
