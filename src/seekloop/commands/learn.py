@@ -162,10 +162,7 @@ class Cycles:
         """Run all cycles that are missing, measure, draw, and mark the run complete."""
         config, folder = self.parts.config, self.folder
         report_problems(self.pool.problems, self.console)
-        try:
-            check_budget(self.pool, config.learning.initial, config.learning.cycles, config.learning.budget)
-        except ConfigError as error:
-            raise error.located("learning") from error
+        check_budget(self.pool, config.learning.initial, config.learning.cycles, config.learning.budget)
         criterion = self.parts.criterion
         if self.parts.labeller is not None and self.parts.scheme.propagates:
             why = "this criterion has pseudo-labels of its own, which propagated ones would replace"

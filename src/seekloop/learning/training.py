@@ -1,14 +1,13 @@
 """Hyper-parameters and learning rate of supervised training, and where its epochs are kept."""
 
 import math
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from annotated_types import Ge, Interval
 
-from seekloop.contracts.declared import Count, Positive, component
+from seekloop.contracts.declared import Count, Positive, Precision, component
 from seekloop.contracts.errors import ConfigError
 
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 Momentum = Annotated[float, Interval(ge=0, lt=1)]
 
 
