@@ -19,7 +19,7 @@ from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import report_problems
 from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError, StoreError
-from seekloop.contracts.learning import NetworkSource, Pool, PoolSource, Pretrainer, Propagation
+from seekloop.contracts.learning import Dataset, DatasetSource, NetworkSource, Pretrainer, Propagation
 from seekloop.contracts.problems import counted
 from seekloop.contracts.randomness import derived_seed
 from seekloop.contracts.recipe import Recipe
@@ -46,7 +46,7 @@ class Parts:
     """What a config describes, built; the images are not read yet."""
 
     config: DictConfig
-    source: PoolSource
+    source: DatasetSource
     network: NetworkSource
     pretraining: Pretrainer | None
     scheme: Scheme
@@ -130,7 +130,7 @@ def _already_finished(folder: LearnFolder, config: DictConfig, console: Console)
     return area
 
 
-def wandb_log(folder: LearnFolder, config: DictConfig, described: Mapping[str, Any], pool: Pool | None) -> LearnLog:
+def wandb_log(folder: LearnFolder, config: DictConfig, described: Mapping[str, Any], pool: Dataset | None) -> LearnLog:
     """W&B's run of a folder."""
     return LearnLog(
         folder,
@@ -144,7 +144,7 @@ def wandb_log(folder: LearnFolder, config: DictConfig, described: Mapping[str, A
     )
 
 
-def picture(pool: Pool, image: int) -> Image.Image:
+def picture(pool: Dataset, image: int) -> Image.Image:
     """An image of the pool, for people."""
     return Image.fromarray(pool.train.images[image].permute(1, 2, 0).contiguous().numpy())
 
@@ -154,7 +154,7 @@ class Cycles:
     """The cycles of one run, into a claimed folder."""
 
     parts: Parts
-    pool: Pool
+    pool: Dataset
     folder: LearnFolder
     console: Console
 
@@ -231,7 +231,7 @@ class Cycles:
             talk.epoch(cycle, row)
 
         fit = LightningFit(
-            pool=pool,
+            dataset=pool,
             source=self.parts.network,
             training=self.parts.training,
             scheme=self.parts.scheme,

@@ -1,6 +1,6 @@
-"""What deep active learning hands from one stage to another: pools, networks, pseudo-labels.
+"""What deep active learning hands from one stage to another: datasets, networks, pseudo-labels.
 
-Axes as in `records`: n images of the pool, c classes, d features, b images of a batch.
+Axes as in `records`: n images of the dataset, c classes, d features, b images of a batch.
 """
 
 from abc import ABC, abstractmethod
@@ -31,13 +31,13 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
-class Pool:
+class Dataset:
     """A classification problem: images to ask about, and others to measure on.
 
     Attributes:
         name: for people.
         classes: names; labels count into them.
-        train: the pool. Its labels are seen only where they were asked for, and by metrics.
+        train: images to ask about. Their labels are seen only where they were asked for, and by metrics.
         test: never trained on, never chosen by.
         mean: per channel, of images in [0, 1].
         std: likewise.
@@ -58,13 +58,13 @@ class Pool:
 
 
 @runtime_checkable
-class PoolSource(Protocol):
-    """Reads a pool: what `conf/pool/*.yaml` instantiate. Nothing is read before `load`."""
+class DatasetSource(Protocol):
+    """Reads a dataset (`conf/dataset/`). Nothing is read before `load`."""
 
     name: str
 
-    def load(self) -> Pool:
-        """The pool, in memory."""
+    def load(self) -> Dataset:
+        """The dataset, in memory."""
         ...
 
     def fingerprint(self) -> str:
@@ -121,7 +121,7 @@ class NetworkSource(Protocol):
 class Pretrainer(Protocol):
     """Unsupervised pre-training: what `conf/pretraining/*.yaml` instantiate."""
 
-    def __call__(self, network: Network, pool: Pool, folder: Path, seed: int) -> Path:
+    def __call__(self, network: Network, dataset: Dataset, folder: Path, seed: int) -> Path:
         """Train the network's features without labels; the path of its saved weights, in `folder`.
 
         Goes on where an earlier call with the same folder was interrupted, and returns at once where it had finished.
@@ -134,7 +134,7 @@ class PseudoLabels:
     """Labels that nobody gave.
 
     Attributes:
-        labels: class of each image of the pool; -1 where there is none.
+        labels: class of each image of the dataset; -1 where there is none.
         weights: how certain each is, from 0 to 1; 0 where there is none.
     """
 

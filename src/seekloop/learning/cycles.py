@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seekloop.contracts.learning import Evaluation, Pool, PseudoLabels
+from seekloop.contracts.learning import Dataset, Evaluation, PseudoLabels
 from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import CandidateView
@@ -119,7 +119,7 @@ class Learning:
     """Cycles of training and asking over one dataset.
 
     Attributes:
-        pool: its training labels are looked up only for images that were asked about.
+        dataset: its training labels are looked up only for images that were asked about.
         criterion: chooses the images.
         fit: trains.
         initial: labels at the start.
@@ -130,7 +130,7 @@ class Learning:
         say: told how many images the labeller is certain of.
     """
 
-    pool: Pool
+    dataset: Dataset
     criterion: Criterion
     fit: Fit
     initial: int
@@ -143,12 +143,12 @@ class Learning:
     def start(self) -> State:
         """Draw a balanced initial set, which depends on seed and split alone, not on the criterion."""
         rng = generator(self.seed, self.split, "initial")
-        return State(-1, balanced(self.pool.train.labels, len(self.pool.classes), self.initial, rng), None)
+        return State(-1, balanced(self.dataset.train.labels, len(self.dataset.classes), self.initial, rng), None)
 
     def cycles(self, state: State, count: int) -> Iterator[tuple[Cycle, State]]:
         """Run the cycles that are missing to `count`; gives each with the state after it."""
         for number in range(state.cycle + 1, count):
-            known = revealed(self.pool.train.labels, state.asked)
+            known = revealed(self.dataset.train.labels, state.asked)
             learnt = self.fit(Task(number, known, state.extra))
             asked, view, extra = state.asked[:0], None, None
             if number + 1 < count:

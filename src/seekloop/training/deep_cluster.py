@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from seekloop.contracts.declared import Count, Positive, component
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.learning import Network, Pool, PseudoLabels
+from seekloop.contracts.learning import Dataset, Network, PseudoLabels
 from seekloop.contracts.randomness import derived_seed, generator
 from seekloop.contracts.recipe import NOT_IN_RECIPE, settings
 from seekloop.descriptors.whitening import whitened
@@ -83,7 +83,7 @@ class DeepCluster(Descent):
         if self.nesterov and not self.momentum:
             raise ConfigError("nesterov", True, "there is no momentum", "Set it to false.", self)
 
-    def __call__(self, network: Network, pool: Pool, folder: Path, seed: int) -> Path:
+    def __call__(self, network: Network, dataset: Dataset, folder: Path, seed: int) -> Path:
         """Train, from wherever the folder stands; the path of the weights, all but the head's.
 
         The truth is used for one thing: to note how much clusters say about it.
@@ -92,8 +92,8 @@ class DeepCluster(Descent):
             ConfigError: if network, dataset and settings do not fit together, or the loss is not finite.
             StoreError: if the folder holds something of other settings.
         """
-        clusters = self.number_of_clusters(network, pool)
-        known = [{**settings(self), "precision": ""}, seed, len(pool.train), pool.name]
+        clusters = self.number_of_clusters(network, dataset)
+        known = [{**settings(self), "precision": ""}, seed, len(dataset.train), dataset.name]
         kept_in = PretrainingFolder(folder, json.dumps(known, sort_keys=True))
         if kept_in.weights.exists():
             return kept_in.weights
@@ -101,7 +101,7 @@ class DeepCluster(Descent):
         with undisturbed():
             if self.channels_last:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-            clustering = Clustering(network, pool, self, clusters, seed, kept)
+            clustering = Clustering(network, dataset, self, clusters, seed, kept)
             first, rows, optimiser = int(kept.get("epoch", 0)), kept.get("rows", []), kept.get("optimiser")
             if first < self.epochs:
                 about = {"keep": kept_in.keep, "first": first, "rows": rows, "optimiser_state": optimiser}
@@ -111,7 +111,7 @@ class DeepCluster(Descent):
         weights = {name: value.cpu() for name, value in network.state_dict().items() if not name.startswith("head.")}
         return kept_in.finish(weights)
 
-    def number_of_clusters(self, network: Network, pool: Pool) -> int:
+    def number_of_clusters(self, network: Network, dataset: Dataset) -> int:
         """Number of clusters, once network and dataset are known.
 
         Raises:
@@ -123,10 +123,10 @@ class DeepCluster(Descent):
         if self.sobel and not any(isinstance(part, Sobel) for part in network.modules()):
             fix = "Set model.sobel=true, or pretraining.sobel=false."
             raise ConfigError("sobel", True, "the network sees colours", fix, self)
-        clusters = self.clusters_per_class * len(pool.classes) if self.clusters is None else self.clusters
-        if not 1 < clusters <= len(pool.train):
+        clusters = self.clusters_per_class * len(dataset.classes) if self.clusters is None else self.clusters
+        if not 1 < clusters <= len(dataset.train):
             key = "clusters_per_class" if self.clusters is None else "clusters"
-            why = f"{clusters} clusters cannot be made of {len(pool.train)} images"
+            why = f"{clusters} clusters cannot be made of {len(dataset.train)} images"
             raise ConfigError(key, getattr(self, key), why, "Choose fewer clusters than images.", self)
         return clusters
 
@@ -141,7 +141,7 @@ class Clustering(nn.Module):
 
     Args:
         network: to be trained.
-        pool: the dataset.
+        dataset: images with their classes.
         settings: of the pre-training.
         clusters: how many.
         seed: of the pre-training.
@@ -149,11 +149,17 @@ class Clustering(nn.Module):
     """
 
     def __init__(
-        self, network: Network, pool: Pool, settings: DeepCluster, clusters: int, seed: int, kept: Mapping[str, Any]
+        self,
+        network: Network,
+        dataset: Dataset,
+        settings: DeepCluster,
+        clusters: int,
+        seed: int,
+        kept: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.network, self.settings, self.clusters, self.seed = network, settings, clusters, seed
-        self.pictures, self.truth = Pictures(pool.train.images, pool), pool.train.labels
+        self.pictures, self.truth = Pictures(dataset.train.images, dataset), dataset.train.labels
         self.about: Row = {}
         self.head = nn.Linear(network.dim, clusters)
         self.assignment: Tensor | None = kept.get("assignment")

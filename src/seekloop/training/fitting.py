@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seekloop.artifacts.files import read_tensors
 from seekloop.contracts.errors import ConfigError, StoreError
-from seekloop.contracts.learning import Network, NetworkSource, Pool, Propagation, PseudoLabels
+from seekloop.contracts.learning import Dataset, Network, NetworkSource, Propagation, PseudoLabels
 from seekloop.contracts.randomness import derived_seed, generator
 from seekloop.learning.cycles import Learnt, Row, Task
 from seekloop.learning.schemes import LabelledOnly, Scheme
@@ -26,7 +26,7 @@ class LightningFit:
     """Training of a fresh network on the labels there are (`learning.cycles.Fit`).
 
     Attributes:
-        pool: the dataset: images, and how they are normalised and moved; its labels are not looked at.
+        dataset: images, and how they are normalised and moved; its labels are not looked at.
         source: of networks.
         training: settings of the optimiser.
         scheme: how an epoch is put together.
@@ -40,7 +40,7 @@ class LightningFit:
         tell: told every finished epoch of a cycle.
     """
 
-    pool: Pool
+    dataset: Dataset
     source: NetworkSource
     training: Training
     scheme: Scheme
@@ -57,12 +57,12 @@ class LightningFit:
         """Train, then look at all images. The network's first weights depend on seed, split and cycle."""
         seed = derived_seed(self.seed, self.split, task.cycle, "network")
         with undisturbed():
-            network = self.source.build(len(self.pool.classes), seed)
+            network = self.source.build(len(self.dataset.classes), seed)
             if self.weights is not None:
                 load_features(network, self.weights)
             if self.training.channels_last:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-            pictures = Pictures(self.pool.train.images, self.pool)
+            pictures = Pictures(self.dataset.train.images, self.dataset)
             rows = self._train(task, network, pictures)
             return self._look(task, network, pictures, rows)
 
@@ -87,7 +87,7 @@ class LightningFit:
             own = replace(settings, epochs=epochs, horizon=horizon)
             scheme, propagation = (LabelledOnly(), None) if name == "supervised" else (self.scheme, self.propagation)
             known = together(task.labels, task.extra)
-            given = (network, pictures, task.labels, known, len(self.pool.classes), own, scheme, propagation)
+            given = (network, pictures, task.labels, known, len(self.dataset.classes), own, scheme, propagation)
             module = Epochs(
                 Classification(*given, self.watch),
                 own,
@@ -110,8 +110,8 @@ class LightningFit:
         rng = generator(self.seed, self.split, task.cycle, "view")
         moves = pictures.random_moves(rng) if self.training.augmented_views else None
         seen = view(network.to(device), pictures.to(device), size, precision, moves)
-        test = view(network, Pictures(self.pool.test.images, self.pool).to(device), size, precision, None)
-        classes = len(self.pool.classes)
+        test = view(network, Pictures(self.dataset.test.images, self.dataset).to(device), size, precision, None)
+        classes = len(self.dataset.classes)
         pseudo = self.propagation(seen.features, task.labels, classes) if self.scheme.propagates else task.extra
         return Learnt(seen, test.probabilities, rows, pseudo)
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from seekloop.contracts.learning import Evaluation, Network, Pool
+from seekloop.contracts.learning import Dataset, Evaluation, Network
 from seekloop.learning.batches import Batch, random_moves
 
 Moves = tuple[Int[Tensor, "n 2"], Bool[Tensor, " n"]]
@@ -52,16 +52,16 @@ class Pictures(nn.Module):
 
     Args:
         images: pixels.
-        pool: the dataset, whose mean, deviation and augmentation hold.
+        dataset: whose mean, deviation and augmentation hold.
     """
 
     images: Tensor
 
-    def __init__(self, images: UInt8[Tensor, "n 3 h w"], pool: Pool) -> None:
+    def __init__(self, images: UInt8[Tensor, "n 3 h w"], dataset: Dataset) -> None:
         super().__init__()
         self.register_buffer("images", images, persistent=False)
-        self.mean, self.std = pool.mean, pool.std
-        self.shift, self.flips = pool.shift, pool.flips
+        self.mean, self.std = dataset.mean, dataset.std
+        self.shift, self.flips = dataset.shift, dataset.flips
 
     def forward(self, batch: Batch, channels_last: bool) -> Float[Tensor, "b 3 h w"]:
         """Images of a batch, moved as it says."""
