@@ -21,7 +21,7 @@ from tests.images.dataset_files import (
     write_pickle,
 )
 
-CONF = Path(__file__).parents[2] / "conf" / "pool"
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
 WRITERS = {"mnist": mnist_files, "svhn": svhn_files, "cifar10": cifar10_files, "cifar100": cifar100_files}
 
 
