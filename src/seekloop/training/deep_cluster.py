@@ -38,9 +38,9 @@ class DeepCluster(Descent):
     r"""Pre-training by clustering (`contracts.learning.Pretrainer`).
 
     Each epoch: features of all images as they are; whitening; unit length; k-means; then one pass of training towards
-    the clusters' numbers, on images moved at random.
+    the clusters' numbers, on images moved at random. Its arguments stand beside those of `Descent`.
 
-    Args, beside those of `Descent`:
+    Args:
         clusters: of k-means; None: `clusters_per_class` times the number of classes.
         clusters_per_class: see `clusters`.
         pca: most dimensions kept by PCA-whitening; None: features are only brought to unit length.
@@ -102,12 +102,8 @@ class DeepCluster(Descent):
             if self.channels_last:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
             clustering = Clustering(network, dataset, self, clusters, seed, kept)
-            first, rows, optimiser = int(kept.get("epoch", 0)), kept.get("rows", []), kept.get("optimiser")
-            if first < self.epochs:
-                about = {"keep": kept_in.keep, "first": first, "rows": rows, "optimiser_state": optimiser}
-                module = Epochs(clustering, self, seed=seed, purpose=(), **about)
-                precision = training_precision(self.precision, self.accelerator)
-                train(module, self.epochs - first, self.accelerator, precision)
+            precision = training_precision(self.precision, self.accelerator)
+            train(Epochs(clustering, seed, (), kept_in.keep, kept), self.epochs, self.accelerator, precision)
         weights = {name: value.cpu() for name, value in network.state_dict().items() if not name.startswith("head.")}
         return kept_in.finish(weights)
 

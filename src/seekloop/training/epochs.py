@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,7 +21,6 @@ from seekloop.learning.cycles import Row
 from seekloop.learning.training import Descent, cosine
 from seekloop.lightning.silence import lightning_silenced
 from seekloop.lightning.trainers import trainer_of
-from seekloop.training.views import Pictures
 
 
 @runtime_checkable
@@ -30,13 +29,15 @@ class Objective(Protocol):
 
     Attributes:
         network: to be trained.
-        pictures: the images.
+        settings: of the training.
         about: noted with every epoch.
     """
 
     network: Network
-    pictures: Pictures
     about: Row
+
+    @property
+    def settings(self) -> Descent: ...
 
     def begin(self, draw: Callable[[str], Generator], epoch: int, optimiser: Optimizer) -> tuple[list[Batch], Row]:
         """Give the batches of an epoch, and measures to note with it; `draw` gives a generator for each purpose."""
@@ -62,31 +63,28 @@ class Epochs(pl.LightningModule):
 
     Args:
         objective: gives batches and losses.
-        settings: of the training.
         seed: of the run.
         purpose: of the randomness: split, cycle, stage.
         keep: told after every epoch what is needed to go on from it.
-        first: epochs that an earlier process did.
-        rows: notes about earlier epochs.
-        optimiser_state: as the last of them left it.
+        kept: the like of an earlier process, or no more than `rows`, notes about earlier epochs.
     """
 
     def __init__(
         self,
         objective: Objective,
-        settings: Descent,
-        *,
         seed: int,
         purpose: tuple[str | int, ...],
         keep: Callable[[dict[str, Any]], None],
-        first: int,
-        rows: Sequence[Row],
-        optimiser_state: Mapping[str, Any] | None,
+        kept: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        self.objective, self.network, self.settings = objective, objective.network, settings
+        self.objective, self.network, self.settings = objective, objective.network, objective.settings
         self.seed, self.purpose, self.keep = seed, purpose, keep
-        self.first, self.rows, self.optimiser_state = first, list(rows), optimiser_state
+        self.first, self.rows, self.optimiser_state = (
+            kept.get("epoch", 0),
+            [*kept.get("rows", [])],
+            kept.get("optimiser"),
+        )
         self._measures: Row = {}
         self._sum, self._steps, self._started = torch.zeros(()), 1, 0.0
 
@@ -110,7 +108,7 @@ class Epochs(pl.LightningModule):
         """Stochastic gradient descent, as an earlier process left it."""
         self._optimiser = torch.optim.SGD(self.objective.groups(), lr=self.settings.lr)
         if self.optimiser_state is not None:
-            self._optimiser.load_state_dict(dict(self.optimiser_state))
+            self._optimiser.load_state_dict(self.optimiser_state)
         return self._optimiser
 
     def on_train_epoch_start(self) -> None:
@@ -155,9 +153,10 @@ class Epochs(pl.LightningModule):
 
 
 def train(module: Epochs, epochs: int, accelerator: str, precision: str) -> None:
-    """Run so many epochs by Lightning, on one device."""
-    settings = {"accelerator": accelerator, "devices": 1, "precision": precision, "max_epochs": epochs}
-    trainer_of(settings, key="accelerator").fit(module)
+    """Run the epochs that are missing, by Lightning, on one device."""
+    settings = {"accelerator": accelerator, "devices": 1, "precision": precision, "max_epochs": epochs - module.first}
+    if module.first < epochs:
+        trainer_of(settings, key="accelerator").fit(module)
 
 
 @contextmanager

@@ -80,25 +80,14 @@ class LightningFit:
             self.tell(task.cycle, checkpoint["rows"][-1])
 
         for name, epochs in stages[reached:]:
-            first = int(kept["epoch"]) if kept.get("stage") == name else 0
-            if first == epochs:
-                continue
             horizon = settings.horizon and max(epochs, round(settings.horizon * epochs / settings.epochs))
             own = replace(settings, epochs=epochs, horizon=horizon)
             scheme, propagation = (LabelledOnly(), None) if name == "supervised" else (self.scheme, self.propagation)
-            known = together(task.labels, task.extra)
-            given = (network, pictures, task.labels, known, len(self.dataset.classes), own, scheme, propagation)
-            module = Epochs(
-                Classification(*given, self.watch),
-                own,
-                seed=self.seed,
-                purpose=(self.split, task.cycle, name),
-                keep=keep,
-                first=first,
-                rows=rows,
-                optimiser_state=kept["optimiser"] if first else None,
-            )
-            train(module, epochs - first, self.accelerator, settings.precision)
+            known, classes = together(task.labels, task.extra), len(self.dataset.classes)
+            given = (network, pictures, task.labels, known, classes, own, scheme, propagation, self.watch)
+            earlier = kept if kept.get("stage") == name else {"rows": rows}
+            module = Epochs(Classification(*given), self.seed, (self.split, task.cycle, name), keep, earlier)
+            train(module, epochs, self.accelerator, settings.precision)
             rows = module.rows
         return rows
 
@@ -128,7 +117,8 @@ def stages_of(scheme: Scheme, epochs: int) -> list[tuple[str, int]]:
         why = f"a cycle has {epochs} epochs, the warm-up included, and some must be left"
         fix = f"Use 0 to {epochs - 1}, or raise training.epochs."
         raise ConfigError("warmup", scheme.warmup, why, fix, scheme)
-    return [("supervised", scheme.warmup), ("semi", epochs - scheme.warmup)]
+    warmup = [("supervised", scheme.warmup)] if scheme.warmup else []
+    return [*warmup, ("semi", epochs - scheme.warmup)]
 
 
 def together(labels: Int[Tensor, " n"], extra: PseudoLabels | None) -> PseudoLabels:
