@@ -40,7 +40,7 @@ from seekloop.store.reader import Store, open_store
 
 def retrieve(config: DictConfig) -> float:
     """Run the searches of a config, or find that they are finished; returns the area under the MAP curve."""
-    simulation = Simulation.of({**config.loop, **config.metrics, "seed": config.seed})
+    simulation = Simulation(**config.loop, **config.metrics, seed=config.seed)
     resolve_mode(config.wandb.mode, {})
     if config.verify != "none":
         why = "only `seekloop extract` reads a finished store again"
@@ -75,7 +75,9 @@ def retrieve(config: DictConfig) -> float:
         queries, _ = simulation.draw(
             collection.annotations, torch.ones(len(collection.paths), dtype=torch.bool), collection.problems
         )
-        check_pool(len(collection.paths) - 1 - simulation.negatives, simulation.rounds, simulation.budget)
+        check_pool(
+            len(collection.paths) - 1 - simulation.negatives, simulation.rounds, simulation.budget, owner=simulation
+        )
         if not ahead.finished:
             size = f"{simulation.rounds} rounds x {simulation.budget}"
             console.say(f"{many(len(queries), 'search', 'searches')} of {size}, once images are described")
@@ -169,7 +171,7 @@ class Searches:
     def _queries(self, store: Store, annotations: Annotations) -> tuple[Query, ...]:
         asked = self.simulation
         queries, without = asked.draw(annotations, store.readable, self.collection.problems)
-        check_pool(int(store.readable.sum()) - 1 - asked.negatives, asked.rounds, asked.budget)
+        check_pool(int(store.readable.sum()) - 1 - asked.negatives, asked.rounds, asked.budget, owner=asked)
         for name, why in without.items():
             self.console.say(f"class {name!r} is left out: {why}")
         boxes, images = len(store.regions.boxes), store.images
