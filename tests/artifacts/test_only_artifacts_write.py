@@ -15,7 +15,7 @@ EXCEPTIONS = {
     ("images/generated/pasted.py", "save"): "the same",
     ("images/generated/pasted.py", "open"): "the same",
     ("images/generated/pasted.py", "write_text"): "the same",
-    ("learning/pretraining.py", "to_parquet"): "into the draft that the writer hands out",
+    ("training/pretraining.py", "to_parquet"): "into the draft that the writer hands out",
     ("logs/files.py", "write_table"): "into memory",
     ("logs/figures.py", "savefig"): "into memory",
     ("store/found.py", "savez_compressed"): "into memory",
