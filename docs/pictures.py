@@ -18,8 +18,6 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 import seekloop
-from seekloop.commands.compose import resolve
-from seekloop.commands.extract import prepare
 from seekloop.contracts.protocols import Collection
 
 IMAGES = Path(__file__).parent / "images"
@@ -48,11 +46,11 @@ def draw_search() -> None:
     with tempfile.TemporaryDirectory() as folder:
         choices = [*SCENES, f"store_dir={folder}"]
         store = seekloop.extract(*choices)
-        collection = prepare(resolve("extract", choices)).collection
+        collection = store.collection
         known = collection.annotations
         label = known.classes.index(QUERY_CLASS)
         first = known.largest_box(QUERY_IMAGE, label).tolist()
-        search = seekloop.session(store, QUERY_IMAGE, first, ["representation=gl_pool_all"])
+        search = seekloop.session(store, QUERY_IMAGE, ["representation=gl_pool_all"], fractions=first)
         questions = []
         for _ in range(ROUNDS):
             asked = search.ask()
