@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from seekloop.commands.compose import resolve
 from seekloop.commands.extract import prepare
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.randomness import generator
-from seekloop.extraction.images import Decoded, Images, transform_of
+from seekloop.extraction.images import Decoded, ImageBatches, Sharded, transform_of
 from seekloop.extraction.plan import Extraction
 from seekloop.store.growth import spans_of
 
@@ -65,10 +66,11 @@ def loader(extraction: Extraction) -> DataLoader[Decoded]:
     """The loader that extraction uses, with all of its batches."""
     ahead = extraction.plan
     regions, encoding = ahead.regions, extraction.encoding
-    step = encoding.images_per_batch(regions, ahead.manifest.images, extraction.batch_size)
+    step = encoding.images_per_batch(regions, ahead.manifest.images, extraction.trainer.batch_size)
     transform = transform_of(extraction.backbone)
     spans = [spans_of(*ahead.manifest.span(shard), step, None)[0] for shard in range(ahead.manifest.shards)]
-    return Images(extraction.collection, transform, encoding, regions, spans, extraction.workers).predict_dataloader()
+    batches = partial(ImageBatches, extraction.collection, transform, encoding, regions)
+    return Sharded(batches, spans, extraction.trainer.workers).predict_dataloader()
 
 
 def decode(extraction: Extraction) -> list[Decoded]:
@@ -77,7 +79,7 @@ def decode(extraction: Extraction) -> list[Decoded]:
 
 def device_and_type(extraction: Extraction) -> tuple[str, torch.dtype]:
     precision = extraction.plan.manifest.precision
-    cuda = extraction.trainer["accelerator"] != "cpu" and torch.cuda.is_available()
+    cuda = extraction.trainer.accelerator != "cpu" and torch.cuda.is_available()
     return "cuda" if cuda else "cpu", {"bf16-true": torch.bfloat16, "16-true": torch.half}.get(precision, torch.float32)
 
 
@@ -99,7 +101,7 @@ def measure(extraction: Extraction, repeats: int) -> dict[str, list[tuple[float,
     device, dtype = device_and_type(extraction)
     decoded = decode(extraction)
     network = copy.deepcopy(extraction.backbone).to(device, dtype)
-    rows = extraction.batch_size
+    rows = extraction.trainer.batch_size
     forward(network, decoded[:2], rows, device)
     times: dict[str, list[tuple[float, float]]] = {"decode": [], "forward": [], "extract": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -178,8 +180,8 @@ def main() -> None:
         times = measure(extraction, asked.repeats)
     images = len(extraction.collection.paths)
     settings = {"backbone": extraction.backbone.name, "precision": extraction.plan.manifest.precision}
-    settings |= {"batch_size": extraction.batch_size, "encoding": extraction.encoding.name}
-    settings |= {"images": images, "workers": extraction.workers, "threads": torch.get_num_threads()}
+    settings |= {"batch_size": extraction.trainer.batch_size, "encoding": extraction.encoding.name}
+    settings |= {"images": images, "workers": extraction.trainer.workers, "threads": torch.get_num_threads()}
     settings |= {"weights": "random" if asked.random_weights else "given"}
     settings |= {"source": "cut from scikit-learn's" if asked.root is None else Path(asked.root).name}
     found = figures(times, images)

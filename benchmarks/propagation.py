@@ -28,7 +28,7 @@ from benchmarks import facts
 from benchmarks.searches import table_of
 from seekloop.graphs.affinity import Affinity, affinity
 from seekloop.graphs.neighbours import nearest
-from seekloop.graphs.propagation import Solver, certainty, seeds, solve
+from seekloop.graphs.propagation import Solver, certainty, seeds
 
 ALPHA, ITERATIONS, TOLERANCE = 0.99, 20, 1e-6
 Made = TypeVar("Made")
@@ -93,8 +93,8 @@ def at_full_size(asked: argparse.Namespace) -> dict[str, Any]:
     graph, build = timed(lambda: affinity(features, asked.neighbours, asked.kind, 3, True))
     y = seeds(few(label, asked.classes, asked.labels), asked.classes, True)
     placed = y.to(asked.device)
-    solve(graph, placed, ALPHA, 2, TOLERANCE)  # compiles what is to be compiled
-    ours, seconds = timed(lambda: solve(graph, placed, ALPHA, ITERATIONS, TOLERANCE).cpu())
+    Solver(ALPHA, 2, TOLERANCE).solve(graph, placed)  # compiles what is to be compiled
+    ours, seconds = timed(lambda: Solver(ALPHA, ITERATIONS, TOLERANCE).solve(graph, placed).cpu())
     theirs, scipy_seconds = timed(lambda: class_by_class(graph, y))
     mine, others = certainty(ours)[0], certainty(theirs)[0]
     return {

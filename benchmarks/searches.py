@@ -127,7 +127,7 @@ def play(config: DictConfig, world: World, stores: Path) -> Played:
         loop = watch(build_loop(config, open_world(world, stores)), stopwatch)
     with stopwatch.part("clusters"):
         names = Names(world.images)
-        board = Scoreboard(known, queries, loop.whole, names, seed=config.seed, **config.metrics)
+        board = Scoreboard(known, queries, loop.global_descriptors, names, seed=config.seed, **config.metrics)
     user = simulated(config, known, loop)
     state = loop.start(queries, [0.0] * len(queries))
     tables, asked = [], []

@@ -1,0 +1,5 @@
+"""Annotations are checked while tests run; as in typing, an int may stand where a float is asked for."""
+
+from beartype import BeartypeConf, beartype
+
+check = beartype(conf=BeartypeConf(is_pep484_tower=True))

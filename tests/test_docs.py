@@ -16,7 +16,7 @@ from PIL import Image
 import seekloop
 from seekloop.commands.cli import COMPOSED, PLAIN
 from seekloop.commands.compose import resolve
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "seekloop"
@@ -125,7 +125,7 @@ def test_the_criterion_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     criterion = instantiate(yaml.safe_load(blocks(PAGES["extending.md"], "yaml")[0]))
     scores = torch.tensor([[3.0, 1.0, -1.0, -4.0]])
-    view = PoolView(
+    view = CandidateView(
         scores, torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, dtype=torch.int8), lambda: torch.eye(4), 0
     )
     assert criterion(view, 3, [torch.Generator()]).tolist() == [[1, 0, 2]]

@@ -10,14 +10,14 @@ import torch
 
 from seekloop.contracts.recipe import Recipe
 from seekloop.images.files import load_facts, save_facts
-from seekloop.learning import pretraining
-from seekloop.learning.pretraining import PretrainingFolder
 from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
 from seekloop.logs.jobs import JobBook
 from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.run_folder import RunFolder, RunState
 from seekloop.store import found, kept_maps, open_store
 from seekloop.store.manifest import store_folder
+from seekloop.training import pretraining
+from seekloop.training.pretraining import PretrainingFolder
 from tests.logs.fakes import fill
 from tests.store.stores import complete, manifest
 from tests.store.test_found import image_of
@@ -134,7 +134,7 @@ def weights(folder):
             return
         kept = place.kept()
         for epoch in range(kept["epoch"] if kept else 0, 3):
-            place.keep({"epoch": epoch + 1}, [{"epoch": number} for number in range(epoch + 1)])
+            place.keep({"epoch": epoch + 1, "rows": [{"epoch": number} for number in range(epoch + 1)]})
         place.finish({"w": torch.ones(2)})
 
 

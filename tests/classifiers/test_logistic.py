@@ -30,5 +30,5 @@ def test_the_gradient_vanishes_with_the_intercept_regularised(seed, size, weight
 
 
 def test_not_converging_is_an_error_that_names_the_key():
-    with pytest.raises(ConfigError, match=r"classifier\.max_iter=1 "):
+    with pytest.raises(ConfigError, match=r"Logistic: max_iter=1 "):
         Logistic(1.0, "none", 1e-12, 1).fit(problems([60], 20), None)

@@ -22,7 +22,7 @@ def test_an_inaccurate_result_is_an_error(monkeypatch):
     """The double ends early and in silence, as cuML does."""
     for name, module in cuml_double.modules().items():
         monkeypatch.setitem(sys.modules, name, module)
-    with pytest.raises(ConfigError, match=r"classifier\.max_iter=2 .*relative gradient"):
+    with pytest.raises(ConfigError, match=r"SvmCuml: max_iter=2 .*relative gradient"):
         SvmCuml(1.0, "none", 1e-6, 2, 1e-3).fit(problems([300], 40), None)
 
 

@@ -13,8 +13,11 @@ from seekloop.classifiers.diffusion import Diffusion, FieldScorer, seeds
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.classifiers.svm_propagated import SvmPropagated, surest, with_pseudo_rows
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Classifier, ImageScorer, Scorer, Transductive
-from seekloop.contracts.records import TrainingRows
+from seekloop.contracts.protocols import Classifier, Scorer, Transductive
+from seekloop.contracts.records import ArrayBlock, TrainingRows
+from seekloop.representations.fusion import NoFusion
+from seekloop.representations.local import GlobalOnly
+from seekloop.representations.representation import Representation
 
 FOLDER = Path(__file__).parents[2] / "conf" / "classifier"
 ENTRIES = ["diffusion", "svm_propagated"]
@@ -45,13 +48,11 @@ def rows_of(whole, images, labels, weights=None):
     label = pad([torch.tensor(mine, dtype=whole.dtype) for mine in labels], batch_first=True)
     mask = label != 0
     weight = mask.to(whole) if weights is None else torch.as_tensor(weights, dtype=whole.dtype)
-    return TrainingRows(whole, image, label, weight, mask, whole[image[:, 0]], image)
+    return TrainingRows(whole, image, label, weight, mask, whole[image[:, 0]], image, lambda: whole)
 
 
 def scores(classifier, whole, rows):
-    scorer = classifier.over(whole).fit(rows, None)
-    everything = torch.arange(len(whole))
-    return scorer.of_images(everything) if isinstance(scorer, ImageScorer) else scorer.scores(whole)
+    return classifier.fit(replace(rows, read_global=lambda: whole), None).scores(whole, torch.arange(len(whole)))
 
 
 IMAGES, LABELS = [[0, 25, 30], [22, 1, 2, 3], [5, 6, 33]], [[1, -1, -1], [1, -1, -1, -1], [1, 1, -1]]
@@ -64,16 +65,16 @@ def place():
 
 def test_there_are_those_two():
     targets = {path.stem: get_object(OmegaConf.load(path)._target_) for path in sorted(FOLDER.glob("*.yaml"))}
-    assert [name for name, target in targets.items() if hasattr(target, "over")] == ENTRIES
+    assert [name for name, target in targets.items() if hasattr(target, "transductive")] == ENTRIES
 
 
-def test_it_is_given_the_collection_first(classifier, place):
+def test_rows_give_it_the_collection(classifier, place):
     whole, _ = place
     assert isinstance(classifier, Transductive)
-    assert not isinstance(classifier, Classifier)
-    over = classifier.over(whole)
-    assert isinstance(over, Classifier)
-    assert isinstance(over.fit(rows_of(whole, IMAGES, LABELS), None), Scorer)
+    assert isinstance(classifier, Classifier)
+    assert isinstance(classifier.fit(rows_of(whole, IMAGES, LABELS), None), Scorer)
+    with pytest.raises(ValueError, match="not global descriptors of a collection"):
+        classifier.fit(replace(rows_of(whole, IMAGES, LABELS), read_global=None), None)
 
 
 def test_two_clusters_are_told_apart_whatever_the_unreadable_image(classifier, place):
@@ -96,10 +97,9 @@ def test_queries_are_fitted_alone_or_together(classifier, place):
 
 def test_select_and_join_undo_each_other(classifier, place):
     whole, _ = place
-    over = classifier.over(whole)
-    parts = [over.fit(rows_of(whole, [IMAGES[q]], [LABELS[q]]), None) for q in (2, 0, 1)]
+    parts = [classifier.fit(rows_of(whole, [IMAGES[q]], [LABELS[q]]), None) for q in (2, 0, 1)]
     joined = parts[0].join(parts[1:]).select(torch.tensor([1, 2, 0]))
-    wanted = over.fit(rows_of(whole, IMAGES, LABELS), None)
+    wanted = classifier.fit(rows_of(whole, IMAGES, LABELS), None)
     for name in ("values", "weights"):
         if hasattr(wanted, name):
             torch.testing.assert_close(getattr(joined, name), getattr(wanted, name), rtol=0, atol=1e-12)
@@ -119,14 +119,14 @@ def test_order_padding_and_rows_without_weight_do_not_matter(classifier, place):
 def test_rows_that_name_no_image_are_refused(classifier, place):
     whole, _ = place
     with pytest.raises(ValueError, match="do not say which images"):
-        classifier.over(whole).fit(replace(rows_of(whole, IMAGES, LABELS), image=None), None)
+        classifier.fit(replace(rows_of(whole, IMAGES, LABELS), image=None), None)
 
 
 @pytest.mark.parametrize(("label", "what"), [(1.0, "no negative"), (-1.0, "no positive")])
 def test_one_class_only_is_refused(classifier, place, label, what):
     whole, _ = place
     with pytest.raises(ValueError, match=f"position 1 .*{what}"):
-        classifier.over(whole).fit(rows_of(whole, IMAGES, [LABELS[0], [label] * 4, LABELS[2]]), None)
+        classifier.fit(rows_of(whole, IMAGES, [LABELS[0], [label] * 4, LABELS[2]]), None)
 
 
 def test_diffusion_by_hand():
@@ -167,8 +167,10 @@ def test_what_nothing_reaches_scores_zero():
 
 def test_a_field_has_no_scores_of_descriptors():
     field = FieldScorer(torch.tensor([[1.0, 2.0, 3.0]]))
-    assert field.of_images(torch.tensor([2, 0])).tolist() == [[3, 1]]
-    with pytest.raises(ValueError, match="of_images"):
+    block = ArrayBlock(torch.tensor([2, 0]), torch.ones(2, 4), None, None)
+    assert field.of_block(block, Representation(GlobalOnly(), NoFusion())).tolist() == [[3, 1]]
+    assert field.scores(torch.ones(3, 4), torch.tensor([1, 1, 2])).tolist() == [[2, 2, 3]]
+    with pytest.raises(ValueError, match="say which image each row is from"):
         field.scores(torch.ones(1, 4))
 
 
@@ -211,12 +213,12 @@ def test_pseudo_labels_help_where_answers_are_few():
     direction = torch.tensor([1.0, -1, 0, 0, 0, 0]).double()
     angles = [
         F.cosine_similarity(machine.fit(rows, None).weights, direction[None]).item()
-        for machine in (SvmNumba(**SVM), SvmPropagated(**SVM, **GRAPH, pseudo=50, strength=0.5).over(whole))
+        for machine in (SvmNumba(**SVM), SvmPropagated(**SVM, **GRAPH, pseudo=50, strength=0.5))
     ]
     assert angles[1] > angles[0] + 0.02
 
 
 @pytest.mark.parametrize(("key", "value"), [("pseudo", 0), ("strength", -1.0), ("cost", 0.0), ("alpha", 1.0)])
 def test_settings_that_cannot_work_are_named(key, value):
-    with pytest.raises(ConfigError, match=f"classifier.{key}="):
+    with pytest.raises(ConfigError, match=f"SvmPropagated: {key}="):
         SvmPropagated(**(SVM | GRAPH | {"pseudo": 5, "strength": 1.0, key: value}))

@@ -10,7 +10,7 @@ from seekloop.commands.detect import evaluated, first_boxes, images_table, recal
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.records import KINDS, Regions
-from seekloop.extraction.detect import DetectedRegions, with_cells
+from seekloop.extraction.detect import Detection, with_cells
 from seekloop.logs.console import Console
 from seekloop.regions.grid import Grid
 from seekloop.store.found import FoundRegions
@@ -27,14 +27,19 @@ def found(readable=(True, True, True, True)):
     offsets, level = torch.tensor([0, 2, 2, 5, 6]), torch.ones(6, dtype=torch.long)
     scores = torch.tensor([0.5, 0.5, 0.2, 0.9, 0.3, 0.1])
     affine = torch.tensor([0.1, 0.2, 0.3, 0.4])
-    return FoundRegions(Path("unread"), offsets, boxes, level, scores, affine, torch.tensor(readable))
+    return FoundRegions(
+        Path("unread"), offsets, boxes, level, scores, affine, torch.tensor(readable), torch.zeros(4, dtype=torch.bool)
+    )
 
 
-class Given(DetectedRegions):
+class Given(Detection):
     """Regions that were found before."""
 
     def __init__(self, given):
-        self.given, self.cells = given, None
+        object.__setattr__(self, "given", given)
+
+    def located(self, found):
+        return with_cells(found, torch.zeros(0, 4))
 
     def found(self, collection, say):
         return self.given

@@ -7,7 +7,7 @@ from tests.commands.processes import until
 from tests.commands.runs import EXTRACTED, SMALL, contents, places, seekloop, worked
 
 DETECTED = ("detect", *EXTRACTED[:2], "regions=claid", "backbone@regions.backbone=tiny", "regions.shortest=20")
-DETECTED += ("regions.jobs=1", "trainer=cpu", "trainer.workers=0", "wandb.mode=disabled")
+DETECTED += ("trainer.jobs=1", "trainer=cpu", "trainer.workers=0", "wandb.mode=disabled")
 
 
 def interrupted(processes, tmp_path, moment, *command):

@@ -17,7 +17,7 @@ from seekloop.logs.status import status_table
 from tests.commands.processes import ROOT, without_wandb
 from tests.commands.runs import EXTRACTED, SMALL, results, seekloop, worked
 
-SWEPT = ("local=none,all", "seed=0,1")
+SWEPT = ("representation/local=none,all", "seed=0,1")
 COUNTER = """# Writes down how many threads a run may use.
 _target_: tests.commands.thread_counter.CountThreads
 into: {place}/${{hydra:runtime.choices.local}}-s${{seed}}.json
@@ -112,7 +112,14 @@ def test_a_launcher_changes_no_result(sweep, tmp_path):
     """The same run alone, with all cores, finds the same to the last byte."""
     (parallel,) = sweep.runs.glob("default/all-*-s1-*")
     conf = sweep.runs.parent / "conf"
-    command = ("retrieve", f"--config-dir={conf}", *SMALL, "criterion=count_threads", "local=all", "seed=1")
+    command = (
+        "retrieve",
+        f"--config-dir={conf}",
+        *SMALL,
+        "criterion=count_threads",
+        "representation/local=all",
+        "seed=1",
+    )
     worked(seekloop(*command, f"runs_dir={tmp_path}", f"store_dir={sweep.stores}"))
     assert results(tmp_path / "default" / parallel.name) == results(parallel)
 
@@ -120,18 +127,18 @@ def test_a_launcher_changes_no_result(sweep, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_what_cannot_work_is_reported_and_the_others_finish(launcher, tmp_path, stores):
-    """There is nothing to fuse with where local=none: two runs of four fail, and their errors are kept."""
+    """There is nothing to fuse with where local is none: two runs of four fail, and their errors are kept."""
     worked(seekloop("extract", *EXTRACTED, f"store_dir={stores}"))
-    found = swept(launcher, tmp_path, stores, "fusion=concat")
+    found = swept(launcher, tmp_path, stores, "representation/fusion=concat")
     assert found.done.returncode == 1
     assert "Traceback" not in found.done.stderr
-    assert "local=none" in found.done.stderr
+    assert "representation/local=none" in found.done.stderr
     table = status_table(found.runs)
     states = table.groupby(table["run"].str.extract(r"(all|none)", expand=False))["state"].apply(list).to_dict()
     assert states == {"all": ["done", "done"], "none": ["failed", "failed"]}
     errors = table["error"].dropna()
     assert len(errors) == 2
-    assert all("Use fusion=none, or local=all" in error for error in errors)
+    assert all("Use representation/fusion=none, or representation/local=all" in error for error in errors)
 
 
 def test_a_share_is_never_nothing():

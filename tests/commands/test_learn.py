@@ -25,7 +25,7 @@ def small(tmp_path_factory):
     (conf / "model").mkdir()
     (conf / "model" / "small.yaml").write_text(MODEL)
     settings = ("training=quick", "training.epochs=2", "training.iterations=3", "training.horizon=3")
-    sizes = ("pool.images=150", "learning.cycles=3", "learning.budget=10", "accelerator=cpu")
+    sizes = ("dataset.images=150", "learning.cycles=3", "learning.budget=10", "accelerator=cpu")
     return ("learn", f"--config-dir={conf}", "model=small", *settings, *sizes, "wandb.mode=disabled")
 
 

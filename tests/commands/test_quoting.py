@@ -119,7 +119,7 @@ def test_a_value_that_the_shell_has_split_is_put_together():
     "arguments",
     [
         ["collection.root=photos", "loop.budget=3"],
-        ["-m", "seed=0,1", "local=all,none"],
+        ["-m", "seed=0,1", "representation/local=all,none"],
         ["--config-dir", "my é", "seed=0"],
         ["~paper", "+numbers.x=1"],
         ["é=1"],  # the fault is in the key
@@ -203,5 +203,5 @@ def test_keys_that_take_text_have_text_in_every_config():
             if takes_text(whole):
                 found.add(whole)
                 assert value is None or isinstance(value, str), whole
-    assert {"collection.root", "collection.boxes", "pool.root", "instances.root", "backbone.checkpoint"} <= found
+    assert {"collection.root", "collection.boxes", "dataset.root", "instances.root", "backbone.checkpoint"} <= found
     assert {"store_dir", "runs_dir", "experiment_name", "wandb.project", "instances.distractors"} <= found

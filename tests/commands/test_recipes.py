@@ -45,9 +45,9 @@ def test_what_cannot_change_a_result_is_no_part_of_it(plain, change):
 @pytest.mark.parametrize(
     "change",
     ["seed=1", "grid=2x2", "loop.queries=2", "loop.budget=2", "loop.rounds=2", "loop.classes=['1']", "loop.negatives=4",
-     "metrics.clusters=5", "criterion=top", "classifier.cost=2", "classifier=svm_sklearn", "local=one_proto",
-     "fusion=concat", "user.missed=0.1", "engine.precision=float64", "trainer.batch_size=4", "pooling=mean",
-     "collection.seed=1", "store.dtype=float32", "regions.finest=8x8"],
+     "metrics.clusters=5", "criterion=top", "classifier.cost=2", "classifier=svm_sklearn",
+     "representation/local=one_proto", "representation/fusion=concat", "user.missed=0.1", "engine.precision=float64",
+     "trainer.batch_size=4", "pooling=mean", "collection.seed=1", "store.dtype=float32", "regions.finest=8x8"],
 )  # fmt: skip
 def test_what_changes_a_result_is_a_part_of_it(plain, change):
     assert recipe_of(change).key != plain.key
@@ -107,14 +107,21 @@ def test_a_repaired_component_is_run_again(tmp_path, stores, monkeypatch):
 
 
 def learning_recipe(*overrides):
-    return parts_of(resolve("learn", ["accelerator=cpu", "pool=digits", "training=quick", *overrides])).recipe
+    return parts_of(resolve("learn", ["accelerator=cpu", "dataset=digits", "training=quick", *overrides])).recipe
 
 
 def test_learning_counts_what_it_uses():
     plain = learning_recipe()
     assert learning_recipe("propagation.neighbours=3").key == plain.key  # semi=none propagates nothing
     assert learning_recipe("semi=quick").key != learning_recipe("semi=quick", "propagation.neighbours=3").key
-    for change in ("split=1", "seed=1", "criterion=entropy", "training.lr=0.3", "learning.budget=5", "pool.images=200"):
+    for change in (
+        "split=1",
+        "seed=1",
+        "criterion=entropy",
+        "training.lr=0.3",
+        "learning.budget=5",
+        "dataset.images=200",
+    ):
         assert learning_recipe(change).key != plain.key, change
     for change in ("keep_views=true", "runs_dir=elsewhere"):
         assert learning_recipe(change).key == plain.key, change

@@ -161,9 +161,9 @@ def test_the_same_run_twice_at_once_is_refused_and_harmless(processes, tmp_path,
 
 def test_two_runs_at_once_share_one_extraction(processes, tmp_path):
     shared = ("retrieve", *SMALL, "collection.images=30", *places(tmp_path / "runs", tmp_path / "stores"))
-    first = processes.start(*shared, "local=all", wait_at="image 20.", gate=tmp_path / "gate")
+    first = processes.start(*shared, "representation/local=all", wait_at="image 20.", gate=tmp_path / "gate")
     first.until_said("waiting at")
-    second = processes.start(*shared, "local=none")
+    second = processes.start(*shared, "representation/local=none")
     second.until_said("another process is extracting")
     (tmp_path / "gate").touch()
     assert (first.wait(), second.wait()) == (0, 0), first.said() + second.said()

@@ -16,7 +16,7 @@ from tests.logs.wandb_file import Logged
 
 CLAID = ("detect", "regions=claid", "backbone@regions.backbone=tiny")
 SCENES = ("collection=scenes", "collection.images=24")
-TINY = ("backbone@regions.backbone=tiny", "regions.shortest=20", "regions.jobs=1", "trainer.workers=0")
+TINY = ("backbone@regions.backbone=tiny", "regions.shortest=20", "trainer.jobs=1", "trainer.workers=0")
 
 
 def only_run(folder):

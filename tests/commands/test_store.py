@@ -76,7 +76,7 @@ def test_what_is_not_understood_says_what_is(kept, arguments, message):
 
 def test_pretrained_weights_are_needed_by_the_runs_that_start_from_them(tmp_path):
     where = places(tmp_path / "runs", tmp_path / "stores")
-    small = ["pool=digits", "pool.images=100", "pool.test_images=50", "model.divisor=32", "training=quick"]
+    small = ["dataset=digits", "dataset.images=100", "dataset.test_images=50", "model.divisor=32", "training=quick"]
     small += [
         "training.epochs=1",
         "training.iterations=1",

@@ -117,11 +117,11 @@ def finished(runs):
 def test_killed_in_the_middle_the_same_command_runs_only_what_is_missing(processes, tmp_path, stores):
     """Four runs one after the other, killed in a round of the third."""
     runs = tmp_path / "runs"
-    command = ("retrieve", "-m", *SMALL, "local=none,all", "seed=0,1", *places(runs, stores))
+    command = ("retrieve", "-m", *SMALL, "representation/local=none,all", "seed=0,1", *places(runs, stores))
     killed = processes.start(*command, kill_at="all-none-4x4-uncertainty-s0*state-0001")
     assert killed.wait() == -signal.SIGKILL, killed.said()
     assert states(runs) == {"done": 2, "interrupted": 1, "missing": 1}
-    assert status_table(runs / "default")["run"].tolist()[-1] == "local=all seed=1"
+    assert status_table(runs / "default")["run"].tolist()[-1] == "representation/local=all seed=1"
     before = finished(runs)
     assert len(before) == 2
 
@@ -180,10 +180,10 @@ def test_killed_before_its_first_run_wrote_anything_a_sweep_is_missing_as_a_whol
 
 def test_a_job_that_was_run_in_other_words_is_not_missing(processes, tmp_path, stores):
     """Alone, in another order, by another launcher's name: the job is what it would do."""
-    command = ("retrieve", "-m", *SMALL, "local=none,all", *places(tmp_path, stores))
+    command = ("retrieve", "-m", *SMALL, "representation/local=none,all", *places(tmp_path, stores))
     assert processes.start(*command, kill_at="heartbeat").wait() == -signal.SIGKILL
     assert states(tmp_path) == {"missing": 2}
-    worked(seekloop("retrieve", "local=all", *places(tmp_path, stores), *reversed(SMALL)))
+    worked(seekloop("retrieve", "representation/local=all", *places(tmp_path, stores), *reversed(SMALL)))
     assert states(tmp_path) == {"done": 1, "missing": 1}
     worked(seekloop("retrieve", "-m", "representation=go", *places(tmp_path, stores), *SMALL, "wandb.project=other"))
     assert states(tmp_path) == {"done": 2}
@@ -207,7 +207,7 @@ def test_each_job_is_kept_where_its_experiment_is(processes, tmp_path, stores):
 
 
 def test_a_sweep_that_hydra_refuses_leaves_no_jobs(tmp_path, stores):
-    outcome = seekloop("retrieve", "-m", *SMALL, "local=none,everything", *places(tmp_path, stores))
+    outcome = seekloop("retrieve", "-m", *SMALL, "representation/local=none,everything", *places(tmp_path, stores))
     assert outcome.code == 1
-    assert "'local/everything'" in outcome.err
+    assert "'representation/local/everything'" in outcome.err
     assert not list(tmp_path.rglob("*.json"))

@@ -94,3 +94,39 @@ def test_the_root_adds_the_path_and_the_file() -> None:
     located = raised.value.located("criterion", "conf/criterion/part.yaml")
     assert str(located).startswith("criterion.rows=0 cannot work (conf/criterion/part.yaml): it must be an int")
     assert located.owner is raised.value.owner
+
+
+@component
+class Wider(Part):
+    more: Count = 1
+
+
+def test_a_subclass_keeps_the_checks_of_its_base() -> None:
+    with pytest.raises(ConfigError, match="Wider: nesterov=True"):
+        Wider(Network(), nesterov=True, rate=2.0)
+    with pytest.raises(ConfigError, match="Wider: rows=0"):
+        Wider(Network(), rows=0)
+    with pytest.raises(ConfigError, match="Wider: more=0"):
+        Wider(Network(), more=0)
+
+
+def test_errors_about_a_parts_argument_from_what_it_calls_become_its_own() -> None:
+    def read(path: str) -> None:
+        raise ConfigError("checkpoint", path, "there is no such file", "Give another.")
+
+    class Backbone:
+        @declared
+        def __init__(self, checkpoint: str) -> None:
+            read(checkpoint)
+
+    class Other:
+        @declared
+        def __init__(self, model: str) -> None:
+            read(model)
+
+    with pytest.raises(ConfigError, match="Backbone: checkpoint='a' cannot work") as raised:
+        Backbone("a")
+    assert isinstance(raised.value.owner, Backbone)
+    with pytest.raises(ConfigError, match=r"^checkpoint='a' cannot work") as raised:
+        Other("a")
+    assert raised.value.owner is None

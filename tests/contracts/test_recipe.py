@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seekloop.contracts.recipe import NOT_IN_RECIPE, Recipe, settings
-from seekloop.criteria.uncertainty import Uncertainty
+from seekloop.criteria.scores import Uncertainty
 
 
 class Colour(StrEnum):

@@ -9,6 +9,7 @@ from seekloop.artifacts.files import read_tensors, write_tensors
 from seekloop.classifiers.diffusion import FieldScorer
 from seekloop.classifiers.nearest import NearestScorer
 from seekloop.contracts.errors import StoreError
+from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.scorers import LinearScorer, pack_scorer, unpack_scorer
 
 ROWS = torch.arange(6.0).reshape(2, 3)
@@ -43,7 +44,7 @@ def test_names_of_anything_else_are_refused(module, name):
         unpack_scorer({"module": module, "name": name, "parts": {}})
 
 
-class Plain:
+class Plain(Scorer):
     """A scorer that is no dataclass."""
 
     def scores(self, descriptors):

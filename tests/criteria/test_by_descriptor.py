@@ -6,10 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.core_set import CoreSet, farthest_first
-from seekloop.criteria.herding import Herding, herd
-from seekloop.criteria.typiclust import Typiclust, by_turns, mean_neighbour_distance
-from seekloop.criteria.uncertainty import Uncertainty
+from seekloop.criteria.descriptors import (
+    CoreSet,
+    Herding,
+    Typiclust,
+    by_turns,
+    farthest_first,
+    herd,
+    mean_neighbour_distance,
+)
+from seekloop.criteria.scores import Uncertainty
 from tests.criteria.views import crowd, on_circle, rngs, view
 
 
@@ -38,8 +44,8 @@ def test_core_set_needs_a_centre():
 def test_core_set_equals_the_written_out_rule_and_its_radius_never_grows(seed, budget):
     shown = crowd(1, 30, seed)
     candidate, centre = shown.candidate[0], shown.answers[0] != 0
-    chosen = farthest_first(shown.whole, candidate, centre, budget).tolist()
-    distance = torch.cdist(shown.whole, shown.whole, compute_mode="donot_use_mm_for_euclid_dist")
+    chosen = farthest_first(shown.descriptors, candidate, centre, budget).tolist()
+    distance = torch.cdist(shown.descriptors, shown.descriptors, compute_mode="donot_use_mm_for_euclid_dist")
     covered, radii = centre.clone(), []
     for pick in chosen:
         radius = distance[:, covered].amin(dim=1)
@@ -51,9 +57,9 @@ def test_core_set_equals_the_written_out_rule_and_its_radius_never_grows(seed, b
 
 def test_core_set_in_blocks_is_the_same(monkeypatch):
     shown = crowd(1, 50, seed=4)
-    whole = farthest_first(shown.whole, shown.candidate[0], shown.answers[0] != 0, 10)
-    monkeypatch.setattr("seekloop.criteria.core_set._BLOCK", 7)
-    assert torch.equal(farthest_first(shown.whole, shown.candidate[0], shown.answers[0] != 0, 10), whole)
+    whole = farthest_first(shown.descriptors, shown.candidate[0], shown.answers[0] != 0, 10)
+    monkeypatch.setattr("seekloop.criteria.descriptors._BLOCK", 7)
+    assert torch.equal(farthest_first(shown.descriptors, shown.candidate[0], shown.answers[0] != 0, 10), whole)
 
 
 def test_herding_by_hand():
@@ -91,7 +97,7 @@ def test_a_shortlist_no_longer_than_the_batch_asks_the_uncertain_ones(seed, budg
 @given(st.integers(0, 2**16))
 def test_herding_follows_the_mean_better_than_the_uncertain_ones_do(seed):
     """What herding minimises greedily: the distance between the batch's mean and the shortlist's, in feature space."""
-    rows = crowd(1, 60, seed).whole[2:42]
+    rows = crowd(1, 60, seed).descriptors[2:42]
     kernel = ((rows @ rows.T - 1) / 0.5**2).exp()
 
     def gap(chosen):
@@ -143,10 +149,10 @@ def test_shortlists_hold_the_most_uncertain_only():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Herding(shortlist=0, bandwidth=0.5), "criterion.shortlist=0"),
-        (lambda: Herding(shortlist=1, bandwidth=0.0), "criterion.bandwidth=0.0"),
-        (lambda: Typiclust(shortlist=0, neighbours=1), "criterion.shortlist=0"),
-        (lambda: Typiclust(shortlist=1, neighbours=0), "criterion.neighbours=0"),
+        (lambda: Herding(shortlist=0, bandwidth=0.5), "Herding: shortlist=0"),
+        (lambda: Herding(shortlist=1, bandwidth=0.0), "Herding: bandwidth=0.0"),
+        (lambda: Typiclust(shortlist=0, neighbours=1), "Typiclust: shortlist=0"),
+        (lambda: Typiclust(shortlist=1, neighbours=0), "Typiclust: neighbours=0"),
     ],
 )
 def test_impossible_settings_are_refused(make, message):

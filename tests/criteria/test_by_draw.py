@@ -7,10 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seekloop.criteria.badge import Badge, last_layer_error
-from seekloop.criteria.kmeans_pp import KmeansPp
-from seekloop.criteria.random import Random
-from seekloop.criteria.seeding import drawn_by_distance
+from seekloop.criteria.descriptors import Badge, KmeansPp, last_layer_error
+from seekloop.criteria.scores import Random
+from seekloop.criteria.selection import drawn_by_distance
 from tests.criteria.views import crowd, on_circle, rngs, view
 
 
@@ -78,7 +77,7 @@ def test_badge_by_hand():
 def test_badge_equals_seeding_on_gradients_written_out(seed, parity):
     logits = torch.randn(1, 30, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     shown = replace(crowd(1, 30, seed), probabilities=logits.softmax(dim=2))
-    gradients = torch.einsum("nc,nd->ncd", last_layer_error(shown.probabilities[0]), shown.whole).flatten(1)
+    gradients = torch.einsum("nc,nd->ncd", last_layer_error(shown.probabilities[0]), shown.descriptors).flatten(1)
     free, rng = shown.candidate[0].clone(), torch.Generator().manual_seed(seed)
     wanted: list[int] = []
     squares = torch.full((30,), torch.inf, dtype=torch.float64)

@@ -1,6 +1,8 @@
 """Criteria that look at who is near whom: jLP, ProbCover."""
 
 import math
+from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -10,13 +12,12 @@ from hypothesis import strategies as st
 from scipy import sparse
 from torch.nn import functional as F
 
+from seekloop.contracts.cache import Cache
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria import probcover as covering
-from seekloop.criteria.jlp import Jlp, least_reached
-from seekloop.criteria.probcover import Probcover, most_covering
+from seekloop.criteria.graphs import Jlp, Probcover, least_reached, most_covering
 from seekloop.graphs.affinity import affinity
 from seekloop.graphs.balls import balls
-from seekloop.graphs.propagation import Solver, solve
+from seekloop.graphs.propagation import Solver
 from tests.criteria.views import crowd, on_circle, rngs, view
 
 EXACT = Solver(0.99, 2000, 1e-12)
@@ -96,7 +97,7 @@ def test_jlp_goes_first_where_there_is_no_label(seed, labelled):
 @given(st.integers(0, 2**16))
 def test_jlp_never_asks_twice_and_is_reached_more_with_every_pick(seed):
     shown = crowd(2, 40, seed)
-    graph = affinity(shown.whole, 5, "sum", 3, True)
+    graph = affinity(shown.descriptors, 5, "sum", 3, True)
     chosen = least_reached(graph, shown.candidate, shown.answers != 0, 6, EXACT)
     for query, picks in enumerate(chosen):
         assert shown.candidate[query, picks].all()
@@ -105,7 +106,7 @@ def test_jlp_never_asks_twice_and_is_reached_more_with_every_pick(seed):
         for count in range(7):
             y = (shown.answers[query] != 0).double()
             y[picks[:count]] = 1.0
-            reached = solve(graph, y[:, None], 0.99, 2000, 1e-12)[:, 0]
+            reached = EXACT.solve(graph, y[:, None])[:, 0]
             assert (reached >= before - 1e-8).all()
             before = reached
 
@@ -113,23 +114,29 @@ def test_jlp_never_asks_twice_and_is_reached_more_with_every_pick(seed):
 def test_jlp_does_not_depend_on_how_queries_are_split(monkeypatch):
     shown = crowd(5, 40, seed=2)
     together = JLP(shown, 4, rngs(5))
-    monkeypatch.setattr("seekloop.criteria.jlp._NUMBERS", 80)
+    monkeypatch.setattr("seekloop.criteria.graphs._NUMBERS", 80)
     assert JLP(shown, 4, rngs(5)).equal(together)
+
+
+def test_a_graph_is_built_once_for_views_that_share_a_cache(monkeypatch):
+    """Two rounds of one loop: the second takes the graph, and the balls, of the first; a cache of its own does not."""
+    built = []
+    for name in ("seekloop.graphs.affinity.affinity", "seekloop.criteria.graphs.balls"):
+        module, _, function = name.rpartition(".")
+        plain = getattr(import_module(module), function)
+        monkeypatch.setattr(name, lambda *args, plain=plain: [built.append(plain.__name__), plain(*args)][1])
+    shown, cache = crowd(1, 40, seed=0), Cache()
+    for criterion in (JLP, Probcover(0.75)):
+        picks = [criterion(replace(shown, cache=one), 4, rngs(1)) for one in (cache, cache, Cache())]
+        assert picks[0].equal(picks[1])
+        assert picks[0].equal(picks[2])
+    assert built == ["affinity", "affinity", "balls", "balls"]
 
 
 @pytest.mark.parametrize("key", ["neighbours", "alpha", "iterations"])
 def test_jlp_refuses_settings_that_cannot_work(key):
-    values = {
-        "neighbours": 5,
-        "kind": "sum",
-        "power": 3,
-        "clamp": True,
-        "alpha": 0.9,
-        "iterations": 20,
-        "tolerance": 1e-6,
-    }
-    with pytest.raises(ConfigError, match=f"criterion.{key}="):
-        Jlp(**(values | {key: 1.5 if key == "alpha" else 0}))
+    with pytest.raises(ConfigError, match=f"Jlp: {key}="):
+        Jlp(**{key: 1.5 if key == "alpha" else 0})
 
 
 def test_probcover_by_hand():
@@ -148,13 +155,13 @@ def test_probcover_by_hand():
 def test_probcover_equals_the_written_out_rule_and_gains_less_and_less(seed, radius):
     shown = crowd(1, 30, seed)
     candidate, labelled = shown.candidate[0], shown.answers[0] != 0
-    inside = torch.from_numpy(balls(shown.whole, radius, 10**6).toarray()).bool()
-    readable = shown.whole.norm(dim=1) > 0
-    distance = torch.cdist(shown.whole, shown.whole, compute_mode="donot_use_mm_for_euclid_dist")
+    inside = torch.from_numpy(balls(shown.descriptors, radius, 10**6).toarray()).bool()
+    readable = shown.descriptors.norm(dim=1) > 0
+    distance = torch.cdist(shown.descriptors, shown.descriptors, compute_mode="donot_use_mm_for_euclid_dist")
     clear = ((distance - radius).abs() > 1e-6) & readable & readable[:, None]
     assert (inside == (distance <= radius))[clear].all()
     covered, gains = inside[labelled].any(dim=0), []
-    for pick in most_covering(balls(shown.whole, radius, 10**6), candidate, labelled, 8).tolist():
+    for pick in most_covering(balls(shown.descriptors, radius, 10**6), candidate, labelled, 8).tolist():
         gain = (inside & ~covered).sum(dim=1)
         assert gain[pick] == gain[candidate].max()
         gains.append(int(gain[pick]))
@@ -164,15 +171,15 @@ def test_probcover_equals_the_written_out_rule_and_gains_less_and_less(seed, rad
 
 
 def test_balls_in_blocks_are_the_same(monkeypatch):
-    whole = crowd(1, 50, seed=4).whole
+    whole = crowd(1, 50, seed=4).descriptors
     dense = balls(whole, 0.5, 10**6).toarray()
     monkeypatch.setattr("seekloop.graphs.balls._PRODUCTS", 200)
     assert (balls(whole.clone(), 0.5, 10**6).toarray() == dense).all()
 
 
 def test_balls_that_no_memory_holds_are_refused(monkeypatch):
-    monkeypatch.setattr(covering, "_MOST", 100)
-    with pytest.raises(ConfigError, match=r"criterion.radius=1.9.*smaller"):
+    monkeypatch.setattr("seekloop.criteria.graphs._MOST", 100)
+    with pytest.raises(ConfigError, match=r"Probcover: radius=1.9.*smaller"):
         Probcover(1.9)(crowd(1, 40, seed=0), 2, rngs(1))
-    with pytest.raises(ConfigError, match=r"criterion.radius=2.0"):
+    with pytest.raises(ConfigError, match=r"Probcover: radius=2.0"):
         Probcover(2.0)

@@ -8,16 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.badge import Badge
-from seekloop.criteria.ceal import Ceal, pseudo_labels, released_pseudo_labels
-from seekloop.criteria.entropy import Entropy
-from seekloop.criteria.least_confidence import LeastConfidence
-from seekloop.criteria.margin import Margin
+from seekloop.criteria.descriptors import Badge
+from seekloop.criteria.probabilities import Ceal, Entropy, LeastConfidence, Margin
 from tests.criteria.views import crowd, rngs, view
 
 CEAL = Ceal(delta=0.1, decay=0.00033, parity=False)
-NEED = {"entropy": Entropy(), "least_confidence": LeastConfidence(), "margin": Margin(), "ceal": CEAL}
-NEED |= {"badge": Badge(parity=False)}
+NEED = {"Entropy": Entropy(), "LeastConfidence": LeastConfidence(), "Margin": Margin(), "Ceal": CEAL, "Badge": Badge()}
 # Three images that the three rules put in three orders. Entropies .94, .80, 1.03 nats.
 THREE = [[[0.60, 0.30, 0.10], [0.51, 0.48, 0.01], [0.50, 0.25, 0.25]]]
 
@@ -63,7 +59,7 @@ OPEN = torch.tensor([False, True, True, True, True])
 
 def test_ceal_believes_what_it_is_sure_of_by_hand():
     """The first is sure but labelled; the third and last are sure; a threshold in nats would believe the fourth."""
-    found = pseudo_labels(FIVE, OPEN, 0.25)
+    found = Ceal(0.25, 0.0).pseudo_labels(FIVE, OPEN, 0)
     assert found.labels.tolist() == [-1, -1, 1, -1, 0]
     assert found.weights.tolist() == [0, 0, 1, 0, 1]
 
@@ -72,12 +68,13 @@ def test_ceal_believes_nothing_at_the_threshold_itself():
     """A certain image has entropy 0, which is not below 0; an even one has 1, which is not below 1."""
     certain_and_even = torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=torch.float64)
     for delta, believed in ((0.0, [-1, -1]), (1.0, [0, -1])):
-        assert pseudo_labels(certain_and_even, torch.tensor([True, True]), delta).labels.tolist() == believed
+        found = Ceal(delta).pseudo_labels(certain_and_even, torch.tensor([True, True]), 0)
+        assert found.labels.tolist() == believed
 
 
 def test_the_released_rule_by_hand():
     """The third image is the second unlabelled one: it gets the second prediction, 0; the last gets the fourth's, 0."""
-    found = released_pseudo_labels(FIVE, OPEN, 0.25)
+    found = Ceal(0.25, 0.0, parity=True).pseudo_labels(FIVE, OPEN, 0)
     assert found.labels.tolist() == [-1, -1, 0, -1, 0]
     assert found.weights.tolist() == [0] * 5
 
@@ -93,12 +90,13 @@ def test_the_threshold_falls_with_the_cycles():
 @given(st.integers(0, 2**16), st.floats(0, 1), st.floats(0, 1))
 def test_what_is_believed_grows_with_the_threshold(seed, one, other):
     shown = crowd(1, 40, seed)
-    low, high = (pseudo_labels(shown.probabilities[0], shown.candidate[0], delta) for delta in sorted((one, other)))
+    rules = [Ceal(delta) for delta in sorted((one, other))]
+    low, high = (rule.pseudo_labels(shown.probabilities[0], shown.candidate[0], 0) for rule in rules)
     assert (low.weights <= high.weights).all()
     assert (high.weights[~shown.candidate[0]] == 0).all()
 
 
 @pytest.mark.parametrize(("key", "settings"), [("delta", (1.1, 0.0)), ("delta", (-0.1, 0.0)), ("decay", (0.1, -1.0))])
 def test_ceal_refuses_settings_that_cannot_work(key, settings):
-    with pytest.raises(ConfigError, match=f"criterion.{key}="):
+    with pytest.raises(ConfigError, match=f"Ceal: {key}="):
         Ceal(*settings, parity=False)

@@ -6,11 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.mixed import Mixed
-from seekloop.criteria.pf_ma import PfMa
-from seekloop.criteria.random import Random
-from seekloop.criteria.top import Top
-from seekloop.criteria.uncertainty import Uncertainty
+from seekloop.criteria.scores import Mixed, PfMa, Random, Top, Uncertainty
 from tests.criteria.views import rngs, view
 
 margins = st.lists(st.integers(-24, 24).map(lambda k: k / 4), min_size=1, max_size=12)
@@ -100,7 +96,7 @@ def test_the_ends_of_mixed_are_uncertainty_and_top(scores):
 
 
 def test_impossible_schedules_are_refused():
-    with pytest.raises(ConfigError, match=r"criterion\.exploit_end=1\.5"):
+    with pytest.raises(ConfigError, match=r"Mixed: exploit_end=1\.5"):
         Mixed(exploit_start=0.0, exploit_end=1.5, rounds=1)
-    with pytest.raises(ConfigError, match=r"criterion\.rounds=0"):
+    with pytest.raises(ConfigError, match=r"Mixed: rounds=0"):
         Mixed(exploit_start=0.0, exploit_end=0.5, rounds=0)

@@ -10,7 +10,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from seekloop.contracts.protocols import Criterion
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from tests.criteria.views import crowd, rngs, view
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "criterion").glob("*.yaml"))
@@ -31,11 +31,11 @@ def test_there_are_criteria():
     assert len(FILES) >= 8
 
 
-def test_yaml_keys_are_exactly_the_constructor_arguments(entry):
+def test_the_yaml_repeats_the_constructor(entry):
     config = OmegaConf.load(entry)
     arguments = inspect.signature(get_object(config._target_)).parameters
-    assert {str(key) for key in config if not str(key).startswith("_")} == set(arguments)
-    assert all(argument.default is inspect.Parameter.empty for argument in arguments.values())
+    given = {str(key): value for key, value in config.items() if not str(key).startswith("_")}
+    assert {name: argument.default for name, argument in arguments.items()} == given
 
 
 def test_every_line_of_the_yaml_explains_itself(entry):
@@ -99,5 +99,5 @@ def test_too_few_candidates_are_refused_with_the_numbers(criterion):
 
 
 def test_what_it_sees_holds_no_truth():
-    fields = {field.name for field in dataclasses.fields(PoolView)}
-    assert fields == {"scores", "candidate", "answers", "read_whole", "round", "probabilities"}
+    fields = {field.name for field in dataclasses.fields(CandidateView)}
+    assert fields == {"scores", "candidate", "answers", "read_descriptors", "round", "probabilities", "cache"}

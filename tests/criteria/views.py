@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 
 
 def view(scores, *, candidate=None, answers=None, whole=None, number=0, probabilities=None):
@@ -17,7 +17,7 @@ def view(scores, *, candidate=None, answers=None, whole=None, number=0, probabil
     whole = torch.eye(scores.shape[1], 2, dtype=torch.float64) if whole is None else whole
     if probabilities is None:
         probabilities = torch.stack([scores.sigmoid(), (-scores).sigmoid()], dim=2)
-    return PoolView(scores, candidate, answers, lambda: whole, number, torch.as_tensor(probabilities))
+    return CandidateView(scores, candidate, answers, lambda: whole, number, torch.as_tensor(probabilities))
 
 
 def rngs(queries, seed=0):
@@ -47,4 +47,4 @@ def crowd(queries, images, seed, dtype=torch.float64):
     candidate[:, 1] = False
     candidate[0, 0] = False  # answered "unsure" by the first query
     logits = torch.randint(-3, 3, (queries, images, 4), generator=rng).to(dtype)
-    return PoolView(scores, candidate, answers, lambda: whole, 3, logits.softmax(dim=2))
+    return CandidateView(scores, candidate, answers, lambda: whole, 3, logits.softmax(dim=2))

@@ -9,5 +9,5 @@ from tests.extraction.test_detect import detected
 
 if __name__ == "__main__":
     folder, images, devices = sys.argv[1:]
-    trainer = {**TRAINER, "devices": int(devices), "strategy": "ddp_spawn", "workers": 0}
-    detected(folder, jobs=2, trainer=trainer).found(Noise(int(images)), print)
+    trainer = {**TRAINER, "devices": int(devices), "strategy": "ddp_spawn", "jobs": 2}
+    detected(folder, trainer=trainer).found(Noise(int(images)), print)

@@ -8,15 +8,18 @@ from seekloop.descriptors.encoding import FromTokens
 from seekloop.descriptors.pooling import Auto
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
+from seekloop.extraction.trainer import TrainerSettings
 from seekloop.regions.grid import Grid
 from tests.extraction.fakes import Noise, Patches
 
-TRAINER = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true"}
+TRAINER = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true", "workers": 0, "jobs": 1}
+OF_TRAINER = ("batch_size", "workers")
 
 
 def settings(store_dir, trainer=None, **changes):
-    chosen = {"store_dir": store_dir, "trainer": {**TRAINER, **(trainer or {})}, "batch_size": 2}
-    return {**chosen, "dtype": "float16", "shard": 4, **changes}
+    chosen = {**TRAINER, "batch_size": 2, **(trainer or {})}
+    chosen |= {name: changes.pop(name) for name in OF_TRAINER if name in changes}
+    return {"store_dir": store_dir, "trainer": TrainerSettings(**chosen), "dtype": "float16", "shard": 4, **changes}
 
 
 def choices(collection, backbone=None, regions=None, encoding=None, pooling=None):
@@ -36,7 +39,7 @@ def extract(store_dir, collection, trainer=None, workers=0, fail_fast=False, say
 
 
 def staged(store_dir, collection, trainer=None, chosen=None, **changes):
-    known = {"workers": 0, "fail_fast": False, **settings(store_dir, trainer, **changes)}
+    known = {"fail_fast": False, **settings(store_dir, trainer, **changes)}
     return Extraction(*choices(collection, **(chosen or {})), **known)
 
 

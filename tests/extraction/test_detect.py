@@ -18,9 +18,11 @@ from seekloop.contracts.errors import ConfigError, Interrupted
 from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.records import KINDS
 from seekloop.descriptors.encoding import FromTokens
-from seekloop.extraction.detect import DetectedRegions, MasksWithCells, detect, with_cells
-from seekloop.extraction.sized_images import ImagesAtTheirSize, SizedImages, Sizing
+from seekloop.extraction.detect import Detection, MasksWithCells, detect, with_cells
+from seekloop.extraction.images import ImagesAtTheirSize, Sharded, Sizing
+from seekloop.extraction.trainer import TrainerSettings
 from seekloop.images.transforms import to_pixels
+from seekloop.regions.detected import Detected
 from seekloop.regions.segments import Segments
 from seekloop.store import found as found_files
 from seekloop.store.found import FoundRegions
@@ -69,9 +71,9 @@ class Others(Brightest):
 
 def detected(folder, detector=None, **changes):
     settings = {"backbone": MapTokens(Averages(), "averages", 3, (), expects(32))}
-    settings |= {"feature": "tokens", "layer": None, "keep": (), "shortest": 4, "longest": 8, "enlarge": True}
-    settings |= {"cells": None, "seed": 0, "store_dir": str(folder), "trainer": {**TRAINER, "workers": 0}, "jobs": 1}
-    return DetectedRegions(detector or Brightest(), **{**settings, **changes})
+    settings |= {"shortest": 4, "longest": 8}
+    trainer = TrainerSettings(**changes.pop("trainer", TRAINER))
+    return Detection(Detected(detector or Brightest(), **{**settings, **changes}), str(folder), trainer)
 
 
 def transformer(brighter=0.0, mean=0.0):
@@ -109,7 +111,7 @@ def test_every_image_is_seen_at_its_own_shape_and_regions_lie_where_they_were_fo
     assert [tokens.shape for tokens in calls] == [(5, 6, 3)] * 6
     counts = found.offsets.diff().tolist()
     assert set(counts) == {0, 2}
-    located = regions.regions(found)
+    located = regions.located(found)
     for image, count in enumerate(counts):
         boxes, masks = located.of(image), located.masks_of(image)
         kinds = [KINDS[kind] for kind in located.kind[located.rows(image)]]
@@ -128,18 +130,17 @@ def test_images_are_read_by_position_and_normalised_at_their_size(tmp_path):
     colours = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
     network = MapTokens(Averages(8, 4), "averages", 3, (), Preprocessing((32, 32), *colours, "bicubic"))
     keep_map(tmp_path, 4, torch.full((1, 2, 3), 7.0))
-    images = ImagesAtTheirSize(Noise(6), Maps(network, ("tokens",), None), Sizing(2, 9, True), tmp_path, [2, 4])
+    images = ImagesAtTheirSize(Noise(6), Maps(network, ("tokens",), None), Sizing(2, 9, True), tmp_path, {}, [2, 4])
     assert images[0].pixels[0].equal(to_pixels(Noise(6).read(2), (16, 8), *colours, "bicubic"))
     assert (int(images[0].image), images[0].kept) == (2, None)
     assert images[1].kept.equal(torch.full((1, 2, 3), 7.0))
 
 
 @pytest.mark.parametrize(("rank", "images"), [(0, [0, 1, 6]), (1, [3, 4])])
-def test_processes_share_the_shards_that_are_missing(tmp_path, rank, images):
-    maps = detected(tmp_path).maps
-    data = SizedImages(Noise(7), maps, Sizing(4, 8, True), tmp_path, [[0, 1], [3, 4], [6]], 0)
+def test_processes_share_the_shards_that_are_missing(rank, images):
+    data = Sharded(list, [[0, 1], [3, 4], [6]], 0)
     data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
-    assert data.predict_dataloader().dataset.images == images
+    assert data.predict_dataloader().dataset == images
 
 
 def test_cells_come_first_and_their_masks_are_where_they_are():
@@ -152,6 +153,7 @@ def test_cells_come_first_and_their_masks_are_where_they_are():
         torch.tensor([0.9]),
         torch.tensor([0.5, 0.5]),
         torch.tensor([True, True]),
+        torch.tensor([False, False]),
     )
     regions = with_cells(found, grid_boxes([(1, 2)]))
     assert regions.offsets.tolist() == [0, 3, 5]
@@ -164,7 +166,7 @@ def test_cells_come_first_and_their_masks_are_where_they_are():
 def test_masks_of_cells_are_the_tokens_inside_them(tmp_path):
     regions = detected(tmp_path, cells="1x2")
     found = regions.found(Noise(6), lambda _: None)
-    located = regions.regions(found)
+    located = regions.located(found)
     left = torch.tensor([True, True, False, False]).expand(4, 4)
     for image in range(6):
         masks = located.masks_of(image)
@@ -185,7 +187,7 @@ def test_cells_thinner_than_a_token_have_the_tokens_whose_middle_they_hold_or_el
 def test_workers_and_kept_maps_change_nothing(tmp_path):
     """Two detecting processes, a decoding one, and maps read again instead of computed."""
     alone = detected(tmp_path / "one").found(Noise(7), lambda _: None)
-    many = detected(tmp_path / "two", jobs=2, trainer={**TRAINER, "workers": 1}).found(Noise(7), lambda _: None)
+    many = detected(tmp_path / "two", trainer={**TRAINER, "workers": 1, "jobs": 2}).found(Noise(7), lambda _: None)
     detected(tmp_path / "kept", keep=("tokens",), seed=5).found(Noise(7), lambda _: None)
     again = detected(tmp_path / "kept")
     again.maps.backbone.trunk = None  # it must not be needed
@@ -206,6 +208,19 @@ def test_every_feature_is_kept_as_itself_and_seen_as_it_would_be_computed(tmp_pa
         assert fresh.equal(kept)
 
 
+def test_a_feature_is_kept_even_where_the_maps_that_are_looked_at_are_on_disk(tmp_path):
+    """Tokens are kept first; then another detector looks at tokens and keeps keys. The third runs no network."""
+    detected(tmp_path, backbone=transformer(), keep=("tokens",)).found(Noise(3), lambda _: None)
+    second = detected(tmp_path, Others(), backbone=transformer(), keep=("keys",))
+    second.found(Noise(3), lambda _: None)
+    third = detected(tmp_path, backbone=transformer(), feature="keys", keep=("keys", "tokens"))
+    third.maps.backbone.trunk = None
+    third.found(Noise(3, corrupt=(0, 1, 2)), lambda _: None)
+    folders = {path.parent for path in tmp_path.rglob("0000002.npy")}
+    assert sorted(path.name.split("-")[0] for path in folders) == ["noise_keys", "noise_tokens"]
+    assert all((folder / "COMPLETE").exists() for folder in folders)
+
+
 def test_the_seed_decides_what_is_drawn(tmp_path):
     one, two = (detected(tmp_path, seed=seed).found(Noise(6), lambda _: None) for seed in (0, 1))
     assert not one.score.equal(two.score)
@@ -215,7 +230,7 @@ def test_every_choice_is_part_of_what_names_the_regions(tmp_path):
     """All but where they lie, what is kept, and who finds them; None is the last of two blocks."""
     changes = [{"seed": 1}, {"feature": "keys"}, {"layer": 0}, {"shortest": 5}, {"longest": 9}, {"enlarge": False}]
     changes += [{"cells": "1x2"}, {"detector": Others()}]
-    changes += [{"trainer": {**TRAINER, "workers": 0, "precision": "bf16-true"}}]
+    changes += [{"trainer": {**TRAINER, "precision": "bf16-true"}}]
     changes += [{"backbone": transformer(brighter=1.0)}, {"backbone": transformer(mean=0.5)}]
 
     def key(**changed):
@@ -223,7 +238,7 @@ def test_every_choice_is_part_of_what_names_the_regions(tmp_path):
         return chosen.parts(Noise(1), poolable=False).recipe.key
 
     assert len({key(), *(key(**changed) for changed in changes)}) == 1 + len(changes)
-    assert key(layer=1) == key(layer=-1) == key(jobs=2, keep=("keys",), store_dir="elsewhere") == key()
+    assert key(layer=1) == key(layer=-1) == key(trainer={**TRAINER, "jobs": 2}, keep=("keys",)) == key()
     one, two = (detected(tmp_path).found(Noise(1, salt=salt), lambda _: None).folder for salt in (0, 1))
     assert one != two
 
@@ -275,7 +290,7 @@ def test_a_corrupt_image_is_recorded_and_has_itself_as_its_region(tmp_path):
     assert found.readable.tolist() == [True, True, False, True]
     assert any("folder/2.png (not an image)" in line for line in said)
     assert any(line.startswith(f"{len(found.boxes) / 3:.1f} regions per image") for line in said)
-    assert regions.regions(found).of(2).tolist() == [list(WHOLE_IMAGE)]
+    assert regions.located(found).of(2).tolist() == [list(WHOLE_IMAGE)]
     assert [path.stem for path in sorted(tmp_path.rglob("*.npy"))] == ["0000000", "0000001", "0000003"]
 
 
@@ -309,7 +324,7 @@ def test_stores_are_made_of_what_was_found(tmp_path):
     chosen = {"regions": detected(tmp_path, Brightest(calls)), "encoding": FromTokens(), "backbone": Patches()}
     folder = extract(tmp_path, images, chosen=chosen)
     store = open_store(folder, None)
-    located = chosen["regions"].regions(chosen["regions"].found(images, lambda _: None))
+    located = chosen["regions"].located(chosen["regions"].found(images, lambda _: None))
     assert store.regions.offsets.equal(located.offsets)
     assert store.regions.level.equal(located.level)
     assert store.regions.kind.equal(located.kind)
@@ -323,9 +338,14 @@ def test_stores_are_made_of_what_was_found(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"shortest": 0}, r"regions\.shortest=0"),
-        ({"shortest": 9}, r"regions\.shortest=9"),
-        ({"jobs": 0}, r"regions\.jobs=0"),
+        ({"shortest": 0}, "^Detected: shortest=0 .*at least 1"),
+        ({"shortest": 9}, "^Detected: shortest=9 .*longest=8"),
+        ({"cells": "2by2"}, "^Detected: cells='2by2' .*Write for example cells=1x1"),
+        ({"feature": "values"}, "^Detected: feature='values' .*convolutional"),
+        ({"layer": 2}, "^Detected: layer=2 .*convolutional"),
+        ({"trainer": {**TRAINER, "jobs": 0}}, "^TrainerSettings: jobs=0 .*Usual: None"),
+        ({"trainer": {**TRAINER, "workers": -1}}, "^TrainerSettings: workers=-1 "),
+        ({"trainer": {**TRAINER, "precision": "16"}}, "^TrainerSettings: precision='16' .*Valid: auto, 32-true"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(tmp_path, changes, named):
@@ -336,7 +356,7 @@ def test_settings_that_cannot_work_are_refused(tmp_path, changes, named):
 @pytest.mark.usefixtures("no_gpu")
 def test_a_device_that_is_not_there_is_said_before_any_file_is_made(tmp_path):
     with pytest.raises(ConfigError, match=r"^trainer='accelerator=gpu.*trainer=cpu"):
-        detected(tmp_path, trainer={**TRAINER, "accelerator": "gpu", "workers": 0}).found(Noise(2), lambda _: None)
+        detected(tmp_path, trainer={**TRAINER, "accelerator": "gpu"}).found(Noise(2), lambda _: None)
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from seekloop.regions.annotated import AnnotatedBoxes
+from seekloop.regions.segments import Segments
 from seekloop.store import open_store
 from seekloop.store.growth import CONTENTS, spans_of
 from tests.extraction.extractions import contents, extract
 from tests.extraction.fakes import Noise, Patches, annotations
+from tests.extraction.test_detect import Brightest, detected
 
 
 class Album(Noise):
@@ -71,6 +73,57 @@ def test_changed_removed_and_renamed_images(tmp_path, numbers, names, described)
     for position, number in enumerate(changed.numbers):
         if number < 6:
             assert torch.equal(rows(after, position)[1], rows(before, number)[1])
+
+
+class Plain(Brightest):
+    """Draws nothing: two regions in every image."""
+
+    def __call__(self, tokens, rng):
+        return super().__call__(tokens, torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "names", "fresh", "drawn"),
+    [
+        (range(23), None, range(13, 23), range(13, 23)),  # ten more at the end: ten
+        (range(13), ["renamed.png", *(f"{n}.png" for n in range(1, 13))], [], []),  # one file renamed: none
+        ([20, *range(13)], None, [20], [20, *range(13)]),  # one more in front: whoever draws by position draws anew
+        ([0, 1, 21, 3, 4, 4], None, [21], [21, 4]),  # one changed, others gone, the last a copy at a place of its own
+    ],
+)
+def test_regions_of_unchanged_images_are_taken_over(tmp_path, numbers, names, fresh, drawn):
+    """And with them descriptors. Of a detector that draws, only those of images at their old positions."""
+    for kind, looked_for in ((Plain, fresh), (Brightest, drawn)):
+        folder, calls = tmp_path / kind.__name__, []
+        extract(folder, Album(range(13)), chosen={"regions": detected(folder, kind([]), keep=("tokens",))})
+        changed, regions = Album(numbers, names), detected(folder, kind(calls), keep=("tokens",))
+        store = open_store(extract(folder, changed, chosen={"regions": regions}), None)
+        assert len(calls) == len(looked_for)
+        seen = [number for number in changed.decoded if number not in fresh]
+        assert len(changed.decoded) - len(seen) == 2 * len(fresh)  # a new picture by the detector and by the backbone
+        assert set(seen) <= set(drawn) - set(fresh)  # of others at most the descriptors: their maps are kept
+        alone = detected(tmp_path / "fresh" / kind.__name__, kind([])).found(changed, lambda _: None)
+        found = regions.found(changed, lambda _: None)
+        assert all(alone.image(image).masks.equal(found.masks(image)) for image in range(len(changed.paths)))
+        assert alone.score.equal(found.score)
+        assert store.regions.boxes.equal(regions.located(alone).boxes)
+        maps = [path for path in folder.glob("*tokens*/*.npy") if path.parent.joinpath("COMPLETE").exists()]
+        assert len(maps) == 13 + len(changed.paths)
+
+
+def test_boxes_alone_do_not_tell_that_drawn_regions_are_the_same(tmp_path):
+    """One image, then another in front of it: the box is the same, its mask is drawn anew, and it is described anew."""
+
+    class Drawn:
+        def __call__(self, tokens, rng):
+            masks = torch.ones(1, *tokens.shape[:2], dtype=torch.bool)
+            masks[0, 1, 1] = bool(torch.rand(1, generator=rng) < 2)
+            return Segments(masks, torch.tensor([1]), torch.tensor([1.0]), None)
+
+    extract(tmp_path, Album([3]), chosen={"regions": detected(tmp_path, Drawn())})
+    grown = Album([4, 3])
+    extract(tmp_path, grown, chosen={"regions": detected(tmp_path, Drawn())})
+    assert sorted(grown.decoded) == [3, 3, 4, 4]
 
 
 def test_another_recipe_takes_nothing_over(tmp_path):

@@ -1,4 +1,3 @@
-import gc
 import math
 
 import numpy as np
@@ -7,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seekloop.contracts.cache import Cache
 from seekloop.contracts.errors import ConfigError
-from seekloop.graphs import memory
 from seekloop.graphs.affinity import Graph, affinity
+from seekloop.graphs.propagation import LabelPropagation
 from tests.graphs.clouds import clouds, cos3, on_circle
 
 
@@ -67,17 +67,15 @@ def test_what_holds_for_every_graph(seed, kind, clamp):
     np.testing.assert_allclose(affinity(points[order], 4, kind, 3, clamp).toarray(), dense[order][:, order], atol=1e-6)
 
 
-def test_a_graph_is_built_once_while_its_features_live_and_stay():
+def test_a_cache_keeps_a_graph_for_each_setting():
     points, _ = clouds([9, 9])
-    first = Graph(3, "sum", 3, True).of(points)
-    assert Graph(3, "sum", 3, True).of(points) is first
-    assert Graph(4, "sum", 3, True).of(points) is not first
-    points[0] = points[17]
-    assert Graph(3, "sum", 3, True).of(points) is not first
-    before = len(memory._BUILT)
-    del points
-    gc.collect()
-    assert len(memory._BUILT) < before
+    cache = Cache()
+    first = Graph(3, "sum").of(points, cache)
+    assert Graph(3, "sum").of(points, cache) is first
+    assert LabelPropagation(neighbours=3, kind="sum", balanced=False, alpha=0.5).of(points, cache) is first
+    for other in (Graph(4, "sum"), Graph(3), Graph(3, "sum", 2), Graph(3, "sum", clamp=False)):
+        assert other.of(points, cache) is not first
+    assert Graph(3, "sum").of(points) is not first
 
 
 @pytest.mark.parametrize(
@@ -91,5 +89,5 @@ def test_a_graph_is_built_once_while_its_features_live_and_stay():
     ],
 )
 def test_settings_that_cannot_work_are_named(key, values):
-    with pytest.raises(ConfigError, match=f"classifier.{key}="):
-        Graph(*values).check("classifier")
+    with pytest.raises(ConfigError, match=f"Graph: {key}="):
+        Graph(*values)

@@ -12,7 +12,7 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import Propagation
 from seekloop.graphs import propagation as module
 from seekloop.graphs.affinity import affinity
-from seekloop.graphs.propagation import LabelPropagation, Solver, certainty, propagate, seeds, solve
+from seekloop.graphs.propagation import LabelPropagation, Solver, certainty, propagate, seeds
 from tests.graphs.clouds import clouds
 
 EXACT = Solver(0.99, 1000, 1e-12)
@@ -38,7 +38,7 @@ def test_a_path_by_hand():
     The first end is the surest, so the middle's weight is its own over the first end's: a maximum over the unlabelled
     alone would give 1. Labelled images have weight 1.
     """
-    z = solve(PATH, seeds(torch.tensor([0, -1, 1]), 2, True), 0.5, 20, 1e-12)
+    z = Solver(0.5, 20, 1e-12).solve(PATH, seeds(torch.tensor([0, -1, 1]), 2, True))
     wanted = torch.tensor([[0.95, 0.1], [math.sqrt(0.8) / 2, math.sqrt(0.2) / 2], [0.1, 0.8]]).double() / 0.75
     torch.testing.assert_close(z, wanted)
     found = propagate(PATH, torch.tensor([0, -1, 1]), 2, Solver(0.5, 20, 1e-12), True)
@@ -129,7 +129,7 @@ def test_solves_like_scipy_one_column_at_a_time(seed, alpha, iterations):
     y = torch.rand(30, 19, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     system = sparse.eye_array(30) - alpha * graph
     wanted = [cg(system, column.numpy(), rtol=1e-6, atol=0, maxiter=iterations)[0] for column in y.T]
-    found = solve(graph, y, alpha, iterations, 1e-6)
+    found = Solver(alpha, iterations, 1e-6).solve(graph, y)
     # One of two that stop on either side of the tolerance has made one step more.
     np.testing.assert_allclose(found.numpy().T, wanted, rtol=0, atol=1e-4 / (1 - alpha))
 
@@ -140,20 +140,21 @@ def test_a_column_does_not_depend_on_its_company_nor_on_threads(monkeypatch, ite
     points, _ = clouds([30, 30], spread=0.4)
     graph, y = graph_of(points), torch.rand(60, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y[:, ::2] = torch.eye(60, 20, dtype=torch.float64)
-    together = solve(graph, y, 0.99, iterations, tolerance)
+    solver = Solver(0.99, iterations, tolerance)
+    together = solver.solve(graph, y)
     for column in range(0, 40, 7):
-        alone = solve(graph, y[:, column : column + 1].clone(), 0.99, iterations, tolerance)
+        alone = solver.solve(graph, y[:, column : column + 1].clone())
         assert alone[:, 0].equal(together[:, column])
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert solve(graph, y, 0.99, iterations, tolerance).equal(together)
-    assert solve(graph, y[:, :0], 0.99, iterations, tolerance).shape == (60, 0)
+    assert solver.solve(graph, y).equal(together)
+    assert solver.solve(graph, y[:, :0]).shape == (60, 0)
 
 
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-9), (torch.float32, 1e-2)])
 def test_in_torch_it_is_the_same(dtype, close):
     points, label = clouds([30, 30], spread=0.4)
     graph, y = graph_of(points), seeds(known(label, [0, 31, 32]), 3, True).to(dtype)
-    wanted = solve(graph, y, 0.99, 20, 1e-6)
+    wanted = TWENTY.solve(graph, y)
     found = module._solve_in_torch(graph, y, 0.99, 20, 1e-6)
     assert found.dtype == wanted.dtype == dtype
     torch.testing.assert_close(found, wanted, rtol=close, atol=close)
@@ -164,21 +165,28 @@ def test_y_is_left_as_it_was():
     points, label = clouds([10, 10])
     y = seeds(known(label, [0, 11]), 2, True)
     before = y.clone()
-    solve(graph_of(points), y, 0.99, 20, 1e-6)
+    TWENTY.solve(graph_of(points), y)
     assert y.equal(before)
 
 
 def test_label_propagation_puts_it_together():
     points, label = clouds([20, 20, 20], spread=0.1)
-    machine = LabelPropagation(8, "sum", 3, True, 0.99, 20, 1e-6, True)
+    machine = LabelPropagation(neighbours=8, kind="sum")
     assert isinstance(machine, Propagation)
     assert machine(points, known(label, [0, 20, 40]), 3).labels.equal(label)
 
 
 @pytest.mark.parametrize(
-    ("key", "values"),
-    [("alpha", (1.0, 20, 1e-6)), ("iterations", (0.99, 0, 1e-6)), ("tolerance", (0.99, 20, 0.0))],
+    ("key", "value"),
+    [("alpha", 1.0), ("alpha", -0.1), ("iterations", 0), ("tolerance", 0.0), ("kind", "mutual"), ("balanced", 1)],
 )
-def test_settings_that_cannot_work_are_named(key, values):
-    with pytest.raises(ConfigError, match=f"propagation.{key}="):
-        LabelPropagation(50, "sum", 3, True, *values, True)
+def test_settings_that_cannot_work_are_named(key, value):
+    with pytest.raises(ConfigError, match=f"LabelPropagation: {key}="):
+        LabelPropagation(**{key: value})
+
+
+def test_settings_that_cannot_work_together_are_named():
+    """The check of a graph holds for all that have its settings, and names them."""
+    with pytest.raises(ConfigError, match=r"LabelPropagation: power=2.5 .*Choose 3, or clamp=true") as raised:
+        LabelPropagation(power=2.5, clamp=False)
+    assert isinstance(raised.value.owner, LabelPropagation)

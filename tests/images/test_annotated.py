@@ -7,8 +7,7 @@ from PIL import Image
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.contracts.protocols import Collection
-from seekloop.images.annotated import annotated
-from seekloop.images.chosen import Chosen
+from seekloop.images.annotated import Chosen, annotated
 from seekloop.images.folder import ImageFolder
 
 ROWS = (
@@ -94,12 +93,12 @@ def test_the_fingerprint_follows_the_images_and_the_choice(folder):
 
 
 def test_a_collection_without_boxes_is_refused(folder):
-    with pytest.raises(ConfigError, match=r"instances.collection='folder' .*no class of folder has boxes on two"):
+    with pytest.raises(ConfigError, match=r"collection='folder' .*no class of folder has boxes on two"):
         annotated(ImageFolder(str(folder.root), None, False, None, 0.1, None), 5, 0)
 
 
 def test_no_queries_are_refused(folder):
-    with pytest.raises(ConfigError, match=r"instances.queries=0 .* nothing to search for"):
+    with pytest.raises(ConfigError, match=r"queries=0 .*at least 1"):
         annotated(folder, 0, 0)
 
 

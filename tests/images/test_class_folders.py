@@ -2,21 +2,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.images.class_folders import squared
+from seekloop.images.class_folders import ClassFolders, squared
 
 CONF = Path(__file__).parents[2] / "conf" / "pool" / "folder.yaml"
 
 
 def source(root, **keys):
-    config = OmegaConf.merge(
-        OmegaConf.load(CONF), {"root": root and str(root), "cache": None, "size": 8, "shift": 1}, keys
-    )
-    return instantiate(config)
+    given = {
+        **OmegaConf.to_container(OmegaConf.load(CONF), resolve=False),
+        "root": root and str(root),
+        "cache": None,
+        "size": 8,
+        "shift": 1,
+        **keys,
+    }
+    del given["_target_"]
+    return ClassFolders(**given)
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def test_a_square_is_cut_from_the_middle():
 )
 def test_folders_that_cannot_work_are_refused(flat, change, message):
     change(flat)
-    with pytest.raises(ConfigError, match=f"pool.root=.*{message}"):
+    with pytest.raises(ConfigError, match=f"root=.*{message}"):
         source(flat).load()
 
 
@@ -80,12 +85,12 @@ def test_parts_with_other_classes_are_refused(tmp_path, save_image):
 
 
 def test_keys_that_cannot_work_are_refused(flat):
-    for keys, message in (({"size": 0}, "pool.size=0"), ({"test": 0.0}, "pool.test=0.0")):
+    for keys, message in (({"size": 0}, "size=0"), ({"test": 0.0}, "test=0.0")):
         with pytest.raises(ConfigError, match=message):
             source(flat, **keys).load()
-    with pytest.raises(ConfigError, match=r"pool.root=.*no such folder"):
+    with pytest.raises(ConfigError, match=r"root=.*no such folder"):
         source(flat / "nowhere").load()
-    with pytest.raises(ConfigError, match=r"pool.root=None .*needs a folder"):
+    with pytest.raises(ConfigError, match=r"root=None .*needs a folder"):
         source(None).load()
 
 

@@ -41,8 +41,8 @@ def test_what_is_left_out_is_reported_and_counted(coco):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"root": None}, "collection.root=None .* needs a folder"),
-        ({"split": "test"}, "collection.split='test' .*One of: train, val"),
+        ({"root": None}, "root=None .* needs a folder"),
+        ({"split": "test"}, "split='test' .*one of: train, val"),
         ({"split": "train"}, "it holds no annotations/instances_train2017.json"),
     ],
 )
@@ -197,9 +197,7 @@ def test_a_byte_order_mark_is_passed_over(coco):
 
 
 def test_too_many_losses_stop_with_the_reasons_and_crowds_are_none(coco):
-    with pytest.raises(
-        ConfigError, match=r"collection.max_loss=0.1 .*4 of 5 annotated objects(.|\n)*no image with id 99"
-    ):
+    with pytest.raises(ConfigError, match=r"max_loss=0.1 .*4 of 5 annotated objects(.|\n)*no image with id 99"):
         open_coco(coco, max_loss=0.1)
     everything = every("annotations", iscrowd=1)
     assert boxes_of(coco, everything, max_loss=0)[0] == []

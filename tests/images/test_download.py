@@ -36,7 +36,7 @@ def test_failures_say_what_to_put_where_and_leave_nothing(archive, tmp_path, fau
         archive.write_bytes(archive.read_bytes().replace(b"content", b"CONTENT"))
     else:
         member = "another"
-    with pytest.raises(ConfigError, match=r"collection.download=True .* put its folder .* at .*wanted"):
+    with pytest.raises(ConfigError, match=r"download=True .* put its folder .* at .*wanted"):
         fetch(Archive(archive.as_uri(), md5, member, "wanted"), tmp_path / "root")
     assert {path.name for path in (tmp_path / "root").iterdir()} <= {".download.lock"}
 

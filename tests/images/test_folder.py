@@ -113,7 +113,7 @@ def test_boxes_of_an_unreadable_image_are_reported(root):
 @pytest.mark.parametrize("content", [b"image,class\n", b"", b"\xff\xfe\x00image"])
 def test_another_csv_is_refused(root, content):
     (root / "boxes.csv").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"collection.boxes=.*Write UTF-8 with a first line image,class,x0"):
+    with pytest.raises(ConfigError, match=r"boxes=.*Write UTF-8 with a first line image,class,x0"):
         open_folder(root, "boxes.csv")
 
 
@@ -154,16 +154,16 @@ def test_boxes_from_a_folder_of_xmls(root, tmp_path, save_xml):
 )
 def test_boxes_that_cannot_be_read_are_refused(root, boxes, message):
     (root / "bad.json").write_text("{}")
-    with pytest.raises(ConfigError, match=f"collection.boxes=.*{message}"):
+    with pytest.raises(ConfigError, match=f"boxes=.*{message}"):
         open_folder(root, boxes)
 
 
 def test_no_root_no_folder_and_no_images_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"collection.root=None .* needs a folder"):
+    with pytest.raises(ConfigError, match=r"root=None .* needs a folder"):
         ImageFolder(None, None, False, None, 0.1, None)
-    with pytest.raises(ConfigError, match=r"collection.root=.* no such folder"):
+    with pytest.raises(ConfigError, match=r"root=.* no such folder"):
         open_folder(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match=r"collection.root=.* no images"):
+    with pytest.raises(ConfigError, match=r"root=.* no images"):
         open_folder(tmp_path)
 
 
@@ -304,12 +304,12 @@ def test_dark_pictures_are_told_and_white_mends_them(tmp_path):
     assert np.asarray(mended.read(0))[0, :, 0].tolist() == [0, 64, 128, 255]
     assert mended.problems == ()
     assert mended.fingerprint() != images.fingerprint()
-    with pytest.raises(ConfigError, match=r"collection.white=7 .*Usual: 1023"):
+    with pytest.raises(ConfigError, match=r"white=7 .*an int above 255 and of at most 65535"):
         ImageFolder(str(tmp_path), None, False, 7, 0.1, None)
 
 
 def test_a_share_of_losses_that_is_none_is_refused(root):
-    with pytest.raises(ConfigError, match=r"collection.max_loss=2 .*it is a share"):
+    with pytest.raises(ConfigError, match=r"max_loss=2 .*at least 0 and of at most 1"):
         open_folder(root, max_loss=2)
 
 
@@ -403,5 +403,5 @@ def test_xmls_beside_their_pictures(tmp_path, save_image, save_xml):
 
 
 def test_a_folder_without_xmls_is_no_annotation(root):
-    with pytest.raises(ConfigError, match=r"collection.boxes=.*there are no .xml files in this folder"):
+    with pytest.raises(ConfigError, match=r"boxes=.*there are no .xml files in this folder"):
         open_folder(root, "a")

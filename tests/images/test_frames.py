@@ -4,7 +4,7 @@ from PIL import Image
 
 from seekloop.contracts.errors import UnreadableImageError
 from seekloop.images.decoding import Header, read_rgb
-from seekloop.images.frames import Frames, Stated, fractions, known_size, same_shape, turned
+from seekloop.images.frames import Frames, fractions, known_size, same_shape, turned
 
 
 def test_pixels_to_fractions_by_hand():
@@ -28,9 +28,9 @@ def test_a_turned_box_is_where_the_turned_picture_shows_its_object(tmp_path, ori
 
 def test_boxes_of_stored_pixels_are_turned_where_the_stated_size_shows_it():
     frames = Frames([Header((96, 64), 6), Header((96, 64), 1), Header((96, 64), 6)])
-    assert frames.frame(Stated("a.xml", 0, (96, 64))).upright((0.0, 0.0, 48.0, 16.0)) == (0.75, 0, 1, 0.5)
-    assert frames.frame(Stated("b.xml", 1, (96, 64))).upright((0.0, 0.0, 48.0, 16.0)) == (0, 0, 0.5, 0.25)
-    assert frames.frame(Stated("c.xml", 2, (64, 96))).upright((0.0, 0.0, 32.0, 24.0)) == (0, 0, 0.5, 0.25)
+    assert frames.upright("a.xml", 0, (96, 64), (0.0, 0.0, 48.0, 16.0)) == (0.75, 0, 1, 0.5)
+    assert frames.upright("b.xml", 1, (96, 64), (0.0, 0.0, 48.0, 16.0)) == (0, 0, 0.5, 0.25)
+    assert frames.upright("c.xml", 2, (64, 96), (0.0, 0.0, 32.0, 24.0)) == (0, 0, 0.5, 0.25)
     (note,) = frames.problems()
     assert (note.where, note.count) == ("a.xml", 1)
     assert "turned by EXIF" in note.what
@@ -38,24 +38,24 @@ def test_boxes_of_stored_pixels_are_turned_where_the_stated_size_shows_it():
 
 def test_a_scaled_copy_is_the_same_frame_and_another_shape_is_told():
     frames = Frames([Header((960, 640), 1)] * 2)
-    assert frames.frame(Stated("a", 0, (96, 64))).upright((0.0, 0.0, 48.0, 32.0)) == (0, 0, 0.5, 0.5)
+    assert frames.upright("a", 0, (96, 64), (0.0, 0.0, 48.0, 32.0)) == (0, 0, 0.5, 0.5)
     assert frames.problems() == []
-    assert frames.frame(Stated("b", 1, (64, 64))).upright((0.0, 0.0, 32.0, 32.0)) == (0, 0, 0.5, 0.5)
+    assert frames.upright("b", 1, (64, 64), (0.0, 0.0, 32.0, 32.0)) == (0, 0, 0.5, 0.5)
     assert "64 x 64 has another shape than the picture, 960 x 640" in frames.problems()[0].what
 
 
 def test_an_almost_square_picture_is_told_by_its_exact_size():
     frames = Frames([Header((100, 99), 6)])
-    assert frames.frame(Stated("a", 0, (100, 99))).orientation == 6
-    assert frames.frame(Stated("a", 0, (99, 100))).orientation == 1
+    assert frames.frame("a", 0, (100, 99))[1] == 6
+    assert frames.frame("a", 0, (99, 100))[1] == 1
 
 
 def test_without_a_stated_size_the_picture_is_asked():
     frames = Frames([Header((96, 64), 8), UnreadableImageError("x", "empty")])
-    assert frames.frame(Stated("a", 0, None)).size == (64, 96)
-    assert frames.frame(Stated("a", 1, (5, 5))).size == (5, 5)
+    assert frames.frame("a", 0, None)[0] == (64, 96)
+    assert frames.frame("a", 1, (5, 5))[0] == (5, 5)
     with pytest.raises(UnreadableImageError, match="empty"):
-        frames.frame(Stated("a", 1, None))
+        frames.frame("a", 1, None)
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ LYING, STANDING, EITHER = (300.0, 0.0, 400.0, 200.0), (0.0, 300.0, 200.0, 400.0)
 def test_boxes_that_fit_one_frame_only_decide(boxes, size, orientation):
     frames = Frames([Header((400, 200), 6)])
     frames.decide((0, size, box) for box in boxes)
-    frame = frames.frame(Stated("a", 0, size))
-    assert frame.orientation == orientation
-    assert frame.size == ((400, 200) if orientation == 6 else (200, 400))
+    frame = frames.frame("a", 0, size)
+    assert frame[1] == orientation
+    assert frame[0] == ((400, 200) if orientation == 6 else (200, 400))
     assert len(frames.problems()) == (orientation == 6 or size == (400, 200))
 
 
 def test_fractions_are_no_pixels():
-    frame = Frames([Header((40, 20), 1)]).frame(Stated("a", 0, None))
+    frames = Frames([Header((40, 20), 1)])
     with pytest.raises(ValueError, match="looks like fractions"):
-        frame.upright((0.0, 0.0, 0.5, 1.0))
-    assert frame.upright((0.0, 0.0, 1.0, 1.0)) == (0, 0, 1 / 40, 1 / 20)
+        frames.upright("a", 0, None, (0.0, 0.0, 0.5, 1.0))
+    assert frames.upright("a", 0, None, (0.0, 0.0, 1.0, 1.0)) == (0, 0, 1 / 40, 1 / 20)

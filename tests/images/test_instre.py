@@ -116,5 +116,5 @@ def test_an_image_without_its_text_file_has_no_boxes(root):
 )
 def test_other_files_are_refused(root, damage, key, message):
     damage(root)
-    with pytest.raises(ConfigError, match=rf"(?s)instances\.{key}=.*{message}"):
+    with pytest.raises(ConfigError, match=rf"(?s){key}=.*{message}"):
         instre(str(root), "gnd_instre.mat", 5, 0, None)

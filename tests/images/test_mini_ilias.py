@@ -61,5 +61,5 @@ def test_other_files_are_refused(root, damage, distractors, message):
     if message is None:  # an object without positives has none, and the others are searched for all the same
         assert [len(row) for row in mini_ilias(str(root), distractors, None).setups["all"].positive] == [0, 1, 1]
     else:
-        with pytest.raises(ConfigError, match=f"instances.{message}"):
+        with pytest.raises(ConfigError, match=message):
             mini_ilias(str(root), distractors, None)

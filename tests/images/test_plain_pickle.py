@@ -18,7 +18,7 @@ PLAIN = {
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_plain_data_comes_back(tmp_path, protocol):
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(PLAIN, protocol=protocol))
-    back = read_plain(tmp_path / "x.pkl", "latin1")
+    back = read_plain(tmp_path / "x.pkl")
     assert back["boxes"].tolist() == [1.5, 2.0]
     assert {**back, "boxes": None} == {**PLAIN, "boxes": None}
 
@@ -29,7 +29,7 @@ def test_arrays_of_other_versions_of_numpy_come_back(tmp_path):
     old = now.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     assert any(b"numpy.core" in str(part[1]).encode() for part in pickletools.genops(old))
     (tmp_path / "x.pkl").write_bytes(old)
-    assert read_plain(tmp_path / "x.pkl", "latin1").tolist() == [0, 1, 2]
+    assert read_plain(tmp_path / "x.pkl").tolist() == [0, 1, 2]
 
 
 class Mischief:
@@ -46,7 +46,7 @@ class Mischief:
 def test_anything_else_is_refused_before_it_runs(tmp_path, capsys, bad):
     (tmp_path / "x.pkl").write_bytes(pickle.dumps({"imlist": [bad]}))
     with pytest.raises(ValueError, match="which is no plain data"):
-        read_plain(tmp_path / "x.pkl", "latin1")
+        read_plain(tmp_path / "x.pkl")
     assert capsys.readouterr().out == ""
 
 
@@ -54,4 +54,4 @@ def test_anything_else_is_refused_before_it_runs(tmp_path, capsys, bad):
 def test_a_damaged_file_is_refused(tmp_path, content):
     (tmp_path / "x.pkl").write_bytes(content)
     with pytest.raises(ValueError, match="cannot be read"):
-        read_plain(tmp_path / "x.pkl", "latin1")
+        read_plain(tmp_path / "x.pkl")

@@ -69,12 +69,12 @@ def test_the_folder_above_serves_too_and_so_do_queries_in_the_database(oxford):
     ],
 )
 def test_another_truth_is_refused(oxford, changes, message):
-    with pytest.raises(ConfigError, match=f"instances.root=.*{message}"):
+    with pytest.raises(ConfigError, match=f"root=.*{message}"):
         revisited("roxford5k", str(oxford(**changes)), None)
 
 
 def test_what_is_missing_is_named(oxford, tmp_path):
-    with pytest.raises(ConfigError, match=r"instances.root=None .*gnd_rparis6k.pkl and jpg"):
+    with pytest.raises(ConfigError, match=r"root=None .*gnd_rparis6k.pkl and jpg"):
         revisited("rparis6k", None, None)
     with pytest.raises(ConfigError, match="no such folder"):
         revisited("rparis6k", str(tmp_path / "nowhere"), None)

@@ -63,9 +63,9 @@ def test_a_missing_size_is_read_from_the_image(voc, save_xml):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"root": None}, r"collection.root=None .* needs a folder"),
-        ({"root": "nowhere"}, "collection.root='nowhere' .* no such folder"),
-        ({"image_set": "test"}, "collection.image_set='test' .*Those there: dog_val, trainval"),
+        ({"root": None}, r"root=None .* needs a folder"),
+        ({"root": "nowhere"}, "root='nowhere' .* no such folder"),
+        ({"image_set": "test"}, "image_set='test' .*Those there: dog_val, trainval"),
     ],
 )
 def test_what_is_missing_is_named(voc, arguments, message):
@@ -148,5 +148,5 @@ def test_names_with_blanks_are_listed_whole_and_only_full_second_columns_are_cut
 
 def test_a_list_that_is_no_text_is_refused(voc):
     (voc / "VOC2012" / "ImageSets" / "Main" / "latin.txt").write_bytes("1\ncaf\u00e9\n".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"collection.image_set='latin' .*is no UTF-8 text"):
+    with pytest.raises(ConfigError, match=r"image_set='latin' .*is no UTF-8 text"):
         open_voc(voc, "latin")

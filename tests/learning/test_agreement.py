@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from seekloop.contracts.learning import Evaluation, PseudoLabels
 from seekloop.contracts.randomness import generator
-from seekloop.criteria.entropy import Entropy
+from seekloop.criteria.probabilities import Entropy
 from seekloop.learning.agreement import agreement, mean_weights, ranks, spearman
 from seekloop.learning.cycles import view_of
 

@@ -5,8 +5,8 @@ import torch
 
 from seekloop.contracts.learning import Evaluation, PseudoLabels
 from seekloop.contracts.randomness import derived_seed
-from seekloop.criteria.random import Random
-from seekloop.learning.cycles import Learning, Learnt, State, view_of
+from seekloop.criteria.scores import Random
+from seekloop.learning.cycles import Learning, Learnt, PseudoLabeller, State, view_of
 from seekloop.learning.tables import per_class, summarise, tables_of
 from tests.learning.worlds import pool
 
@@ -38,7 +38,8 @@ class Sure(Random):
 
 
 def learning(criterion=None, split=0, budget=4):
-    return Learning(POOL, criterion or Random(), LookedUp(), 6, budget, 0, split, lambda _: None)
+    labeller = criterion if isinstance(criterion, PseudoLabeller) else None
+    return Learning(POOL, criterion or Random(), LookedUp(), 6, budget, 0, split, labeller)
 
 
 def asked_by(chosen, count=4, state=None):

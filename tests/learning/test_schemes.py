@@ -87,5 +87,5 @@ def test_labelled_only_takes_what_has_a_weight():
 
 @pytest.mark.parametrize("changes", [{"labelled": 4}, {"labelled": 0}, {"share": 0.0}, {"share": 1.5}])
 def test_impossible_batches_are_refused(changes):
-    with pytest.raises(ConfigError, match=r"semi\.(labelled|share)"):
+    with pytest.raises(ConfigError, match=r"PropagatedLabels: (labelled|share)="):
         scheme(**changes)

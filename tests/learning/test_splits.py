@@ -47,13 +47,13 @@ def lopsided(counts):
 @pytest.mark.parametrize(
     ("settings", "key", "says"),
     [
-        ((2, 3, 5), "learning.initial", "Use at least learning.initial=3"),
-        ((6, 30, 5), "learning.budget", "At most 1 would fit"),
-        ((30, 3, 20), "learning.budget", "At most 15 would fit"),
-        ((54, 30, 4), "learning.budget", "cannot work: .* has 60 images. Use at most learning.cycles=2"),
-        ((60, 2, 5), "learning.budget", "Use at most learning.cycles=1"),
-        ((6, 0, 5), "learning.cycles", "Use 1 or more"),
-        ((6, 2, 0), "learning.budget", "Use 1 or more"),
+        ((2, 3, 5), "initial", "Use at least initial=3"),
+        ((6, 30, 5), "budget", "At most 1 would fit"),
+        ((30, 3, 20), "budget", "At most 15 would fit"),
+        ((54, 30, 4), "budget", "cannot work: .* of 60 images. Use cycles=2"),
+        ((60, 2, 5), "budget", "Use cycles=1"),
+        ((6, 0, 5), "cycles", "an int of at least 1"),
+        ((6, 2, 0), "budget", "an int of at least 1"),
     ],
 )
 def test_what_the_pool_cannot_give_is_refused_with_numbers(settings, key, says):
@@ -68,15 +68,15 @@ def test_every_advice_about_the_budget_can_be_followed():
         try:
             check_budget(pool(3), initial, cycles, budget)
         except ConfigError as error:
-            fewer = int(re.search(r"learning\.cycles=(\d+)", str(error))[1])
+            fewer = int(re.search(r"cycles=(\d+)", str(error))[1])
             check_budget(pool(3), initial, fewer, budget)
             if smaller := re.search(r"At most (\d+) would fit", str(error)):
                 check_budget(pool(3), initial, cycles, int(smaller[1]))
 
 
 def test_a_class_missing_from_the_pool_is_named():
-    with pytest.raises(ConfigError, match="class 'b' has 0 images in the pool, and 2 labels of each class"):
+    with pytest.raises(ConfigError, match="class 'b' has 0 images in the dataset, and 2 labels of it"):
         check_budget(lopsided([5, 0, 5]), 6, 1, 1)
-    with pytest.raises(ConfigError, match=r"class 'b' has 1 .* Use at most learning.initial=3"):
+    with pytest.raises(ConfigError, match=r"class 'b' has 1 .* Use at most initial=3"):
         check_budget(lopsided([5, 1, 5]), 6, 1, 1)
     check_budget(lopsided([5, 1, 5]), 3, 3, 4)

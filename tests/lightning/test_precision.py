@@ -32,3 +32,40 @@ def test_another_precision_is_refused_with_the_known_ones(asked):
     """`bf16` and 32 are Lightning's aliases: a store of each would hold what another holds already."""
     with pytest.raises(ConfigError, match=r"trainer\.precision='.*Valid: auto, 32-true, bf16-true, 16-true"):
         precision.resolve_precision({"accelerator": "cpu", "precision": asked})
+
+
+@pytest.mark.parametrize(
+    ("asked", "accelerator", "fast", "resolved"),
+    [
+        ("auto", "cpu", False, "32-true"),
+        ("auto", "cpu", True, "bf16-mixed"),
+        ("auto", "gpu", False, "bf16-mixed"),
+        ("32-true", "cpu", True, "32-true"),
+    ],
+)
+def test_training_computes_in_mixed_precision_where_that_is_faster(monkeypatch, asked, accelerator, fast, resolved):
+    monkeypatch.setattr(precision, "cpu_prefers_bfloat16", lambda: fast)
+    assert precision.training_precision(asked, accelerator) == resolved
+
+
+@pytest.mark.parametrize(
+    ("text", "native"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu sse2 avx512f avx512_bf16 vaes\n", True),
+        ("processor\t: 0\nflags\t\t: fpu amx_bf16 amx_tile\n", True),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n", True),
+        ("processor\t: 0\nflags\t\t: fpu sse2 avx2 avx512f\n", False),
+        ("processor\t: 0\nmodel name\t: bf16\nbugs\t\t: avx512_bf16\n", False),
+        ("", False),
+    ],
+)
+def test_flags_by_hand(text, native, tmp_path, monkeypatch):
+    """Only the list of instructions counts, and only whole words of it."""
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    assert precision.cpu_prefers_bfloat16() is native
+
+
+def test_a_system_that_does_not_say(tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "absent")
+    assert precision.cpu_prefers_bfloat16() is False

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from seekloop.logs.finished import FinishedRun, differing_keys, finished_runs, look_up
+from seekloop.logs.finished import FinishedRun, differing_keys, experiments, finished_runs, look_up
 from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.report import report, tabulate
 from seekloop.logs.run_folder import RunFolder
@@ -115,6 +115,42 @@ def test_groups_are_the_keys_that_differ_but_for_the_seed():
 def test_keys_that_say_the_same_are_named_once():
     configs = [{"grid": grid, "regions": {"grid": grid}, "wandb": {"tags": [grid]}} for grid in ("2x2", "4x4")]
     assert differing_keys(configs) == ("grid",)
+
+
+def recorded(seed=0, budget=10, threads=1, precision="32-true", images="aaaa", engine="cpu"):
+    """A config with its recipe, which says nothing of threads."""
+    descriptors = {"kind": "descriptors", "settings": {"collection": images, "precision": precision}, "inputs": []}
+    settings = {"simulation": {"seed": seed, "budget": budget}, "engine": {"device": engine}}
+    return {
+        "seed": seed,
+        "loop": {"budget": budget},
+        "classifier": {"threads": threads},
+        "choices": {"engine": engine, "classifier": "svm"},
+        "recipe": {"kind": "run", "settings": settings, "inputs": [descriptors]},
+    }
+
+
+def test_runs_of_one_recipe_but_for_seeds_and_accidents_are_one_experiment():
+    runs = [recorded(), recorded(seed=1), recorded(threads=2), recorded(precision="bf16-true"), recorded(engine="gpu")]
+    assert len({str(one) for one in experiments(runs)}) == 1
+    assert differing_keys(runs) == ()
+    assert len({str(one) for one in experiments([recorded(), recorded(budget=20)])}) == 2
+
+
+def test_keys_that_differ_within_an_experiment_tell_none_apart():
+    """Threads would divide the runs as the budget does, but for the third."""
+    assert differing_keys([recorded(), recorded(budget=20, threads=2)]) == ("loop.budget",)
+    assert differing_keys([recorded(), recorded(budget=20, threads=2), recorded(seed=1, threads=2)]) == ("loop.budget",)
+
+
+def test_two_experiments_of_one_config_are_two_rows(tmp_path):
+    """Other images under the same name: 0.5 and 0.7 are not averaged."""
+    for name, images, area in (("a", "aaaa", 0.5), ("b", "bbbb", 0.7)):
+        finished(tmp_path / name, recorded(images=images), map_auc=area)
+    found = report(tmp_path, None, [])
+    assert found.keys == ("recipe",)
+    assert sorted(found.table["map_auc_mean"]) == [0.5, 0.7]
+    assert report(tmp_path, ["loop.budget"], []).averaged == ("recipe",)
 
 
 def test_numbers_are_ordered_by_size(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.classifiers.svm_sklearn import SvmSklearn
 from seekloop.classifiers.svm_torch import SvmTorch
-from seekloop.criteria.uncertainty import Uncertainty
+from seekloop.criteria.scores import Uncertainty
 from seekloop.loop.placement import Engine, Placed
 from seekloop.loop.row_table import RowTable
 from seekloop.metrics.average_precision import average_precision

@@ -6,14 +6,10 @@ from hypothesis import strategies as st
 from seekloop.classifiers.nearest import NearestNeighbour
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.recipe import Recipe
-from seekloop.contracts.records import PoolView, Regions
+from seekloop.contracts.records import CandidateView, Regions
 from seekloop.contracts.scorers import LinearScorer
-from seekloop.criteria.core_set import CoreSet
-from seekloop.criteria.mixed import Mixed
-from seekloop.criteria.pf_ma import PfMa
-from seekloop.criteria.random import Random
-from seekloop.criteria.top import Top
-from seekloop.criteria.uncertainty import Uncertainty
+from seekloop.criteria.descriptors import CoreSet
+from seekloop.criteria.scores import Mixed, PfMa, Random, Top, Uncertainty
 from seekloop.loop.shortlist import Shortlist, require_by_score, require_linear
 from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.fusion import Concat, NoFusion, Pool
@@ -60,12 +56,12 @@ class Searching:
 
     def score(self, scorer, images):
         block = self.descriptors.read(images, local=self.representation.local.uses_regions)
-        return self.representation.score(scorer, block)
+        return scorer.of_block(block, self.representation)
 
 
 def exact_scores(descriptors, representation, scorer):
     block = descriptors.read(torch.arange(descriptors.images), local=representation.local.uses_regions)
-    return representation.score(scorer, block).masked_fill(~descriptors.readable, -torch.inf)
+    return scorer.of_block(block, representation).masked_fill(~descriptors.readable, -torch.inf)
 
 
 def never(queries):
@@ -204,7 +200,7 @@ def test_an_exact_index_certifies_the_picks_of_an_exact_scan(representation, see
     torch.testing.assert_close(found.scores[found.listed], scores[found.listed])
     assert bool((found.scores[~found.listed] == -torch.inf).all())
     answers = torch.zeros(q, n, dtype=torch.int8)
-    assert_same_picks(found, scores, PoolView(scores, candidate, answers, lambda: None, number), criterion, budget)
+    assert_same_picks(found, scores, CandidateView(scores, candidate, answers, lambda: None, number), criterion, budget)
 
 
 def test_each_query_grows_as_far_as_it_must():

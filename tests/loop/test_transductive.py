@@ -7,7 +7,7 @@ from seekloop.classifiers.diffusion import Diffusion
 from seekloop.classifiers.svm_propagated import SvmPropagated
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Query
-from seekloop.criteria.jlp import Jlp
+from seekloop.criteria.graphs import Jlp
 from seekloop.loop.engine import Loop
 from seekloop.loop.session import Session
 from seekloop.loop.shortlist import require_linear

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.records import Regions
-from seekloop.matching.instance_search import WHOLE, QueryVectors, best_of_each, boxes_of_known, search
+from seekloop.matching.instance_search import WHOLE, QueryVectors, boxes_of_known, first_highest, search
 from tests.worlds import ArrayDescriptors
 
 EAST, NORTH = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
@@ -87,9 +87,14 @@ def test_what_is_ignored_and_what_is_unreadable_is_in_no_ranking():
 
 
 def test_equal_regions_give_the_first_and_an_image_without_any_nothing():
-    values, first = best_of_each(torch.tensor([[2.0], [5.0], [5.0]]), torch.tensor([0, 0, 3, 3]))
+    values, first = first_highest(torch.tensor([[2.0], [5.0], [5.0]]), torch.tensor([1, 1, 1]), 3)
     assert values[:, 0].tolist() == [-torch.inf, 5, -torch.inf]
-    assert first[:, 0].tolist() == [WHOLE, 1, WHOLE]
+    assert first[:, 0].tolist() == [-1, 1, -1]
+    empty = Regions(torch.stack([box(0), box(1), box(2)]), torch.tensor([0, 0, 3, 3]))
+    worlds = ArrayDescriptors(torch.eye(3, 2), torch.stack([NORTH, EAST, EAST]), empty)
+    assert search(worlds, QueryVectors(EAST[None], torch.arange(1)), by_region=True).region.tolist() == [
+        [WHOLE, 1, WHOLE]
+    ]
 
 
 def test_boxes_where_they_are_known():

@@ -31,14 +31,14 @@ def relevant(box):
 def test_image_scores_by_hand():
     """f(x) = 2 x0 + x1 - 1. Image 0: cells 0 and 1, best 1. Image 1: cell -3."""
     scorer = LinearScorer(torch.tensor([[2.0, 1]]), torch.tensor([-1.0]))
-    assert Representation(All(), NoFusion()).score(scorer, BLOCK).tolist() == [[1.0, -3.0]]
+    assert scorer.of_block(BLOCK, Representation(All(), NoFusion())).tolist() == [[1.0, -3.0]]
 
 
 def test_the_prototype_competes():
     """f(x) = x0 + x1. Image 0: cells score 1 and 1, their mean (.5, .5) scores 1; of unit length it scores sqrt 2."""
     scorer = LinearScorer(torch.tensor([[1.0, 1]]), torch.tensor([0.0]))
-    plain = Representation(OneProto(renorm=False), NoFusion()).score(scorer, BLOCK)
-    unit = Representation(OneProto(renorm=True), NoFusion()).score(scorer, BLOCK)
+    plain = scorer.of_block(BLOCK, Representation(OneProto(renorm=False), NoFusion()))
+    unit = scorer.of_block(BLOCK, Representation(OneProto(renorm=True), NoFusion()))
     torch.testing.assert_close(plain, torch.tensor([[1.0, -1.0]]))
     torch.testing.assert_close(unit, torch.tensor([[2**0.5, -1.0]]))
 
@@ -47,8 +47,8 @@ def test_fused_scores_by_hand():
     """Concat, w = (1, 0 | 0, 1): g0 + l1. Image 0: 1 + max(1, 0) = 2. Image 1: 0 + 0. Pool, w = (2, 0): g0 + l0."""
     concat = LinearScorer(torch.tensor([[1.0, 0, 0, 1]]), torch.tensor([0.0]))
     pool = LinearScorer(torch.tensor([[2.0, 0]]), torch.tensor([0.0]))
-    assert Representation(All(), CONCAT).score(concat, BLOCK).tolist() == [[2.0, 0.0]]
-    assert Representation(All(), POOL).score(pool, BLOCK).tolist() == [[2.0, -1.0]]
+    assert concat.of_block(BLOCK, Representation(All(), CONCAT)).tolist() == [[2.0, 0.0]]
+    assert pool.of_block(BLOCK, Representation(All(), POOL)).tolist() == [[2.0, -1.0]]
 
 
 def test_vectors_by_hand():
@@ -119,7 +119,7 @@ def test_hyperplanes_applied_apart_score_like_fused_vectors(seed, counts, local,
         region = torch.tensor([*range(count), *prototype])
         vectors = representation.vectors(block, torch.full_like(region, image), region)
         expected = scorer.scores(vectors).amax(dim=1)
-        torch.testing.assert_close(representation.score(scorer, block)[:, image], expected)
+        torch.testing.assert_close(scorer.of_block(block, representation)[:, image], expected)
 
 
 @pytest.mark.parametrize("fusion", [Concat(False, True), Pool(False, True)], ids=["concat", "pool"])
@@ -132,4 +132,4 @@ def test_restoring_the_norm_makes_every_classified_vector_a_unit(fusion):
 def test_an_image_without_regions_ranks_last():
     block = ArrayBlock(torch.tensor([0, 1]), torch.ones(2, 1), torch.tensor([[-9.0]]), torch.tensor([0, 1, 1]))
     scorer = LinearScorer(torch.tensor([[1.0]]), torch.tensor([0.0]))
-    assert Representation(All(), NoFusion()).score(scorer, block).tolist() == [[-9.0, -torch.inf]]
+    assert scorer.of_block(block, Representation(All(), NoFusion())).tolist() == [[-9.0, -torch.inf]]

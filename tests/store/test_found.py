@@ -18,6 +18,7 @@ def image_of(seed, regions, height, width, affine=0.25):
         torch.rand(regions, generator=rng),
         torch.rand(regions, height, width, generator=rng) > 0.5,
         affine,
+        drew=seed % 2 == 0,
     )
 
 
@@ -31,7 +32,6 @@ def written(folder, images):
     for number in reversed(range(len(images))):  # whatever the order
         writer.add(number, images[number])
     finish(folder, len(images))
-    return [f"{number}.jpg" for number in range(len(images))]
 
 
 @settings(deadline=None, max_examples=25)
@@ -42,8 +42,9 @@ def test_what_was_found_is_read_back_bit_by_bit(tmp_path_factory, shapes):
     images = [image_of(seed, *shape, affine=seed**2 / 64) for seed, shape in enumerate(shapes)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(found_files, "SHARD", 3)
-        found, failures = read_found(folder, written(folder, images))
-        assert failures == []
+        written(folder, images)
+        found, why = read_found(folder)
+        assert why == [""] * len(images)
         assert found.readable.all()
         for number, image in enumerate(images):
             rows = slice(int(found.offsets[number]), int(found.offsets[number + 1]))
@@ -51,17 +52,21 @@ def test_what_was_found_is_read_back_bit_by_bit(tmp_path_factory, shapes):
             assert found.level[rows].equal(image.level)
             assert found.score[rows].equal(image.score)
             assert found.masks(number).equal(image.masks)
+            back = found.image(number)
+            assert all(back.__dict__[name].equal(image.__dict__[name]) for name in ("boxes", "level", "score"))
+            assert (back.affine, back.why, back.drew) == (image.affine, None, image.drew)
     assert found.affine_share == pytest.approx(sum(image.affine for image in images) / len(images))
 
 
 def test_an_unreadable_image_has_no_regions_and_a_reason(tmp_path):
-    paths = written(tmp_path / "r", [image_of(0, 2, 3, 4), FoundImage.unreadable("the file is empty")])
-    found, failures = read_found(tmp_path / "r", paths)
-    assert failures == [("1.jpg", "the file is empty")]
+    written(tmp_path / "r", [image_of(0, 2, 3, 4), FoundImage.unreadable("the file is empty")])
+    found, why = read_found(tmp_path / "r")
+    assert why == ["", "the file is empty"]
     assert found.readable.tolist() == [True, False]
     assert found.offsets.tolist() == [0, 2, 2]
     assert found.affine_share == pytest.approx(0.25)
-    alone, _ = read_found(tmp_path / "alone", written(tmp_path / "alone", [FoundImage.unreadable("it is gone")]))
+    written(tmp_path / "alone", [FoundImage.unreadable("it is gone")])
+    alone, _ = read_found(tmp_path / "alone")
     assert alone.affine_share is None
 
 
@@ -83,7 +88,7 @@ def test_only_missing_and_damaged_files_are_done_again(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="1 files of regions are missing"):
         finish(folder, 5)
     with pytest.raises(StoreError, match=r"found-00001\.npz is missing or damaged"):
-        read_found(folder, [str(n) for n in range(5)])
+        read_found(folder)
     writer = FoundWriter(folder, 5)
     for number in (2, 3):
         writer.add(number, images[number])

@@ -12,8 +12,8 @@ from seekloop.artifacts.files import CannotWriteError
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.store import open_store, shards
 from seekloop.store.manifest import folder_name, read_manifest
-from seekloop.store.verification import discard, verify
-from seekloop.store.writer import StoreWriter, finish, kept_images
+from seekloop.store.shards import discard, verify
+from seekloop.store.writer import StoreWriter, finish
 from tests.store.stores import complete, manifest, paths, write
 
 WHOLE, LOCAL = torch.arange(10.0).reshape(5, 2), torch.arange(40.0).reshape(20, 2)
@@ -110,7 +110,7 @@ def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
             write(tmp_path / "full", manifest(), WHOLE, LOCAL)
     assert not list((tmp_path / "full").glob("*.tmp"))
     assert shards.missing(tmp_path / "full", read_manifest(tmp_path / "full")) == [1, 2]
-    assert kept_images(tmp_path / "full", 1) == 1
+    assert shards.missing_images(tmp_path / "full", read_manifest(tmp_path / "full")) == 2
     complete(tmp_path / "full", manifest(), WHOLE, LOCAL, shards=[1, 2])
     complete(tmp_path / "roomy", manifest(), WHOLE, LOCAL)
     assert contents(tmp_path / "full") == contents(tmp_path / "roomy")
@@ -135,7 +135,7 @@ def test_batches_are_kept_until_their_shard_is_written(tmp_path):
         for image in range(first, stop):
             alone = torch.tensor([image])
             writer.add(alone, WHOLE[alone], LOCAL[4 * image : 4 * image + 4], **rows)
-        assert kept_images(tmp_path / "pieces", 0) == (3 if stop == 3 else 0)
+        assert shards.missing_images(tmp_path / "pieces", described) == 5 - stop
     finish(tmp_path / "pieces", described, paths(5))
     complete(tmp_path / "straight", described, WHOLE, LOCAL)
     assert contents(tmp_path / "pieces") == contents(tmp_path / "straight")

@@ -8,9 +8,11 @@ from torch.nn import functional as F
 
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import ImageSet, Network, Pool, Pretrainer
-from seekloop.learning.pretraining import read_epochs
+from seekloop.contracts.randomness import generator
 from seekloop.training.conv13 import Conv13
 from seekloop.training.deep_cluster import Clustering, DeepCluster, measured
+from seekloop.training.epochs import Epochs
+from seekloop.training.pretraining import read_epochs
 
 CONF = Path(__file__).parents[2] / "conf" / "pretraining"
 SMALL = {"epochs": 3, "clusters": 4, "batch": 8, "view_batch": 16, "accelerator": "cpu", "precision": "32-true"}
@@ -80,14 +82,14 @@ def test_the_head_of_the_network_and_what_is_global_stay_as_they_were(tmp_path):
 
 
 def killed(monkeypatch, epoch):
-    keep = Clustering.on_train_epoch_end
+    keep = Epochs.on_train_epoch_end
 
     def stop(self):
         if self.epoch == epoch:
             raise KeyboardInterrupt
         keep(self)
 
-    monkeypatch.setattr(Clustering, "on_train_epoch_end", stop)
+    monkeypatch.setattr(Epochs, "on_train_epoch_end", stop)
 
 
 @pytest.mark.parametrize("keys", [{}, {"new_head": False, "sampling": "shuffle", "reseed": False, "horizon": 4}])
@@ -139,11 +141,12 @@ def test_it_brings_the_classes_out(tmp_path):
 
 def test_heads_depend_on_the_epoch():
     settings = pretrainer(new_head=True)
-    module = Clustering(Small(), pool(), settings, 4, 1, None, lambda *_: None)
+    module = Clustering(Small(), pool(), settings, 4, 1, {})
+    optimiser = torch.optim.SGD(module.head.parameters(), lr=1.0)
     first = module.head.weight.clone()
-    module._draw_head(1)
+    module.begin(lambda word: generator(1, 1, word), 1, optimiser)
     assert not module.head.weight.equal(first)
-    module._draw_head(0)
+    module.begin(lambda word: generator(1, 0, word), 0, optimiser)
     assert module.head.weight.equal(first)
     assert float(first.detach().std()) == pytest.approx(0.01, rel=0.5)
     assert not module.head.bias.any()
@@ -163,15 +166,15 @@ def test_what_is_noted_of_clusters_by_hand():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"epochs": 0}, "pretraining.epochs=0"),
-        ({"sampling": "all"}, "pretraining.sampling='all' .*uniform, shuffle"),
-        ({"pca": 0}, "pretraining.pca=0"),
-        ({"horizon": 2}, "pretraining.horizon=2 .*3 epochs"),
-        ({"momentum": 0.0, "nesterov": True}, "pretraining.nesterov=True"),
-        ({"clusters": 41}, "pretraining.clusters=41 .*41 clusters cannot be made of 40 images"),
-        ({"clusters": None, "clusters_per_class": 21}, "pretraining.clusters_per_class=21 .*42 clusters"),
-        ({"sobel": True}, "pretraining.sobel=True .*model.sobel=true"),
-        ({"lr": 1e30}, r"pretraining.lr=1e\+30 .*epoch 0"),
+        ({"epochs": 0}, "DeepCluster: epochs=0"),
+        ({"sampling": "all"}, "DeepCluster: sampling='all' .*uniform, shuffle"),
+        ({"pca": 0}, "DeepCluster: pca=0"),
+        ({"horizon": 2}, "DeepCluster: horizon=2 .*3 epochs"),
+        ({"momentum": 0.0, "nesterov": True}, "DeepCluster: nesterov=True"),
+        ({"clusters": 41}, "DeepCluster: clusters=41 .*41 clusters cannot be made of 40 images"),
+        ({"clusters": None, "clusters_per_class": 21}, "DeepCluster: clusters_per_class=21 .*42 clusters"),
+        ({"sobel": True}, "DeepCluster: sobel=True .*model.sobel=true"),
+        ({"lr": 1e30}, r"DeepCluster: lr=1e\+30 .*epoch 0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(tmp_path, keys, message):

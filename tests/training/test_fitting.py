@@ -15,7 +15,7 @@ from seekloop.learning.measures import accuracy, confusion, pseudo_label_measure
 from seekloop.learning.schemes import LabelledOnly, PropagatedLabels
 from seekloop.learning.splits import balanced, revealed
 from seekloop.learning.training import Training
-from seekloop.training.fitting import LightningFit, load_features, resolved_precision, together
+from seekloop.training.fitting import LightningFit, load_features, together
 from seekloop.training.views import Pictures, view
 from tests.learning.worlds import Smalls, pool
 
@@ -43,7 +43,9 @@ SEMI = PropagatedLabels(
     weighted_loss=True,
     class_weights=True,
 )
-PROPAGATION = LabelPropagation(5, "reciprocal", 3, True, 0.99, 20, 1e-6, True)
+PROPAGATION = LabelPropagation(
+    neighbours=5, kind="reciprocal", power=3, clamp=True, alpha=0.99, iterations=20, tolerance=1e-6
+)
 
 
 class Kept:
@@ -189,7 +191,9 @@ def test_a_loss_that_is_no_number_stops_with_a_word_about_the_rate():
                 network.head.bias[0] = float("nan")
             return network
 
-    with pytest.raises(ConfigError, match=r"training.lr=0.1 cannot work: the loss is nan in epoch 0 .*Try a tenth"):
+    with pytest.raises(
+        ConfigError, match=r"Training: lr=0.1 cannot work: the loss is nan in epoch 0 \(supervised\).*Try a tenth"
+    ):
         fit(LabelledOnly(), source=Broken())(task())
 
 
@@ -207,16 +211,8 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_a_warm_up_must_leave_an_epoch():
-    with pytest.raises(ConfigError, match=r"semi.warmup=2 .* a cycle has 2 epochs"):
+    with pytest.raises(ConfigError, match=r"PropagatedLabels: warmup=2 .* a cycle has 2 epochs"):
         fit(training=replace(TRAINING, epochs=2))(task())
-
-
-def test_precision_is_settled_once(monkeypatch):
-    monkeypatch.setattr("seekloop.training.fitting.cpu_prefers_bfloat16", lambda: False)
-    assert resolved_precision("auto", "cpu") == "32-true"
-    monkeypatch.setattr("seekloop.training.fitting.cpu_prefers_bfloat16", lambda: True)
-    assert resolved_precision("auto", "cpu") == "bf16-mixed"
-    assert resolved_precision("32-true", "cpu") == "32-true"
 
 
 def test_lightning_speaks_again_afterwards():

@@ -1,11 +1,13 @@
 """Write files that are whole or absent, and say in one way why one cannot be written."""
 
+import contextlib
 import errno
 import hashlib
 import io
 import json
 import os
 import pickle
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -181,8 +183,23 @@ def read_tensors(path: Path, remedy: str) -> Any:  # noqa: ANN401 - whatever was
         raise StoreError(f"{path} is damaged ({type(error).__name__}). {remedy}") from error
 
 
-def remove_drafts(folder: Path) -> None:
-    """Delete what killed processes left half written. Only for whoever has claimed the folder."""
-    for pattern in DRAFTS:
-        for draft in folder.glob(pattern):
-            draft.unlink(missing_ok=True)
+def link(source: Path, path: Path, key: str) -> None:
+    """Let `path` be the same file as `source`, which nobody changes in place; a copy where that is impossible."""
+    try:
+        path.hardlink_to(source)
+    except OSError:
+        write_bytes(path, source.read_bytes(), key)
+
+
+def remove_drafts(folder: Path, silent: float = 0.0) -> None:
+    """Delete what killed processes left half written.
+
+    Args:
+        folder: where.
+        silent: seconds without a change after which a draft is taken for that of a dead process; 0 only for whoever
+            has claimed the folder.
+    """
+    for draft in (path for pattern in DRAFTS for path in folder.glob(pattern)):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime >= silent:
+                draft.unlink()

@@ -81,10 +81,24 @@ def _shuffle(order: Array, active: int, state: np.uint64) -> np.uint64:
 
 @compiled(False)
 @no_type_check
-def _descend(
+def descend(
     table: Array, index: Array, labels: Array, ridge: Array, duals: Array, weights: Array, tol: float, max_iter: int
 ) -> tuple[float, int]:
-    """Minimise in place; returns the intercept and the passes made, max_iter + 1 where they did not suffice."""
+    """Solve one problem. The interpreter lock is released, so problems can be solved side by side in threads.
+
+    Args:
+        table: (t, d), C-contiguous, float32 or float64.
+        index: (r), int64, the rows of the table that this problem is about.
+        labels: (r), float64, +1 or -1.
+        ridge: (r), float64, :math:`1 / (2 C s_i)`; infinity where a row has no weight.
+        duals: (r), float64, the starting point, at least 0; holds the solution afterwards.
+        weights: (d), the point that w is pulled to; holds w afterwards. Sums are made in its precision.
+        tol: largest projected gradient of any coordinate in a whole pass at which to stop.
+        max_iter: most passes.
+
+    Returns:
+        the intercept, NaN where a row is not finite, and the passes made: `max_iter + 1` where they did not suffice.
+    """
     curvature, intercept = _start(table, index, labels, ridge, duals, weights)
     if np.isnan(intercept):
         return intercept, 0
@@ -121,32 +135,3 @@ def _descend(
         else:
             rest_above = highest if highest > 0.0 else np.inf
     return intercept, max_iter + 1
-
-
-def descend(
-    table: Array,
-    index: NDArray[np.int64],
-    labels: NDArray[np.float64],
-    ridge: NDArray[np.float64],
-    duals: NDArray[np.float64],
-    weights: Array,
-    tol: float,
-    max_iter: int,
-) -> tuple[float, int]:
-    """Solve one problem. The interpreter lock is released, so problems can be solved side by side in threads.
-
-    Args:
-        table: (t, d), C-contiguous, float32 or float64.
-        index: (r), the rows of the table that this problem is about.
-        labels: (r), +1 or -1.
-        ridge: (r), :math:`1 / (2 C s_i)`; infinity where a row has no weight.
-        duals: (r), the starting point, at least 0; holds the solution afterwards.
-        weights: (d), the point that w is pulled to; holds w afterwards. Sums are made in its precision.
-        tol: largest projected gradient of any coordinate in a whole pass at which to stop.
-        max_iter: most passes.
-
-    Returns:
-        the intercept, NaN where a row is not finite, and the passes made: `max_iter + 1` where they did not suffice.
-    """
-    intercept, passes = _descend(table, index, labels, ridge, duals, weights, tol, max_iter)
-    return float(intercept), int(passes)

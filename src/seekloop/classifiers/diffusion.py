@@ -2,35 +2,39 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.classifiers.objective import real_counts
-from seekloop.contracts.protocols import Classifier, Scorer
-from seekloop.contracts.records import TrainingRows
-from seekloop.graphs.affinity import Affinity
+from seekloop.contracts.declared import component
+from seekloop.contracts.protocols import Aggregation, Scorer
+from seekloop.contracts.records import Block, TrainingRows
+from seekloop.graphs.affinity import Affinity, Kind
 from seekloop.graphs.propagation import Solver, Spreading
 
 
 @dataclass(frozen=True)
-class FieldScorer:
-    """A score of every image of the collection. It knows nothing of other images. Implements `ImageScorer`."""
+class FieldScorer(Scorer):
+    """A score of every image of the collection, by position. It knows nothing of other images."""
 
     values: Float[Tensor, "q n"]
 
-    def of_images(self, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
-        """Decision values of these images."""
-        return self.values[:, images.to(self.values.device)]
-
-    def scores(self, descriptors: Float[Tensor, "r d"]) -> Float[Tensor, "q r"]:
-        """Not to be had: a descriptor does not tell which image of the collection it is of.
+    def scores(self, descriptors: Float[Tensor, "r d"], image: Int[Tensor, " r"] | None = None) -> Float[Tensor, "q r"]:
+        """Decision values of the images that the descriptors are from.
 
         Raises:
-            ValueError: always.
+            ValueError: if nobody says which images these are.
         """
-        raise ValueError("these scores belong to the images of the collection, by position: use of_images")
+        if image is None:
+            raise ValueError("these scores belong to the images of the collection: say which image each row is from")
+        return self.values[:, image.to(self.values.device)]
+
+    def of_block(self, block: Block, aggregation: Aggregation) -> Float[Tensor, "q b"]:
+        """Decision values of images; no descriptor is read."""
+        return self.values[:, block.image.to(self.values.device)]
 
     def select(self, queries: Int[Tensor, " k"]) -> "FieldScorer":
         """The scores of these queries."""
@@ -41,9 +45,9 @@ class FieldScorer:
         return FieldScorer(torch.cat([self.values, *[o.values for o in others if isinstance(o, FieldScorer)]]))
 
 
-@dataclass(frozen=True)
+@component
 class Diffusion(Spreading):
-    r"""Label propagation as a classifier of images; global descriptors only.
+    r"""Label propagation as a classifier of images; global descriptors only. Settings as in `Graph` and `Solver`.
 
     With :math:`z^\pm = (I - \alpha \mathcal{W})^{-1} y^\pm`, where :math:`y^+` is :math:`1 / |L^+|` on the relevant
     images and :math:`y^-` likewise on the irrelevant ones, an image's score is
@@ -54,38 +58,16 @@ class Diffusion(Spreading):
     and 0 where nothing arrives. The score of an answered image contains its own answer.
 
     Args:
-        neighbours: as in `Spreading`, and so on to tolerance.
-        kind: see there.
-        power: see there.
-        clamp: see there.
-        alpha: see there.
-        iterations: see there.
-        tolerance: see there.
-        normalise: whether a score is the share of what arrives, or the amount.
-
-    Raises:
-        ConfigError: if a setting cannot work.
+        normalise: whether a score is the share of the relevant answers in all that arrive, or a difference of amounts.
 
     Source:
         Zhou, Bousquet, Lal, Weston, Schölkopf, Learning with local and global consistency, NIPS 2003; the graph is that
         of `graphs.affinity`. Label spreading has the factor 1 - alpha, which changes no order.
     """
 
-    group = "classifier"
-    normalise: bool
-
-    def over(self, whole: Float[Tensor, "n d"]) -> Classifier:
-        """The classifier on a collection."""
-        return DiffusionOver(self.graph.of(whole), self.solver, self.normalise)
-
-
-@dataclass(frozen=True)
-class DiffusionOver:
-    """`Diffusion` on a collection's graph."""
-
-    graph: Affinity
-    solver: Solver
-    normalise: bool
+    kind: Kind = "sum"
+    normalise: bool = True
+    transductive: ClassVar[Literal[True]] = True
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> FieldScorer:
         """Spread every query's answers; all queries are one system of equations.
@@ -95,23 +77,24 @@ class DiffusionOver:
         """
         del previous
         real_counts(rows)
+        graph = self.of(rows.global_descriptors, rows.cache)
         if not self.normalise:
-            y = seeds(rows, self.graph.shape[0])
-            return FieldScorer(self.solver.solve(self.graph, y[0] - y[1]).T.to(rows.table))
-        against, towards = spread(self.graph, rows, self.solver).clamp(min=0.0).unbind(dim=2)
+            y = seeds(rows, graph.shape[0])
+            return FieldScorer(self.solve(graph, y[0] - y[1]).T.to(rows.table))
+        against, towards = spread(graph, rows, self).clamp(min=0.0).unbind(dim=2)
         total = against + towards
         return FieldScorer(((towards - against) / total.where(total > 0, 1.0)).to(rows.table))
 
 
 def spread(graph: Affinity, rows: TrainingRows, solver: Solver) -> Float[Tensor, "q n 2"]:
-    """How much of the irrelevant answers, and how much of the relevant ones, arrives at each image."""
+    """Amounts of the irrelevant answers, and of the relevant ones, that arrive at each image."""
     y = seeds(rows, graph.shape[0])
     towards, against = solver.solve(graph, torch.cat([y[0], y[1]], dim=1)).T.chunk(2)
     return torch.stack([against, towards], dim=2)
 
 
 def seeds(rows: TrainingRows, images: int) -> Float[Tensor, "2 n q"]:
-    """The answers as right sides: relevant ones, then irrelevant ones; the weights of each sum to 1.
+    """Write answers as right sides: relevant ones, then irrelevant ones; the weights of each sum to 1.
 
     Raises:
         ValueError: if rows do not say which images they are from.

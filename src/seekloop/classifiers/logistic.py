@@ -1,23 +1,17 @@
 r"""Logistic regression with the conventions of the SVMs: L2, cost C, row and class weights, regularised intercept."""
 
-import warnings
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from seekloop.classifiers.objective import Settings, fit_each
-from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Scorer
-from seekloop.contracts.records import TrainingRows
-from seekloop.contracts.scorers import LinearScorer
+from seekloop.classifiers.objective import OneByOne
+from seekloop.classifiers.svm_sklearn import fit_or_refuse
+from seekloop.contracts.declared import Positive, component
 
 
-@dataclass(frozen=True)
-class Logistic(Settings):
+@component
+class Logistic(OneByOne):
     r"""The logistic loss in place of the squared hinge.
 
     .. math:: \min_{w, b} \; \tfrac12 \|w\|^2 + \tfrac12 b^2 + C \sum_i s_i \log(1 + e^{-y_i (w \cdot x_i + b)})
@@ -31,28 +25,15 @@ class Logistic(Settings):
         max_iter: iterations after which a fit is given up with an error.
     """
 
-    def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
-        """Fit every query afresh.
+    tol: Positive = 1e-6
 
-        Raises:
-            ValueError: if a query lacks a class or has values that are not finite.
-            ConfigError: if a fit needs more than `max_iter` iterations.
-        """
-        del previous
-        return fit_each(rows, self.class_weight, self._fit_one)
-
-    def _fit_one(
+    def fit_one(
         self, rows: Float[Tensor, "r d"], labels: Float[Tensor, " r"], factors: Float[Tensor, " r"]
     ) -> Float[Tensor, " d+1"]:
-        points = torch.nn.functional.pad(rows.double(), (0, 1), value=1.0).cpu().numpy()
+        """Solve by L-BFGS."""
+        points = torch.nn.functional.pad(rows.double(), (0, 1), value=1.0)
         solver = LogisticRegression(  # type: ignore[no-untyped-call]
             C=self.cost, fit_intercept=False, tol=self.tol, max_iter=self.max_iter
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ConvergenceWarning)
-            try:
-                solver.fit(points, labels.cpu().numpy(), sample_weight=factors.cpu().numpy())
-            except ConvergenceWarning as unfinished:
-                why = f"L-BFGS needs more iterations to come within tol={self.tol}"
-                raise ConfigError("classifier.max_iter", self.max_iter, why, "Try ten times as many.") from unfinished
+        fit_or_refuse(solver, points, labels, factors, self)
         return torch.from_numpy(solver.coef_[0])

@@ -14,7 +14,7 @@ from seekloop.contracts.records import TrainingRows
 
 
 @dataclass(frozen=True)
-class NearestScorer:
+class NearestScorer(Scorer):
     r"""The labelled rows themselves.
 
     .. math:: f_q(x) = \max_{y_i = 1} \cos(x, x_i) - \max_{y_i = -1} \cos(x, x_i)
@@ -31,14 +31,14 @@ class NearestScorer:
     rows: Float[Tensor, "q k d"]
     labels: Float[Tensor, "q k"]
 
-    def scores(self, descriptors: Float[Tensor, "r d"]) -> Float[Tensor, "q r"]:
+    def scores(self, descriptors: Float[Tensor, "r d"], image: Int[Tensor, " r"] | None = None) -> Float[Tensor, "q r"]:
         """Decision values; one query after the other, so that memory is one query's rows by the descriptors."""
         unit = F.normalize(descriptors, dim=1)
-        return torch.stack([self._scores_of(query, unit) for query in range(len(self.rows))])
-
-    def _scores_of(self, query: int, unit: Float[Tensor, "r d"]) -> Float[Tensor, " r"]:
-        liked, disliked = (self.rows[query, self.labels[query] == label] for label in (1, -1))
-        return (liked @ unit.T).amax(0) - (disliked @ unit.T).amax(0)
+        scores = []
+        for rows, labels in zip(self.rows, self.labels, strict=True):
+            liked, disliked = (rows[labels == label] @ unit.T for label in (1, -1))
+            scores.append(liked.amax(0) - disliked.amax(0))
+        return torch.stack(scores)
 
     def select(self, queries: Int[Tensor, " k"]) -> "NearestScorer":
         """The rows of these queries."""

@@ -8,71 +8,64 @@ The intercept is the weight of a constant feature 1 and is regularised like the 
 with `intercept_scaling=1`. :math:`s_i` is the row's weight times the weight of its class.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.declared import Count, Positive, component
+from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
-ClassWeight = str | float | int
+ClassWeight = Literal["none", "balanced"] | Positive
 
 
-@dataclass(frozen=True)
+@component
 class Settings:
-    """What every solver of a regularised loss is told.
+    """Settings that all solvers of a regularised loss share.
 
     Args:
         cost: C, the weight of the losses against the squared length of w.
         class_weight: none, balanced, or the weight of positives where negatives have 1.
         tol: when to stop; each solver says what it measures.
         max_iter: iterations after which a fit is given up with an error.
-
-    Raises:
-        ConfigError: if one of them cannot work.
     """
 
-    cost: int | float
-    class_weight: ClassWeight
-    tol: int | float
-    max_iter: int
-
-    def __post_init__(self) -> None:
-        check_positive("classifier.cost", self.cost)
-        check_positive("classifier.tol", self.tol)
-        check_positive("classifier.max_iter", self.max_iter)
-        check_class_weight(self.class_weight)
+    cost: Positive = 1.0
+    class_weight: ClassWeight = "none"
+    tol: Positive = 1e-4
+    max_iter: Count = 10_000
 
 
-def check_positive(key: str, value: int | float) -> None:
-    """Refuse a setting that is not a positive finite number.
+class OneByOne(Settings, ABC):
+    """A solver that takes one query at a time, and starts every round afresh."""
 
-    Raises:
-        ConfigError: naming `key`.
-    """
-    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-        raise ConfigError(key, value, "it must be a positive finite number", "Try 1.0.")
+    def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
+        """Fit every query; `previous` is not used.
 
+        Raises:
+            ValueError: if a query lacks a class or has values that are not finite.
+            ConfigError: if a fit needs more than `max_iter` iterations.
+        """
+        del previous
+        counts, factors = real_counts(rows).tolist(), row_factors(rows, self.class_weight)
+        check_finite(rows)
+        planes = [self.fit_one(rows.of(q), rows.labels[q, :n], factors[q, :n]) for q, n in enumerate(counts)]
+        stacked = torch.stack(planes).to(rows.table)
+        return LinearScorer(stacked[:, :-1].contiguous(), stacked[:, -1].contiguous())
 
-def check_class_weight(class_weight: ClassWeight) -> None:
-    """Refuse a class weight that is neither a known word nor a positive ratio.
-
-    Raises:
-        ConfigError: naming `classifier.class_weight`.
-    """
-    number = not isinstance(class_weight, str) and math.isfinite(class_weight) and class_weight > 0
-    if class_weight not in ("none", "balanced") and not number:
-        why = "it must be none, balanced, or a positive number: the weight of a positive where a negative has 1"
-        raise ConfigError("classifier.class_weight", class_weight, why, "Try balanced.")
+    @abstractmethod
+    def fit_one(
+        self, rows: Float[Tensor, "r d"], labels: Float[Tensor, " r"], factors: Float[Tensor, " r"]
+    ) -> Float[Tensor, " d+1"]:
+        """Fit one query: w and b."""
 
 
 def real_counts(rows: TrainingRows) -> Int[Tensor, " q"]:
-    """How many real rows each query has; they come first. Their values are looked at by `check_finite`.
+    """Count the real rows of each query, which come first. Their values are looked at by `check_finite`.
 
     Raises:
         ValueError: if a query's rows cannot be learnt from; says which query and why.
@@ -96,12 +89,12 @@ def check_finite(rows: TrainingRows) -> None:
     _refuse((rows.mask & ~finite[rows.index * rows.mask]).any(1), "has NaN or infinity in its rows")
 
 
-def _refuse(bad: Tensor, what: str) -> None:
+def _refuse(bad: Tensor, why: str) -> None:
     if bad.any():
-        raise ValueError(f"the query at position {int(bad.nonzero()[0, 0])} of the batch {what}")
+        raise ValueError(f"the query at position {int(bad.nonzero()[0, 0])} of the batch {why}")
 
 
-def row_factors(rows: TrainingRows, class_weight: ClassWeight) -> Float[Tensor, "q r"]:
+def row_factors(rows: TrainingRows, class_weight: ClassWeight | int) -> Float[Tensor, "q r"]:
     r"""The factors :math:`s_i`, in float64: the row's weight times the weight of its class; 0 for padding.
 
     `none`: 1. `balanced`: :math:`n / (2 n_c)` per query, where :math:`n` and :math:`n_c` sum the weights of its real
@@ -120,34 +113,7 @@ def row_factors(rows: TrainingRows, class_weight: ClassWeight) -> Float[Tensor, 
     if class_weight == "balanced":
         total, positives = weights.sum(1, keepdim=True), (weights * positive).sum(1, keepdim=True)
         return weights * total / 2 * (positive / positives + (1 - positive) / (total - positives))
-    return weights * (1 + positive * (float(class_weight) - 1))
-
-
-def fit_each(
-    rows: TrainingRows, class_weight: ClassWeight, fit_one: Callable[[Tensor, Tensor, Tensor], Tensor]
-) -> LinearScorer:
-    """Fit query by query: `fit_one` takes one query's rows (r, d), labels (r), factors (r) and gives (w, b), (d + 1).
-
-    Raises:
-        ValueError: if a query's rows cannot be learnt from.
-    """
-    counts, factors = real_counts(rows).tolist(), row_factors(rows, class_weight)
-    check_finite(rows)
-    planes = [fit_one(rows.of(q), rows.labels[q, :n], factors[q, :n]) for q, n in enumerate(counts)]
-    stacked = torch.stack(planes).to(rows.table)
-    return LinearScorer(stacked[:, :-1].contiguous(), stacked[:, -1].contiguous())
-
-
-def objective(
-    weights: Float[Tensor, " d"],
-    intercept: Float[Tensor, ""],
-    rows: Float[Tensor, "r d"],
-    labels: Float[Tensor, " r"],
-    costs: Float[Tensor, " r"],
-) -> Float[Tensor, ""]:
-    """The value of the objective for one query; `costs` are C s_i."""
-    slack = (1 - labels * (rows @ weights + intercept)).clamp(min=0)
-    return (weights.square().sum() + intercept.square()) / 2 + (costs * slack.square()).sum()
+    return weights * (1 + positive * (class_weight - 1))
 
 
 def gradient_norm(
@@ -156,7 +122,10 @@ def gradient_norm(
     costs: Float[Tensor, " r"],
     plane: Float[Tensor, " d+1"],
 ) -> Float[Tensor, ""]:
-    """Length of the objective's gradient at (w, b): no less than the distance to the solution, by strong convexity."""
+    """Length of the objective's gradient at (w, b): no less than the distance to the solution, by strong convexity.
+
+    `costs` are C s_i of one query.
+    """
     points = torch.nn.functional.pad(rows, (0, 1), value=1.0)
     slack = (1 - labels * (points @ plane)).clamp(min=0)
     return (plane - 2 * points.T @ (costs * labels * slack)).norm()

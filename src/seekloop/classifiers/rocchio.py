@@ -5,11 +5,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seekloop.classifiers.objective import check_finite, real_counts
+from seekloop.contracts.declared import component
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
 
+@component
 class Rocchio:
     r"""The moved query of relevance feedback, as a hyperplane.
 
@@ -28,10 +30,9 @@ class Rocchio:
         gamma: factor of the mean of the negative rows.
     """
 
-    def __init__(self, alpha: int | float, beta: int | float, gamma: int | float) -> None:
-        self.alpha = alpha
-        self.beta = beta
-        self.gamma = gamma
+    alpha: float = 1.0
+    beta: float = 0.75
+    gamma: float = 0.15
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Move every query.

@@ -1,17 +1,16 @@
 r"""Linear SVM pulled towards the query: :math:`\tfrac12 \|w - \lambda l_q\|^2` in place of :math:`\tfrac12 \|w\|^2`."""
 
-from dataclasses import dataclass
-
 from jaxtyping import Float
 from torch import Tensor
 
 from seekloop.classifiers.svm_numba import SvmNumba
+from seekloop.contracts.declared import component
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
 
-@dataclass(frozen=True)
+@component
 class SvmAnchored(SvmNumba):
     r"""The plain machine in the first round; later ones are anchored at :math:`\lambda l_q`.
 

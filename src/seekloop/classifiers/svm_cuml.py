@@ -1,21 +1,17 @@
 """Linear SVM by RAPIDS cuML on an NVIDIA GPU."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seekloop.classifiers.objective import Settings, check_positive, fit_each, gradient_norm
+from seekloop.classifiers.objective import OneByOne, gradient_norm
+from seekloop.contracts.declared import Positive, component
 from seekloop.contracts.errors import ConfigError, require
-from seekloop.contracts.protocols import Scorer
-from seekloop.contracts.records import TrainingRows
-from seekloop.contracts.scorers import LinearScorer
 
 
-@dataclass(frozen=True)
-class SvmCuml(Settings):
+@component
+class SvmCuml(OneByOne):
     """cuML's LinearSVC (L-BFGS on the primal), in float64, one query at a time, every round afresh.
 
     cuML leaves the intercept free unless told otherwise; `penalized_intercept=True` makes it the same objective. It
@@ -33,26 +29,16 @@ class SvmCuml(Settings):
         MissingExtraError: if cuML is not installed.
     """
 
-    accuracy: int | float
+    tol: Positive = 1e-6
+    accuracy: Positive = 1e-2
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive("classifier.accuracy", self.accuracy)
         require("cuml", "cuml")
 
-    def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
-        """Fit every query; cuML takes no starting point.
-
-        Raises:
-            ValueError: if a query lacks a class or has values that are not finite.
-            ConfigError: if a result is less accurate than `accuracy`.
-        """
-        del previous
-        return fit_each(rows, self.class_weight, self._fit_one)
-
-    def _fit_one(
+    def fit_one(
         self, rows: Float[Tensor, "r d"], labels: Float[Tensor, " r"], factors: Float[Tensor, " r"]
     ) -> Float[Tensor, " d+1"]:
+        """Solve by L-BFGS; `ConfigError` if the result is less accurate than `accuracy`."""
         rows, labels = rows.double(), labels.double()
         solver = require("cuml.svm", "cuml").LinearSVC(
             C=self.cost, penalized_intercept=True, tol=self.tol, max_iter=self.max_iter, output_type="numpy"
@@ -63,5 +49,5 @@ class SvmCuml(Settings):
         reached = gradient_norm(rows.cpu(), labels.cpu(), self.cost * factors.cpu(), plane) / plane.norm()
         if reached > self.accuracy:
             why = f"cuML stopped at a relative gradient of {float(reached):.1e}, above accuracy={self.accuracy}"
-            raise ConfigError("classifier.max_iter", self.max_iter, why, "Try more iterations or a smaller tol.")
+            raise ConfigError("max_iter", self.max_iter, why, "Try more iterations or a smaller tol.", self)
         return plane

@@ -1,16 +1,17 @@
 """Linear SVM by compiled dual coordinate descent with warm starts: the choice for CPUs."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from seekloop.classifiers.coordinate_descent import descend
 from seekloop.classifiers.objective import Settings, real_counts, row_factors
 from seekloop.contracts.compiled import in_threads
+from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.recipe import NOT_IN_RECIPE
@@ -20,7 +21,7 @@ from seekloop.contracts.scorers import LinearScorer
 FINE = 1e-5  # tolerances below this need hyperplanes summed up in float64; above it float32 is a quarter faster
 
 
-@dataclass(frozen=True)
+@component
 class SvmNumba(Settings):
     """Dual coordinate descent, started from the duals of the round before.
 
@@ -35,12 +36,7 @@ class SvmNumba(Settings):
         threads: most problems solved at a time, or auto: as many as torch uses (OMP_NUM_THREADS).
     """
 
-    threads: int | str = field(metadata=NOT_IN_RECIPE)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.threads != "auto" and not (isinstance(self.threads, int) and self.threads > 0):
-            raise ConfigError("classifier.threads", self.threads, "it must be auto or a positive count", "Try auto.")
+    threads: Literal["auto"] | Count = field(default="auto", metadata=NOT_IN_RECIPE)
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Fit every query, starting from `previous.duals` where there are any.
@@ -53,40 +49,29 @@ class SvmNumba(Settings):
 
     def fit_around(self, centres: Float[Tensor, "q d"], rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         r"""`fit` with :math:`\tfrac12 \|w - w_0\|^2` in place of :math:`\tfrac12 \|w\|^2`; `centres` holds the w_0."""
-        counts = real_counts(rows)
+        sizes = real_counts(rows).tolist()
         fine = rows.table.dtype == torch.float64 or self.tol < FINE
         weights = centres.to("cpu", torch.float64 if fine else torch.float32, copy=True)
         duals = starting_duals(rows, previous)
-        intercepts = self._descend_all(rows, counts, duals, weights)
-        like = rows.table
-        return LinearScorer(weights.to(like), torch.tensor(intercepts, dtype=like.dtype, device=like.device), duals)
-
-    def _descend_all(
-        self,
-        rows: TrainingRows,
-        counts: Int[Tensor, " q"],
-        duals: Float[Tensor, "q r"],
-        weights: Float[Tensor, "q d"],
-    ) -> Sequence[float]:
-        """Solve every query in place and return the intercepts."""
         table, index = rows.table.cpu().contiguous().numpy(), rows.index.cpu().contiguous().numpy()
         labels = rows.labels.to("cpu", torch.float64).contiguous().numpy()
         ridge = (1 / (2 * self.cost * row_factors(rows, self.class_weight))).cpu().contiguous().numpy()
-        sizes = counts.tolist()
 
         def solve(q: int) -> float:
             n = sizes[q]
             problem = (table, index[q, :n], labels[q, :n], ridge[q, :n], duals[q, :n].numpy(), weights[q].numpy())
-            found, passes = descend(*problem, self.tol, self.max_iter)
-            if math.isnan(found):
+            intercept, passes = descend(*problem, self.tol, self.max_iter)
+            if math.isnan(intercept):
                 raise ValueError(f"the query at position {q} of the batch has NaN or infinity in its rows")
             if passes > self.max_iter:
                 why = f"coordinate descent needs more passes to come within tol={self.tol}"
-                raise ConfigError("classifier.max_iter", self.max_iter, why, "Try ten times as many.")
-            return found
+                raise ConfigError("max_iter", self.max_iter, why, "Try ten times as many.", self)
+            return float(intercept)
 
-        threads = torch.get_num_threads() if isinstance(self.threads, str) else self.threads
-        return in_threads(solve, range(len(sizes)), threads)
+        threads = torch.get_num_threads() if self.threads == "auto" else self.threads
+        intercepts = in_threads(solve, range(len(sizes)), threads)
+        like = rows.table
+        return LinearScorer(weights.to(like), torch.tensor(intercepts, dtype=like.dtype, device=like.device), duals)
 
 
 def starting_duals(rows: TrainingRows, previous: Scorer | None) -> Float[Tensor, "q r"]:

@@ -11,25 +11,26 @@ on the left in the d + 1 coordinates, on the right in the r rows (Woodbury), whi
 a promise: :math:`\|\tilde w - \tilde w^\star\| \le \|\nabla\|`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seekloop.classifiers.objective import Settings, check_finite, real_counts, row_factors
+from seekloop.contracts.declared import Count, Positive, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.recipe import NOT_IN_RECIPE
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _SUFFICIENT = 1e-4  # the share of the decrease promised by the slope that a step must bring (Armijo)
 _HALVINGS = 30
 
 
-@dataclass(frozen=True)
+@component
 class SvmTorch(Settings):
     """Batched primal Newton.
 
@@ -45,14 +46,18 @@ class SvmTorch(Settings):
         dtype: float64, or float32, whose rounding needs a tol of about 1e-3.
     """
 
-    device: str = field(metadata=NOT_IN_RECIPE)
-    dtype: str
+    tol: Positive = 1e-7
+    max_iter: Count = 200
+    device: str = field(default="auto", metadata=NOT_IN_RECIPE)
+    dtype: Literal["float32", "float64"] = "float64"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.dtype not in _DTYPES:
-            raise ConfigError("classifier.dtype", self.dtype, "it must be float32 or float64", "Try float64.")
-        usable_device(self.device)
+        if self.device != "auto":
+            try:
+                torch.empty(0, device=self.device)
+            except (RuntimeError, AssertionError) as missing:  # a torch without CUDA asserts
+                why = f"torch cannot use it ({missing})"
+                raise ConfigError("device", self.device, why, "Try auto.", self) from missing
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> LinearScorer:
         """Fit every query, starting from the hyperplanes of `previous`.
@@ -63,8 +68,9 @@ class SvmTorch(Settings):
         """
         real_counts(rows)
         check_finite(rows)
-        device, dtype = usable_device(self.device), _DTYPES[self.dtype]
-        points = with_constant(rows.rows).to(device, dtype)
+        auto = "cuda" if torch.cuda.is_available() else "cpu"
+        device, dtype = torch.device(auto if self.device == "auto" else self.device), getattr(torch, self.dtype)
+        points = torch.nn.functional.pad(rows.rows, (0, 1), value=1.0).to(device, dtype)  # the last weight is b
         costs = (self.cost * row_factors(rows, self.class_weight)).to(device, dtype)
         start = torch.zeros_like(points[:, 0])
         if isinstance(previous, LinearScorer):
@@ -74,29 +80,9 @@ class SvmTorch(Settings):
         )
         if not accurate.all():
             why = f"Newton's method did not come within tol={self.tol} in {self.dtype}"
-            raise ConfigError("classifier.max_iter", self.max_iter, why, "Try classifier.dtype=float64 or more steps.")
+            raise ConfigError("max_iter", self.max_iter, why, "Try dtype=float64 or more steps.", self)
         planes = planes.to(rows.table)
         return LinearScorer(planes[:, :-1].contiguous(), planes[:, -1].contiguous())
-
-
-def usable_device(device: str) -> torch.device:
-    """The device of this name; `auto` is cuda where there is one.
-
-    Raises:
-        ConfigError: if it is not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as missing:  # a torch without CUDA asserts
-        raise ConfigError("classifier.device", device, f"torch cannot use it ({missing})", "Try auto.") from missing
-    return torch.device(device)
-
-
-def with_constant(rows: Float[Tensor, "q r d"]) -> Float[Tensor, "q r d+1"]:
-    """The rows with a last coordinate of 1, whose weight is the intercept."""
-    return torch.nn.functional.pad(rows, (0, 1), value=1.0)
 
 
 def newton(

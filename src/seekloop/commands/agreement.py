@@ -62,7 +62,7 @@ def compared(runs: Sequence[LearnFolder], cycle: int, count: int) -> tuple[pd.Da
     """One row per run but the first; and the ranks by each run's criterion, the first one's first."""
     configs = [read_config(run) for run in runs]
     views = [run.view(cycle) for run in runs]
-    pool = instantiate(configs[0]["pool"]).load()
+    pool = instantiate(configs[0]["dataset"]).load()
     propagation: Propagation = instantiate(configs[0]["propagation"])
     classes = len(pool.classes)
     pseudo = [propagation(view["features"], view["labels"], classes) for view in views]

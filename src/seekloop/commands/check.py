@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.artifacts.files import make_folder, write_bytes
 from seekloop.commands.extract import prepare, report_collection, report_problems
+from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import counted, many
 from seekloop.contracts.protocols import Collection
@@ -21,7 +21,6 @@ from seekloop.extraction.estimate import seconds_per_image
 from seekloop.extraction.plan import Extraction
 from seekloop.images.files import FileCollection, refuse_losses
 from seekloop.images.inspection import Inspection, inspect
-from seekloop.lightning.precision import resolve_precision
 from seekloop.logs.console import Console
 from seekloop.logs.contact_sheet import BoxedPicture, contact_sheet
 from seekloop.logs.figures import save
@@ -51,7 +50,7 @@ def check(config: DictConfig) -> None:
         console.say(line)
     found_limits = [OmegaConf.select(config, f"collection.{key}") for key in LIMITS]
     limit = next((one for one in found_limits if one is not None), 1)
-    refuse_losses(len(collection.annotations.image), collection.problems, limit)
+    refuse_losses(len(collection.annotations.image), collection.problems, limit, collection)
 
 
 def tolerant(config: DictConfig) -> Collection:
@@ -60,7 +59,7 @@ def tolerant(config: DictConfig) -> Collection:
     for key in LIMITS:
         if OmegaConf.select(chosen, key) is not None:
             chosen = OmegaConf.merge(chosen, OmegaConf.from_dotlist([f"{key}=1"]))
-    collection: Collection = instantiate(chosen)
+    collection: Collection = build(OmegaConf.create({**config, "collection": chosen}), "collection")
     return collection
 
 
@@ -179,18 +178,7 @@ def searches(config: DictConfig, collection: Collection) -> list[str]:
 
 def measured(extraction: Extraction, images: int) -> float:
     """Seconds per image of an extraction."""
-    ahead = extraction.plan
-    some = range(min(max(1, images), len(extraction.collection.paths)))
-    return seconds_per_image(
-        extraction.collection,
-        extraction.backbone,
-        ahead.regions,
-        extraction.encoding,
-        extraction.pooling,
-        precision=resolve_precision(extraction.trainer),
-        images=some,
-        rows=extraction.batch_size,
-    )
+    return seconds_per_image(extraction, range(min(max(1, images), len(extraction.collection.paths))))
 
 
 def duration(seconds: float | int) -> str:

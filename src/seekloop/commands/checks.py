@@ -7,7 +7,7 @@ from seekloop.commands.compose import LoopParts
 from seekloop.commands.indexing import check_index
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Criterion, User
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.logs.wandb_log import resolve_mode
 from seekloop.loop.engine import check_transductive
 from seekloop.protocol.simulated_user import SimulatedUser
@@ -60,7 +60,7 @@ def check_criterion(criterion: Criterion) -> None:
         ConfigError: if it looks at what only classification has.
     """
     answers = torch.tensor([[1, -1, 0, 0]])
-    criterion(PoolView(torch.zeros(1, 4), answers == 0, answers, lambda: torch.eye(4), 0), 1, [torch.Generator()])
+    criterion(CandidateView(torch.zeros(1, 4), answers == 0, answers, lambda: torch.eye(4), 0), 1, [torch.Generator()])
 
 
 def check_upper_bound(is_box: bool, uses_regions: bool, truth: bool) -> None:
@@ -71,7 +71,7 @@ def check_upper_bound(is_box: bool, uses_regions: bool, truth: bool) -> None:
     """
     if is_box and not truth:
         why = "the upper bound takes the annotated boxes as regions, and these are others"
-        raise ConfigError("local", "box", why, "Use representation=box, which sets regions=boxes too.")
+        raise ConfigError("representation/local", "box", why, "Use representation=box, which sets regions=boxes too.")
     if uses_regions and not is_box and truth:
         why = "annotated boxes tell where objects are, which no method may know"
         raise ConfigError("regions", "boxes", why, "Use representation=box, the upper bound, or regions=grid or claid.")

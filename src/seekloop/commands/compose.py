@@ -6,13 +6,14 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.commands.configs import conf_dir
 from seekloop.commands.indexing import build_shortlist, index_settings
-from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Transductive
+from seekloop.commands.parts import build
+from seekloop.contracts.protocols import Classifier, Criterion, Descriptors
 from seekloop.logs.console import Console
+from seekloop.logs.names import representation_name
 from seekloop.loop.engine import Loop
 from seekloop.loop.placement import Engine
 from seekloop.loop.shortlist import ShortlistSizes
@@ -27,9 +28,19 @@ def resolve(command: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def choices() -> dict[str, str]:
-    """Which entry of each group was chosen, such as {"local": "all", "criterion": "uncertainty"}."""
+    """The entry chosen of each group, such as {"criterion": "uncertainty"}; local strategy and fusion by short names.
+
+    A representation is named after the pair that it was built of, whichever preset the pair began as.
+    """
     chosen: Mapping[str, Any] = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return {group: str(name) for group, name in chosen.items() if "hydra/" not in group and name is not None}
+    named = {group: str(name) for group, name in chosen.items() if "hydra/" not in group and name is not None}
+    if "representation" in named:
+        local, fusion = (named.pop(f"representation/{part}") for part in ("local", "fusion"))
+        named |= {"local": local, "fusion": fusion, "representation": representation_name(local, fusion)}
+    return named
+
+
+OmegaConf.register_new_resolver("choice", lambda group: choices().get(group, ""), replace=True)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -45,7 +56,7 @@ class LoopParts:
     """The parts of a loop, built from a config; descriptors are not among them."""
 
     representation: Representation
-    classifier: Classifier | Transductive
+    classifier: Classifier
     criterion: Criterion
     engine: Engine
     index: IndexSettings | None
@@ -73,10 +84,7 @@ def loop_parts(config: DictConfig) -> LoopParts:
         ConfigError: if a setting cannot work.
     """
     return LoopParts(
-        Representation(instantiate(config.local), instantiate(config.fusion)),
-        instantiate(config.classifier),
-        instantiate(config.criterion),
-        instantiate(config.engine),
+        *(build(config, path) for path in ("representation", "classifier", "criterion", "engine")),
         *index_settings(config),
     )
 

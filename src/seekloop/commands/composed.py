@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException, InstantiationException
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,28 +14,39 @@ from seekloop.artifacts.folder import BusyError
 from seekloop.commands import sweeps
 from seekloop.commands.cli import COMPOSED, command, explaining
 from seekloop.commands.configs import conf_dir
+from seekloop.commands.groups import check_keys
+from seekloop.commands.parts import located
 from seekloop.commands.quoting import MULTIRUN, check_text, quoting_hints
-from seekloop.contracts.errors import MissingExtraError, StoreError
+from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError
 
+HELP = frozenset({"-h", "--help"})
 EXPLAINED = (MissingExtraError, StoreError, BusyError, OSError, ValueError)
 
 
 def run_composed(name: str, overrides: Sequence[str]) -> None:
     """Let Hydra compose the command's config from `overrides`, once or as a multirun."""
-    sys.argv = [f"seekloop {name}", *in_order(overrides)]
+    from seekloop.commands import groups
+
+    try:
+        groups.check_groups(name, overrides)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    helping = bool(HELP & set(overrides))
+    sys.argv = [f"seekloop {name}", *in_order([word for word in overrides if word not in HELP])]
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # Ray would fold lines of different runs into one
 
     def task(config: DictConfig) -> float | None:
+        if helping:
+            return print(groups.help_of(name, config))
         return composed(name, config)
 
     try:
         hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(task)()
     except SystemExit as ending:
-        if not ending.code:  # of `--help`
+        if not ending.code:
             raise
-        from seekloop.commands.hints import known_keys
-
-        hint = known_keys(name, overrides, ending.__context__)
+        hint = groups.known_keys(name, overrides, ending.__context__)
         for line in [hint] if hint else quoting_hints(overrides):
             print(line, file=sys.stderr)
         raise
@@ -63,7 +74,11 @@ def composed(name: str, config: DictConfig) -> float | None:
 
     def checked() -> float | None:
         check_text(config, overrides)
-        return command(COMPOSED, name)(config)
+        check_keys(name, config)
+        try:
+            return command(COMPOSED, name)(config)
+        except ConfigError as error:
+            raise located(error, config) from error
 
     if HydraConfig.get().mode is not RunMode.MULTIRUN:
         return explaining(checked)
@@ -84,7 +99,5 @@ class SweepRunError(CompactHydraException):
 
 
 def explained(error: Exception) -> Exception | None:
-    """The error whose message says it all, if this is one: itself, or what a part raised while it was built."""
-    if isinstance(error, InstantiationException) and isinstance(error.__cause__, (*EXPLAINED, TypeError)):
-        return error.__cause__
+    """The error, if its message says it all."""
     return error if isinstance(error, EXPLAINED) else None

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from jaxtyping import Float
 from omegaconf import DictConfig
 from torch import Tensor
@@ -14,13 +13,14 @@ from torch.nn import functional as F
 
 from seekloop.commands.compose import choices
 from seekloop.commands.evaluation import Evaluated, Evaluation
-from seekloop.commands.extract import build_regions, left_out, report_collection, report_problems
+from seekloop.commands.extract import left_out, report_collection, report_problems
+from seekloop.commands.parts import build
 from seekloop.commands.recipes import detection
 from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import KINDS, Annotations, Regions
-from seekloop.extraction.detect import DetectedRegions
+from seekloop.extraction.detect import Detection
 from seekloop.logs.console import Console
 from seekloop.logs.evaluation_figures import RegionsOfImage, hierarchy, recall_of_run
 from seekloop.logs.evaluation_folder import DetectFolder
@@ -38,8 +38,8 @@ def detect(config: DictConfig) -> float:
     if not 0 < config.detect.threshold <= 1:
         why = "it is no overlap"
         raise ConfigError("detect.threshold", config.detect.threshold, why, "Customary: 0.5.")
-    collection: Collection = instantiate(config.collection)
-    regions = build_regions(config)
+    collection: Collection = build(config, "collection")
+    regions = build(config, "regions")
     parts = regions.parts(collection, poolable=False)
     if parts.truth:
         raise ConfigError("regions", "boxes", "the annotated boxes would be compared with themselves", "Use claid.")
@@ -63,9 +63,9 @@ def detect(config: DictConfig) -> float:
 def evaluated(config: DictConfig, collection: Collection, regions: PartsOfImages, console: Console) -> Evaluated:
     """Recall, CorLoc and pictures of the regions of a collection."""
     found: FoundRegions | None = None
-    if isinstance(regions, DetectedRegions):
+    if isinstance(regions, Detection):
         found = regions.found(collection, console.say)
-        located = regions.regions(found)
+        located = regions.located(found)
     else:
         located = regions.parts(collection, poolable=False).located(console.say)
     readable = torch.ones(len(collection.paths), dtype=torch.bool) if found is None else found.readable

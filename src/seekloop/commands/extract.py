@@ -3,25 +3,25 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from jaxtyping import Bool
 from omegaconf import DictConfig
 from torch import Tensor
 
 from seekloop.commands.compose import plain
+from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import Problem, counted, first_reasons, many, summarised
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.describe import ensure
+from seekloop.extraction.detect import Detection
 from seekloop.extraction.plan import Extraction
 from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
+from seekloop.regions.detected import Detected
 from seekloop.regions.parts import PartsOfImages
-from seekloop.store.verification import discard, verify
+from seekloop.store.shards import discard, verify
 
 VERIFY = ("none", "full")
-PER_BATCH = ("batch_size", "workers")  # of the trainer group; the rest goes to Lightning's Trainer
 WRITING = ("dtype", "shard", "fail_fast")  # of the store group; the rest is about searching it
 
 
@@ -37,33 +37,30 @@ def prepare(config: DictConfig, collection: Collection | None = None) -> Extract
     """
     if not isinstance(config.grid, str):
         raise ConfigError("grid", config.grid, "it is no grid", "Write rows x columns, such as 2x2 or 1x1+2x2+4x4.")
-    values = plain(config)
-    trainer, store = values["trainer"], values["store"]
-    return Extraction(
-        instantiate(config.collection) if collection is None else collection,
-        instantiate(config.backbone),
+    trainer, store = build(config, "trainer"), plain(config)["store"]
+    collection = build(config, "collection") if collection is None else collection
+    parts = (
+        build(config, "backbone"),
         build_regions(config),
-        instantiate(config.encoding),
-        instantiate(config.pooling),
-        store_dir=config.store_dir,
-        trainer={key: value for key, value in trainer.items() if key not in PER_BATCH},
-        **{key: trainer[key] for key in PER_BATCH},
-        **{key: store[key] for key in WRITING},
+        build(config, "encoding"),
+        build(config, "pooling"),
     )
+    try:
+        return Extraction(collection, *parts, config.store_dir, trainer, **{key: store[key] for key in WRITING})
+    except ConfigError as error:
+        raise error.located("store") from error
 
 
 def build_regions(config: DictConfig) -> PartsOfImages:
-    """The choice of regions; where that has a network of its own, errors name its keys and not those of `backbone`.
+    """The choice of regions: where a detector finds them, a stage that computes on the trainer's devices.
 
     Raises:
         ConfigError: if the choices do not fit together.
     """
-    try:
-        return instantiate(config.regions)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ConfigError) and error.__cause__.key.startswith(("backbone.", "detector.")):
-            raise error.__cause__.below("regions") from error
-        raise
+    regions = build(config, "regions")
+    if isinstance(regions, Detected):
+        return Detection(regions, config.store_dir, build(config, "trainer"))
+    return regions
 
 
 def extract(config: DictConfig) -> None:

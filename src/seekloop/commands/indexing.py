@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Transductive
+from seekloop.contracts.protocols import Classifier, Criterion, Descriptors
 from seekloop.contracts.recipe import Recipe
 from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score, require_linear
 from seekloop.loop.vectors import ClassifiedVectors
@@ -29,7 +29,7 @@ def index_settings(config: DictConfig) -> tuple[IndexSettings, ShortlistSizes] |
     return IndexSettings(config.store.index, **given), sizes
 
 
-def check_index(index: IndexSettings | None, classifier: Classifier | Transductive, criterion: Criterion) -> None:
+def check_index(index: IndexSettings | None, classifier: Classifier, criterion: Criterion) -> None:
     """Refuse what no index can serve, before any long work.
 
     Raises:

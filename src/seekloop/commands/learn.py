@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
@@ -18,6 +17,7 @@ from seekloop.commands import recipes, sweeps
 from seekloop.commands.checks import check_learning
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import report_problems
+from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import NetworkSource, Pool, PoolSource, Pretrainer, Propagation
 from seekloop.contracts.problems import counted
@@ -25,17 +25,18 @@ from seekloop.contracts.randomness import derived_seed
 from seekloop.contracts.recipe import Recipe
 from seekloop.learning.cycles import Learning, PseudoLabeller, Row, State
 from seekloop.learning.measures import pseudo_label_measures
-from seekloop.learning.pretraining import claimed
 from seekloop.learning.schemes import Scheme
 from seekloop.learning.splits import check_budget
 from seekloop.learning.tables import per_class, summarise, tables_of
 from seekloop.learning.training import Training
+from seekloop.lightning.precision import training_precision
 from seekloop.logs.console import Console
 from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.run_folder import RunState
 from seekloop.logs.wandb_learn import LearnLog
-from seekloop.training.fitting import LightningFit, resolved_precision
+from seekloop.training.fitting import LightningFit
 from seekloop.training.networks import seen_by
+from seekloop.training.pretraining import claimed
 
 EVERY_SECONDS = 30.0  # between two lines about epochs
 
@@ -62,14 +63,19 @@ class Parts:
     @property
     def run_id(self) -> str:
         """Name of the run: what people look for first, then a hash of its recipe."""
-        chosen = [choices().get(group) for group in ("pool", "pretraining", "semi", "criterion")]
+        chosen = [choices().get(group) for group in ("dataset", "pretraining", "semi", "criterion")]
         words = [word for word in chosen if word != "none"]
         return recipes.named([*words, f"p{self.config.split}", f"s{self.config.seed}"], self.recipe)
+
+    @property
+    def labeller(self) -> PseudoLabeller | None:
+        """The criterion, if it gives pseudo-labels of its own."""
+        return self.criterion if isinstance(self.criterion, PseudoLabeller) else None
 
     def weights_folder(self, pretraining: Pretrainer) -> Path:
         """Where the pre-trained weights are that this run would start from."""
         recipe = recipes.weights(self.source, self.network, pretraining, self.config.seed)
-        words = [choices().get(group) for group in ("pool", "model", "pretraining")]
+        words = [choices().get(group) for group in ("dataset", "model", "pretraining")]
         return Path(self.config.store_dir) / "pretrained" / recipes.named(words, recipe)
 
 
@@ -79,16 +85,16 @@ def parts_of(config: DictConfig) -> Parts:
     Raises:
         ConfigError: if a setting cannot work.
     """
-    training = instantiate(config.training)
+    training = build(config, "training")
     return Parts(
         config,
-        instantiate(config.pool),
-        instantiate(config.model),
-        instantiate(config.pretraining) or None,
-        instantiate(config.semi),
-        replace(training, precision=resolved_precision(training.precision, config.accelerator)),
-        instantiate(config.criterion),
-        instantiate(config.propagation),
+        build(config, "dataset"),
+        build(config, "model"),
+        build(config, "pretraining"),
+        build(config, "semi"),
+        replace(training, precision=training_precision(training.precision, config.accelerator)),
+        build(config, "criterion"),
+        build(config, "propagation"),
     )
 
 
@@ -156,9 +162,12 @@ class Cycles:
         """Run all cycles that are missing, measure, draw, and mark the run complete."""
         config, folder = self.parts.config, self.folder
         report_problems(self.pool.problems, self.console)
-        check_budget(self.pool, config.learning.initial, config.learning.cycles, config.learning.budget)
+        try:
+            check_budget(self.pool, config.learning.initial, config.learning.cycles, config.learning.budget)
+        except ConfigError as error:
+            raise error.located("learning") from error
         criterion = self.parts.criterion
-        if isinstance(criterion, PseudoLabeller) and self.parts.scheme.propagates:
+        if self.parts.labeller is not None and self.parts.scheme.propagates:
             why = "this criterion has pseudo-labels of its own, which propagated ones would replace"
             raise ConfigError(
                 "semi", choices().get("semi"), why, "Use semi=none with it, with or without pre-training."
@@ -239,9 +248,8 @@ class Cycles:
             tell=tell,
         )
         numbers = config.learning
-        return Learning(
-            pool, criterion, fit, numbers.initial, numbers.budget, config.seed, config.split, self.console.say
-        )
+        first = (numbers.initial, numbers.budget, config.seed, config.split)
+        return Learning(pool, criterion, fit, *first, self.parts.labeller, self.console.say)
 
     def _weights(self) -> Path | None:
         """Pre-trained weights, made by whichever run needs them first."""

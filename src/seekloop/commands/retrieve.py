@@ -11,13 +11,13 @@ from typing import Any, cast
 import pandas as pd
 import torch
 import yaml
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from seekloop.commands import recipes, sweeps
 from seekloop.commands.checks import check
 from seekloop.commands.compose import LoopParts, choices, loop_parts, plain
 from seekloop.commands.extract import left_out, prepare, report_collection, report_problems
+from seekloop.commands.parts import build
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import many
@@ -86,9 +86,8 @@ def retrieve(config: DictConfig) -> float:
 
 def simulated_user(config: DictConfig, parts: LoopParts, annotations: Annotations) -> SimulatedUser:
     """The user of a config, who draws boxes where the representation reads them."""
-    user: SimulatedUser = instantiate(config.user, _partial_=True)(
-        annotations, config.seed, parts.representation.local.uses_boxes
-    )
+    draws = parts.representation.local.uses_boxes
+    user: SimulatedUser = build(config, "user", annotations=annotations, seed=config.seed, draws_boxes=draws)
     return user
 
 
@@ -195,7 +194,7 @@ class Searches:
         board = Scoreboard(
             annotations,
             queries,
-            loop.whole,
+            loop.global_descriptors,
             self.collection.paths,
             seed=asked.seed,
             clusters=asked.clusters,

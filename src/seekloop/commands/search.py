@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from jaxtyping import Int
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
@@ -15,6 +14,7 @@ from torch import Tensor
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.evaluation import Evaluated, Evaluation
 from seekloop.commands.extract import left_out, prepare, report_collection, report_problems
+from seekloop.commands.parts import build
 from seekloop.commands.recipes import instance_search
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
@@ -43,7 +43,7 @@ OVER_ALL = 1000  # images down to which precision is measured where the whole ra
 def search(config: DictConfig) -> float:
     """Search for every query of a benchmark, or find that it was done; returns mAP within the first cut-off, if any."""
     check(config)
-    instances: InstanceSearch = instantiate(config.instances)
+    instances: InstanceSearch = build(config, "instances")
     extraction = prepare(config, instances.database)
     ahead = extraction.plan
     evaluation = Evaluation(

@@ -16,8 +16,13 @@ from seekloop.contracts.errors import ConfigError
 Grid = tuple[int, int]
 
 
-def parse_grid(text: str) -> tuple[Grid, ...]:
+def parse_grid(text: str, argument: str = "grid", owner: object = None) -> tuple[Grid, ...]:
     """Grids written as rows x columns, joined by plus signs.
+
+    Args:
+        text: what is written.
+        argument: where, for messages.
+        owner: the part whose argument it is.
 
     Raises:
         ConfigError: if the text is no such list, has a grid without cells, or names a grid twice.
@@ -29,9 +34,10 @@ def parse_grid(text: str) -> tuple[Grid, ...]:
     matches = [re.fullmatch(r"\s*([1-9]\d*)\s*x\s*([1-9]\d*)\s*", part) for part in text.split("+")]
     grids = tuple((int(match[1]), int(match[2])) for match in matches if match)
     if len(grids) < len(matches):
-        raise ConfigError("grid", text, "it is not rows x columns, joined by +", "Write for example grid=1x1+2x2+4x4.")
+        fix = f"Write for example {argument}=1x1+2x2+4x4."
+        raise ConfigError(argument, text, "it is not rows x columns, joined by +", fix, owner)
     if len(set(grids)) < len(grids):
-        raise ConfigError("grid", text, "it names a grid twice", "Name each grid once.")
+        raise ConfigError(argument, text, "it names a grid twice", "Name each grid once.", owner)
     return grids
 
 
@@ -69,7 +75,7 @@ def grid_boxes(grids: Sequence[Grid]) -> Float[Tensor, "m 4"]:
         for row in range(rows)
         for column in range(columns)
     ]
-    return torch.tensor(cells, dtype=torch.float32)
+    return torch.tensor(cells, dtype=torch.float32).reshape(-1, 4)
 
 
 def pool_cells(cells: Float[Tensor, "n rows columns d"], grid: Grid) -> Float[Tensor, "n m d"]:

@@ -1,7 +1,7 @@
 """Protocols: what a component must be able to do to take part. A new one is a class and a YAML."""
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from PIL import Image
@@ -11,8 +11,8 @@ from seekloop.contracts.problems import Problem
 from seekloop.contracts.records import (
     Annotations,
     Block,
+    CandidateView,
     Feedback,
-    PoolView,
     Query,
     Regions,
     Tokens,
@@ -87,12 +87,36 @@ class Descriptors(Protocol):
 
 
 @runtime_checkable
-class Scorer(Protocol):
-    """A fitted classifier of one or more queries: higher is more likely to show the object, 0 is the boundary."""
+class Aggregation(Protocol):
+    """Scores of images from scores of their regions; representations do this for scorers."""
 
-    def scores(self, descriptors: Float[Tensor, "r d"]) -> Float[Tensor, "q r"]:
-        """Decision values of every query for every descriptor."""
+    def of_vectors(
+        self, block: Block, scores: Callable[[Float[Tensor, "r d"], Int[Tensor, " r"]], Float[Tensor, "q r"]]
+    ) -> Float[Tensor, "q b"]:
+        """Image scores where `scores` takes vectors and the images they are from."""
         ...
+
+    def of_hyperplanes(
+        self, block: Block, weights: Float[Tensor, "q d"], intercept: Float[Tensor, " q"]
+    ) -> Float[Tensor, "q b"]:
+        """Image scores of hyperplanes, without building the vectors where that can be avoided."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A fitted classifier of one or more queries: higher is more likely to show the object, 0 is the boundary.
+
+    A class that names this protocol as its base inherits `of_block`.
+    """
+
+    def scores(self, descriptors: Float[Tensor, "r d"], image: Int[Tensor, " r"] | None = None) -> Float[Tensor, "q r"]:
+        """Decision values of every query for every descriptor; `image` is the image that each is from."""
+        ...
+
+    def of_block(self, block: Block, aggregation: Aggregation) -> Float[Tensor, "q b"]:
+        """Decision values of every query for every image of a block."""
+        return aggregation.of_vectors(block, self.scores)
 
     def select(self, queries: Int[Tensor, " k"]) -> "Scorer":
         """The part that belongs to these queries."""
@@ -118,31 +142,20 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
-class ImageScorer(Scorer, Protocol):
-    """A scorer that knows the images of one collection by their positions, and no descriptors."""
+class Transductive(Classifier, Protocol):
+    """A classifier that learns from images without an answer, too, and from global descriptors only.
 
-    def of_images(self, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
-        """Decision values of every query for these images."""
-        ...
+    Its rows say which images they are from, and give the global descriptors of all images.
+    """
 
-
-@runtime_checkable
-class Transductive(Protocol):
-    """A classifier that learns from the images without an answer, too: it must be given the collection first."""
-
-    def over(self, whole: Float[Tensor, "n d"]) -> Classifier:
-        """The classifier for a collection with these global descriptors, zeros where an image is unreadable.
-
-        The rows that it is fitted on are global descriptors and say which images they are from.
-        """
-        ...
+    transductive: Literal[True]
 
 
 @runtime_checkable
 class Criterion(Protocol):
     """Chooses which images to ask about next."""
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
         """For every query, `budget` distinct candidate images (positions in the collection), in the order to ask.
 
         `rngs` holds one generator per query. Ties go to the lower position.

@@ -7,7 +7,7 @@ q queries, n images of the collection, m regions of an image, d dimensions, r tr
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.contracts import boxes as box_geometry
+from seekloop.contracts.cache import Cache
 
 
 @dataclass(frozen=True)
@@ -266,6 +267,8 @@ class TrainingRows:
             earlier round are a prefix of the rows of a later one.
         query: descriptor of the query's own object (region, or whole image).
         image: position in the collection of the image that each row is from; None where the rows are of no collection.
+        read_global: reads `global_descriptors`; None where rows are regions, or of no collection.
+        cache: results computed from `global_descriptors`, such as graphs; rows of one collection share it.
     """
 
     table: Float[Tensor, "t d"]
@@ -275,6 +278,19 @@ class TrainingRows:
     mask: Bool[Tensor, "q r"]
     query: Float[Tensor, "q d"]
     image: Int[Tensor, "q r"] | None = None
+    read_global: Callable[[], Tensor] | None = None
+    cache: Cache = field(default_factory=Cache)
+
+    @property
+    def global_descriptors(self) -> Float[Tensor, "n d"]:
+        """Global descriptors of all images of the collection, zeros where one is unreadable.
+
+        Raises:
+            ValueError: if the rows are regions, or of no collection.
+        """
+        if self.read_global is None:
+            raise ValueError("these rows are not global descriptors of a collection's images")
+        return self.read_global()
 
     @cached_property
     def rows(self) -> Float[Tensor, "q r d"]:
@@ -299,29 +315,31 @@ class TrainingRows:
 
 
 @dataclass(frozen=True)
-class PoolView:
-    """What a criterion may look at. There is no truth in it: annotations cannot leak.
+class CandidateView:
+    """Unlabelled candidates as a criterion sees them. There is no truth in it: annotations cannot leak.
 
     Attributes:
         scores: decision value of every image for every query; 0 is the boundary, -inf where an image is unreadable.
         candidate: which images may still be asked about.
         answers: +1 relevant, -1 irrelevant, 0 not answered (or unsure).
-        read_whole: gives `whole`; only the criteria that look at descriptors make it read them.
+        read_descriptors: reads `descriptors`; only criteria that look at them make it do so.
         round: number of the round that these scores come from.
         probabilities: of every class, for every image; only classification (`seekloop learn`) has them.
+        cache: results computed from `descriptors`, such as graphs; views of one collection share it.
     """
 
     scores: Float[Tensor, "q n"]
     candidate: Bool[Tensor, "q n"]
     answers: Int[Tensor, "q n"]
-    read_whole: Callable[[], Tensor]
+    read_descriptors: Callable[[], Tensor]
     round: int
     probabilities: Float[Tensor, "q n c"] | None = None
+    cache: Cache = field(default_factory=Cache)
 
     @cached_property
-    def whole(self) -> Float[Tensor, "n d"]:
+    def descriptors(self) -> Float[Tensor, "n d"]:
         """Global descriptors shared by all queries, unit length."""
-        return self.read_whole()
+        return self.read_descriptors()
 
 
 @dataclass(frozen=True)
@@ -335,7 +353,7 @@ class Round:
         asked_score: its score then.
         feedback: the answers to them, per query.
         scores: decision values now.
-        answers: +1, -1, 0 as in `PoolView`, now.
+        answers: +1, -1, 0 as in `CandidateView`, now.
     """
 
     number: int

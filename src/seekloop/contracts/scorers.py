@@ -10,14 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.contracts.errors import StoreError
-from seekloop.contracts.protocols import Scorer
+from seekloop.contracts.protocols import Aggregation, Scorer
+from seekloop.contracts.records import Block
 
 PLAIN = (Tensor, bool, int, float, str, type(None))
-METHODS = ("scores", "select", "join")
+METHODS = ("scores", "of_block", "select", "join")
 
 
 @dataclass(frozen=True)
-class LinearScorer:
+class LinearScorer(Scorer):
     r"""Hyperplanes: :math:`f_q(x) = w_q \cdot x + b_q`.
 
     Attributes:
@@ -32,9 +33,13 @@ class LinearScorer:
     duals: Float[Tensor, "q r"] | None = None
     anchor: Float[Tensor, " q"] | None = None
 
-    def scores(self, descriptors: Float[Tensor, "r d"]) -> Float[Tensor, "q r"]:
-        """Decision values."""
+    def scores(self, descriptors: Float[Tensor, "r d"], image: Int[Tensor, " r"] | None = None) -> Float[Tensor, "q r"]:
+        """Decision values, whatever the images."""
         return torch.addmm(self.intercept[:, None], self.weights, descriptors.T)
+
+    def of_block(self, block: Block, aggregation: Aggregation) -> Float[Tensor, "q b"]:
+        """Decision values of images, by streamed products."""
+        return aggregation.of_hyperplanes(block, self.weights, self.intercept)
 
     def select(self, queries: Int[Tensor, " k"]) -> "LinearScorer":
         """The hyperplanes of these queries; duals without the padding that only the others needed."""

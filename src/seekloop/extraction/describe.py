@@ -1,24 +1,26 @@
 """Extraction: from a collection to its finished store, alone or shared with other processes."""
 
-import copy
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from seekloop.contracts.errors import StoreError
-from seekloop.contracts.protocols import Collection, KnowsContents
-from seekloop.extraction.describe_module import Describe
-from seekloop.extraction.images import Images, Span, transform_of
+import pytorch_lightning as pl
+from torch import nn
+
+from seekloop.contracts.errors import StoreError, UnreadableImageError
+from seekloop.contracts.protocols import Backbone, KnowsContents
+from seekloop.contracts.records import Batch, Regions
+from seekloop.descriptors.encoding import Described, Encoding
+from seekloop.descriptors.pooling import Pooling
+from seekloop.extraction.detect import MasksWithCells
+from seekloop.extraction.images import Decoded, ImageBatches, Sharded, transform_of
 from seekloop.extraction.plan import Extraction, Plan
-from seekloop.extraction.writer import WriteToStore
+from seekloop.extraction.trainer import own_copy
 from seekloop.lightning.progress import ImagesPerSecond
 from seekloop.lightning.silence import lightning_silenced
-from seekloop.lightning.trainers import trainer_of
 from seekloop.store import manifest, writer
-from seekloop.store.growth import Earlier, earlier_store, note_contents, spans_of
-
-Network = TypeVar("Network")
 
 
 def ensure(extraction: Extraction, say: Callable[[str], None]) -> Path:
@@ -35,104 +37,124 @@ def ensure(extraction: Extraction, say: Callable[[str], None]) -> Path:
         StoreError: if the disk is full, or the network gives values that are not finite.
         UnreadableImageError: with `fail_fast`.
     """
-    ahead = extraction.plan
-    if ahead.finished:
-        manifest.store_folder(ahead.folder).used()
-        return ahead.folder
-    with manifest.store_folder(ahead.folder).claim(lambda: _kept(ahead), say, "extracting"):
-        ahead = ahead.refreshed()
-        if ahead.finished:
-            return ahead.folder
-        ahead = ahead.located(say)
-        _announce(ahead, say)
-        trainer = {**extraction.trainer, "precision": ahead.manifest.precision}
-        trainer_of(trainer, key="trainer")  # refused before any file is made
-        ahead = _begin(ahead)
-        _describe(extraction, ahead, trainer, say)
-        paths = extraction.collection.paths
-        _report(writer.finish(ahead.folder, ahead.manifest, paths), ahead, say)
-    return ahead.folder
+    plan = extraction.plan
+    if plan.finished:
+        manifest.store_folder(plan.folder).used()
+        return plan.folder
+
+    def kept() -> str:
+        images, missing = plan.manifest.images, plan.refreshed().missing_images()
+        return f"{images - missing:,} of {images:,} images are described and kept in {plan.folder}"
+
+    with manifest.store_folder(plan.folder).claim(kept, say, "extracting"):
+        plan = plan.refreshed()
+        if plan.finished:
+            return plan.folder
+        plan = plan.located(say)
+        _announce(plan, say)
+        extraction.trainer.runner(plan.manifest.precision)  # refused before any file is made
+        writer.create(plan.folder, plan.manifest, plan.regions)
+        plan = plan.refreshed()
+        _describe(extraction, plan, say)
+        failures = writer.finish(plan.folder, plan.manifest, extraction.collection.paths)
+        if failures:
+            first = "; ".join(f"{path} ({why})" for path, why in failures[:3])
+            more = f"; all are listed in {plan.folder / manifest.FAILURES}" if len(failures) > 3 else ""
+            say(f"{len(failures)} of {plan.manifest.images} images could not be read and are left out: {first}{more}")
+    return plan.folder
 
 
-def _describe(extraction: Extraction, ahead: Plan, trainer: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Bring the missing batches through the network, each kept as soon as it is finished."""
-    collection, backbone, encoding = extraction.collection, extraction.backbone, extraction.encoding
-    step = encoding.images_per_batch(ahead.regions, ahead.manifest.images, extraction.batch_size)
-    store = writer.StoreWriter(ahead.folder, ahead.manifest, ahead.regions.offsets, list(collection.paths))
-    missing = batches(ahead, step, store, _earlier(ahead, collection, say))
-    images = Images(collection, transform_of(backbone), encoding, ahead.regions, missing, extraction.workers)
-    network = own_copy(backbone, ahead.manifest.precision)
-    describe = Describe(network, extraction.pooling, encoding, ahead.regions, extraction.batch_size)
-    bar = ImagesPerSecond("describe", ahead.manifest.images - ahead.missing_images(), ahead.manifest.images)
-    callbacks = [bar, WriteToStore(store, extraction.fail_fast)]
-    with lightning_silenced():
-        trainer_of(trainer, callbacks, key="trainer").predict(describe, images, return_predictions=False)
-
-
-def _announce(ahead: Plan, say: Callable[[str], None]) -> None:
-    missing, described = ahead.missing_images(), ahead.manifest
+def _announce(plan: Plan, say: Callable[[str], None]) -> None:
+    missing, described = plan.missing_images(), plan.manifest
     done = f" ({described.images - missing:,} are done already)" if missing < described.images else ""
-    say(f"describing {described.images:,} images{done}: {ahead.bytes() / 1e6:,.1f} MB in {ahead.folder}")
-    free, needed = shutil.disk_usage(ahead.folder.parent).free, ahead.missing_bytes()
+    say(f"describing {described.images:,} images{done}: {plan.bytes() / 1e6:,.1f} MB in {plan.folder}")
+    free, needed = shutil.disk_usage(plan.folder.parent).free, plan.missing_bytes()
     if free < needed:
         raise StoreError(
-            f"{ahead.folder} needs {needed / 1e6:,.0f} MB more, and the disk has {free / 1e6:,.0f} MB free. Free "
+            f"{plan.folder} needs {needed / 1e6:,.0f} MB more, and the disk has {free / 1e6:,.0f} MB free. Free "
             "some, or choose another folder with store_dir=<folder>."
         )
 
 
-def _begin(ahead: Plan) -> Plan:
-    writer.create(ahead.folder, ahead.manifest, ahead.regions)
-    return ahead.refreshed()
+def _describe(extraction: Extraction, plan: Plan, say: Callable[[str], None]) -> None:
+    """Bring the missing batches through the network, each kept as soon as it is finished."""
+    collection, backbone, encoding = extraction.collection, extraction.backbone, extraction.encoding
+    trainer, precision, rows = extraction.trainer, plan.manifest.precision, extraction.trainer.batch_size
+    step = encoding.images_per_batch(plan.regions, plan.manifest.images, rows)
+    store = writer.StoreWriter(plan.folder, plan.manifest, plan.regions.offsets, list(collection.paths))
+    before = None
+    if isinstance(collection, KnowsContents):
+        masks = plan.regions.masks
+        drew = masks.found.drew if isinstance(masks, MasksWithCells) else None
+        before = writer.earlier_store(plan.folder, plan.manifest, plan.regions, collection.contents(), drew)
+    if before is not None:
+        fresh = plan.manifest.images - before.images
+        say(f"{before.images:,} images are as in {before.folder} and taken over, {fresh:,} are described")
+    missing = store.missing(step, before)
+    images = partial(ImageBatches, collection, transform_of(backbone), encoding, plan.regions)
+    describe = Describe(own_copy(backbone, precision), extraction.pooling, encoding, plan.regions, rows)
+    bar = ImagesPerSecond("describe", plan.manifest.images - plan.missing_images(), plan.manifest.images)
+    with lightning_silenced():
+        runner = trainer.runner(precision, bar, WriteToStore(store, extraction.fail_fast))
+        runner.predict(describe, Sharded(images, missing, trainer.workers), return_predictions=False)
 
 
-def _kept(ahead: Plan) -> str:
-    images, missing = ahead.manifest.images, ahead.refreshed().missing_images()
-    return f"{images - missing:,} of {images:,} images are described and kept in {ahead.folder}"
-
-
-def _earlier(ahead: Plan, collection: Collection, say: Callable[[str], None]) -> Earlier | None:
-    """The earlier store from which rows of unchanged pictures are taken over, if there is one."""
-    if not isinstance(collection, KnowsContents):
-        return None
-    contents = collection.contents()
-    note_contents(ahead.folder, contents)
-    earlier = earlier_store(ahead.folder, ahead.manifest, ahead.regions, contents)
-    if earlier is not None:
-        fresh = len(contents) - earlier.images
-        say(f"{earlier.images:,} images are as in {earlier.store.folder} and taken over, {fresh:,} are described")
-    return earlier
-
-
-def batches(ahead: Plan, step: int, store: writer.StoreWriter, earlier: Earlier | None = None) -> list[list[Span]]:
-    """The missing batches of each missing shard; none crosses from one shard to the next.
+class Describe(pl.LightningModule):
+    """Backbone, pooling and encoding as one module: images in, descriptors out.
 
     Args:
-        ahead: the store.
-        step: most images in a batch.
-        store: its writer; what is kept of a shard, or can be taken over, is brought in here.
-        earlier: where rows of unchanged pictures are taken over from.
+        backbone: the network.
+        pooling: makes global descriptors.
+        encoding: makes local ones.
+        regions: what local ones are made of.
+        rows: images, or crops, at once through the network.
     """
-    missing = []
-    for shard in ahead.missing_shards():
-        fresh, copied = spans_of(*ahead.manifest.span(shard), step, None if earlier is None else earlier.row >= 0)
-        kept = writer.kept_batches(ahead.folder, shard, [*fresh, *copied])
-        missing.append([span for span in fresh if span not in kept])
-        for span in copied:
-            if earlier is not None and span not in kept:
-                earlier.copy(span, store)
-        store.shards.fold(shard)
-        store.shards.forget(shard)
-    return [shard for shard in missing if shard]
+
+    def __init__(self, backbone: Backbone, pooling: Pooling, encoding: Encoding, regions: Regions, rows: int) -> None:
+        super().__init__()
+        if not isinstance(backbone, nn.Module):
+            raise TypeError(f"a backbone must be an nn.Module, got {type(backbone).__name__}")
+        self.backbone, self.pooling, self.encoding = backbone, pooling, encoding
+        self.regions, self.rows = regions, rows
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    def predict_step(self, batch: Decoded, batch_idx: int) -> Described:
+        """Describe a batch."""
+        clean = Batch(batch.pixels, batch.image, batch.readable)
+        return self.encoding.describe(self.backbone, self.pooling, clean, self.regions, self.rows)
 
 
-def own_copy(backbone: Network, precision: str) -> Network:
-    """The network itself, or a copy where Lightning would change its weights for good."""
-    return backbone if precision == "32-true" else copy.deepcopy(backbone)
+class WriteToStore(pl.Callback):
+    """Hands each batch to the store's plain writer as it comes, so that none stay in memory.
 
+    Not a `BasePredictionWriter`: that one wants to infer the images' positions from the loader and warns when it
+    cannot; batches here carry them.
 
-def _report(failures: list[tuple[str, str]], ahead: Plan, say: Callable[[str], None]) -> None:
-    if failures:
-        first = "; ".join(f"{path} ({why})" for path, why in failures[:3])
-        more = f"; all are listed in {ahead.folder / manifest.FAILURES}" if len(failures) > 3 else ""
-        say(f"{len(failures)} of {ahead.manifest.images} images could not be read and are left out: {first}{more}")
+    Args:
+        writer: of the store.
+        fail_fast: stop at an unreadable image instead of recording it.
+    """
+
+    def __init__(self, writer: writer.StoreWriter, fail_fast: bool) -> None:
+        self.writer, self.fail_fast = writer, fail_fast
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write one batch.
+
+        Raises:
+            UnreadableImageError: with `fail_fast`, for the first image that could not be decoded.
+            StoreError: as `StoreWriter.add`.
+        """
+        described, decoded = outputs, batch
+        image, readable = described.image.cpu(), described.readable.cpu()
+        if self.fail_fast and decoded.reasons:
+            raise UnreadableImageError(self.writer.paths[int(image[~readable][0])], decoded.reasons[0])
+        self.writer.add(image, described.whole.cpu(), described.local.cpu(), readable, decoded.reasons)

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,90 +18,99 @@ from torch import Tensor
 from seekloop.backbones.maps import Maps
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.grids import grid_boxes, parse_grid
-from seekloop.contracts.protocols import Backbone, Collection
+from seekloop.contracts.grids import grid_boxes
+from seekloop.contracts.protocols import Collection, KnowsContents
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.contracts.records import KINDS, Regions
-from seekloop.extraction.describe import own_copy
-from seekloop.extraction.sized_images import Sized, SizedImages, Sizing
-from seekloop.lightning.precision import resolve_precision
+from seekloop.extraction.images import ImagesAtTheirSize, Sharded, Sized, Sizing
+from seekloop.extraction.trainer import TrainerSettings, own_copy
 from seekloop.lightning.progress import ImagesPerSecond
 from seekloop.lightning.silence import lightning_silenced
-from seekloop.lightning.trainers import trainer_of
+from seekloop.regions.detected import Detected
 from seekloop.regions.parts import Parts, Say
 from seekloop.regions.segments import Detector
 from seekloop.store import found as found_files
 from seekloop.store import kept_maps
 from seekloop.store.found import FoundImage, FoundRegions, FoundWriter
-from seekloop.store.kept_maps import keep_map
 from seekloop.store.manifest import folder_name, store_folder
 
 AT_ONCE = 4  # maps that wait for each job, so that jobs end together
 SAYS_NOTHING = 0.05  # share of alike (or of unlike) pairs below which a threshold tells little
 
 
-class DetectedRegions:
-    """Class-agnostic regions that a detector finds in the maps of a network (`conf/regions/claid.yaml` and its peers).
+@dataclass(frozen=True)
+class Detection:
+    """A stage: the regions that a detector finds in a collection, in a folder of their own below the stores.
 
-    They are kept in a folder of their own below the stores, found once, whatever is made of them. An image in which
-    nothing is found has itself as its only region.
+    They are found once, whatever is made of them.
 
-    Args:
-        detector: finds regions in one map.
-        backbone: whose maps; not the one that describes regions, unless both are chosen alike.
-        feature: `tokens`, `keys`, `queries` or `values`, see `Maps`.
-        layer: see `Maps`.
-        keep: features whose maps stay on disk, so that other detectors, or other settings of this one, read them
-            instead of running the network again: some 2 MB an image and feature.
-        shortest: see `Sizing`.
-        longest: see `Sizing`.
-        enlarge: see `Sizing`.
-        cells: grid, or union of grids, whose cells are regions of every image besides; None: only what is found.
-        seed: of detectors that draw.
+    Attributes:
+        regions: detector, network and feature.
         store_dir: folder of all stores.
-        trainer: settings of Lightning's `Trainer`, with `workers` for decoding.
-        jobs: processes that detect; None: as many as there are cores for this process.
-
-    Raises:
-        ConfigError: if the choices do not fit together.
+        trainer: on what the network computes, and how many processes decode and detect.
     """
 
-    def __init__(
-        self,
-        detector: Detector,
-        backbone: Backbone,
-        feature: str,
-        layer: int | None,
-        keep: Sequence[str],
-        shortest: int,
-        longest: int,
-        enlarge: bool,
-        cells: str | None,
-        seed: int,
-        store_dir: str,
-        trainer: Mapping[str, Any],
-        jobs: int | None,
-    ) -> None:
-        if not 1 <= shortest <= longest:
-            why = f"it must lie between 1 and regions.longest={longest}"
-            raise ConfigError("regions.shortest", shortest, why, "The paper's: shortest=45, longest=100.")
-        if jobs is not None and jobs < 1:
-            raise ConfigError("regions.jobs", jobs, "nothing would be done", "Use 1 or more, or null for all cores.")
-        self.detector, self.backbone = detector, backbone
-        self.feature, self.keep = feature, tuple(keep)
-        self.maps = Maps(backbone, tuple(dict.fromkeys([feature, *keep])), layer)
-        self.sizing = Sizing(shortest, longest, enlarge)
-        self.cells = None if cells is None else parse_grid(cells)
-        self.seed, self.store_dir = seed, Path(store_dir)
-        self.trainer = {key: value for key, value in trainer.items() if key not in ("workers", "batch_size")}
-        self.workers = trainer["workers"]
-        self.jobs = torch.get_num_threads() if jobs is None else jobs
+    regions: Detected
+    store_dir: Path | str
+    trainer: TrainerSettings
+
+    def __post_init__(self) -> None:
+        _ = self.maps  # whatever the network cannot give is refused now
+
+    @cached_property
+    def maps(self) -> Maps:
+        """The network, read out as maps.
+
+        Raises:
+            ConfigError: if it lacks a feature or the block, or does not take images of any size.
+        """
+        chosen = self.regions
+        try:
+            return Maps(chosen.backbone, tuple(dict.fromkeys([chosen.feature, *chosen.keep])), chosen.layer)
+        except ConfigError as error:
+            name = error.key.removeprefix("regions.")
+            raise ConfigError(name, error.got, error.why, error.fix, chosen) from error
 
     def parts(self, collection: Collection, poolable: bool) -> Parts:
         """Regions that are still to be found, or are known already: `Parts.located` sees to it."""
-        recipe = Recipe("regions", {"class": "Detected", "cells": settings(self.cells)}, (self.recipe(collection),))
-        return Parts(None, None, (), False, recipe, find=partial(self._located, collection))
+        recipe = Recipe(
+            "regions", {"class": "Detected", "cells": settings(self.regions.grids)}, (self.recipe(collection),)
+        )
+
+        def located(say: Say) -> Regions:
+            return self.located(self.found(collection, say))
+
+        return Parts(None, None, (), False, recipe, find=located)
+
+    def located(self, found: FoundRegions) -> Regions:
+        """What was found, with the cells and whole images that are regions besides."""
+        return with_cells(found, grid_boxes(self.regions.grids or ()))
+
+    def recipe(self, collection: Collection) -> Recipe:
+        """Recipe of the detector's regions of a collection."""
+        known = {"detector": settings(self.regions.detector), "seed": self.regions.seed}
+        return Recipe("regions", known, (self.recipe_of_maps(self.regions.feature, collection),))
+
+    def recipe_of_maps(self, feature: str, collection: Collection) -> Recipe:
+        """Recipe of the maps of a feature."""
+        known = {
+            "collection": collection.fingerprint(),
+            "feature": feature,
+            "backbone": settings(self.regions.backbone),
+            "normalisation": settings([self.maps.mean, self.maps.std, self.maps.interpolation]),
+            "layer": self.maps.block,
+            "sizing": settings(self._sizing),
+            "precision": self.trainer.resolved_precision,
+        }
+        return Recipe("maps", known)
+
+    @property
+    def _sizing(self) -> Sizing:
+        return Sizing(self.regions.shortest, self.regions.longest, self.regions.enlarge)
+
+    def _folder(self, collection: Collection, what: str, recipe: Recipe) -> Path:
+        return Path(self.store_dir) / folder_name(f"{collection.name}-{what}", self.regions.backbone.name, recipe.key)
 
     def found(self, collection: Collection, say: Say) -> FoundRegions:
         """What the detector finds in a collection, without cells and whole images; looked for if it has to be.
@@ -109,84 +118,62 @@ class DetectedRegions:
         Raises:
             StoreError: if the disk is full or a file is damaged.
         """
-        recipe = self.recipe(collection)
-        folder = self._folder(collection, type(self.detector).__name__.lower(), recipe)
-        images = len(collection.paths)
+        recipe, images = self.recipe(collection), len(collection.paths)
+        folder = self._folder(collection, type(self.regions.detector).__name__.lower(), recipe)
+
+        def kept() -> str:
+            return f"regions of {found_files.kept_images(folder, images):,} of {images:,} images are kept in {folder}"
+
         if not found_files.is_finished(folder):
-            kept = partial(_kept, folder, images)
             with store_folder(folder).claim(kept, say, "finding regions in"):
                 if not found_files.is_finished(folder):
-                    self._runner()  # refused before any file is made
-                    missing = found_files.begin(folder, recipe, images)
-                    self._search(collection, folder, missing, say)
+                    self.trainer.runner(self.trainer.resolved_precision)  # refused before any file is made
+                    contents = collection.contents() if isinstance(collection, KnowsContents) else None
+                    missing = found_files.begin(folder, recipe, images, contents)
+                    self._search(collection, folder, missing, contents, say)
                     found_files.finish(folder, images)
-        found, failures = found_files.read_found(folder, collection.paths)
-        self._report(found, failures, say)
+        found, why = found_files.read_found(folder)
+        self._report(found, [(path, reason) for path, reason in zip(collection.paths, why, strict=True) if reason], say)
         return found
 
-    def _folder(self, collection: Collection, what: str, recipe: Recipe) -> Path:
-        return self.store_dir / folder_name(f"{collection.name}-{what}", self.backbone.name, recipe.key)
-
-    def recipe(self, collection: Collection) -> Recipe:
-        """Recipe of the detector's regions of a collection."""
-        known = {"detector": settings(self.detector), "seed": self.seed}
-        return Recipe("regions", known, (self.recipe_of_maps(self.feature, collection),))
-
-    def recipe_of_maps(self, feature: str, collection: Collection) -> Recipe:
-        """Recipe of the maps of a feature."""
-        known = {
-            "collection": collection.fingerprint(),
-            "feature": feature,
-            "backbone": settings(self.backbone),
-            "normalisation": settings([self.maps.mean, self.maps.std, self.maps.interpolation]),
-            "layer": self.maps.block,
-            "sizing": settings(self.sizing),
-            "precision": resolve_precision(self.trainer),
-        }
-        return Recipe("maps", known)
-
-    def _maps(self, collection: Collection, feature: str) -> tuple[Path, Recipe]:
-        """Where maps of a feature are kept, or have been kept by an earlier run, and what determines them."""
-        recipe = self.recipe_of_maps(feature, collection)
-        return self._folder(collection, feature, recipe), recipe
-
-    @contextlib.contextmanager
-    def _keeping(self, collection: Collection, say: Say) -> Iterator[dict[str, Path]]:
-        """Claim the folders of the maps that are to be kept; of two processes, one keeps and the other waits."""
-        with contextlib.ExitStack() as claims:
-            kept = {}
-            for name in sorted(set(self.keep)):  # in one order, so that no two wait for each other
-                kept[name], recipe = self._maps(collection, name)
-                claims.enter_context(store_folder(kept[name]).claim(None, say, "keeping maps in"))
-                kept_maps.begin(kept[name], recipe)
-            yield kept
-
-    def _located(self, collection: Collection, say: Say) -> Regions:
-        return self.regions(self.found(collection, say))
-
-    def regions(self, found: FoundRegions) -> Regions:
-        """What was found, with the cells and whole images that are regions besides."""
-        cells = torch.zeros(0, 4) if self.cells is None else grid_boxes(self.cells)
-        return with_cells(found, cells)
-
-    def _runner(self, *callbacks: pl.Callback) -> pl.Trainer:
-        return trainer_of({**self.trainer, "precision": resolve_precision(self.trainer)}, callbacks, key="trainer")
-
-    def _search(self, collection: Collection, folder: Path, missing: Sequence[Sequence[int]], say: Say) -> None:
-        images = len(collection.paths)
+    def _search(
+        self,
+        collection: Collection,
+        folder: Path,
+        missing: Sequence[Sequence[int]],
+        contents: Sequence[str] | None,
+        say: Say,
+    ) -> None:
+        """Bring the missing images through the network and the detector, each kept as soon as it is finished."""
+        chosen, trainer, images = self.regions, self.trainer, len(collection.paths)
         left = sum(len(shard) for shard in missing)
         done = f" ({images - left:,} are done already)" if left < images else ""
         say(f"finding regions in {images:,} images{done}, with {self.maps.name}: {folder}")
-        seen, _ = self._maps(collection, self.feature)
-        data = SizedImages(collection, self.maps, self.sizing, seen, missing, self.workers)
-        network = own_copy(self.maps, resolve_precision(self.trainer))
-        detect = DetectInJobs(self.detector, self.seed, FoundWriter(folder, images), collection.paths, self.jobs)
+        seen = self._folder(collection, chosen.feature, self.recipe_of_maps(chosen.feature, collection))
+        jobs, precision = trainer.detecting, trainer.resolved_precision
+        detect = DetectInJobs(chosen.detector, chosen.seed, FoundWriter(folder, images), collection.paths, jobs)
         bar = ImagesPerSecond("find regions", images - left, images, warm=1 + 2 * detect.at_once)
-        with self._keeping(collection, say) as kept, lightning_silenced():
-            self._runner(detect, bar).predict(ReadMaps(network, self.feature, kept), data, return_predictions=False)
-            found, _ = found_files.read_found(folder, collection.paths)
-            for maps in kept.values():
+        with self._keeping(collection, contents, say) as keep, lightning_silenced():
+            data = Sharded(
+                partial(ImagesAtTheirSize, collection, self.maps, self._sizing, seen, keep), missing, trainer.workers
+            )
+            read = ReadMaps(own_copy(self.maps, precision), chosen.feature, keep)
+            trainer.runner(precision, detect, bar).predict(read, data, return_predictions=False)
+            found, _ = found_files.read_found(folder)
+            for maps in keep.values():
                 kept_maps.finish(maps, found.readable.nonzero()[:, 0].tolist())
+
+    @contextlib.contextmanager
+    def _keeping(self, collection: Collection, contents: Sequence[str] | None, say: Say) -> Iterator[dict[str, Path]]:
+        """Claim the folders of the maps that are to be kept; of two processes, one keeps and the other waits."""
+        with contextlib.ExitStack() as claims:
+            keep: dict[str, Path] = {}
+            for feature in sorted(set(self.regions.keep)):  # in one order, so that no two wait for each other
+                recipe = self.recipe_of_maps(feature, collection)
+                keep[feature] = self._folder(collection, feature, recipe)
+                claims.enter_context(store_folder(keep[feature]).claim(None, say, "keeping maps in"))
+                kept_maps.begin(keep[feature], recipe, contents)
+            yield keep
 
     def _report(self, found: FoundRegions, failures: Sequence[tuple[str, str]], say: Say) -> None:
         each = len(found.boxes) / max(1, int(found.readable.sum()))
@@ -199,18 +186,12 @@ class DetectedRegions:
                 "regions.detector), another regions.feature, or the backbone that the method was made for."
             )
         if failures:
-            say(
-                f"{len(failures)} images could not be read: {failures[0][0]} ({failures[0][1]})"
-                + ", ..." * (len(failures) > 1)
-            )
-
-
-def _kept(folder: Path, images: int) -> str:
-    return f"regions of {found_files.kept_images(folder, images):,} of {images:,} images are kept in {folder}"
+            more = ", ..." if len(failures) > 1 else ""
+            say(f"{len(failures)} images could not be read: {failures[0][0]} ({failures[0][1]}){more}")
 
 
 class MapOfImage(NamedTuple):
-    """What the network gives for one image."""
+    """A network's map of one image; why is empty where the image could be read."""
 
     map: Float[Tensor, "h w d"]
     image: Int[Tensor, " 1"]
@@ -238,7 +219,7 @@ class ReadMaps(pl.LightningModule):
         maps = self.maps(batch.pixels)
         if not batch.why:
             for feature, folder in self.keep.items():
-                keep_map(folder, int(batch.image), maps[feature][0].cpu())
+                kept_maps.keep_map(folder, int(batch.image), maps[feature][0].cpu())
         return MapOfImage(maps[self.feature][0].half(), batch.image, batch.why)
 
 
@@ -295,16 +276,19 @@ class DetectInJobs(pl.Callback):
 
 
 def detect(detector: Detector, tokens: Float[Tensor, "h w d"], seed: int, image: int) -> FoundImage:
-    """What a detector finds in one image's map, in one thread, so that sums do not depend on how many there are."""
+    """Find the regions in one image's map, in one thread, so that sums do not depend on how many there are."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
-            found = detector(tokens, generator(seed, "regions", image))
+            rng = generator(seed, "regions", image)
+            before = rng.get_state()
+            found = detector(tokens, rng)
     finally:
         torch.set_num_threads(threads)
     affine = float("nan") if found.affine is None else found.affine
-    return FoundImage(found.boxes.float(), found.level.long(), found.score.float(), found.masks, affine)
+    columns = found.boxes.float(), found.level.long(), found.score.float(), found.masks
+    return FoundImage(*columns, affine, drew=not rng.get_state().equal(before))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
-"""Images on their way to the backbone: whole batches decoded at a time, shard after shard."""
+"""Images on their way to a network: batches at the backbone's size, or each at a size of its own for a detector."""
 
 import multiprocessing
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -12,13 +14,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from seekloop.artifacts.shards import Span
+from seekloop.backbones.maps import Maps
 from seekloop.contracts.errors import UnreadableImageError
 from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.contracts.records import Regions
 from seekloop.descriptors.encoding import Encoding
 from seekloop.images.transforms import to_pixels
-
-Span = tuple[int, int]
+from seekloop.store.kept_maps import kept_map, map_path
 
 
 class Decoded(NamedTuple):
@@ -31,7 +34,7 @@ class Decoded(NamedTuple):
 
 
 class Transform(NamedTuple):
-    """What turns a picture into the input of one backbone."""
+    """Size and normalisation of one backbone's input."""
 
     size: tuple[int, int]
     mean: tuple[float, float, float]
@@ -56,7 +59,7 @@ def cut(picture: Image.Image, box: Float[Tensor, " 4"]) -> Image.Image:
 
 
 class ImageBatches(Dataset[Decoded]):
-    """One item is one batch, so the division into batches, and with it every bit, is the same for any workers.
+    """Whole batches, one an item, so that the division into batches, and every bit, is the same for any workers.
 
     Args:
         collection: where images come from.
@@ -67,18 +70,10 @@ class ImageBatches(Dataset[Decoded]):
     """
 
     def __init__(
-        self,
-        collection: Collection,
-        transform: Transform,
-        encoding: Encoding,
-        regions: Regions,
-        spans: Sequence[Span],
+        self, collection: Collection, transform: Transform, encoding: Encoding, regions: Regions, spans: Sequence[Span]
     ) -> None:
-        self.collection = collection
-        self.transform = transform
-        self.encoding = encoding
-        self.regions = regions
-        self.spans = spans
+        self.collection, self.transform = collection, transform
+        self.encoding, self.regions, self.spans = encoding, regions, spans
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -89,7 +84,8 @@ class ImageBatches(Dataset[Decoded]):
         for image in range(*self.spans[index]):
             crops = self.encoding.crops(self.regions, image)
             try:
-                rows = self._rows(image, crops)
+                picture = self.collection.read(image)
+                rows = torch.stack([self.transform(one) for one in (picture, *(cut(picture, box) for box in crops))])
             except UnreadableImageError as error:
                 rows = torch.zeros(1 + len(crops), 3, *self.transform.size, dtype=torch.float32)
                 reasons.append(error.why)
@@ -100,48 +96,112 @@ class ImageBatches(Dataset[Decoded]):
             images += [image] * len(rows)
         return Decoded(torch.cat(pixels), torch.tensor(images), torch.tensor(readable), reasons)
 
-    def _rows(self, image: int, crops: Float[Tensor, "v 4"]) -> Float[Tensor, "k 3 h w"]:
-        picture = self.collection.read(image)
-        return torch.stack([self.transform(picture), *(self.transform(cut(picture, box)) for box in crops)])
+
+@dataclass(frozen=True)
+class Sizing:
+    """Size of an image for a detector's network: its proportions stay, to the nearest token.
+
+    Args:
+        shortest: tokens along the shorter side.
+        longest: most tokens along the longer side; the shorter one then has fewer.
+        enlarge: whether small images are enlarged to that.
+    """
+
+    shortest: int
+    longest: int
+    enlarge: bool
+
+    def tokens(self, width: int, height: int, patch: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of tokens of an image of so many pixels; at least one of each.
+
+        Example:
+            >>> Sizing(45, 100, True).tokens(640, 480, (8, 8))
+            (45, 60)
+            >>> Sizing(45, 100, True).tokens(5000, 500, (8, 8))
+            (10, 100)
+        """
+        scale = min(self.shortest / min(width, height), self.longest / max(width, height))
+        if not self.enlarge:
+            scale = min(scale, 1 / max(patch))
+        rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+        return rows, columns
 
 
-class Images(pl.LightningDataModule):
-    """The batches that are still to be described, divided among processes by whole shards.
+class Sized(NamedTuple):
+    """One image on its way to the network; one patch of zeros where it is unreadable, or its map is on disk."""
+
+    pixels: Float[Tensor, "1 3 h w"]
+    image: Int[Tensor, " 1"]
+    why: str
+    kept: Float[Tensor, "rows columns d"] | None
+
+
+class ImagesAtTheirSize(Dataset[Sized]):
+    """Images at the sizes that a detector wants, one by one.
 
     Args:
         collection: where images come from.
-        transform: of the backbone.
-        encoding: says which crops follow an image.
-        regions: of the images.
-        shards: the batches of each shard.
-        workers: decoding processes; 0 decodes in the main one.
+        maps: what they are for.
+        sizing: how large they are.
+        kept: folder where the map that the detector looks at may lie already.
+        keep: folders that shall have maps of other features, too: an image that one of them lacks is decoded.
+        images: which ones.
     """
 
     def __init__(
         self,
         collection: Collection,
-        transform: Transform,
-        encoding: Encoding,
-        regions: Regions,
-        shards: Sequence[Sequence[Span]],
-        workers: int,
+        maps: Maps,
+        sizing: Sizing,
+        kept: Path,
+        keep: Mapping[str, Path],
+        images: Sequence[int],
+    ) -> None:
+        self.collection, self.sizing, self.kept, self.keep, self.images = collection, sizing, kept, keep, images
+        self.patch = maps.patch
+        self.normalise = (maps.mean, maps.std, maps.interpolation)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sized:
+        """Decode one image."""
+        image = self.images[index]
+        position, nothing = torch.tensor([image]), torch.zeros(1, 3, *self.patch)
+        complete = all(map_path(folder, image).exists() for folder in self.keep.values())
+        if complete and (kept := kept_map(self.kept, image)) is not None:
+            return Sized(nothing, position, "", kept)
+        try:
+            picture = self.collection.read(image)
+        except UnreadableImageError as error:
+            return Sized(nothing, position, error.why, None)
+        rows, columns = self.sizing.tokens(*picture.size, self.patch)
+        pixels = to_pixels(picture, (rows * self.patch[0], columns * self.patch[1]), *self.normalise)
+        return Sized(pixels[None], position, "", None)
+
+
+class Sharded(pl.LightningDataModule):
+    """What is still to be done, divided among processes by whole shards.
+
+    Args:
+        dataset: of some items, each a batch.
+        shards: the items of each shard.
+        workers: decoding processes; 0 decodes in the main one.
+    """
+
+    def __init__(
+        self, dataset: Callable[[Sequence[Any]], Dataset[Any]], shards: Sequence[Sequence[Any]], workers: int
     ) -> None:
         super().__init__()
-        self.make = (collection, transform, encoding, regions)
-        self.shards = shards
-        self.workers = workers
+        self.dataset, self.shards, self.workers = dataset, shards, workers
         self.allow_zero_length_dataloader_with_multiple_devices = True  # more processes than shards
 
-    def mine(self) -> list[Span]:
-        """The batches of this process."""
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """A loader of this process's items."""
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        return [span for shard in self.shards[rank::world] for span in shard]
-
-    def predict_dataloader(self) -> DataLoader[Decoded]:
-        """A loader of whole batches."""
         return DataLoader(
-            ImageBatches(*self.make, self.mine()),
+            self.dataset([item for shard in self.shards[rank::world] for item in shard]),
             batch_size=None,  # items are batches already
             num_workers=self.workers,
             multiprocessing_context=start_method() if self.workers else None,

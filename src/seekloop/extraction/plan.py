@@ -1,14 +1,15 @@
 """What an extraction will hold and where, before any of it is computed."""
 
-import importlib.metadata
-from collections.abc import Mapping
+import contextlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 
+from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.grids import Grid, check_not_finer
 from seekloop.contracts.protocols import Backbone, Collection
@@ -17,14 +18,12 @@ from seekloop.contracts.records import Regions
 from seekloop.descriptors.encoding import Encoding
 from seekloop.descriptors.pooling import Pooling
 from seekloop.extraction.images import transform_of
-from seekloop.lightning.precision import resolve_precision
+from seekloop.extraction.trainer import TrainerSettings
 from seekloop.regions.parts import Parts, PartsOfImages, Say
 from seekloop.store import manifest, shards
 from seekloop.store.manifest import StoreManifest
-from seekloop.store.writer import kept_images
 
 WRITERS = ("seekloop", "torch", "torchvision", "timm", "pillow", "numpy")
-DTYPES = ("float16", "float32")
 
 
 @dataclass(frozen=True)
@@ -56,21 +55,15 @@ class Plan:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
-        return manifest.store_folder(self.folder).finished and not self.missing_shards()
+        return manifest.store_folder(self.folder).finished and not shards.missing(self.folder, self.manifest)
 
     def refreshed(self) -> "Plan":
         """The same after other processes may have begun or finished the store."""
         return replace(self, manifest=_already_there(self.folder) or self.manifest)
 
-    def missing_shards(self) -> list[int]:
-        """Shards still to be computed."""
-        return shards.missing(self.folder, self.manifest)
-
     def missing_images(self) -> int:
         """Images still to be described."""
-        missing = self.missing_shards()
-        spans = [self.manifest.span(shard) for shard in missing]
-        return sum(stop - start for start, stop in spans) - sum(kept_images(self.folder, shard) for shard in missing)
+        return shards.missing_images(self.folder, self.manifest)
 
     def located(self, say: Say) -> "Plan":
         """The same with its regions known; they are looked for if they have to be."""
@@ -92,20 +85,18 @@ class Plan:
         return round(self.bytes() * self.missing_images() / self.manifest.images)
 
 
-@dataclass(frozen=True)
+@component
 class Extraction:
     """A stage: the descriptors of a collection, made by one network.
 
-    Attributes:
+    Args:
         collection: the images.
         backbone: the network, on the CPU and in float32.
         regions: which parts of images.
         encoding: from tokens, crops or regions of interest.
         pooling: of global descriptors.
         store_dir: folder of all stores.
-        trainer: settings of Lightning's `Trainer` (accelerator, devices, strategy, precision, ...).
-        batch_size: images, or crops, at once through the network.
-        workers: decoding processes. Results do not depend on them.
+        trainer: on what the network computes, how many images at once, and how many processes decode.
         dtype: of the files.
         shard: images per file; rounded up to whole batches. An unfinished store keeps what it began with.
         fail_fast: stop at an unreadable image instead of recording it.
@@ -117,12 +108,10 @@ class Extraction:
     encoding: Encoding
     pooling: Pooling
     store_dir: Path | str
-    trainer: Mapping[str, Any]
-    batch_size: int
-    workers: int
-    dtype: str
-    shard: int
-    fail_fast: bool
+    trainer: TrainerSettings
+    dtype: Literal["float16", "float32"] = "float16"
+    shard: Count = 256
+    fail_fast: bool = False
 
     @cached_property
     def plan(self) -> Plan:
@@ -134,16 +123,24 @@ class Extraction:
         Raises:
             ConfigError: if the choices do not fit together.
         """
-        images, encoding = len(self.collection.paths), self.encoding
-        _check_settings(images, self.batch_size, self.shard, self.dtype)
+        images, encoding, rows = len(self.collection.paths), self.encoding, self.trainer.batch_size
+        if images == 0:
+            raise ConfigError("collection", "no images", "there is nothing to describe", "Check collection.root.")
         parts = self.regions.parts(self.collection, encoding.poolable)
-        recipe = self._recipe(parts)
-        name = manifest.folder_name(self.collection.name, self.backbone.name, recipe.key)
-        folder = Path(self.store_dir) / name
+        known = {
+            "collection": self.collection.fingerprint(),
+            "backbone": settings(self.backbone),
+            "transform": settings(transform_of(self.backbone)._asdict()),
+            "encoding": settings(encoding),
+            "pooling": settings(self.pooling),
+            "dtype": self.dtype,
+            "precision": self.trainer.resolved_precision,
+            "batch_size": rows,
+        }
+        recipe = Recipe("descriptors", known, (parts.recipe,))
+        folder = Path(self.store_dir) / manifest.folder_name(self.collection.name, self.backbone.name, recipe.key)
         described = _already_there(folder)
         if described is None:
-            tokens = _token_map(self.backbone, self.pooling) if encoding.name == "tokens" else None
-            rows = self.batch_size
             step = encoding.images_per_batch(parts.regions, images, rows) if parts.regions else rows
             described = StoreManifest(
                 recipe=recipe,
@@ -153,37 +150,13 @@ class Extraction:
                 shard=-(-self.shard // step) * step,
                 grids=parts.grids,
                 poolable=parts.poolable,
-                tokens=tokens,
+                tokens=_token_map(self.backbone, self.pooling) if encoding.name == "tokens" else None,
                 versions=_versions(),
                 failures=None,
             )
         if described.tokens is not None:
             check_not_finer(parts.asked, described.tokens)
         return Plan(folder, described, parts, global_apart=encoding.name != "crops")
-
-    def _recipe(self, parts: Parts) -> Recipe:
-        known = {
-            "collection": self.collection.fingerprint(),
-            "backbone": settings(self.backbone),
-            "transform": settings(transform_of(self.backbone)._asdict()),
-            "encoding": settings(self.encoding),
-            "pooling": settings(self.pooling),
-            "dtype": self.dtype,
-            "precision": resolve_precision(self.trainer),
-            "batch_size": self.batch_size,
-        }
-        return Recipe("descriptors", known, (parts.recipe,))
-
-
-def _check_settings(images: int, batch_size: int, shard: int, dtype: str) -> None:
-    if images == 0:
-        raise ConfigError("collection", "no images", "there is nothing to describe", "Check collection.root.")
-    if batch_size < 1:
-        raise ConfigError("trainer.batch_size", batch_size, "it is not positive", "Usual: 32.")
-    if shard < 1:
-        raise ConfigError("store.shard", shard, "it is not positive", "Usual: 256.")
-    if dtype not in DTYPES:
-        raise ConfigError("store.dtype", dtype, "it is unknown", f"Valid: {', '.join(DTYPES)}.")
 
 
 def _already_there(folder: Path) -> StoreManifest | None:
@@ -201,12 +174,8 @@ def _token_map(backbone: Backbone, pooling: Pooling) -> Grid:
 
 
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in WRITERS if _installed(name)}
-
-
-def _installed(name: str) -> bool:
-    try:
-        importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    found = {}
+    for name in WRITERS:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

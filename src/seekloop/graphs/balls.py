@@ -1,12 +1,10 @@
-"""Which images lie within a distance of each other."""
+"""The ball graph of a collection: images joined to all others within a distance."""
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
-
-from seekloop.graphs.memory import built_once
 
 Balls = sparse.csr_array
 _PRODUCTS = 2**25  # compared at once: bounds memory, and changes no result
@@ -21,16 +19,12 @@ def balls(features: Float[Tensor, "n d"], radius: float, most: int) -> Balls:
         most: entries that the result may have.
 
     Returns:
-        (n, n). Kept while the features are.
+        (n, n).
 
     Raises:
         ValueError: if there are more pairs than `most`.
     """
-    return built_once(features, ("balls", radius), lambda: _balls(features, radius, most))
-
-
-def _balls(features: Float[Tensor, "n d"], radius: float, most: int) -> Balls:
-    size, found, count = len(features), [], [np.zeros(1, dtype=np.int64)]
+    size, neighbours, count = len(features), [np.zeros(0, dtype=np.int32)], [np.zeros(1, dtype=np.int64)]
     first, pairs = 0, 0
     for block in torch.split(features, max(1, _PRODUCTS // max(size, 1))):
         inside = block @ features.T >= 1 - radius**2 / 2  # of unit vectors, |a - b|^2 = 2 - 2 a.b
@@ -42,7 +36,6 @@ def _balls(features: Float[Tensor, "n d"], radius: float, most: int) -> Balls:
             raise ValueError(
                 f"the first {first} of {size} balls of radius {radius} hold {pairs:,} images, over {most:,}"
             )
-        found.append(inside.nonzero()[:, 1].cpu().numpy().astype(np.int32))
-    index = np.concatenate([np.zeros(0, dtype=np.int32), *found])
-    start = np.concatenate(count).cumsum()
+        neighbours.append(inside.nonzero()[:, 1].cpu().numpy().astype(np.int32))
+    index, start = np.concatenate(neighbours), np.concatenate(count).cumsum()
     return sparse.csr_array((np.ones(len(index), dtype=np.float32), index, start), shape=(size, size))

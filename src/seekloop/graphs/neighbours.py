@@ -12,7 +12,7 @@ _PRODUCTS = 2**25  # compared at once: bounds memory, and changes no result
 
 
 def nearest(features: Float[Tensor, "n d"], k: int) -> tuple[Float[Tensor, "n _"], Int[Tensor, "n _"]]:
-    """The `k` others with the highest inner product with each row, highest first; all others where there are fewer.
+    """Find the `k` other rows with the highest inner product with each row, highest first; all where there are fewer.
 
     By faiss where the rows are on a CPU and it is installed, else block by block in torch. A row is never its own
     neighbour, and is known by its position: among exact copies it need not come first in its own list.
@@ -31,10 +31,16 @@ def nearest(features: Float[Tensor, "n d"], k: int) -> tuple[Float[Tensor, "n _"
         raise ValueError(f"a graph needs at least one neighbour per row, and k={k}")
     if not features.isfinite().all():
         raise ValueError("features have NaN or infinity: nothing is near them")
-    wanted = min(k + 1, len(features))
+    count = min(k + 1, len(features))
     rows = features.detach().float().contiguous()
-    search = _by_faiss if rows.device.type == "cpu" and importlib.util.find_spec("faiss") else _by_blocks
-    return _without_self(*search(rows, wanted))
+    by_faiss = rows.device.type == "cpu" and importlib.util.find_spec("faiss")
+    similarity, position = (_by_faiss if by_faiss else _by_blocks)(rows, count)
+    # Each list without the row's own position; without its last entry where many copies crowd the row itself out.
+    own = position == torch.arange(len(rows), device=position.device)[:, None]
+    left_out = torch.where(own.any(dim=1), own.int().argmax(dim=1), count - 1)
+    column = torch.arange(count - 1, device=position.device)
+    kept = column + (column >= left_out[:, None])
+    return similarity.gather(1, kept), position.gather(1, kept)
 
 
 def _by_faiss(rows: Float[Tensor, "n d"], count: int) -> tuple[Float[Tensor, "n j"], Int[Tensor, "n j"]]:
@@ -48,17 +54,5 @@ def _by_faiss(rows: Float[Tensor, "n d"], count: int) -> tuple[Float[Tensor, "n 
 
 def _by_blocks(rows: Float[Tensor, "n d"], count: int) -> tuple[Float[Tensor, "n j"], Int[Tensor, "n j"]]:
     size = max(1, _PRODUCTS // max(len(rows), 1))
-    found = [(block @ rows.T).topk(count, dim=1, sorted=True) for block in torch.split(rows, size)]
-    return torch.cat([values for values, _ in found]), torch.cat([positions for _, positions in found])
-
-
-def _without_self(
-    similarity: Float[Tensor, "n j"], position: Int[Tensor, "n j"]
-) -> tuple[Float[Tensor, "n _"], Int[Tensor, "n _"]]:
-    """Each list without the row's own position; without its last entry where many copies crowd the row itself out."""
-    rows, width = position.shape
-    own = position == torch.arange(rows, device=position.device)[:, None]
-    place = torch.where(own.any(dim=1), own.int().argmax(dim=1), width - 1)
-    column = torch.arange(width - 1, device=position.device)
-    keep = column + (column >= place[:, None])
-    return similarity.gather(1, keep), position.gather(1, keep)
+    parts = [(block @ rows.T).topk(count, dim=1, sorted=True) for block in torch.split(rows, size)]
+    return torch.cat([values for values, _ in parts]), torch.cat([positions for _, positions in parts])

@@ -1,17 +1,17 @@
-r"""Labels of a few images spread over the graph of all: :math:`Z = (I - \alpha \mathcal{W})^{-1} Y`."""
+r"""Label propagation from a few images over the graph of all: :math:`Z = (I - \alpha \mathcal{W})^{-1} Y`."""
 
 import math
 import warnings
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.contracts.compiled import in_threads
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.declared import Count, Positive, component
 from seekloop.contracts.learning import PseudoLabels
 from seekloop.graphs.affinity import Affinity, Graph
 from seekloop.graphs.conjugate_gradient import conjugate_gradient
@@ -19,115 +19,54 @@ from seekloop.graphs.conjugate_gradient import conjugate_gradient
 _TOGETHER = 16  # columns solved side by side: a row of them fills one or two cache lines
 
 
-@dataclass(frozen=True)
+@component
 class Solver:
-    r"""How far labels spread, and how exactly that is computed.
+    r"""Reach of the labels, and accuracy of its computation.
 
     Args:
-        alpha: :math:`\alpha`, from 0 (labels stay where they are) to below 1.
+        alpha: :math:`\alpha`, from 0 (labels stay where they are) to below 1 (at which they would spread without end).
         iterations: most iterations of conjugate gradient; the published methods stop after 20.
         tolerance: length of the residual, relative to the right side's, at which a column is done.
     """
 
-    alpha: int | float
-    iterations: int
-    tolerance: int | float
-
-    def check(self, group: str) -> None:
-        """Refuse settings that cannot work; `group` is named in the error.
-
-        Raises:
-            ConfigError: naming the key.
-        """
-        if not 0 <= self.alpha < 1:
-            raise ConfigError(f"{group}.alpha", self.alpha, "labels would spread without end", "Usual: 0.99.")
-        if not isinstance(self.iterations, int) or isinstance(self.iterations, bool) or self.iterations < 1:
-            raise ConfigError(f"{group}.iterations", self.iterations, "nothing would be solved", "Usual: 20.")
-        if not self.tolerance > 0:
-            raise ConfigError(f"{group}.tolerance", self.tolerance, "rounding never lets it be 0", "Usual: 1e-6.")
+    alpha: Annotated[float, Interval(ge=0, lt=1)] = 0.99
+    iterations: Count = 20
+    tolerance: Positive = 1e-6
 
     def solve(self, graph: Affinity, y: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-        """`solve` with these settings."""
-        return solve(graph, y, self.alpha, self.iterations, self.tolerance)
+        r"""Approximate :math:`(I - \alpha \mathcal{W})^{-1} Y` by conjugate gradient from 0, all columns at once.
+
+        On a CPU a column's result does not depend on its company. Where no label reaches, the result is exactly 0.
+
+        Args:
+            graph: :math:`\mathcal{W}` of `affinity`.
+            y: right sides; their type and device are those of the computation.
+        """
+        if y.device.type != "cpu":
+            return _solve_in_torch(graph, y, self.alpha, self.iterations, self.tolerance)
+        values = y.detach().numpy()
+        data = graph.data.astype(values.dtype)
+        threads = torch.get_num_threads()
+        width = max(1, min(_TOGETHER, math.ceil(values.shape[1] / threads)))
+
+        def some(first: int) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
+            part = np.ascontiguousarray(values[:, first : first + width]).copy()
+            matrix = (graph.indptr, graph.indices, data)
+            return conjugate_gradient(*matrix, self.alpha, part, self.iterations, self.tolerance)
+
+        parts = in_threads(some, range(0, values.shape[1], width), threads)
+        return torch.from_numpy(np.concatenate(parts, axis=1)) if parts else torch.zeros_like(y)
 
 
-@dataclass(frozen=True)
-class Spreading:
-    """The settings of whatever spreads labels over a graph of images; what does so has more of its own.
-
-    Args:
-        neighbours: of each image in the graph.
-        kind: of graph: reciprocal or sum.
-        power: of the similarity.
-        clamp: whether negative similarities count as 0.
-        alpha: how far labels spread.
-        iterations: most iterations of conjugate gradient.
-        tolerance: of its relative residual.
-
-    Attributes:
-        group: of configs that these settings are in, named in errors.
-
-    Raises:
-        ConfigError: if a setting cannot work.
-    """
-
-    group: ClassVar[str]
-    neighbours: int
-    kind: str
-    power: int | float
-    clamp: bool
-    alpha: int | float
-    iterations: int
-    tolerance: int | float
-
-    def __post_init__(self) -> None:
-        self.graph.check(self.group)
-        self.solver.check(self.group)
-
-    @property
-    def graph(self) -> Graph:
-        """Those of the graph."""
-        return Graph(self.neighbours, self.kind, self.power, self.clamp)
-
-    @property
-    def solver(self) -> Solver:
-        """Those of the solution."""
-        return Solver(self.alpha, self.iterations, self.tolerance)
-
-
-def solve(
-    graph: Affinity, y: Float[Tensor, "n c"], alpha: float, iterations: int, tolerance: float
-) -> Float[Tensor, "n c"]:
-    r"""Approximate :math:`(I - \alpha \mathcal{W})^{-1} Y` by conjugate gradient from 0, all columns at once.
-
-    On a CPU a column's result does not depend on its company. Where no label reaches, the result is exactly 0.
-
-    Args:
-        graph: :math:`\mathcal{W}` of `affinity`.
-        y: right sides; their type and device are those of the computation.
-        alpha: :math:`\alpha`.
-        iterations: most iterations.
-        tolerance: of a column's residual, relative to its right side.
-    """
-    if y.device.type != "cpu":
-        return _solve_in_torch(graph, y, alpha, iterations, tolerance)
-    values = y.detach().numpy()
-    data = graph.data.astype(values.dtype)
-    threads = torch.get_num_threads()
-    width = max(1, min(_TOGETHER, math.ceil(values.shape[1] / threads)))
-
-    def some(first: int) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
-        part = np.ascontiguousarray(values[:, first : first + width]).copy()
-        return conjugate_gradient(graph.indptr, graph.indices, data, alpha, part, iterations, tolerance)
-
-    parts = in_threads(some, range(0, values.shape[1], width), threads)
-    return torch.from_numpy(np.concatenate(parts, axis=1)) if parts else torch.zeros_like(y)
+@component
+class Spreading(Graph, Solver):
+    """Hyper-parameters shared by all graph-based label propagation: those of `Graph` and of `Solver`."""
 
 
 def _solve_in_torch(
-    graph: Affinity, y: Float[Tensor, "n c"], alpha: float, iterations: int, tolerance: float
+    graph: Affinity, y: Float[Tensor, "n c"], alpha: int | float, iterations: int, tolerance: int | float
 ) -> Float[Tensor, "n c"]:
-    """The same on any device."""
+    """Conjugate gradient in torch, for any device."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Ss]parse CSR.*")
         parts = [torch.from_numpy(part).to(y.device) for part in (graph.indptr, graph.indices, graph.data)]
@@ -158,7 +97,7 @@ def seeds(labels: Int[Tensor, " n"], classes: int, balanced: bool) -> Float[Tens
 
 
 def certainty(z: Float[Tensor, "*q n c"]) -> tuple[Int[Tensor, "*q n"], Float[Tensor, "*q n"]]:
-    r"""Each image's label and how certain it is, from what has reached it of each class.
+    r"""Label and certainty of each image, from the amounts of each class that have reached it.
 
     .. math:: p_i = \frac{[z_i]_+}{\lVert [z_i]_+ \rVert_1}, \qquad \hat y_i = \arg\max p_i, \qquad
               w_i = \frac{1 - H(p_i) / \log c}{\max_j (1 - H(p_j) / \log c)}
@@ -176,7 +115,7 @@ def certainty(z: Float[Tensor, "*q n c"]) -> tuple[Int[Tensor, "*q n"], Float[Te
 
 
 def propagate(graph: Affinity, labels: Int[Tensor, " n"], classes: int, solver: Solver, balanced: bool) -> PseudoLabels:
-    """Labels of all images from those of a few.
+    """Propagate the labels of a few images to all.
 
     Args:
         graph: of `affinity`.
@@ -186,37 +125,26 @@ def propagate(graph: Affinity, labels: Int[Tensor, " n"], classes: int, solver: 
         balanced: whether a class with few labels counts as much as one with many.
 
     Returns:
-        What is known is kept, with weight 1; -1 with weight 0 where no label reaches.
+        Known labels are kept, with weight 1; -1 with weight 0 where no label reaches.
 
     Source:
         Iscen, Tolias, Avrithis, Chum, "Label Propagation for Deep Semi-supervised Learning", CVPR 2019, eq. 10 and 11.
     """
-    found, weight = certainty(solver.solve(graph, seeds(labels, classes, balanced)))
+    propagated, weight = certainty(solver.solve(graph, seeds(labels, classes, balanced)))
     known = labels >= 0
-    return PseudoLabels(torch.where(known, labels.long(), found), torch.where(known, 1.0, weight))
+    return PseudoLabels(torch.where(known, labels.long(), propagated), torch.where(known, 1.0, weight))
 
 
-@dataclass(frozen=True)
+@component
 class LabelPropagation(Spreading):
-    """Pseudo-labels along the graph of nearest neighbours. Implements `contracts.learning.Propagation`.
+    """Pseudo-labels along the k-NN graph, with the settings of `Graph` and `Solver`. Implements `Propagation`.
 
     Args:
-        neighbours: as in `Spreading`, and so on to tolerance.
-        kind: see there.
-        power: see there.
-        clamp: see there.
-        alpha: see there.
-        iterations: see there.
-        tolerance: see there.
         balanced: whether a class with few labels counts as much as one with many.
-
-    Raises:
-        ConfigError: if a setting cannot work.
     """
 
-    group = "propagation"
-    balanced: bool
+    balanced: bool = True
 
     def __call__(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> PseudoLabels:
         """Pseudo-labels of all images; `labels` is -1 where unknown."""
-        return propagate(self.graph.of(features), labels, classes, self.solver, self.balanced)
+        return propagate(self.of(features), labels, classes, self, self.balanced)

@@ -1,21 +1,27 @@
-"""Any collection with boxes as an instance search: a class is what is searched for, its objects are the queries."""
+"""Any collection with boxes as an instance search: its classes are searched for, its objects are the queries."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
+from seekloop.contracts.declared import Count, declared
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.instances import InstanceSearch, Relevance
+from seekloop.contracts.instances import InstanceSearch
 from seekloop.contracts.problems import Problem, first_reasons
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Annotations
-from seekloop.images.chosen import Chosen
+from seekloop.images.instance_files import without_junk
 
 
-def annotated(collection: Collection, queries: int, seed: int) -> InstanceSearch:
+@declared
+def annotated(collection: Collection, queries: Count = 5, seed: int = 0) -> InstanceSearch:
     """Draw queries from a collection's own objects; right are the other images that show the same class.
 
     Of each class, `queries` objects are drawn, one an image (fewer where there are fewer images); a class on a single
@@ -30,8 +36,6 @@ def annotated(collection: Collection, queries: int, seed: int) -> InstanceSearch
     Raises:
         ConfigError: if no class can be searched for.
     """
-    if queries < 1:
-        raise ConfigError("instances.queries", queries, "there is nothing to search for", "Ask for 1 or more.")
     known = collection.annotations
     boxes = [boxes_by_image(known, label) for label in range(len(known.classes))]
     drawn = [draw(known, label, queries, seed) if len(boxes[label]) > 1 else [] for label in range(len(boxes))]
@@ -40,34 +44,44 @@ def annotated(collection: Collection, queries: int, seed: int) -> InstanceSearch
         why = f"no class of {collection.name} has boxes on two images or more"
         if collection.problems:
             why = "\n  ".join([f"{why}; what was left out:", *first_reasons(collection.problems)]) + "\n"
-        raise ConfigError("instances.collection", collection.name, why, "Take a collection with boxes.")
+        raise ConfigError("collection", collection.name, why, "Take a collection with boxes.")
     labels, own = known.label[rows].tolist(), known.image[rows]
     others = [
         {i: box for i, box in boxes[label].items() if i != at} for label, at in zip(labels, own.tolist(), strict=True)
     ]
-    positive = tuple(torch.tensor(list(images), dtype=torch.int64) for images in others)
+    unfit = [
+        Problem(name, "not searched for: it is on one image only, or every box is around a crowd")
+        for name, rows_of_class in zip(known.classes, drawn, strict=True)
+        if not rows_of_class
+    ]
+    query_boxes = replace(  # query i is on image i of theirs
+        known,
+        image=torch.arange(len(rows)),
+        label=known.label[rows],
+        box=known.box[rows],
+        crowd=known.crowd[rows],
+        difficult=known.difficult[rows],
+    )
     return InstanceSearch(
         collection,
-        Chosen(
-            f"{collection.name} queries", collection, own.tolist(), query_annotations(known, rows), unfit(known, drawn)
-        ),
+        Chosen(f"{collection.name} queries", collection, own.tolist(), query_boxes, unfit),
         tuple(known.classes[label] for label in labels),
         own,
-        {"all": Relevance(positive, tuple(own[:0] for _ in positive))},
+        without_junk(torch.tensor(list(images), dtype=torch.int64) for images in others),
         tuple(others),
     )
 
 
 def boxes_by_image(known: Annotations, label: int) -> dict[int, Float[Tensor, "_ 4"]]:
-    """Where a class is, on the images that show it, in their order."""
-    places: dict[int, list[int]] = {}
+    """Boxes of a class on the images that show it, in their order."""
+    rows: dict[int, list[int]] = {}
     for row in (known.label == label).nonzero()[:, 0].tolist():
-        places.setdefault(int(known.image[row]), []).append(row)
-    return {image: known.box[rows] for image, rows in sorted(places.items())}
+        rows.setdefault(int(known.image[row]), []).append(row)
+    return {image: known.box[several] for image, several in sorted(rows.items())}
 
 
 def draw(known: Annotations, label: int, queries: int, seed: int) -> list[int]:
-    """Rows of the objects drawn from one class, on as many images."""
+    """Draw rows of one class's objects, on as many images."""
     rows = ((known.label == label) & ~known.crowd).nonzero()[:, 0]
     rng = generator(seed, "instances", known.classes[label])
     first: dict[int, int] = {}
@@ -76,22 +90,35 @@ def draw(known: Annotations, label: int, queries: int, seed: int) -> list[int]:
     return list(first.values())[:queries]
 
 
-def query_annotations(known: Annotations, rows: Int[Tensor, " q"]) -> Annotations:
-    """The boxes of the queries: query i is on image i of theirs."""
-    return replace(
-        known,
-        image=torch.arange(len(rows)),
-        label=known.label[rows],
-        box=known.box[rows],
-        crowd=known.crowd[rows],
-        difficult=known.difficult[rows],
-    )
+class Chosen:
+    """Images of a collection by position, in any order, also several times, with annotations of their own.
 
+    Args:
+        name: for people.
+        source: the collection.
+        positions: of its images.
+        annotations: of the chosen ones: `image` counts `positions`.
+        problems: what was left out when choosing.
+    """
 
-def unfit(known: Annotations, drawn: list[list[int]]) -> list[Problem]:
-    """The classes that cannot be searched for."""
-    return [
-        Problem(name, "not searched for: it is on one image only, or every box is around a crowd")
-        for name, rows in zip(known.classes, drawn, strict=True)
-        if not rows
-    ]
+    def __init__(
+        self,
+        name: str,
+        source: Collection,
+        positions: Sequence[int],
+        annotations: Annotations,
+        problems: Sequence[Problem],
+    ) -> None:
+        self.name, self.source, self.positions = name, source, tuple(positions)
+        self.paths: Sequence[str] = tuple(source.paths[position] for position in positions)
+        self.annotations = annotations
+        self.problems: Sequence[Problem] = tuple(problems)
+
+    def read(self, image: int) -> Image.Image:
+        """Decode one image; see the source."""
+        return self.source.read(self.positions[image])
+
+    def fingerprint(self) -> str:
+        """Hash of the source's fingerprint, and of which images are chosen."""
+        chosen = json.dumps([self.source.fingerprint(), self.positions])
+        return hashlib.blake2b(chosen.encode(), digest_size=16).hexdigest()

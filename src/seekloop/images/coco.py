@@ -3,22 +3,21 @@
 import json
 import reprlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from seekloop.contracts.errors import ConfigError, UnreadableImageError
+from seekloop.contracts.declared import Share, declared
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.download import Archive, fetch
 from seekloop.images.files import FileCollection, existing_folder, image_headers, refuse_losses
-from seekloop.images.frames import Corners, Frames, Size, Stated, known_size
+from seekloop.images.frames import Corners, Frames, Size, known_size
 from seekloop.images.names import ImageNames
-from seekloop.images.objects import RawObject, annotate, as_number, class_name, flag
+from seekloop.images.objects import AnnotatedObjects, RawObject, annotations_of, as_number, class_name, flag
 from seekloop.images.walk import ImageFiles, find_images
 
-SPLITS = ("train", "val")
 GZIP = b"\x1f\x8b"
 HOST = "http://images.cocodataset.org"
 PARTS = ("images", "annotations", "categories")
@@ -42,29 +41,28 @@ class Coco2017(FileCollection):
         Lin et al., Microsoft COCO: Common Objects in Context, 2014.
     """
 
+    @declared
     def __init__(
-        self, root: str | None, split: str, crowd: bool, max_loss: float | int, download: bool, cache: str | None
+        self,
+        root: str | None = None,
+        split: Literal["train", "val"] = "train",
+        crowd: bool = False,
+        max_loss: Share = 0.1,
+        download: bool = False,
+        cache: str | None = None,
     ) -> None:
-        if split not in SPLITS:
-            raise ConfigError("collection.split", split, "there is no such split", f"One of: {', '.join(SPLITS)}.")
         folder = coco_folder(root, split, download)
-        relative = f"annotations/instances_{split}2017.json"
+        where = f"annotations/instances_{split}2017.json"
         try:
-            coco = read_coco(folder / relative)
+            coco = read_coco(folder / where)
         except ValueError as error:
-            raise ConfigError("collection.root", root, str(error), "Unpack COCO's annotations again.") from error
-        images = find_images(folder / f"{split}2017")
-        named = find_listed(coco, images, relative)
-        positions = {name: position for position, name in enumerate(dict.fromkeys(named.images.values()))}
-        paths = [f"{split}2017/{path}" for path in positions]
-        headers = image_headers(folder, paths, Path(cache) if cache else None)
-
-        def position(name: str) -> int | None:
-            return positions.get(named.images.get(name, ""))
-
-        objects, problems = coco_objects(coco, relative, position, Frames(headers), crowd)
-        annotations, dropped = annotate(objects, category_order(coco), corner_hint(coco))
-        problems = [*named.problems, *problems, *dropped]
+            raise ConfigError("root", root, str(error), "Unpack COCO's annotations again.") from error
+        named, problems = find_listed(coco, find_images(folder / f"{split}2017"), where)
+        paths = [f"{split}2017/{path}" for path in dict.fromkeys(named.values())]
+        positions = {path: position for position, path in enumerate(dict.fromkeys(named.values()))}
+        source = coco_objects(coco, where, {name: positions[path] for name, path in named.items()}, problems)
+        frames = Frames(image_headers(folder, paths, cache))
+        annotations, problems = annotations_of(source, frames, crowd=crowd)
         refuse_losses(len(annotations.image), problems, max_loss)
         super().__init__("coco2017", folder, paths, annotations, problems, cache)
 
@@ -75,11 +73,11 @@ def coco_folder(root: str | None, split: str, download: bool) -> Path:
         base = Path(root).expanduser().absolute()
         fetch(Archive(f"{HOST}/annotations/annotations_trainval2017.zip", None, "annotations", "annotations"), base)
         fetch(Archive(f"{HOST}/zips/{split}2017.zip", None, f"{split}2017", f"{split}2017"), base)
-    folder = existing_folder(root, "COCO, or say collection.download=true")
+    folder = existing_folder(root, "COCO, or say download=true")
     for part in (f"annotations/instances_{split}2017.json", f"{split}2017"):
         if not (folder / part).exists():
-            fix = "Unpack COCO's archives there, or say collection.download=true."
-            raise ConfigError("collection.root", root, f"it holds no {part}", fix)
+            fix = "Unpack COCO's archives there, or say download=true."
+            raise ConfigError("root", root, f"it holds no {part}", fix)
     return folder
 
 
@@ -135,25 +133,21 @@ def read_coco(path: Path) -> Coco:
     )
 
 
-@dataclass(frozen=True)
-class Listed:
-    """The images that a COCO file lists and that are there: paths by name; what is missing or was not taken."""
+def find_listed(coco: Coco, images: ImageFiles, where: str) -> tuple[dict[str, str], list[Problem]]:
+    """Find the images of a COCO file among those of a folder, by `ImageNames`.
 
-    images: Mapping[str, str]
-    problems: tuple[Problem, ...]
-
-
-def find_listed(coco: Coco, images: ImageFiles, where: str) -> Listed:
-    """Find the images of a COCO file among those of a folder; `ImageNames` says how names are matched."""
+    Returns:
+        Their paths by name; what is missing or was not taken.
+    """
     matched = ImageNames(images.paths).match((image.name for image in coco.images), where)
     absent = [
         Problem(f"{where}, image {name!r}", why, ProblemKind.FILE)
         for name, why in matched.image.items()
         if isinstance(why, str)
     ]
-    found = {name: images.paths[image] for name, image in matched.image.items() if isinstance(image, int)}
+    paths = {name: images.paths[image] for name, image in matched.image.items() if isinstance(image, int)}
     not_taken = [problem for problem in images.problems if problem.kind is ProblemKind.FILE]
-    return Listed(found, (*absent, *matched.problems, *not_taken))
+    return paths, [*absent, *matched.problems, *not_taken]
 
 
 def another_format(content: object) -> str:
@@ -181,7 +175,7 @@ def key_of(number: object) -> str | None:
     return (text[:-2] if text.endswith(".0") and text[:-2].isdecimal() else text) or None
 
 
-def in_order(keys: Sequence[str]) -> list[str]:
+def in_order(keys: Iterable[str]) -> list[str]:
     """Ids in ascending order, numbers first."""
     return sorted(keys, key=lambda key: (not key.isdecimal(), int(key) if key.isdecimal() else 0, key))
 
@@ -191,7 +185,7 @@ def read_images(entries: Sequence[Any], where: str, problems: list[Problem]) -> 
 
     Two images of one id are left out, as annotations of that id may mean either of them, unless both are one file.
     """
-    found: list[CocoImage] = []
+    images: list[CocoImage] = []
     for number, entry in enumerate(entries):
         spot = f"{where}, images[{number}]"
         name = entry.get("file_name") if isinstance(entry, Mapping) else None
@@ -200,156 +194,117 @@ def read_images(entries: Sequence[Any], where: str, problems: list[Problem]) -> 
             problems.append(Problem(spot, "it has no file_name", ProblemKind.FILE))
         elif key is None:
             problems.append(Problem(spot, f"{name!r} has no id, so no annotation can mean it", ProblemKind.NOTE))
-            found.append(CocoImage(f"\0{number}", name, None))
+            images.append(CocoImage(f"\0{number}", name, None))
         else:
-            found.append(CocoImage(key, name, known_size(entry.get("width"), entry.get("height"))))
-    names: dict[str, set[str]] = {}
-    for image in found:
-        names.setdefault(image.id, set()).add(image.name)
-    for key, several in names.items():
-        if len(several) > 1:
-            shown = ", ".join(sorted(several)[:2])
-            why = f"{len(several)} images have the id {key}, such as {shown}: their annotations may mean any of them"
-            problems.append(Problem(where, why, ProblemKind.NOTE, len(several)))
-    twice = [name for name, count in Counter(image.name for image in found).items() if count > 1]
-    if twice:
-        why = (
-            f"{many(len(twice), 'image is', 'images are')} listed more than once, such as {twice[0]}; each is one image"
-        )
+            images.append(CocoImage(key, name, known_size(entry.get("width"), entry.get("height"))))
+    for key, names in names_by_id((image.id, image.name) for image in images).items():
+        if len(names) > 1:
+            shown = ", ".join(names[:2])
+            why = f"{len(names)} images have the id {key}, such as {shown}: their annotations may mean any of them"
+            problems.append(Problem(where, why, ProblemKind.NOTE, len(names)))
+    if twice := [name for name, count in Counter(image.name for image in images).items() if count > 1]:
+        listed = many(len(twice), "image is", "images are")
+        why = f"{listed} listed more than once, such as {twice[0]}; each is one image"
         problems.append(Problem(where, why, ProblemKind.NOTE, len(twice)))
-    first = {image.id: image for image in reversed(found)}
-    rest = [image for image in dict.fromkeys(found) if first[image.id] != image]
-    return [first[key] for key in in_order(list(first))] + rest
+    first = {image.id: image for image in reversed(images)}
+    rest = [image for image in dict.fromkeys(images) if first[image.id] != image]
+    return [first[key] for key in in_order(first)] + rest
 
 
 def read_categories(entries: Sequence[Any], where: str, problems: list[Problem]) -> dict[str, str]:
     """Class names by id, ordered by id. Ids that are given twice with different names are left out."""
-    found: dict[str, set[str]] = {}
+    pairs: list[tuple[str, str]] = []
     for number, entry in enumerate(entries):
-        spot = f"{where}, categories[{number}]"
         key = key_of(entry.get("id")) if isinstance(entry, Mapping) else None
         name = entry.get("name") if isinstance(entry, Mapping) else None
-        name = "" if name is None else class_name(name)
-        if key is None or not name:
-            problems.append(
-                Problem(spot, f"a category needs an id and a name, and this is {entry!r}", ProblemKind.NOTE)
-            )
+        if key is None or name is None or not class_name(name):
+            why = f"a category needs an id and a name, and this is {entry!r}"
+            problems.append(Problem(f"{where}, categories[{number}]", why, ProblemKind.NOTE))
         else:
-            found.setdefault(key, set()).add(name)
-    for key, names in found.items():
+            pairs.append((key, class_name(name)))
+    by_id = names_by_id(pairs)
+    for key, names in by_id.items():
         if len(names) > 1:
-            why = f"the categories {', '.join(sorted(names))} have one id, {key}: their annotations may mean either"
+            why = f"the categories {', '.join(names)} have one id, {key}: their annotations may mean either"
             problems.append(Problem(where, why, ProblemKind.NOTE, len(names)))
-    known = {key: next(iter(names)) for key, names in found.items() if len(names) == 1}
-    known = {key: known[key] for key in in_order(list(known))}
-    shared = [name for name, count in Counter(known.values()).items() if count > 1]
-    problems += [
-        Problem(where, f"several categories are called {name!r}; they are one class", ProblemKind.NOTE)
-        for name in shared
-    ]
+    known = {key: by_id[key][0] for key in in_order(by_id) if len(by_id[key]) == 1}
+    for name, count in Counter(known.values()).items():
+        if count > 1:
+            why = f"several categories are called {name!r}; they are one class"
+            problems.append(Problem(where, why, ProblemKind.NOTE))
     return known
 
 
-def category_order(coco: Coco) -> list[str]:
-    """The names of the classes by their number, each once."""
-    return list(dict.fromkeys(coco.categories.values()))
+def names_by_id(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The different names that each id has, sorted."""
+    names: dict[str, set[str]] = {}
+    for key, name in pairs:
+        names.setdefault(key, set()).add(name)
+    return {key: sorted(several) for key, several in names.items()}
 
 
-def coco_objects(
-    coco: Coco, where: str, find: Callable[[str], int | None], frames: Frames, crowd: bool
-) -> tuple[list[RawObject], list[Problem]]:
-    """The objects of a COCO file.
+def coco_objects(coco: Coco, where: str, positions: Mapping[str, int], problems: Iterable[Problem]) -> AnnotatedObjects:
+    """The objects of a COCO file, in pixels; each that is not understood, or whose image is not there, is a problem.
 
     Args:
         coco: the file.
         where: its name, for people.
-        find: the position in the collection of an image's name; None where it is not there.
-        frames: of the collection's images.
-        crowd: whether boxes around crowds count.
+        positions: in the collection, by the images' names in the file.
+        problems: known already.
     """
-    reader = _Reader(coco, find, frames)
-    frames.decide(reader.boxes())
+    images: dict[str, list[CocoImage]] = {}
+    for image in coco.images:
+        images.setdefault(image.id, []).append(image)
+    known = {key: one_image(key, several, positions) for key, several in images.items()}
     objects: list[RawObject] = []
-    problems = list(coco.problems)
-    crowds: list[str] = []
+    problems = [*problems, *coco.problems]
     for number, entry in enumerate(coco.annotations):
-        spot = f"{where}, {reader.named(number, entry)}"
-        try:
-            one = reader.read(entry, spot)
-        except (ValueError, UnreadableImageError) as error:
-            problems.append(Problem(spot, getattr(error, "why", None) or str(error)))
-            continue
-        if one.crowd and not crowd:
-            crowds.append(spot)
-        else:
-            objects.append(one)
-    if crowds:
-        everything = (
-            many(len(crowds), "object is a crowd", "objects are crowds") if objects else "all of them are crowds"
-        )
-        why = f"{everything} (iscrowd) and left out; collection.crowd=true takes them"
-        problems.append(Problem(crowds[0], why, ProblemKind.BY_RULE, len(crowds)))
-    return objects, problems + frames.problems()
-
-
-class _Reader:
-    """Reads one annotation after the other; which image an id means is worked out once."""
-
-    def __init__(self, coco: Coco, find: Callable[[str], int | None], frames: Frames) -> None:
-        self.coco, self.find, self.frames = coco, find, frames
-        self.images: dict[str, list[CocoImage]] = {}
-        for image in coco.images:
-            self.images.setdefault(image.id, []).append(image)
-        self.known: dict[str, tuple[int, Size | None]] = {}
-
-    def named(self, number: int, entry: object) -> str:
-        """Name of an annotation for messages: its place in the file, and its id where it has one."""
         key = key_of(entry.get("id")) if isinstance(entry, Mapping) else None
-        return f"annotations[{number}]" + (f" (id {key})" if key else "")
+        spot = f"{where}, annotations[{number}]" + (f" (id {key})" if key else "")
+        try:
+            objects.append(coco_object(entry, spot, known, coco.categories))
+        except ValueError as error:
+            problems.append(Problem(spot, str(error)))
+    return AnnotatedObjects(objects, problems, list(dict.fromkeys(coco.categories.values())), corner_hint(coco))
 
-    def boxes(self) -> Iterator[tuple[int, Size | None, Corners]]:
-        """Image, stated size and corners of every annotation that has them."""
-        for entry in self.coco.annotations:
-            with suppress(ValueError, AttributeError):
-                yield *self._image(entry.get("image_id")), corners_of(entry.get("bbox"))
 
-    def read(self, entry: Any, spot: str) -> RawObject:  # noqa: ANN401 - whatever the file has there
-        """One object; its box is left edge, top edge, width and height in pixels.
+def one_image(key: str, images: Sequence[CocoImage], positions: Mapping[str, int]) -> tuple[int, Size | None] | str:
+    """Position and stated size of the image that an id means, or why it means none."""
+    names, sizes = sorted({image.name for image in images}), {image.size for image in images} - {None}
+    if len(names) > 1:
+        return f"{len(names)} images have the id {key}, such as {', '.join(names[:2])}"
+    if len(sizes) > 1:
+        return f"its image {names[0]!r} is listed with {len(sizes)} sizes, and the box may be of any"
+    if names[0] not in positions:
+        return f"its image {names[0]!r} is not in the collection"
+    return positions[names[0]], next(iter(sizes), None)
 
-        Raises:
-            ValueError: with the reason, if it is not understood or its image is not there.
-            UnreadableImageError: if its image states no size and cannot be read.
-        """
-        if not isinstance(entry, Mapping):
-            raise ValueError(f"an annotation is a dictionary, and this is a {type(entry).__name__}")
-        missing = [part for part in ("image_id", "category_id", "bbox") if entry.get(part) is None]
-        if missing:
-            polygons = "; its segmentation is not read" if "bbox" in missing and entry.get("segmentation") else ""
-            raise ValueError(f"it has no {', '.join(missing)}{polygons}")
-        image, size = self._image(entry["image_id"])
-        name = self.coco.categories.get(key_of(entry["category_id"]) or "")
-        if name is None:
-            raise ValueError(f"there is no category with id {entry['category_id']!r} in the file")
-        frame, corners = self.frames.frame(Stated(spot, image, size)), corners_of(entry["bbox"])
-        return RawObject(spot, image, name, frame.upright(corners), crowd=flag(entry.get("iscrowd", 0), "iscrowd"))
 
-    def _image(self, number: object) -> tuple[int, Size | None]:
-        """Position and stated size of the image with this id."""
-        key = key_of(number)
-        if key is None or key not in self.images:
-            raise ValueError(f"there is no image with id {number!r} in the file")
-        if key not in self.known:
-            meant = {image.name for image in self.images[key]}
-            if len(meant) > 1:
-                raise ValueError(f"{len(meant)} images have the id {key}, such as {', '.join(sorted(meant)[:2])}")
-            name, sizes = meant.pop(), {image.size for image in self.images[key]} - {None}
-            if len(sizes) > 1:
-                raise ValueError(f"its image {name!r} is listed with {len(sizes)} sizes, and the box may be of any")
-            position = self.find(name)
-            if position is None:
-                raise ValueError(f"its image {name!r} is not in the collection")
-            self.known[key] = position, next(iter(sizes), None)
-        return self.known[key]
+def coco_object(
+    entry: Any,  # noqa: ANN401 - whatever the file has there
+    where: str,
+    images: Mapping[str, tuple[int, Size | None] | str],
+    categories: Mapping[str, str],
+) -> RawObject:
+    """One object; its box is left edge, top edge, width and height in pixels.
+
+    Raises:
+        ValueError: with the reason, if it is not understood or its image is not there.
+    """
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"an annotation is a dictionary, and this is a {type(entry).__name__}")
+    missing = [part for part in ("image_id", "category_id", "bbox") if entry.get(part) is None]
+    if missing:
+        polygons = "; its segmentation is not read" if "bbox" in missing and entry.get("segmentation") else ""
+        raise ValueError(f"it has no {', '.join(missing)}{polygons}")
+    image = images.get(key_of(entry["image_id"]) or "", f"there is no image with id {entry['image_id']!r} in the file")
+    if isinstance(image, str):
+        raise ValueError(image)
+    name = categories.get(key_of(entry["category_id"]) or "")
+    if name is None:
+        raise ValueError(f"there is no category with id {entry['category_id']!r} in the file")
+    crowd = flag(entry.get("iscrowd", 0), "iscrowd")
+    return RawObject(where, image[0], name, corners_of(entry["bbox"]), crowd, pixels=True, size=image[1])
 
 
 def corners_of(bbox: object) -> Corners:

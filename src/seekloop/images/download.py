@@ -1,4 +1,4 @@
-"""Fetching a public collection's archive: whole or not at all, checked, and once even if two processes ask."""
+"""Fetch a public collection's archive: whole or not at all, checked, and once even if two processes ask."""
 
 import hashlib
 import shutil
@@ -43,31 +43,24 @@ def fetch(archive: Archive, root: Path) -> None:
         ConfigError: if it cannot be fetched or is damaged (says what to put where by hand).
         CannotWriteError: if the folder cannot be made or locked.
     """
+    target = root / archive.target
     try:
         make_folder(root, "collection.root")
         with lock(root / ".download.lock", "collection.root"):
-            if not (root / archive.target).exists():
-                fetch_now(archive, root)
+            if not target.exists():
+                # beside the target, then renamed: whoever looks sees nothing or all of it
+                with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
+                    (unpacked(archive, Path(folder)) / archive.member).replace(target)
     except CannotWriteError:
         raise
     except FAILURES as error:
-        raise ConfigError(
-            "collection.download",
-            True,
-            f"{archive.url} could not be fetched ({error})",
-            f"Fetch it elsewhere, and put its folder {archive.member} at {root / archive.target}.",
-        ) from error
+        why = f"{archive.url} could not be fetched ({error})"
+        fix = f"Fetch it elsewhere, and put its folder {archive.member} at {target}."
+        raise ConfigError("download", True, why, fix) from error
 
 
-def fetch_now(archive: Archive, root: Path) -> None:
-    """Download and unpack beside the target, then rename: whoever looks sees nothing or all of it."""
-    with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
-        unpacked = unpack(download(archive, Path(folder)), Path(folder) / "unpacked")
-        (unpacked / archive.member).replace(root / archive.target)
-
-
-def download(archive: Archive, folder: Path) -> Path:
-    """The archive as a file in `folder`.
+def unpacked(archive: Archive, folder: Path) -> Path:
+    """Download an archive into a folder and extract it; members that point outside are refused.
 
     Raises:
         OSError: if it cannot be reached.
@@ -78,16 +71,8 @@ def download(archive: Archive, folder: Path) -> Path:
         shutil.copyfileobj(source, file, length=1 << 20)
     if archive.md5 is not None:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if found != archive.md5:
-            raise ValueError(f"its MD5 is {found}, not {archive.md5}")
-    return path
-
-
-def unpack(path: Path, folder: Path) -> Path:
-    """Extract a tar or zip file; members that point outside the folder are refused."""
-    if path.suffix == ".tar":
-        shutil.unpack_archive(path, folder, filter="data")
-    else:
-        shutil.unpack_archive(path, folder)
-    return folder
+            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if md5 != archive.md5:
+            raise ValueError(f"its MD5 is {md5}, not {archive.md5}")
+    shutil.unpack_archive(path, folder / "unpacked", **({"filter": "data"} if path.suffix == ".tar" else {}))
+    return folder / "unpacked"

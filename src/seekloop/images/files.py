@@ -1,4 +1,4 @@
-"""What all collections of image files share: decoding by position, and a fingerprint that reads each file once."""
+"""Collections of image files: decoding by position, and a fingerprint that reads each file once."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from seekloop.images.walk import printable
 SETTLED_NS = 2_000_000_000
 
 Stamp = tuple[int, int, int]  # size, mtime, ctime: while these stay, the content is taken to have stayed
-Facts = dict[str, list[Any]]  # by path: the three numbers of the stamp, then what is remembered of the file
+Facts = dict[str, list[Any]]  # by path: the three numbers of the stamp, then the facts remembered of the file
 
 LOOKED_AT = 16  # pictures of 16 bits that are decoded to see whether they use their range
 WIDE_SUFFIXES = (".tif", ".tiff", ".png", ".pgm", ".pnm", ".jp2")
@@ -60,11 +60,11 @@ class FileCollection:
     ) -> None:
         if not paths:
             why = "; ".join(["there are no images in it", *first_reasons(problems)])
-            raise ConfigError("collection.root", str(root), why, "Point it at some images.")
+            raise ConfigError("root", str(root), why, "Point it at some images.")
         self.name, self.root, self.paths = name, root, tuple(paths)
         self.annotations, self.renamed, self.white = annotations, dict(renamed or {}), white
-        self.cache = Path(cache) if cache else None
-        self.problems = (*problems, *(self.nearly_black() if white is None else ()))
+        self.cache = cache
+        self.problems = (*problems, *self.nearly_black())
 
     def file(self, image: int) -> Path:
         """Where the file of an image is."""
@@ -77,6 +77,10 @@ class FileCollection:
             UnreadableImageError: if that cannot be done.
         """
         return read_rgb(self.file(image), self.white)
+
+    def headers(self) -> list[Header | UnreadableImageError]:
+        """Size and orientation of every picture, or the error of one that cannot be read."""
+        return image_headers(self.root, [self.renamed.get(path, path) for path in self.paths], self.cache)
 
     def content(self) -> list[tuple[int, str]]:
         """Size in bytes and content hash of every file, in the order of the images."""
@@ -99,36 +103,33 @@ class FileCollection:
             digest.update(json.dumps({"white": self.white}).encode())
         return digest.hexdigest()
 
-    def nearly_black(self) -> list[Problem]:
-        """Pictures of 16 bits that do not use their range, among at most `LOOKED_AT` spread over the collection."""
+    def nearly_black(self, most: int = LOOKED_AT) -> list[Problem]:
+        """The problem of pictures of 16 bits that hold 12 bits or fewer, among at most `most` spread over all."""
         wide = [image for image, path in enumerate(self.paths) if path.lower().endswith(WIDE_SUFFIXES)]
-        some = wide[:: max(1, len(wide) // LOOKED_AT)][:LOOKED_AT]
-        dark = [image for image in some if nearly_black(self.file(image))]
-        return [] if not dark else [dark_pictures([self.paths[image] for image in dark], len(some))]
+        some = wide[:: max(1, len(wide) // most)][:most]
+        dark = [image for image in some if nearly_black(self.file(image))] if self.white is None else []
+        if not dark:
+            return []
+        why = (
+            f"{len(dark):,} of {many(len(some), 'picture', 'pictures')} of 16 bits per value use less than an eighth "
+            "of the range and are nearly black. If they hold 10 or 12 bits, say collection.white=1023 or 4095 (grey "
+            "pictures)"
+        )
+        return [Problem(self.paths[dark[0]], why, ProblemKind.NOTE, len(dark))]
 
 
-def dark_pictures(paths: Sequence[str], looked_at: int) -> Problem:
-    """The problem of pictures of 16 bits that hold 12 bits or fewer, and would be read nearly black."""
-    why = (
-        f"{len(paths):,} of {many(looked_at, 'picture', 'pictures')} of 16 bits per value use less than an eighth of "
-        "the range and are nearly black. If they hold 10 or 12 bits, say collection.white=1023 or 4095 (grey pictures)"
-    )
-    return Problem(paths[0], why, ProblemKind.NOTE, len(paths))
-
-
-def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: object) -> None:
+def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: float, owner: object = None) -> None:
     """Stop where more of the annotated objects were lost than is allowed.
 
     Args:
         taken: how many objects were taken.
         problems: what was left out.
         max_loss: largest share of the objects that may be lost.
+        owner: the collection, where it is built already.
 
     Raises:
         ConfigError: with the first reasons.
     """
-    if not isinstance(max_loss, (int, float)) or not 0 <= max_loss <= 1:
-        raise ConfigError("collection.max_loss", max_loss, "it is a share", "Usual: 0.1; 1 accepts every loss.")
     lost = counted(problems)["objects_lost"]
     if lost <= max_loss * (taken + lost):
         return
@@ -139,9 +140,9 @@ def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: object) -> 
     why = f"{lost:,} of {objects} would be left out:{reasons}{notes}\n{lost / (taken + lost):.0%} is more than allowed"
     fix = (
         "Mend the boxes (`seekloop check` with the same collection lists every problem and draws the boxes), or go on "
-        "without these objects with collection.max_loss=1."
+        "without these objects with max_loss=1."
     )
-    raise ConfigError("collection.max_loss", max_loss, why, fix)
+    raise ConfigError("max_loss", max_loss, why, fix, owner)
 
 
 def existing_folder(root: str | None, what: str) -> Path:
@@ -151,18 +152,18 @@ def existing_folder(root: str | None, what: str) -> Path:
         ConfigError: if none is configured, or there is no such folder.
     """
     if root is None:
-        raise ConfigError("collection.root", root, "this collection needs a folder", f"Give the path of {what}.")
+        raise ConfigError("root", root, "this collection needs a folder", f"Give the path of {what}.")
     folder = Path(root).expanduser().absolute()
     if not folder.is_dir():
-        raise ConfigError("collection.root", root, "there is no such folder", f"Give the path of {what}.")
+        raise ConfigError("root", root, "there is no such folder", f"Give the path of {what}.")
     if printable(str(folder)) != str(folder):
         why = "its name holds bytes that are not UTF-8, which results could not record"
-        raise ConfigError("collection.root", printable(str(folder)), why, "Rename it, or link to it by another name.")
+        raise ConfigError("root", printable(str(folder)), why, "Rename it, or link to it by another name.")
     return folder
 
 
-def content_hashes(root: Path, paths: Sequence[str], cache: Path | None) -> list[tuple[int, str]]:
-    """Size and content hash of every file, from the cache where size and times are those of when it was hashed.
+def content_hashes(root: Path, paths: Sequence[str], cache: str | Path | None) -> list[tuple[int, str]]:
+    """Hash every file, with its size; from the cache where size and times are those of when it was hashed.
 
     A file that cannot be read has size -1; it is reported when it is decoded.
     """
@@ -175,25 +176,29 @@ def content_hashes(root: Path, paths: Sequence[str], cache: Path | None) -> list
     return [(-1, "unreadable") if fact is None else (fact[0], str(fact[3])) for fact in facts]
 
 
-def image_headers(root: Path, paths: Sequence[str], cache: Path | None) -> list[Header | UnreadableImageError]:
+def image_headers(root: Path, paths: Sequence[str], cache: str | Path | None) -> list[Header | UnreadableImageError]:
     """Size and orientation of every picture, remembered like the hashes; errors for those that cannot be read."""
 
     def header(path: Path) -> list[Any]:
-        found = read_header(path)
-        return [*found.stored, found.orientation]
+        read = read_header(path)
+        return [*read.stored, read.orientation]
 
     facts = remembered(root, paths, cache, "-headers", 3, header)
-    found: list[Header | UnreadableImageError] = []
-    for path, fact in zip(paths, facts, strict=True):
-        if fact is None or isinstance(fact[3], str):
-            found.append(UnreadableImageError(root / path, "there is no such file" if fact is None else fact[3]))
-        else:
-            found.append(Header((fact[3], fact[4]), fact[5]))
-    return found
+    return [
+        UnreadableImageError(root / path, "there is no such file" if fact is None else fact[3])
+        if fact is None or isinstance(fact[3], str)
+        else Header((fact[3], fact[4]), fact[5])
+        for path, fact in zip(paths, facts, strict=True)
+    ]
 
 
 def remembered(
-    root: Path, paths: Sequence[str], cache: Path | None, name: str, length: int, look: Callable[[Path], list[Any]]
+    root: Path,
+    paths: Sequence[str],
+    cache: str | Path | None,
+    name: str,
+    length: int,
+    look: Callable[[Path], list[Any]],
 ) -> list[list[Any] | None]:
     """Stamp and facts of every file; None for one that cannot be opened.
 
@@ -201,12 +206,12 @@ def remembered(
         root: the folder.
         paths: of the files.
         cache: folder where facts are remembered; None: nowhere.
-        name: what the remembered file's name ends with.
+        name: ending of the remembering file's name.
         length: how many facts there are of a file.
         look: finds the facts; may raise `UnreadableImageError`, whose reason is then the one fact.
     """
-    place = hashlib.blake2b(os.fsencode(root), digest_size=12).hexdigest()
-    memory = cache / f"{place}{name}.json" if cache else None
+    key = hashlib.blake2b(os.fsencode(root), digest_size=12).hexdigest()
+    memory = Path(cache) / f"{key}{name}.json" if cache else None
     known = load_facts(memory)
 
     def fact(path: str) -> tuple[list[Any] | None, bool]:
@@ -244,6 +249,6 @@ def load_facts(memory: Path | None) -> Facts:
 
 
 def save_facts(memory: Path, entries: Facts) -> None:
-    """Replace what is remembered in one step: a reader sees the old or the new file, never half of one."""
+    """Replace the facts remembered in one step: a reader sees the old or the new file, never half of one."""
     make_folder(memory.parent, "collection.cache")
     write_bytes(memory, json.dumps(entries).encode(), "collection.cache")

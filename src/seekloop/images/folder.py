@@ -1,20 +1,24 @@
 """Any folder of images, with boxes in whichever of the common formats they are, or without."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
+from xml.etree import ElementTree
 
-from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem, ProblemKind, many
-from seekloop.images.coco import category_order, coco_objects, corner_hint, find_listed, read_coco
+from annotated_types import Interval
+
+from seekloop.contracts.declared import Share, declared
+from seekloop.contracts.errors import ConfigError, UnreadableImageError
+from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.images.coco import coco_objects, find_listed, read_coco
 from seekloop.images.csv_boxes import csv_objects
+from seekloop.images.decoding import Header
 from seekloop.images.files import FileCollection, existing_folder, image_headers, refuse_losses
 from seekloop.images.frames import Frames
 from seekloop.images.names import ImageNames
-from seekloop.images.objects import RawObject, annotate
-from seekloop.images.voc import CLASSES as VOC_CLASSES
+from seekloop.images.objects import AnnotatedObjects, annotations_of
 from seekloop.images.walk import ImageFiles, find_files, find_images, printable, stem
-from seekloop.images.xml_files import XmlSource, read_tree, stated_name, xml_boxes, xml_objects
+from seekloop.images.xml_files import XmlSource, annotated_by, other_image, read_tree, stated_name
 
 
 class ImageFolder(FileCollection):
@@ -40,47 +44,27 @@ class ImageFolder(FileCollection):
             allowed.
     """
 
+    @declared
     def __init__(
         self,
-        root: str | None,
-        boxes: str | None,
-        crowd: bool,
-        white: int | None,
-        max_loss: float | int,
-        cache: str | None,
+        root: str | None = None,
+        boxes: str | None = None,
+        crowd: bool = False,
+        white: Annotated[int, Interval(gt=255, le=65535)] | None = None,
+        max_loss: Share = 0.1,
+        cache: str | None = None,
     ) -> None:
-        if white is not None and not (isinstance(white, int) and 255 < white <= 65535):
-            fix = "Usual: 1023 (10 bits), 4095 (12), 16383 (14); null reads it from each file."
-            raise ConfigError("collection.white", white, "it is white in pictures of 9 to 16 bits", fix)
         folder = existing_folder(root, "a folder of images")
         source = boxes_source(folder, boxes)
         images = find_images(folder, [] if source is None else [source])
-        annotated = Annotated()
+        annotated, headers = AnnotatedObjects(), list[Header | UnreadableImageError]()
         if source is not None and images.paths:
-            real = [images.renamed.get(path, path) for path in images.paths]
-            headers = image_headers(folder, real, Path(cache) if cache else None)
-            annotated = read_boxes(source, images, Frames(headers), crowd)
-        annotations, dropped = annotate(annotated.objects, annotated.order, annotated.hint)
-        problems = list(dict.fromkeys([*annotated.problems, *dropped, *images.problems]))
+            headers = image_headers(folder, images.real, cache)
+            annotated = read_boxes(source, images, headers)
+        annotations, problems = annotations_of(annotated, Frames(headers), crowd=crowd)
+        problems = list(dict.fromkeys([*problems, *images.problems]))
         refuse_losses(len(annotations.image), problems, max_loss)
         super().__init__("folder", folder, images.paths, annotations, problems, cache, images.renamed, white)
-
-
-@dataclass(frozen=True)
-class Annotated:
-    """Content of an annotation file.
-
-    Attributes:
-        objects: as it has them.
-        problems: what was left out.
-        order: class names in the order wanted.
-        hint: what the boxes look like instead, if not like boxes as the format has them.
-    """
-
-    objects: list[RawObject] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    order: Sequence[str] = ()
-    hint: str = ""
 
 
 def boxes_source(root: Path, boxes: str | None) -> Path | None:
@@ -95,53 +79,41 @@ def boxes_source(root: Path, boxes: str | None) -> Path | None:
     if not source.exists() and Path(boxes).exists():
         source = Path(boxes)
     if not source.exists():
-        raise ConfigError("collection.boxes", boxes, f"there is no {source}", "Give a .json, a .csv, or a folder.")
+        raise ConfigError("boxes", boxes, f"there is no {source}", "Give a .json, a .csv, or a folder.")
     return source
 
 
-def read_boxes(source: Path, images: ImageFiles, frames: Frames, crowd: bool) -> Annotated:
-    """Read boxes in whichever format they are.
+def read_boxes(source: Path, images: ImageFiles, headers: Sequence[Header | UnreadableImageError]) -> AnnotatedObjects:
+    """Read boxes in any of the known formats.
 
     Args:
         source: a folder of .xml files, a .json or a .csv.
         images: of the collection.
-        frames: of these images.
-        crowd: whether COCO's crowds count.
+        headers: of these images.
 
     Raises:
         ConfigError: if the format is not known.
     """
+    ending = source.suffix.lower()
     if source.is_dir():
-        return boxes_from_xmls(source, images.paths, frames)
-    match source.suffix.lower():
-        case ".json":
-            return boxes_from_json(source, images, frames, crowd)
-        case ".csv" | ".tsv":
-            objects, problems, hint = csv_objects(source, ImageNames(images.paths), frames)
-            return Annotated(objects, problems, (), hint)
-    why = "it is compressed; unpack it" if source.suffix.lower() in (".gz", ".zip") else "its format is not known"
-    raise ConfigError("collection.boxes", str(source), why, "Give a COCO .json, a .csv, or a folder of VOC .xml files.")
+        return boxes_from_xmls(source, images.paths)
+    if ending in (".csv", ".tsv"):
+        return csv_objects(source, ImageNames(images.paths), headers)
+    if ending == ".json":
+        try:
+            coco = read_coco(source)
+        except ValueError as error:
+            raise ConfigError("boxes", str(source), str(error), "Give a file of COCO instances.") from error
+        named, problems = find_listed(coco, images, source.name)
+        if not coco.annotations:
+            problems.append(Problem(source.name, "its list of annotations is empty", ProblemKind.NOTE))
+        positions = {path: position for position, path in enumerate(images.paths)}
+        return coco_objects(coco, source.name, {name: positions[path] for name, path in named.items()}, problems)
+    why = "it is compressed; unpack it" if ending in (".gz", ".zip") else "its format is not known"
+    raise ConfigError("boxes", str(source), why, "Give a COCO .json, a .csv, or a folder of VOC .xml files.")
 
 
-def boxes_from_json(source: Path, images: ImageFiles, frames: Frames, crowd: bool) -> Annotated:
-    """COCO's format. Images of the file that are not in the folder are problems."""
-    try:
-        coco = read_coco(source)
-    except ValueError as error:
-        raise ConfigError("collection.boxes", str(source), str(error), "Give a file of COCO instances.") from error
-    listed = find_listed(coco, images, source.name)
-    positions = {path: position for position, path in enumerate(images.paths)}
-
-    def position(name: str) -> int | None:
-        return positions.get(listed.images.get(name, ""))
-
-    objects, problems = coco_objects(coco, source.name, position, frames, crowd)
-    if not coco.annotations:
-        problems.append(Problem(source.name, "its list of annotations is empty", ProblemKind.NOTE))
-    return Annotated(objects, [*listed.problems, *problems], category_order(coco), corner_hint(coco))
-
-
-def boxes_from_xmls(source: Path, paths: Sequence[str], frames: Frames) -> Annotated:
+def boxes_from_xmls(source: Path, paths: Sequence[str]) -> AnnotatedObjects:
     """VOC's format: each file describes the image of its own name, or the one that it names where there is none.
 
     Raises:
@@ -150,33 +122,24 @@ def boxes_from_xmls(source: Path, paths: Sequence[str], frames: Frames) -> Annot
     files, problems = find_files(source, ".xml")
     if not files:
         fix = "Give a COCO .json, a .csv, or a folder of VOC .xml files."
-        raise ConfigError("collection.boxes", str(source), "there are no .xml files in this folder", fix)
-    trees: dict[str, tuple[Path, XmlSource]] = {}
+        raise ConfigError("boxes", str(source), "there are no .xml files in this folder", fix)
+    trees: dict[str, tuple[Path, ElementTree.Element]] = {}
     for file in files:
         relative = Path(printable(file.relative_to(source).as_posix()))
         try:
-            trees[relative.as_posix()] = relative, XmlSource(relative.as_posix(), read_tree(file), -1)
+            trees[relative.as_posix()] = relative, read_tree(file)
         except (OSError, ValueError) as error:
             problems.append(Problem(relative.as_posix(), f"unreadable: {error}"))
-    meant, told = images_of_xmls(source.name, trees, paths)
-    placed: list[XmlSource] = []
+    meant, notes = images_of_xmls(source.name, trees, paths)
     for where, image in meant.items():
-        tree = trees[where][1].tree
         if isinstance(image, str):
-            problems.append(Problem(where, image, count=max(1, len(tree.findall("object")))))
-        else:
-            placed.append(XmlSource(where, tree, image))
-    frames.decide(box for one in placed for box in xml_boxes(one))
-    objects: list[RawObject] = []
-    for one in placed:
-        found, wrong = xml_objects(one, frames)
-        objects += found
-        problems += wrong
-    return Annotated(objects, [*problems, *told, *frames.problems()], VOC_CLASSES)
+            problems.append(Problem(where, image, count=max(1, len(trees[where][1].findall("object")))))
+    sources = [XmlSource(where, trees[where][1], image) for where, image in meant.items() if isinstance(image, int)]
+    return annotated_by(sources, [*problems, *notes])
 
 
 def images_of_xmls(
-    source: str, trees: dict[str, tuple[Path, XmlSource]], paths: Sequence[str]
+    source: str, trees: Mapping[str, tuple[Path, ElementTree.Element]], paths: Sequence[str]
 ) -> tuple[dict[str, int | str], list[Problem]]:
     """The image of every XML file, or why there is none.
 
@@ -197,12 +160,12 @@ def images_of_xmls(
         answers = [one.find(word) for one, word in zip(spellings, (name, name, name.casefold()), strict=True)]
         return next((answer for answer in answers if isinstance(answer, int)), answers[0])
 
-    loose = names.match((s for _, one in trees.values() if (s := stated_name(one.tree))), f"<filename> in {source}")
+    loose = names.match((s for _, tree in trees.values() if (s := stated_name(tree))), f"<filename> in {source}")
     meant: dict[str, int | str] = {}
     exact: set[str] = set()
     others: list[str] = []
-    for where, (relative, one) in trees.items():
-        own, stated = relative.with_suffix(""), stated_name(one.tree)
+    for where, (relative, tree) in trees.items():
+        own, stated = relative.with_suffix(""), stated_name(tree)
         at_place = own_image(own.as_posix())
         answers = [at_place, *([names.find((relative.parent / stated).as_posix())] if stated else [])]
         answers += [own_image(own.name), *([loose.image[stated]] if stated else [])]
@@ -217,9 +180,5 @@ def images_of_xmls(
         image = meant[where]
         if isinstance(image, int) and claimed.setdefault(image, where) != where:
             meant[where] = f"{claimed[image]} describes the same image, {paths[image]!r}"
-    told = list(loose.problems) if any(isinstance(image, int) for image in loose.image.values()) else []
-    if others:
-        files = many(len(others), "file states", "files state")
-        why = f"{files} another image than that of the file's own name, which counts: {others[0]}"
-        told.append(Problem(f"<filename> in {source}", why, ProblemKind.NOTE, len(others)))
-    return meant, told
+    matched = loose.problems if any(isinstance(image, int) for image in loose.image.values()) else ()
+    return meant, [*matched, *other_image(others, f"<filename> in {source}")]

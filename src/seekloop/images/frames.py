@@ -1,7 +1,6 @@
-"""From pixel coordinates of an annotation file to fractions of the upright picture."""
+"""Pixel coordinates of an annotation file as fractions of the upright picture."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from seekloop.contracts.errors import UnreadableImageError
 from seekloop.contracts.problems import Problem, ProblemKind, many
@@ -11,6 +10,9 @@ Corners = tuple[float, float, float, float]  # x0, y0, x1, y1
 Size = tuple[int, int]  # width, height
 
 SAME_SHAPE = 0.02  # two sizes have one shape where their aspects differ by no more than this, relatively
+TURNED = "{pictures} turned by EXIF, and the boxes are of the stored pixels: they were turned as well"
+STATED_STORED = "{pictures} turned by EXIF and the stated size is not; the boxes fit the upright picture only"
+OTHER_SHAPE = "the stated size {} has another shape than the picture, {}: are these its boxes?{more}"
 
 
 def fractions(corners: Corners, size: Size) -> Corners:
@@ -38,21 +40,6 @@ def turned(box: Corners, orientation: int) -> Corners:
     return (y0, x0, y1, x1) if orientation >= 5 else (x0, y0, x1, y1)
 
 
-@dataclass(frozen=True)
-class Stated:
-    """Boxes of one image with the size that their file states for it.
-
-    Attributes:
-        where: the file, and the entry in it.
-        image: position in the collection.
-        size: width and height that the coordinates refer to; None where the file states none.
-    """
-
-    where: str
-    image: int
-    size: Size | None
-
-
 class Frames:
     """Brings boxes in pixels to fractions of the upright picture.
 
@@ -68,9 +55,7 @@ class Frames:
     def __init__(self, headers: Sequence[Header | UnreadableImageError]) -> None:
         self.headers = headers
         self.boxes_lie: bool | None = None  # whether boxes on pictures turned sideways are those of the stored pixels
-        self.turned: dict[int, Stated] = {}
-        self.size_only: dict[int, Stated] = {}
-        self.other_shape: dict[int, tuple[str, Size, Size]] = {}
+        self.notes: dict[str, dict[int, tuple[str, ...]]] = {why: {} for why in (TURNED, STATED_STORED, OTHER_SHAPE)}
 
     def decide(self, boxes: Iterable[tuple[int, Size | None, Corners]]) -> None:
         """See from a file's boxes whether those on pictures that EXIF turns sideways are of the stored pixels.
@@ -91,69 +76,60 @@ class Frames:
                 standing += fits == (False, True)
         self.boxes_lie = None if bool(lying) == bool(standing) else lying > 0
 
-    def frame(self, stated: Stated) -> "Frame":
-        """Frame of the coordinates of one image.
+    def frame(self, where: str, image: int, size: Size | None) -> tuple[Size, int]:
+        """Size in pixels that the coordinates of one entry refer to, and the orientation by which they are turned.
+
+        Args:
+            where: the file, and the entry in it.
+            image: position in the collection.
+            size: width and height that the file states; None where it states none.
 
         Raises:
             UnreadableImageError: if the file states no size, and the picture's cannot be read.
         """
-        header = self.headers[stated.image]
+        header = self.headers[image]
         if isinstance(header, UnreadableImageError):
-            if stated.size is None:
+            if size is None:
                 raise header
-            return Frame(stated.size, 1)
-        if stated.size is None and not (header.orientation >= 5 and self.boxes_lie):
-            return Frame(header.size, 1)
-        size = stated.size or header.stored
-        if says_upright(stated.size, header):
-            return Frame(size, 1)
-        if same_shape(size, header.stored) and self.boxes_lie is False:
-            self.size_only.setdefault(stated.image, stated)
-            return Frame((size[1], size[0]), 1)
-        if same_shape(size, header.stored):
-            self.turned.setdefault(stated.image, stated)
-            return Frame(size, header.orientation)
-        self.other_shape.setdefault(stated.image, (stated.where, size, header.size))
-        return Frame(size, 1)
+            return size, 1
+        if size is None and not (header.orientation >= 5 and self.boxes_lie):
+            return header.size, 1
+        frame = size or header.stored
+        if says_upright(size, header):
+            return frame, 1
+        if not same_shape(frame, header.stored):
+            sizes = (f"{one[0]} x {one[1]}" for one in (frame, header.size))
+            self.notes[OTHER_SHAPE].setdefault(image, (where, *sizes))
+            return frame, 1
+        if self.boxes_lie is False:
+            self.notes[STATED_STORED].setdefault(image, (where,))
+            return (frame[1], frame[0]), 1
+        self.notes[TURNED].setdefault(image, (where,))
+        return frame, header.orientation
+
+    def upright(self, where: str, image: int, size: Size | None, corners: Corners) -> Corners:
+        """A box in pixels, as fractions of the upright picture; the arguments are those of `frame`.
+
+        Raises:
+            UnreadableImageError: as `frame` does.
+            ValueError: if the box is in fractions, as it seems: no number is above 1, and not all of them are whole.
+        """
+        frame, orientation = self.frame(where, image, size)
+        if all(abs(v) <= 1 for v in corners) and not all(float(v).is_integer() for v in corners):
+            raise ValueError("its box looks like fractions (no number is above 1), and pixels are expected")
+        return turned(fractions(corners, frame), orientation)
 
     def problems(self) -> list[Problem]:
         """Problems that stated sizes reveal: boxes that were turned, shapes that differ."""
-        found = []
-        if self.turned:
-            count = len(self.turned)
-            pictures = many(count, "picture is", "pictures are")
-            why = f"{pictures} turned by EXIF, and the boxes are of the stored pixels: they were turned as well"
-            found.append(Problem(next(iter(self.turned.values())).where, why, ProblemKind.NOTE, count))
-        if self.size_only:
-            count = len(self.size_only)
-            pictures = many(count, "picture is", "pictures are")
-            why = f"{pictures} turned by EXIF and the stated size is not; the boxes fit the upright picture only"
-            found.append(Problem(next(iter(self.size_only.values())).where, why, ProblemKind.NOTE, count))
-        if self.other_shape:
-            (where, *sizes), count = next(iter(self.other_shape.values())), len(self.other_shape)
-            stated, real = (f"{size[0]} x {size[1]}" for size in sizes)
-            why = f"the stated size {stated} has another shape than the picture, {real}: are these its boxes?"
-            more = f" (and {many(count - 1, 'more picture', 'more pictures')})" if count > 1 else ""
-            found.append(Problem(where, why + more, ProblemKind.NOTE, count))
-        return found
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Reference frame of an image's boxes: a size in pixels, before or after the turn by EXIF."""
-
-    size: Size
-    orientation: int
-
-    def upright(self, corners: Corners) -> Corners:
-        """A box in pixels, as fractions of the upright picture.
-
-        Raises:
-            ValueError: if it is given in fractions, as it seems: no number is above 1, and not all of them are whole.
-        """
-        if all(abs(v) <= 1 for v in corners) and not all(float(v).is_integer() for v in corners):
-            raise ValueError("its box looks like fractions (no number is above 1), and pixels are expected")
-        return turned(fractions(corners, self.size), self.orientation)
+        problems = []
+        for why, images in self.notes.items():
+            if images:
+                first, *sizes = next(iter(images.values()))
+                pictures = many(len(images), "picture is", "pictures are")
+                more = f" (and {many(len(images) - 1, 'more picture', 'more pictures')})" if len(images) > 1 else ""
+                text = why.format(*sizes, pictures=pictures, more=more)
+                problems.append(Problem(first, text, ProblemKind.NOTE, len(images)))
+        return problems
 
 
 def says_upright(size: Size | None, header: Header) -> bool:

@@ -1,7 +1,7 @@
 """Inspect the files of a collection: sizes, orientations, damaged files, copies. Nothing is kept."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from PIL import Image
 from seekloop.contracts.errors import UnreadableImageError
 from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.contracts.protocols import Collection
-from seekloop.images.decoding import Header, nearly_black
-from seekloop.images.files import FileCollection, dark_pictures, image_headers
+from seekloop.images.decoding import Header
+from seekloop.images.files import FileCollection
 
 SIDE = 16  # pixels of the small grey pictures by which copies are recognised
 ALIKE = 4.0  # of 255: mean difference up to which two small pictures with the same pattern are one picture
@@ -21,6 +21,7 @@ WORKERS = 4  # decoding threads
 TURNED_WITHOUT_SIGN = (2, 3, 4)
 
 Progress = Callable[[int], None]
+Small = tuple[tuple[int, int], UInt8[np.ndarray, "s s"]]  # a picture's size, and a small grey copy of it
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ def inspect(collection: Collection, decode: bool, progress: Progress = lambda do
             headers are read, and copies of whole files are found.
         progress: told how many pictures are done.
     """
-    headers = headers_of(collection)
-    seen = {image: header.size for image, header in headers.items() if isinstance(header, Header)}
+    files = collection if isinstance(collection, FileCollection) else None
+    headers = dict(enumerate(files.headers() if files else ()))
+    sizes = {image: header.size for image, header in headers.items() if isinstance(header, Header)}
     unreadable = {image: header.why for image, header in headers.items() if isinstance(header, UnreadableImageError)}
     orientations = {
         image: header.orientation
@@ -63,105 +65,84 @@ def inspect(collection: Collection, decode: bool, progress: Progress = lambda do
     seconds, small = 0.0, dict[int, UInt8[np.ndarray, "s s"]]()
     if decode:
         decoded, seconds = decode_all(collection, progress)
-        small = {image: picture for image, (size, picture) in decoded.items() if not isinstance(picture, str)}
-        seen |= {image: size for image, (size, picture) in decoded.items() if not isinstance(picture, str)}
-        unreadable |= {image: picture for image, (_, picture) in decoded.items() if isinstance(picture, str)}
-        problems += dark(collection)
+        for image, picture in decoded.items():
+            if isinstance(picture, str):
+                unreadable[image] = picture
+                sizes.pop(image, None)
+            else:
+                sizes[image], small[image] = picture
+        if files and not files.nearly_black():  # else it was told when the collection was opened
+            problems += files.nearly_black(max(1, len(files.paths)))
     problems += [
         Problem(collection.paths[image], f"cannot be read: {why}", ProblemKind.FILE)
         for image, why in sorted(unreadable.items())
     ]
-    return Inspection(seen, orientations, unreadable, (*problems, *copies(collection, small)), seconds)
+    same = same_files(files) if files else list[list[int]]()
+    alike = same_looks(small, {image for group in same for image in group[1:]})
+    for groups, what in ((same, "the same file as"), (alike, "looks the same as")):
+        for first, *others in groups:
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            why = f"{what} {', '.join(collection.paths[image] for image in others[:3])}{more}"
+            problems.append(Problem(collection.paths[first], why, ProblemKind.NOTE, len(others)))
+    return Inspection(sizes, orientations, unreadable, tuple(problems), seconds)
 
 
-def headers_of(collection: Collection) -> dict[int, Header | UnreadableImageError]:
-    """Size and orientation of every file; empty for collections that are not made of files."""
-    if not isinstance(collection, FileCollection):
-        return {}
-    paths = [collection.renamed.get(path, path) for path in collection.paths]
-    return dict(enumerate(image_headers(collection.root, paths, collection.cache)))
-
-
-def doubtful_orientations(collection: Collection, orientations: dict[int, int]) -> list[Problem]:
+def doubtful_orientations(collection: Collection, orientations: Mapping[int, int]) -> list[Problem]:
     """Annotated pictures that EXIF mirrors or turns upside down: sizes cannot show whether their boxes were turned."""
     annotated = set(collection.annotations.image.tolist())
-    doubtful = [
-        image
-        for image, orientation in orientations.items()
-        if image in annotated and orientation in TURNED_WITHOUT_SIGN
-    ]
+    doubtful = [image for image, number in orientations.items() if image in annotated and number in TURNED_WITHOUT_SIGN]
     if not doubtful:
         return []
     pictures = many(len(doubtful), "picture with boxes has", "pictures with boxes have")
-    why = (
-        f"{pictures} an EXIF orientation of 2, 3 or 4, "
-        "which no size shows: look whether the boxes lie right in the contact sheet"
-    )
+    which = "which no size shows: look whether the boxes lie right in the contact sheet"
+    why = f"{pictures} an EXIF orientation of 2, 3 or 4, {which}"
     return [Problem(collection.paths[doubtful[0]], why, ProblemKind.NOTE, len(doubtful))]
 
 
-def dark(collection: Collection) -> list[Problem]:
-    """Pictures of 16 bits that are nearly black, among all of them."""
-    if not isinstance(collection, FileCollection) or collection.white is not None:
-        return []
-    if collection.nearly_black():  # told when the collection was opened
-        return []
-    found = [image for image in range(len(collection.paths)) if nearly_black(collection.file(image))]
-    if not found:
-        return []
-    return [dark_pictures([collection.paths[image] for image in found], len(collection.paths))]
-
-
-Small = tuple[tuple[int, int], "UInt8[np.ndarray, 's s'] | str"]
-
-
-def decode_all(collection: Collection, progress: Progress) -> tuple[dict[int, Small], float]:
+def decode_all(collection: Collection, progress: Progress) -> tuple[dict[int, Small | str], float]:
     """Size and small grey copy of every picture, or why it cannot be decoded; and the seconds per picture."""
 
-    def look(image: int) -> Small:
+    def look(image: int) -> Small | str:
         try:
             picture = collection.read(image)
         except UnreadableImageError as error:
-            return (0, 0), error.why
+            return error.why
         return picture.size, np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
 
     started = time.monotonic()
-    found: dict[int, Small] = {}
+    decoded: dict[int, Small | str] = {}
     with ThreadPoolExecutor(WORKERS) as threads:
         for image, small in enumerate(threads.map(look, range(len(collection.paths)))):
-            found[image] = small
+            decoded[image] = small
             progress(image + 1)
-    return found, (time.monotonic() - started) / max(1, len(found))
+    return decoded, (time.monotonic() - started) / max(1, len(decoded))
 
 
-def copies(collection: Collection, small: dict[int, UInt8[np.ndarray, "s s"]]) -> list[Problem]:
-    """Files of the same content, and pictures that look the same although their files differ."""
-    groups: dict[object, list[int]] = {}
-    if isinstance(collection, FileCollection):
-        for image, content in enumerate(collection.content()):
+def same_files(collection: FileCollection) -> list[list[int]]:
+    """Images whose files have one content, in groups."""
+    groups: dict[tuple[int, str], list[int]] = {}
+    for image, content in enumerate(collection.content()):
+        if content[0] >= 0:
             groups.setdefault(content, []).append(image)
-    same = [group for content, group in groups.items() if len(group) > 1 and content != (-1, "unreadable")]
-    known = {image for group in same for image in group[1:]}
-    problems = [
-        Problem(
-            collection.paths[group[0]],
-            f"the same file as {_listed([collection.paths[image] for image in group[1:]])}",
-            ProblemKind.NOTE,
-            len(group) - 1,
-        )
-        for group in same
-    ]
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def same_looks(small: Mapping[int, UInt8[np.ndarray, "s s"]], besides: Set[int]) -> list[list[int]]:
+    """Pictures with the same pattern and nearly the same grey values, in groups.
+
+    Args:
+        small: grey copies of the pictures.
+        besides: pictures that are known to be copies.
+    """
     patterns: dict[bytes, list[int]] = {}
     for image, picture in small.items():
-        if image not in known:
+        if image not in besides:
             patterns.setdefault(pattern(picture), []).append(image)
-    for group in patterns.values():
-        first = group[0]
-        twins = [image for image in group[1:] if difference(small[first], small[image]) <= ALIKE]
-        if twins:
-            why = f"looks the same as {_listed([collection.paths[image] for image in twins])}"
-            problems.append(Problem(collection.paths[first], why, ProblemKind.NOTE, len(twins)))
-    return problems
+    groups = []
+    for first, *others in patterns.values():
+        near = [image for image in others if difference(small[first], small[image]) <= ALIKE]
+        groups += [[first, *near]] if near else []
+    return groups
 
 
 def pattern(picture: UInt8[np.ndarray, "s s"]) -> bytes:
@@ -173,7 +154,3 @@ def pattern(picture: UInt8[np.ndarray, "s s"]) -> bytes:
 def difference(a: UInt8[np.ndarray, "s s"], b: UInt8[np.ndarray, "s s"]) -> float:
     """Mean absolute difference of two small pictures, in grey levels."""
     return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
-
-
-def _listed(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

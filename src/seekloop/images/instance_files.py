@@ -1,39 +1,25 @@
-"""What the published instance-search collections share: files that must be there, boxes in pixels, queries."""
+"""Files of the published instance-search benchmarks: those that must be there, boxes in pixels, queries."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache as remember
 from pathlib import Path
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
+from seekloop.contracts.instances import InstanceSearch, Relevance
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations
 from seekloop.images.decoding import read_size
 from seekloop.images.files import FileCollection
-from seekloop.images.frames import fractions
+from seekloop.images.frames import Corners, fractions
 from seekloop.images.objects import RawObject, annotate
 
-Corners = tuple[float, float, float, float]
 Objects = Sequence[tuple[str, Corners]]  # of one image: instance names, and corners in pixels
-
-
-def instance_root(root: str | None, what: str) -> Path:
-    """The configured root as an absolute path.
-
-    Raises:
-        ConfigError: if none is configured, or there is no such folder.
-    """
-    if root is None:
-        raise ConfigError("instances.root", root, "this benchmark needs a folder", f"Give the path of {what}.")
-    folder = Path(root).expanduser().absolute()
-    if not folder.is_dir():
-        raise ConfigError("instances.root", root, "there is no such folder", f"Give the path of {what}.")
-    return folder
 
 
 def first_there(folder: Path, names: Sequence[str], what: str) -> Path:
@@ -46,36 +32,30 @@ def first_there(folder: Path, names: Sequence[str], what: str) -> Path:
         if (folder / name).exists():
             return folder / name
     why = f"{' or '.join(str(folder / name) for name in names)} is not there"
-    raise ConfigError("instances.root", str(folder), why, f"It should be {what}.")
+    raise ConfigError("root", str(folder), why, f"It should be {what}.")
 
 
-def image_files(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
-    """The paths, once all of their files are known to be there: a benchmark with holes compares with nothing.
+def refuse_missing(root: Path, paths: Sequence[str]) -> None:
+    """Refuse a benchmark with holes, which would compare with nothing.
 
     Raises:
-        ConfigError: if there are none, or a file is missing.
+        ConfigError: if there are no paths, or a file is missing.
     """
     if not paths:
-        raise ConfigError("instances.root", str(root), "it lists no images", "See the layout in conf/instances.")
+        raise ConfigError("root", str(root), "it lists no images", "See the layout in conf/instances.")
     missing = [path for path in paths if not (root / path).is_file()]
     if missing:
         why = f"{len(missing)} of {len(paths)} images are missing, the first is {missing[0]}"
-        raise ConfigError("instances.root", str(root), why, "Fetch or unpack the rest of them.")
-    return tuple(paths)
+        raise ConfigError("root", str(root), why, "Fetch or unpack the rest of them.")
 
 
 def collection_of_files(
     name: str, root: Path, paths: Sequence[str], objects: Mapping[int, Objects], cache: str | None
 ) -> Collection:
-    """Images with the objects known on them, by position; a path that is there several times is several entries."""
-    annotations, problems = annotated_files(root, paths, objects)
-    return cast(Collection, FileCollection(name, root, paths, annotations, problems, cache))
+    """Images with the objects known on them, by position; a path that is there several times is several entries.
 
-
-def annotated_files(
-    root: Path, paths: Sequence[str], objects: Mapping[int, Objects]
-) -> tuple[Annotations, list[Problem]]:
-    """Annotations from corners in pixels, and what was wrong with some. Reads the headers of the images concerned."""
+    Only the headers of images with objects are read; an object of one that cannot be read is a problem.
+    """
     size = remember(read_size)
     raw: list[RawObject] = []
     problems: list[Problem] = []
@@ -88,7 +68,51 @@ def annotated_files(
         except UnreadableImageError as error:
             problems.append(Problem(paths[image], f"its boxes have no image size to refer to: {error.why}"))
     annotations, dropped = annotate(raw, ())
-    return annotations, problems + dropped
+    return cast(Collection, FileCollection(name, root, paths, annotations, [*problems, *dropped], cache))
+
+
+def search_by_object(
+    name: str,
+    root: Path,
+    database: Sequence[str],
+    boxes: Mapping[int, Sequence[Corners]],
+    queries: Sequence[tuple[str, Corners]],
+    thing: Callable[[str], str],
+    cache: str | None,
+) -> InstanceSearch:
+    """A search where each image shows one object, which its path tells; right are the images of the query's object.
+
+    Args:
+        name: for people.
+        root: the folder.
+        database: paths of the images searched; no query is among them.
+        boxes: in pixels, by the position of those images of the database that show an object whose boxes are known.
+        queries: paths, and boxes in pixels.
+        thing: the object that the image of a path shows; "" where it is a distractor.
+        cache: folder where content hashes are remembered.
+    """
+    objects = {image: [(thing(database[image]), box) for box in known] for image, known in boxes.items()}
+    images = collection_of_files(name, root, database, objects, cache)
+    asked = {query: [(thing(path), corners)] for query, (path, corners) in enumerate(queries)}
+    names = tuple(thing(path) for path, _ in queries)
+    shown: dict[str, list[int]] = {}
+    for image, path in enumerate(database):
+        shown.setdefault(thing(path), []).append(image)
+    positives = [torch.tensor(shown.get(one, []), dtype=torch.int64) for one in names]
+    return InstanceSearch(
+        images,
+        collection_of_files(f"{name} queries", root, [path for path, _ in queries], asked, cache),
+        names,
+        torch.full((len(names),), -1),
+        without_junk(positives),
+        boxes_of(images.annotations, (((one,), right.tolist()) for one, right in zip(names, positives, strict=True))),
+    )
+
+
+def without_junk(positives: Iterable[Int[Tensor, " _"]]) -> dict[str, Relevance]:
+    """The one setting of a benchmark in which every image is right or wrong."""
+    positives = tuple(positives)
+    return {"all": Relevance(positives, tuple(right[:0] for right in positives))}
 
 
 def boxes_of(
@@ -98,22 +122,22 @@ def boxes_of(
     rows: dict[tuple[str, int], list[int]] = {}
     for row, (label, image) in enumerate(zip(annotations.label.tolist(), annotations.image.tolist(), strict=True)):
         rows.setdefault((annotations.classes[label], image), []).append(row)
-    found = []
+    boxes = []
     for names, images in wanted:
-        known = set(names)
-        places = {image: [row for name in sorted(known) for row in rows.get((name, image), [])] for image in images}
-        found.append({image: annotations.box[some] for image, some in places.items() if some})
-    return tuple(found)
+        known = sorted(set(names))
+        by_image = {image: [row for name in known for row in rows.get((name, image), [])] for image in images}
+        boxes.append({image: annotations.box[some] for image, some in by_image.items() if some})
+    return tuple(boxes)
 
 
-def own_images(paths: Sequence[str], queries: Sequence[str]) -> Tensor:
+def own_images(paths: Sequence[str], queries: Sequence[str]) -> Int[Tensor, " q"]:
     """For every query, its image's position among the database's; -1 where it is not there."""
-    position = {path: place for place, path in enumerate(paths)}
+    position = {path: image for image, path in enumerate(paths)}
     return torch.tensor([position.get(path, -1) for path in queries], dtype=torch.int64)
 
 
 def read_lines(file: Path) -> list[list[str]]:
-    """The words of every line that has some.
+    """Read the words of every line that has some.
 
     Raises:
         ConfigError: if the file is no text.
@@ -121,7 +145,7 @@ def read_lines(file: Path) -> list[list[str]]:
     try:
         return [words for line in file.read_text(encoding="utf-8-sig").splitlines() if (words := line.split())]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("instances.root", str(file), f"it cannot be read ({error})", "Fetch it again.") from error
+        raise ConfigError("root", str(file), f"it cannot be read ({error})", "Fetch it again.") from error
 
 
 def extents(file: Path, words: Sequence[str]) -> Corners:
@@ -135,14 +159,14 @@ def extents(file: Path, words: Sequence[str]) -> Corners:
 
 
 def numbers(file: Path, words: Sequence[str]) -> Corners:
-    """Four numbers.
+    """Four numbers of a line.
 
     Raises:
-        ConfigError: if these are not.
+        ConfigError: if these are not four numbers.
     """
     try:
         a, b, c, d = (float(word) for word in words)
     except ValueError as error:
         why = f"a line has {' '.join(words)!r} where four numbers should be"
-        raise ConfigError("instances.root", str(file), why, "See the layout in conf/instances.") from error
+        raise ConfigError("root", str(file), why, "See the layout in conf/instances.") from error
     return a, b, c, d

@@ -1,28 +1,23 @@
 """Instance-160 and Instance-335: frames of videos, each of which follows one object."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import torch
-
+from seekloop.contracts.declared import declared
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.instances import InstanceSearch, Relevance
-from seekloop.images.instance_files import (
-    Corners,
-    boxes_of,
-    collection_of_files,
-    extents,
-    first_there,
-    instance_root,
-    numbers,
-    read_lines,
-)
+from seekloop.contracts.instances import InstanceSearch
+from seekloop.images.files import existing_folder
+from seekloop.images.frames import Corners
+from seekloop.images.instance_files import extents, first_there, numbers, read_lines, search_by_object
 from seekloop.images.walk import find_images
 
 BOX_FOLDERS = ("bbox", "merge_bbox")
 
 
-def instance_frames(name: str, root: str | None, queries: str | None, cache: str | None) -> InstanceSearch:
+@declared
+def instance_frames(
+    name: str = "instance-160", root: str | None = None, queries: str | None = None, cache: str | None = None
+) -> InstanceSearch:
     """Instance-160 or Instance-335.
 
     No description of the layout is published with the data. What is assumed here is what evaluation code reads: in
@@ -47,79 +42,52 @@ def instance_frames(name: str, root: str | None, queries: str | None, cache: str
     Reference:
         Xiao et al., Deeply activated salient region for instance search, ACM TOMM 2022.
     """
-    base = instance_root(root, "the folder with Images and bbox")
+    base = existing_folder(root, "the folder with Images and bbox")
     frames = [f"Images/{path}" for path in find_images(first_there(base, ("Images",), "the folder of frames")).paths]
     if not frames:
-        raise ConfigError("instances.root", str(base), "there are no images in Images", "Unpack the frames there.")
-    known = read_boxes(first_there(base, BOX_FOLDERS, "the folder of box files"))
+        raise ConfigError("root", str(base), "there are no images in Images", "Unpack the frames there.")
+    lines = [
+        (file, words)
+        for file in sorted(first_there(base, BOX_FOLDERS, "the folder of box files").rglob("*.txt"))
+        for words in read_lines(file)
+    ]
+    known = {words[0]: extents(file, words[1:]) for file, words in lines}
     asked = first_frames(base, frames, known) if queries is None else read_queries(base / queries, frames)
     taken = {path for path, _ in asked}
     database = [path for path in frames if path not in taken]
-    objects = {
-        image: [(folder(path), known[PurePosixPath(path).stem])]
-        for image, path in enumerate(database)
-        if PurePosixPath(path).stem in known
-    }
-    names = tuple(folder(path) for path, _ in asked)
-    places: dict[str, list[int]] = {}
-    for image, path in enumerate(database):
-        places.setdefault(folder(path), []).append(image)
-    positives = tuple(torch.tensor(places.get(one, []), dtype=torch.int64) for one in names)
-    images = collection_of_files(name, base, database, objects, cache)
-    boxes = {query: [(folder(path), corners)] for query, (path, corners) in enumerate(asked)}
-    return InstanceSearch(
-        images,
-        collection_of_files(f"{name} queries", base, [path for path, _ in asked], boxes, cache),
-        names,
-        torch.full((len(names),), -1),
-        {"all": Relevance(positives, tuple(right[:0] for right in positives))},
-        boxes_of(images.annotations, (((one,), right.tolist()) for one, right in zip(names, positives, strict=True))),
-    )
+    boxes = {image: [known[stem]] for image, path in enumerate(database) if (stem := PurePosixPath(path).stem) in known}
+    return search_by_object(name, base, database, boxes, asked, lambda path: PurePosixPath(path).parent.name, cache)
 
 
-def folder(path: str) -> str:
-    """The folder that an image is in: the object it shows."""
-    return PurePosixPath(path).parent.name
-
-
-def read_boxes(source: Path) -> dict[str, Corners]:
-    """By the frame's name, its box in pixels."""
-    boxes: dict[str, Corners] = {}
-    for file in sorted(source.rglob("*.txt")):
-        for words in read_lines(file):
-            boxes[words[0]] = extents(file, words[1:])
-    return boxes
-
-
-def first_frames(base: Path, frames: Sequence[str], known: dict[str, Corners]) -> list[tuple[str, Corners]]:
-    """The first frame of every folder, with its box.
+def first_frames(base: Path, frames: Sequence[str], known: Mapping[str, Corners]) -> list[tuple[str, Corners]]:
+    """The first frame of every folder, which shows one object, with its box.
 
     Raises:
         ConfigError: if it has none.
     """
-    first = {folder(path): path for path in sorted(frames, reverse=True)}
+    first = {PurePosixPath(path).parent.name: path for path in sorted(frames, reverse=True)}
     for path in first.values():
         if PurePosixPath(path).stem not in known:
             why = f"no box file has a line for {PurePosixPath(path).stem}, the first frame of its folder"
-            raise ConfigError("instances.root", str(base), why, "Give instances.queries, or complete the box files.")
+            raise ConfigError("root", str(base), why, "Give queries, or complete the box files.")
     return [(path, known[PurePosixPath(path).stem]) for _, path in sorted(first.items())]
 
 
 def read_queries(file: Path, frames: Sequence[str]) -> list[tuple[str, Corners]]:
-    """The frames of a list of queries, with their boxes.
+    """Read a list of queries: frames, with their boxes.
 
     Raises:
         ConfigError: if there is no such file, or a frame is not there.
     """
     if not file.is_file():
-        raise ConfigError("instances.queries", str(file), "there is no such file", "Give its path from instances.root.")
+        raise ConfigError("queries", str(file), "there is no such file", "Give its path from root.")
     by_name = {PurePosixPath(path).name: path for path in frames}
     asked = []
     for words in read_lines(file):
         name = PurePosixPath(words[0].split(">")[0]).name
         if name not in by_name:
-            raise ConfigError("instances.queries", str(file), f"there is no frame {name}", "Unpack all of Images.")
+            raise ConfigError("queries", str(file), f"there is no frame {name}", "Unpack all of Images.")
         asked.append((by_name[name], numbers(file, words[1:5])))
     if not asked:
-        raise ConfigError("instances.queries", str(file), "it is empty", "Write one query a line.")
+        raise ConfigError("queries", str(file), "it is empty", "Write one query a line.")
     return asked

@@ -10,26 +10,35 @@ from jaxtyping import Int
 from scipy import io
 from torch import Tensor
 
+from seekloop.contracts.declared import Count, declared
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.instances import InstanceSearch, Relevance
+from seekloop.contracts.instances import InstanceSearch
 from seekloop.images.annotated import annotated
+from seekloop.images.files import existing_folder
 from seekloop.images.instance_files import (
     Objects,
     boxes_of,
     collection_of_files,
     extents,
     first_there,
-    image_files,
-    instance_root,
     own_images,
     read_lines,
+    refuse_missing,
+    without_junk,
 )
 from seekloop.images.walk import find_images
 
 PARTS = ("INSTRE-S1", "INSTRE-S2", "INSTRE-M")
 
 
-def instre(root: str | None, ground_truth: str | None, queries: int, seed: int, cache: str | None) -> InstanceSearch:
+@declared
+def instre(
+    root: str | None = None,
+    ground_truth: str | None = "gnd_instre.mat",
+    queries: Count = 5,
+    seed: int = 0,
+    cache: str | None = None,
+) -> InstanceSearch:
     """INSTRE with the queries of Iscen et al., or with queries drawn from its own boxes.
 
     The layout, as published: in `root` the folders INSTRE-S1, INSTRE-S2 and INSTRE-M; in each a folder per class, such
@@ -55,7 +64,7 @@ def instre(root: str | None, ground_truth: str | None, queries: int, seed: int, 
     Reference:
         Wang & Jiang, INSTRE, ACM TOMM 2015; Iscen et al., Efficient diffusion on region manifolds, CVPR 2017.
     """
-    base = instance_root(root, f"the folder with {', '.join(PARTS)}")
+    base = existing_folder(root, f"the folder with {', '.join(PARTS)}")
     for part in PARTS:
         first_there(base, (part,), "one of the three folders of INSTRE")
     pairs = instances_of_pairs(base)
@@ -64,7 +73,7 @@ def instre(root: str | None, ground_truth: str | None, queries: int, seed: int, 
         return annotated(collection_of_files("instre", base, paths, objects(base, paths, pairs), cache), queries, seed)
     truth = first_there(base, (ground_truth, ground_truth.lower()), "the file of Iscen et al.")
     database, asked, positives = read_truth(truth)
-    image_files(base, [*database, *asked])
+    refuse_missing(base, [*database, *asked])
     known = collection_of_files("instre", base, database, objects(base, database, pairs), cache)
     boxes = objects(base, asked, pairs)
     names = [tuple(name for name, _ in boxes.get(query, ())) for query in range(len(asked))]
@@ -73,7 +82,7 @@ def instre(root: str | None, ground_truth: str | None, queries: int, seed: int, 
         collection_of_files("instre queries", base, asked, boxes, cache),
         tuple(" + ".join(some) for some in names),
         own_images(database, asked),
-        {"all": Relevance(positives, tuple(right[:0] for right in positives))},
+        without_junk(positives),
         boxes_of(known.annotations, zip(names, (right.tolist() for right in positives), strict=True)),
     )
 
@@ -88,20 +97,20 @@ def instances_of_pairs(base: Path) -> dict[str, list[str]]:
     pairs = {}
     for folder in sorted(folder.name for folder in (base / PARTS[2]).iterdir() if folder.is_dir()):
         both = [[name for name in single if name.startswith(folder + letter)] for letter in "ab"]
-        if [len(found) for found in both] != [1, 1]:
+        if [len(names) for names in both] != [1, 1]:
             why = f"{PARTS[0]} has not one folder {folder}a... and one {folder}b... for {PARTS[2]}/{folder}"
-            raise ConfigError("instances.root", str(base), why, "Take INSTRE as it is published.")
-        pairs[folder] = [f"{PARTS[0]}/{found[0]}" for found in both]
+            raise ConfigError("root", str(base), why, "Take INSTRE as it is published.")
+        pairs[folder] = [f"{PARTS[0]}/{names[0]}" for names in both]
     return pairs
 
 
 def objects(base: Path, paths: Sequence[str], pairs: Mapping[str, Sequence[str]]) -> dict[int, Objects]:
-    """By position, what every image shows where; images without a text file are left out.
+    """By position, the objects and boxes of every image; images without a text file are left out.
 
     Raises:
         ConfigError: if a text file has not as many boxes as its image shows objects.
     """
-    found: dict[int, Objects] = {}
+    known: dict[int, Objects] = {}
     for image, path in enumerate(paths):
         file = base / PurePosixPath(path).with_suffix(".txt")
         if file.is_file():
@@ -110,13 +119,13 @@ def objects(base: Path, paths: Sequence[str], pairs: Mapping[str, Sequence[str]]
             boxes = [extents(file, words) for words in read_lines(file)]
             if len(boxes) != len(names):
                 why = f"it has {len(boxes)} boxes, and its image shows {len(names)} objects"
-                raise ConfigError("instances.root", str(file), why, "Take INSTRE as it is published.")
-            found[image] = list(zip(names, boxes, strict=True))
-    return found
+                raise ConfigError("root", str(file), why, "Take INSTRE as it is published.")
+            known[image] = list(zip(names, boxes, strict=True))
+    return known
 
 
 def read_truth(file: Path) -> tuple[list[str], list[str], tuple[Int[Tensor, " _"], ...]]:
-    """Paths of the database, paths of the queries, and for each of these the positions of what is right.
+    """Read the paths of the database and of the queries, and the positions of each query's right images.
 
     Raises:
         ConfigError: if the file is of another form.
@@ -129,10 +138,10 @@ def read_truth(file: Path) -> tuple[list[str], list[str], tuple[Int[Tensor, " _"
         rows = [np.asarray(query[0]).reshape(-1).astype(np.int64) - 1 for query in content["gnd"].reshape(-1)]
     except Exception as error:  # a damaged or other file raises nearly anything
         why = f"it is not of the form expected ({type(error).__name__}: {error})"
-        raise ConfigError("instances.ground_truth", str(file), why, "Take that of Iscen et al.") from error
+        raise ConfigError("ground_truth", str(file), why, "Take that of Iscen et al.") from error
     positions = np.concatenate([*rows, np.zeros(1, dtype=np.int64)])
     if len(rows) != len(asked) or positions.min() < 0 or positions.max() >= len(database):
         last = positions.max() + 1
         why = f"it has {len(rows)} answers to {len(asked)} queries, up to position {last} of {len(database)}"
-        raise ConfigError("instances.ground_truth", str(file), why, "Take that of Iscen et al.")
+        raise ConfigError("ground_truth", str(file), why, "Take that of Iscen et al.")
     return database, asked, tuple(torch.from_numpy(row.copy()) for row in rows)

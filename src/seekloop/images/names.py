@@ -2,8 +2,10 @@
 
 import difflib
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +13,8 @@ from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.decoding import HEIF_SUFFIXES, SUFFIXES
 from seekloop.images.walk import RAW_SUFFIXES
 
+ABSENT = "no image {!r} in the collection"
+SEVERAL = "{} images are meant by {!r}: give the path from the collection's root"
 GUESSES = 3  # names that were not found and get a suggestion
 
 
@@ -45,7 +49,6 @@ class ImageNames:
         self.literal = {path: same[0] for path, same in grouped(paths).items() if len(same) == 1}
         self.by_path = grouped(normal(path) for path in paths)
         self.by_name = grouped(PurePosixPath(normal(path)).name for path in paths)
-        self._loose: list[dict[str, set[int]]] | None = None
 
     def find(self, name: str) -> int | str:
         """The position of the image with this path or bare name, or why there is none."""
@@ -54,8 +57,8 @@ class ImageNames:
         key = normal(name)
         same = self.by_path.get(key) or ([] if "/" in key else self.by_name.get(key, []))
         if len(same) > 1:
-            return f"{len(same)} images are meant by {name!r}: give the path from the collection's root"
-        return same[0] if same else f"no image {name!r} in the collection"
+            return SEVERAL.format(len(same), name)
+        return same[0] if same else ABSENT.format(name)
 
     def match(self, names: Iterable[str], source: str) -> Matched:
         """Find the images of all names of one annotation file.
@@ -64,73 +67,51 @@ class ImageNames:
             names: as the file has them.
             source: the file, for people.
         """
-        found: dict[str, int | str] = {name: self.find(name) for name in dict.fromkeys(names)}
-        literal = {image for image in found.values() if isinstance(image, int)}
-        loose = {name: self._by_end(name) for name, why in found.items() if isinstance(why, str)}
-        claims: dict[int, int] = {}
-        for image in loose.values():
-            if isinstance(image, int):
-                claims[image] = claims.get(image, 0) + 1
-        taken: list[str] = []
+        images: dict[str, int | str] = {name: self.find(name) for name in dict.fromkeys(names)}
+        literal = {image for image in images.values() if isinstance(image, int)}
+        loose = {name: self._by_end(name) for name, why in images.items() if isinstance(why, str)}
+        claims = Counter(image for image in loose.values() if isinstance(image, int))
+        by_end: list[str] = []
         for name, image in loose.items():
-            if isinstance(image, str):
-                found[name] = image
-            elif image in literal or claims[image] > 1:
-                found[name] = (
-                    f"no image {name!r} in the collection; {self.paths[image]!r} of the same name is meant by another "
-                    f"entry{'' if image in literal else ', too'}"
-                )
-            else:
-                found[name] = image
-                taken.append(name)
-        self._suggest(found)
-        return Matched(found, tuple(self._told(taken, found, source)))
-
-    def _told(self, taken: Sequence[str], found: Mapping[str, int | str], source: str) -> list[Problem]:
-        if not taken:
-            return []
-        shown = ", ".join(f"{name!r} for {self.paths[int(found[name])]!r}" for name in taken[:2])
-        why = f"{many(len(taken), 'name was matched by its end', 'names were matched by their ends')}, such as {shown}"
-        return [Problem(source, why, ProblemKind.NOTE, len(taken))]
+            images[name] = image
+            if isinstance(image, int) and (image in literal or claims[image] > 1):
+                also = "" if image in literal else ", too"
+                path = self.paths[image]
+                images[name] = f"{ABSENT.format(name)}; {path!r} of the same name is meant by another entry{also}"
+            elif isinstance(image, int):
+                by_end.append(name)
+        for name in [name for name, why in images.items() if why == ABSENT.format(name)][:GUESSES]:
+            likely = [path for path in self.paths[:20_000] if digits(path) == digits(name)]
+            if similar := difflib.get_close_matches(normal(name), likely, n=1, cutoff=0.6):
+                images[name] = f"{images[name]}; there is {similar[0]!r}"
+        if not by_end:
+            return Matched(images, ())
+        shown = ", ".join(f"{name!r} for {self.paths[int(images[name])]!r}" for name in by_end[:2])
+        count = many(len(by_end), "name was matched by its end", "names were matched by their ends")
+        return Matched(images, (Problem(source, f"{count}, such as {shown}", ProblemKind.NOTE, len(by_end)),))
 
     def _by_end(self, name: str) -> int | str:
         """The one image with the longest end of this path, or why there is none."""
-        key = without_address(normal(name))
-        parts = [part for part in key.split("/") if part not in ("", ".", "..")]
-        for spelling, index in zip(SPELLINGS, self._ends(), strict=True):
+        parts = [part for part in without_address(normal(name)).split("/") if part not in ("", ".", "..")]
+        for spelling, index in zip(SPELLINGS, self._ends, strict=True):
             for start in range(len(parts)):
                 same = index.get(spelling("/".join(parts[start:])), set())
                 if len(same) > 1:
-                    return f"{len(same)} images are meant by {name!r}: give the path from the collection's root"
+                    return SEVERAL.format(len(same), name)
                 if same:
                     return next(iter(same))
-        return f"no image {name!r} in the collection"
+        return ABSENT.format(name)
 
+    @cached_property
     def _ends(self) -> list[dict[str, set[int]]]:
         """Positions by every end of a path: as it is, without case, without case and ending."""
-        if self._loose is None:
-            exact: dict[str, set[int]] = {}
-            for position, path in enumerate(self.paths):
-                parts = normal(path).split("/")
-                for start in range(len(parts)):
-                    exact.setdefault("/".join(parts[start:]), set()).add(position)
-            self._loose = [exact, _regrouped(exact, str.casefold), _regrouped(exact, stem_of)]
-        return self._loose
-
-    def _suggest(self, found: dict[str, int | str]) -> None:
-        """Add the most similar path to the first few names that were not found."""
-        lost = [name for name, why in found.items() if isinstance(why, str) and why.endswith("in the collection")]
-        for name in lost[:GUESSES]:
-            likely = [path for path in self.paths[:20_000] if digits(path) == digits(name)]
-            if similar := difflib.get_close_matches(normal(name), likely, n=1, cutoff=0.6):
-                found[name] = f"{found[name]}; there is {similar[0]!r}"
-
-
-def _regrouped(index: Mapping[str, set[int]], spelling: Callable[[str], str]) -> dict[str, set[int]]:
-    groups: dict[str, set[int]] = {}
-    for end, positions in index.items():
-        groups.setdefault(spelling(end), set()).update(positions)
-    return groups
+        indices: list[dict[str, set[int]]] = [{} for _ in SPELLINGS]
+        for position, path in enumerate(self.paths):
+            parts = normal(path).split("/")
+            for start in range(len(parts)):
+                for spelling, index in zip(SPELLINGS, indices, strict=True):
+                    index.setdefault(spelling("/".join(parts[start:])), set()).add(position)
+        return indices
 
 
 def stem_of(path: str) -> str:

@@ -1,18 +1,16 @@
-"""From what annotation files say to `Annotations`: the steps that every format shares."""
+"""Objects of annotation files as `Annotations`: the steps that every format shares."""
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from seekloop.contracts import boxes as box_geometry
+from seekloop.contracts.errors import UnreadableImageError
 from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.contracts.records import Annotations
-from seekloop.images.frames import Corners
+from seekloop.images.frames import Corners, Frames, Size
 
 FLAGS = {"0": False, "false": False, "no": False, "": False, "none": False, "1": True, "true": True, "yes": True}
 MARGIN = 0.02  # of the image's side: a box may stick out so far by rounding
@@ -26,9 +24,11 @@ class RawObject:
         where: file, and line or number, for people.
         image: position in the collection.
         name: class.
-        box: (x0, y0, x1, y1) as fractions, not yet clipped.
+        box: (x0, y0, x1, y1), not yet clipped.
         crowd: as in `Annotations`.
         difficult: as in `Annotations`.
+        pixels: whether the box is in pixels; else it is in fractions of the upright picture.
+        size: width and height that the pixels refer to, as the file states them; None where it does not.
     """
 
     where: str
@@ -37,6 +37,25 @@ class RawObject:
     box: Corners
     crowd: bool = False
     difficult: bool = False
+    pixels: bool = False
+    size: Size | None = None
+
+
+@dataclass(frozen=True)
+class AnnotatedObjects:
+    """Content of annotation files.
+
+    Attributes:
+        objects: as they have them.
+        problems: entries that are not understood.
+        order: class names in the order wanted.
+        hint: what the boxes look like instead, if not like boxes as the format has them.
+    """
+
+    objects: Sequence[RawObject] = ()
+    problems: Sequence[Problem] = ()
+    order: Sequence[str] = ()
+    hint: str = ""
 
 
 def class_name(text: object) -> str:
@@ -76,8 +95,49 @@ def as_number(text: object) -> float:
         raise ValueError(f"{text!r} is no number") from error
 
 
+def annotations_of(
+    source: AnnotatedObjects, frames: Frames, crowd: bool = True, difficult: bool = True
+) -> tuple[Annotations, list[Problem]]:
+    """Annotations of a collection from the content of its annotation files.
+
+    Args:
+        source: objects in pixels or fractions.
+        frames: of the collection's images.
+        crowd: whether boxes around crowds count.
+        difficult: whether objects marked as difficult count.
+
+    Returns:
+        The annotations, and every problem with an object, those of `source` first.
+    """
+    frames.decide((one.image, one.size, one.box) for one in source.objects if one.pixels)
+    problems = list(source.problems)
+    upright: list[RawObject] = []
+    for one in source.objects:
+        try:
+            box = frames.upright(one.where, one.image, one.size, one.box) if one.pixels else one.box
+            upright.append(replace(one, box=box, pixels=False))
+        except UnreadableImageError as error:
+            problems.append(Problem(one.where, f"its box has no image size to refer to: {error.why}"))
+        except ValueError as error:
+            problems.append(Problem(one.where, str(error)))
+    kept = [one for one in upright if (crowd or not one.crowd) and (difficult or not one.difficult)]
+    rules = (
+        ("crowd", crowd, "a crowd", "crowds", " (iscrowd)"),
+        ("difficult", difficult, "difficult", "difficult", ""),
+    )
+    for mark, taken, one_is, several_are, source_key in rules:
+        marked = [] if taken else [one for one in upright if getattr(one, mark)]
+        if marked:
+            count = many(len(marked), f"object is {one_is}", f"objects are {several_are}")
+            count = count if kept else f"all of them are {several_are}"
+            why = f"{count}{source_key} and left out; collection.{mark}=true takes them"
+            problems.append(Problem(marked[0].where, why, ProblemKind.BY_RULE, len(marked)))
+    annotations, dropped = annotate(kept, source.order, source.hint)
+    return annotations, [*problems, *frames.problems(), *dropped]
+
+
 def annotate(objects: Iterable[RawObject], order: Sequence[str], hint: str = "") -> tuple[Annotations, list[Problem]]:
-    """Clip the boxes, leave out those without an area in their image, and number the classes.
+    """Clip boxes in fractions, leave out those without an area in their image, and number the classes.
 
     An object that is there twice (image, class and box are the same) counts once.
 
@@ -91,14 +151,13 @@ def annotate(objects: Iterable[RawObject], order: Sequence[str], hint: str = "")
     Returns:
         The annotations, and a problem for every object left out.
     """
-    rows = sorted(objects, key=lambda one: one.image)
-    copies = Counter((one.image, one.name, one.box) for one in rows)
-    first: dict[tuple[int, str, Corners], RawObject] = {}
-    for one in rows:
-        first.setdefault((one.image, one.name, one.box), one)
-    rows = list(first.values())
+    copies: dict[tuple[int, str, Corners], list[RawObject]] = {}
+    for one in sorted(objects, key=lambda one: one.image):
+        copies.setdefault((one.image, one.name, one.box), []).append(one)
+    rows = [several[0] for several in copies.values()]
     raw = torch.tensor([one.box for one in rows], dtype=torch.float64).reshape(-1, 4)
-    box = clip(raw)
+    endless = raw.isinf().any(dim=1, keepdim=True)
+    box = box_geometry.clip(raw).masked_fill(endless, torch.nan).float()  # as they are stored
     out = ((raw < -MARGIN) | (raw > 1 + MARGIN)).any(dim=1)
     empty = box_geometry.degenerate(box)
     left_out = empty | out if hint else empty
@@ -108,10 +167,17 @@ def annotate(objects: Iterable[RawObject], order: Sequence[str], hint: str = "")
         for one, no in zip(rows, left_out.tolist(), strict=True)
         if no
     ]
-    cut = [one for one, some in zip(rows, (out & ~left_out).tolist(), strict=True) if some]
-    problems += repeated(rows, copies) + sticking_out(cut)
-    found = {one.name for one in kept}
-    classes = (*dict.fromkeys(name for name in order if name in found), *sorted(found.difference(order)))
+    if extra := sum(map(len, copies.values())) - len(rows):
+        same = "once more (image, class and box are the same)"
+        why = f"{many(extra, 'object is', 'objects are')} there {same} and left out"
+        first = next(several[0] for several in copies.values() if len(several) > 1)
+        problems.append(Problem(first.where, why, ProblemKind.BY_RULE, extra))
+    if cut := [one for one, some in zip(rows, (out & ~left_out).tolist(), strict=True) if some]:
+        why = f"box {rounded(cut[0].box)} of {cut[0].name!r} sticks out of the image; what is outside was cut off"
+        more = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
+        problems.append(Problem(cut[0].where, why + more, ProblemKind.NOTE, len(cut)))
+    names = {one.name for one in kept}
+    classes = (*dict.fromkeys(name for name in order if name in names), *sorted(names.difference(order)))
     label = {name: number for number, name in enumerate(classes)}
     return Annotations(
         classes,
@@ -131,33 +197,6 @@ def why_left_out(box: Corners) -> str:
     if not min(x1 - x0, y1 - y0) > 0:
         return "has no area"
     return "has no area in the image" if max(x0, y0) >= 1 or min(x1, y1) <= 0 else "sticks out of the image"
-
-
-def repeated(rows: Sequence[RawObject], copies: Counter[tuple[int, str, Corners]]) -> list[Problem]:
-    """Objects that are there more than once."""
-    twice = [one for one in rows if copies[one.image, one.name, one.box] > 1]
-    if not twice:
-        return []
-    extra = sum(copies[one.image, one.name, one.box] - 1 for one in twice)
-    objects = many(extra, "object is", "objects are")
-    why = f"{objects} there once more (image, class and box are the same) and left out"
-    return [Problem(twice[0].where, why, ProblemKind.BY_RULE, extra)]
-
-
-def sticking_out(cut: Sequence[RawObject]) -> list[Problem]:
-    """Boxes of which a part outside the image was cut off, when that is more than rounding."""
-    if not cut:
-        return []
-    first, count = cut[0], len(cut)
-    why = f"box {rounded(first.box)} of {first.name!r} sticks out of the image; what is outside was cut off"
-    more = f" (and {count - 1} more)" if count > 1 else ""
-    return [Problem(first.where, why + more, ProblemKind.NOTE, count)]
-
-
-def clip(boxes: Float[Tensor, "k 4"]) -> Float[Tensor, "k 4"]:
-    """The parts of the boxes inside their images, as they are stored; not numbers where a corner is infinite."""
-    endless = boxes.isinf().any(dim=1, keepdim=True)
-    return box_geometry.clip(boxes).masked_fill(endless, torch.nan).float()
 
 
 def rounded(box: Corners) -> str:

@@ -39,18 +39,14 @@ class PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no plain data")
 
 
-def read_plain(path: Path, encoding: str) -> Any:  # noqa: ANN401 (whatever the file holds)
-    """What a pickle holds.
-
-    Args:
-        path: of the file.
-        encoding: of text that Python 2 wrote: `latin1`, or `bytes` to leave it as bytes.
+def read_plain(path: Path) -> Any:  # noqa: ANN401 (whatever the file holds)
+    """Read a pickle; text that Python 2 wrote is taken for Latin-1.
 
     Raises:
         ValueError: if it is damaged, or holds anything but plain data.
     """
     try:
         with path.open("rb") as file:
-            return PlainUnpickler(file, encoding=encoding).load()
+            return PlainUnpickler(file, encoding="latin1").load()
     except Exception as error:  # a damaged pickle raises nearly anything
         raise ValueError(f"it cannot be read ({type(error).__name__}: {error})") from error

@@ -8,9 +8,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from seekloop.contracts.declared import declared
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch, Relevance
-from seekloop.images.instance_files import collection_of_files, first_there, image_files, instance_root, own_images
+from seekloop.images.files import existing_folder
+from seekloop.images.frames import Corners
+from seekloop.images.instance_files import collection_of_files, first_there, own_images, refuse_missing
 from seekloop.images.plain_pickle import read_plain
 
 # What is right, and what is taken out of the ranking beside the junk.
@@ -21,7 +24,8 @@ SETUPS = {
 }
 
 
-def revisited(name: str, root: str | None, cache: str | None) -> InstanceSearch:
+@declared
+def revisited(name: str = "roxford5k", root: str | None = None, cache: str | None = None) -> InstanceSearch:
     """Revisited Oxford (roxford5k) or Paris (rparis6k).
 
     The layout: `gnd_<name>.pkl` and the folder `jpg` with all images, in `root` or in `root/<name>`. The pickle is a
@@ -40,49 +44,53 @@ def revisited(name: str, root: str | None, cache: str | None) -> InstanceSearch:
     Reference:
         Radenovic et al., Revisiting Oxford and Paris, CVPR 2018.
     """
-    base = instance_root(root, f"the folder with gnd_{name}.pkl and jpg")
+    base = existing_folder(root, f"the folder with gnd_{name}.pkl and jpg")
     truth = first_there(base, (f"gnd_{name}.pkl", f"{name}/gnd_{name}.pkl"), "published with the benchmark")
     folder = truth.parent
     first_there(folder, ("jpg",), "the folder of all images")
     content = read_truth(truth)
     database, queries = ([f"jpg/{one}.jpg" for one in content[key]] for key in ("imlist", "qimlist"))
-    image_files(folder, [*database, *queries])
+    refuse_missing(folder, [*database, *queries])
     names = tuple(str(one).rpartition("_")[0] or str(one) for one in content["qimlist"])
     boxes = {
         number: [(name, corners(truth, query))]
         for number, (name, query) in enumerate(zip(names, content["gnd"], strict=True))
     }
+
+    def lists(keys: Sequence[str]) -> tuple[Int[Tensor, " _"], ...]:
+        return tuple(positions(truth, query, keys, len(database)) for query in content["gnd"])
+
     return InstanceSearch(
         collection_of_files(name, folder, database, {}, cache),
         collection_of_files(f"{name} queries", folder, queries, boxes, cache),
         names,
         own_images(database, queries),
-        {setup: relevance(truth, content["gnd"], *lists, len(database)) for setup, lists in SETUPS.items()},
+        {setup: Relevance(lists(right), lists(out)) for setup, (right, out) in SETUPS.items()},
         tuple({} for _ in names),
     )
 
 
 def read_truth(file: Path) -> Mapping[str, Any]:
-    """The pickle's dictionary.
+    """Read the pickle's dictionary.
 
     Raises:
         ConfigError: if it is damaged, holds anything but plain data, or is of another form.
     """
     try:
-        content = read_plain(file, encoding="latin1")
+        content = read_plain(file)
     except ValueError as error:
         fix = "Fetch it again from where it is published."
-        raise ConfigError("instances.root", str(file), str(error), fix) from error
+        raise ConfigError("root", str(file), str(error), fix) from error
     wanted = ("imlist", "qimlist", "gnd")
     if not isinstance(content, dict) or not all(key in content for key in wanted):
-        raise ConfigError("instances.root", str(file), f"it has no {', '.join(wanted)}", "Take the published one.")
+        raise ConfigError("root", str(file), f"it has no {', '.join(wanted)}", "Take the published one.")
     if len(content["qimlist"]) != len(content["gnd"]):
         why = f"it has {len(content['qimlist'])} queries and the truth about {len(content['gnd'])}"
-        raise ConfigError("instances.root", str(file), why, "Take the published one.")
+        raise ConfigError("root", str(file), why, "Take the published one.")
     return content
 
 
-def corners(file: Path, query: Mapping[str, Any]) -> tuple[float, float, float, float]:
+def corners(file: Path, query: Mapping[str, Any]) -> Corners:
     """The query's box in pixels.
 
     Raises:
@@ -90,18 +98,8 @@ def corners(file: Path, query: Mapping[str, Any]) -> tuple[float, float, float, 
     """
     box = [float(v) for v in query.get("bbx", ())]
     if len(box) != 4:
-        raise ConfigError("instances.root", str(file), "a query has no bbx of four numbers", "Take the published one.")
+        raise ConfigError("root", str(file), "a query has no bbx of four numbers", "Take the published one.")
     return box[0], box[1], box[2], box[3]
-
-
-def relevance(
-    file: Path, queries: Sequence[Mapping[str, Any]], right: Sequence[str], out: Sequence[str], images: int
-) -> Relevance:
-    """What one setting counts."""
-    return Relevance(
-        tuple(positions(file, query, right, images) for query in queries),
-        tuple(positions(file, query, out, images) for query in queries),
-    )
 
 
 def positions(file: Path, query: Mapping[str, Any], keys: Sequence[str], images: int) -> Int[Tensor, " _"]:
@@ -112,10 +110,8 @@ def positions(file: Path, query: Mapping[str, Any], keys: Sequence[str], images:
     """
     if missing := [key for key in keys if key not in query]:
         fix = "Take the one of the revisited benchmark, not of the original one."
-        raise ConfigError("instances.root", str(file), f"a query has no list of {' or '.join(missing)} images", fix)
-    found = [int(position) for key in keys for position in query[key]]
-    if any(not 0 <= position < images for position in found):
-        raise ConfigError(
-            "instances.root", str(file), f"positions exceed its {images} images", "Take the published one."
-        )
-    return torch.tensor(found, dtype=torch.int64)
+        raise ConfigError("root", str(file), f"a query has no list of {' or '.join(missing)} images", fix)
+    known = [int(position) for key in keys for position in query[key]]
+    if any(not 0 <= position < images for position in known):
+        raise ConfigError("root", str(file), f"positions exceed its {images} images", "Take the published one.")
+    return torch.tensor(known, dtype=torch.int64)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -32,8 +32,6 @@ OTHER_PICTURES = frozenset(
         ".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv",
     }
 )  # fmt: skip
-
-
 # Endings of files that lie beside photographs and hold none, so that they are not opened to see.
 BESIDE_PICTURES = frozenset(
     {
@@ -41,6 +39,14 @@ BESIDE_PICTURES = frozenset(
         ".txt", ".xlsx", ".xml", ".xmp", ".yaml", ".yml", ".zip",
     }
 )  # fmt: skip
+
+
+FOLDER, LINK, FILE = "a folder", "a link to a folder", "a file"  # kinds of entries
+HIDDEN = "hidden picture or folder was | hidden pictures or folders were"
+SYSTEM = (
+    "folder of file servers or operating systems (@eaDir, $RECYCLE.BIN, ...) was | "
+    "folders of file servers or operating systems (@eaDir, $RECYCLE.BIN, ...) were"
+)
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,10 @@ class ImageFiles:
     renamed: Mapping[str, str]
     problems: tuple[Problem, ...]
 
-    def file(self, path: str) -> Path:
-        """Where the file of one of `paths` is."""
-        return self.root / self.renamed.get(path, path)
+    @property
+    def real(self) -> list[str]:
+        """The real relative paths, in the order of `paths`."""
+        return [self.renamed.get(path, path) for path in self.paths]
 
 
 def find_images(root: Path, besides: Iterable[Path] = ()) -> ImageFiles:
@@ -77,30 +84,40 @@ def find_images(root: Path, besides: Iterable[Path] = ()) -> ImageFiles:
         besides: files that hold something else, such as annotations, and need not be mentioned; of folders, the
             files in them that cannot be pictures.
     """
-    walk = _Walk(root, {path.absolute() for path in besides})
-    walk.run()
-    pictures = [file for file in walk.files if file.suffix.lower() in suffixes()]
-    kept, twice = _without_second_ways(root, pictures)
-    names = {_shown(root, file): file.relative_to(root).as_posix() for file in kept}
-    clash = len(kept) - len(names)
-    problems = [*walk.problems, *twice, *_not_taken(root, set(walk.files).difference(pictures))]
-    if clash:
-        why = f"{many(clash, 'picture has', 'pictures have')} the name that another one's bytes are written as"
-        problems.append(Problem(printable(str(root)), why, ProblemKind.FILE, clash))
+    files, problems = _walk(root, {path.absolute() for path in besides})
+    pictures = [file for file in files if file.suffix.lower() in suffixes()]
+    own = {path.resolve() for path in pictures if not path.is_symlink()}
+    names: dict[str, str] = {}  # as they are shown, the real ones
+    second: list[Path] = []  # links to pictures that are there themselves, or by another link
+    for path in sorted(pictures):
+        target = path.resolve() if path.is_symlink() else None
+        if target in own:
+            second.append(path)
+            continue
+        own |= {target} if target else set()
+        shown = _shown(root, path)
+        if shown in names:
+            why = "another picture has the name that this one's bytes are written as, and is not taken"
+            problems.append(Problem(shown, why, ProblemKind.FILE))
+        names[shown] = path.relative_to(root).as_posix()
+    if second:
+        links = many(len(second), "link leads", "links lead")
+        why = f"{links} to pictures that are in the collection already: passed over"
+        problems.append(Problem(_shown(root, second[0]), why, ProblemKind.NOTE, len(second)))
     renamed = {shown: real for shown, real in names.items() if shown != real}
     if renamed:
-        first, why = next(iter(sorted(renamed))), r"not UTF-8; what cannot be written is shown as \x.."
+        first, why = min(renamed), r"not UTF-8; what cannot be written is shown as \x.."
         count = many(len(renamed), "file name is", "file names are")
         problems.append(Problem(first, f"{count} {why}", ProblemKind.NOTE, len(renamed)))
+    problems += _not_taken(root, sorted(set(files).difference(pictures)))
     return ImageFiles(root, tuple(sorted(names)), renamed, tuple(problems))
 
 
 def find_files(root: Path, ending: str) -> tuple[list[Path], list[Problem]]:
     """Files of one ending at or below a folder, sorted, and folders that could not be read; found as pictures are."""
-    walk = _Walk(root, set())
-    walk.run()
-    not_read = [problem for problem in walk.problems if problem.kind is ProblemKind.FILE]
-    return sorted(file for file in walk.files if file.suffix.lower() == ending), not_read
+    files, problems = _walk(root, set())
+    not_read = [problem for problem in problems if problem.kind is ProblemKind.FILE]
+    return sorted(file for file in files if file.suffix.lower() == ending), not_read
 
 
 def printable(path: str) -> str:
@@ -113,74 +130,67 @@ def printable(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-class _Walk:
-    """Visits folders, those behind links last, each once."""
+def _walk(root: Path, besides: set[Path]) -> tuple[list[Path], list[Problem]]:
+    """Visit folders, those behind links last, each once: their files, and what was passed over."""
+    entries: dict[str, list[Path]] = {kind: [] for kind in (HIDDEN, SYSTEM, FOLDER, LINK, FILE)}
+    problems: list[Problem] = []
+    seen = {_identity(parent) for parent in root.resolve().parents}
+    entries[FOLDER] = [root]
+    while entries[FOLDER] or entries[LINK]:
+        folder = entries[FOLDER].pop() if entries[FOLDER] else entries[LINK].pop(0)
+        inside = _inside(folder, root, seen)
+        if isinstance(inside, Problem):
+            problems.append(inside)
+            continue
+        for entry in inside:
+            path, kind = Path(entry.path), _kind(entry, besides)
+            if kind in entries:
+                entries[kind].append(path)
+            elif kind:
+                problems.append(Problem(_shown(root, path), kind, ProblemKind.FILE))
+    for kind in (HIDDEN, SYSTEM):
+        if count := len(entries[kind]):
+            why = f"{many(count, *kind.split(' | '))} passed over"
+            problems.append(Problem(printable(str(root)), why, ProblemKind.NOTE, count))
+    return entries[FILE], problems
 
-    def __init__(self, root: Path, besides: set[Path]) -> None:
-        self.root, self.besides = root, besides
-        self.files: list[Path] = []
-        self.problems: list[Problem] = []
-        self.seen: set[tuple[int, int]] = set()
-        self.above = {_identity(parent) for parent in root.resolve().parents}
-        self.hidden = self.kept_by_systems = 0
 
-    def run(self) -> None:
-        waiting, links = [self.root], list[Path]()
-        while waiting or links:
-            folder = waiting.pop() if waiting else links.pop(0)
-            inside, behind_links = self._visit(folder)
-            waiting += inside
-            links += behind_links
-        if self.hidden:
-            why = f"{many(self.hidden, 'hidden picture or folder was', 'hidden pictures or folders were')} passed over"
-            self._note(self.root, why, self.hidden)
-        if self.kept_by_systems:
-            folders = many(self.kept_by_systems, "folder", "folders")
-            why = f"{folders} of file servers or operating systems passed over (@eaDir, $RECYCLE.BIN, ...)"
-            self._note(self.root, why, self.kept_by_systems)
+def _inside(folder: Path, root: Path, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]] | Problem:
+    """Entries of a folder that was not seen yet, by name; the problem of one that was, or cannot be read."""
+    try:
+        identity = _identity(folder)
+        if identity in seen:
+            why = "leads to a folder that is read elsewhere, or to one around this collection"
+            return Problem(_shown(root, folder), why, ProblemKind.NOTE)
+        seen.add(identity)
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        return Problem(_shown(root, folder), f"not read: {error.strerror}", ProblemKind.FILE)
 
-    def _visit(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """Folders inside this one, and folders behind links in it."""
-        try:
-            identity = _identity(folder)
-            if identity in self.seen or (identity in self.above and folder != self.root):
-                self._note(folder, "leads to a folder that is read elsewhere, or to one around this collection")
-                return [], []
-            self.seen.add(identity)
-            with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            self.problems.append(Problem(self._shown(folder), f"not read: {error.strerror}", ProblemKind.FILE))
-            return [], []
-        folders = [entry for entry in found if self._is_open_folder(entry)]
-        inside = [Path(entry.path) for entry in folders if not entry.is_symlink()]
-        return inside, [Path(entry.path) for entry in folders if entry.is_symlink()]
 
-    def _is_open_folder(self, entry: os.DirEntry[str]) -> bool:
-        """Whether an entry is a folder to be read; files are noted here."""
-        path, is_folder = Path(entry.path), _is_folder(entry)
-        if path.absolute() in self.besides and not is_folder:
-            return False
-        if entry.name.startswith("."):
-            self.hidden += is_folder or path.suffix.lower() in suffixes()
-        elif is_folder and entry.name.lower() in SYSTEM_FOLDERS:
-            self.kept_by_systems += 1
-        elif is_folder:
-            return True
-        elif _is_file(entry):
-            annotates = path.suffix.lower() in BESIDE_PICTURES and self.besides.intersection(path.absolute().parents)
-            self.files += [] if annotates else [path]
-        else:
-            why = "a link to nothing" if entry.is_symlink() else "neither a file nor a folder"
-            self.problems.append(Problem(self._shown(path), why, ProblemKind.FILE))
+def _kind(entry: os.DirEntry[str], besides: set[Path]) -> str:
+    """Kind of an entry of a folder; the reason where it is none that can be read; nothing where none is needed."""
+    path, is_folder = Path(entry.path).absolute(), _is(entry.is_dir)
+    ending = path.suffix.lower()
+    if entry.name.startswith("."):
+        return HIDDEN if is_folder or ending in suffixes() else ""
+    if is_folder and entry.name.lower() in SYSTEM_FOLDERS:
+        return SYSTEM
+    if is_folder:
+        return LINK if entry.is_symlink() else FOLDER
+    if path in besides or (ending in BESIDE_PICTURES and besides.intersection(path.parents)):
+        return ""
+    if _is(entry.is_file):
+        return FILE
+    return "a link to nothing" if entry.is_symlink() else "neither a file nor a folder"
+
+
+def _is(asked: Callable[[], bool]) -> bool:
+    try:
+        return asked()
+    except OSError:  # a circle of links
         return False
-
-    def _shown(self, path: Path) -> str:
-        return _shown(self.root, path)
-
-    def _note(self, path: Path, why: str, count: int = 1) -> None:
-        where = printable(str(path)) if path == self.root else self._shown(path)
-        self.problems.append(Problem(where, why, ProblemKind.NOTE, count))
 
 
 def _shown(root: Path, path: Path) -> str:
@@ -192,68 +202,28 @@ def _identity(folder: Path) -> tuple[int, int]:
     return stat.st_dev, stat.st_ino
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a circle of links
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a circle of links
-        return False
-
-
-def _without_second_ways(root: Path, pictures: list[Path]) -> tuple[list[Path], list[Problem]]:
-    """Pass over links to pictures that are there themselves."""
-    own = {path.resolve() for path in pictures if not path.is_symlink()}
-    seen: set[Path] = set()
-    kept: list[Path] = []
-    second: list[Path] = []
-    for path in sorted(pictures):
-        target = path.resolve() if path.is_symlink() else None
-        if target is None or target not in own | seen:
-            kept.append(path)
-            seen |= {target} if target else set()
-        else:
-            second.append(path)
-    if not second:
-        return kept, []
-    why = f"{many(len(second), 'link leads', 'links lead')} to pictures that are in the collection already: passed over"
-    return kept, [Problem(_shown(root, second[0]), why, ProblemKind.NOTE, len(second))]
-
-
-def _not_taken(root: Path, unread: Iterable[Path]) -> list[Problem]:
+def _not_taken(root: Path, files: Sequence[Path]) -> list[Problem]:
     """Files that are not read as pictures: camera raw and other formats of pictures, then everything else."""
-    files = sorted(unread)
-    problems = []
-    by_suffix = Counter(file.suffix.lower() for file in files)
-    groups = {
+    known = {
         "camera raw files; convert them to JPEG or TIFF first (darktable-cli, RawTherapee, ...)": RAW_SUFFIXES,
         "HEIC files need pillow-heif: pip install 'seekloop[heif]'": HEIF_SUFFIXES - suffixes(),
         "pictures or videos of a format that is not read; convert them first": OTHER_PICTURES,
     }
-    for why, members in groups.items():
-        counts = {suffix: by_suffix.pop(suffix) for suffix in sorted(members & by_suffix.keys())}
-        if counts:
-            first = next(file for file in files if file.suffix.lower() in counts)
-            total = sum(counts.values())
-            problems.append(Problem(_shown(root, first), f"{_listed(counts)}: {why}", ProblemKind.FILE, total))
-    known = BESIDE_PICTURES.union(*groups.values())
-    misnamed = [file for file in files if file.suffix.lower() not in known and is_picture(file)]
-    if misnamed:
-        counts = Counter(file.suffix.lower() for file in misnamed)
-        why = f"{_listed(counts)}: pictures, but not by their endings; rename them to .jpg, .png, ..."
-        problems.append(Problem(_shown(root, misnamed[0]), why, ProblemKind.FILE, len(misnamed)))
-        by_suffix.subtract(counts)
-    others = {suffix: count for suffix, count in sorted(by_suffix.items()) if count > 0}
-    if others:
-        first = next(file for file in files if file.suffix.lower() in others)
-        total = sum(others.values())
-        why = f"{_listed(others)}: no pictures, so not taken"
-        problems.append(Problem(_shown(root, first), why, ProblemKind.NOTE, total))
+    misnamed = "pictures, but not by their endings; rename them to .jpg, .png, ..."
+    others = "no pictures, so not taken"
+    groups: dict[str, list[Path]] = {why: [] for why in (*known, misnamed, others)}
+    for file in files:
+        ending = file.suffix.lower()
+        picture = next((why for why, endings in known.items() if ending in endings), None)
+        if picture is None and ending not in BESIDE_PICTURES and is_picture(file):
+            picture = misnamed
+        groups[picture or others].append(file)
+    problems = []
+    for why, some in groups.items():
+        if some:
+            counts = Counter(sorted(file.suffix.lower() for file in some))
+            kind = ProblemKind.NOTE if why == others else ProblemKind.FILE
+            problems.append(Problem(_shown(root, some[0]), f"{_listed(counts)}: {why}", kind, len(some)))
     return problems
 
 

@@ -1,18 +1,20 @@
-"""VOC's XML files: any encoding to a tree, and a tree to objects."""
+"""Read the objects of VOC's XML files, in any encoding."""
 
 import codecs
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from seekloop.contracts.errors import UnreadableImageError
 from seekloop.contracts.problems import Problem, ProblemKind, many
-from seekloop.images.frames import Corners, Frame, Frames, Size, Stated, known_size
-from seekloop.images.objects import RawObject, as_number, class_name, flag
+from seekloop.images.frames import known_size
+from seekloop.images.objects import AnnotatedObjects, RawObject, as_number, class_name, flag
 
+CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
 DECLARED = re.compile(rb"""^[^<]{0,8}<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
 DECLARATION = re.compile(r"^\s*<\?xml.*?\?>", re.DOTALL)
 WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}
@@ -20,7 +22,7 @@ WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": 
 
 
 def read_tree(path: Path) -> ElementTree.Element:
-    """Parse an XML file, whatever encoding it declares, if Python knows that encoding.
+    """Parse an XML file in the encoding that it declares, if Python knows that encoding.
 
     The parser itself knows UTF-8, UTF-16 and encodings of one byte. Others (GBK, Shift_JIS, Big5, ...) are decoded
     first. A file that is not in the encoding it declares is tried in a wider one of the same script, then as UTF-8.
@@ -37,7 +39,11 @@ def read_tree(path: Path) -> ElementTree.Element:
     declared = DECLARED.match(content)
     encoding = declared.group(1).decode() if declared else "utf-8"
     wide = content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE))
-    for attempt in ("utf-32" if wide else encoding, _wider(encoding), "utf-8-sig"):
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        name = encoding
+    for attempt in ("utf-32" if wide else encoding, WIDER.get(name, name), "utf-8-sig"):
         try:
             text = content.decode(attempt)
         except LookupError:
@@ -50,14 +56,6 @@ def read_tree(path: Path) -> ElementTree.Element:
             except ElementTree.ParseError as error:
                 first = error
     raise ValueError(str(first) or type(first).__name__) from first
-
-
-def _wider(encoding: str) -> str:
-    try:
-        name = codecs.lookup(encoding).name
-    except LookupError:
-        return encoding
-    return WIDER.get(name, name)
 
 
 def _plain(tree: ElementTree.Element) -> ElementTree.Element:
@@ -88,83 +86,42 @@ class XmlSource:
     image: int
 
 
-def xml_objects(source: XmlSource, frames: Frames) -> tuple[list[RawObject], list[Problem]]:
-    """The objects of one file; each that is not understood is a problem."""
-    elements = source.tree.findall("object")  # direct children: a person's <part> has a box inside its object
-    deeper = len(list(source.tree.iter("object"))) - len(elements)
-    problems = [Problem(source.where, "objects inside other tags are not read", count=deeper)] if deeper else []
-    if not elements:
-        return [], problems
-    try:
-        frame = frames.frame(Stated(source.where, source.image, xml_size(source.tree)))
-    except UnreadableImageError as error:
-        why = f"its boxes have no image size to refer to: {error.why}"
-        return [], [*problems, Problem(source.where, why, count=len(elements))]
-    objects: list[RawObject] = []
-    for number, element in enumerate(elements, start=1):
-        spot = f"{source.where}, object {number}"
-        try:
-            objects.append(xml_object(element, spot, source.image, frame))
-        except ValueError as error:
-            problems.append(Problem(spot, f"not understood: {error}"))
-    return objects, problems
-
-
-def without_difficult(objects: list[RawObject], where: str) -> tuple[list[RawObject], list[Problem]]:
-    """The objects that are not marked as difficult, and how many are."""
-    kept = [one for one in objects if not one.difficult]
-    left = len(objects) - len(kept)
-    if not left:
-        return kept, []
-    why = f"{many(left, 'object is', 'objects are')} difficult and left out; collection.difficult=true takes them"
-    return kept, [Problem(where, why, ProblemKind.BY_RULE, left)]
-
-
 def stated_name(tree: ElementTree.Element) -> str:
-    """The image's name that the file states; empty where it states none."""
+    """The image's name that a file states; empty where it states none."""
     return (tree.findtext("filename") or "").strip()
 
 
-def xml_size(tree: ElementTree.Element) -> Size | None:
-    """Width and height where the file states them."""
-    return known_size(tree.findtext("size/width"), tree.findtext("size/height"))
+def xml_objects(source: XmlSource) -> tuple[list[RawObject], list[Problem]]:
+    r"""The objects of one file, in pixels; each that is not understood is a problem.
 
-
-def xml_object(element: ElementTree.Element, where: str, image: int, frame: Frame) -> RawObject:
-    r"""One object. Corners count pixels from 1 and both belong to the box: it spans (xmin - 1) / w to xmax / w.
-
-    Raises:
-        ValueError: if the class or a number is missing.
+    Corners count pixels from 1 and both belong to the box: it spans (xmin - 1) / w to xmax / w.
     """
-    name = class_name(element.findtext("name") or "")
-    if not name:
-        raise ValueError("it has no <name>")
-    box = frame.upright(xml_corners(element))
-    difficult = flag((element.findtext("difficult") or "0").strip(), "<difficult>")
-    return RawObject(where, image, name, box, difficult=difficult)
-
-
-def xml_corners(element: ElementTree.Element) -> Corners:
-    """Corners of an object's box in pixels from the image's left and top edge.
-
-    Raises:
-        ValueError: if a number is missing.
-    """
-    x0, y0, x1, y1 = (xml_number(element, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax"))
-    if x1 < x0 or y1 < y0:  # before 1 is taken off, which would hide a box of one pixel
-        return x0, y0, x1, y1
-    return x0 - 1, y0 - 1, x1, y1
-
-
-def xml_boxes(source: XmlSource) -> Iterator[tuple[int, Size | None, Corners]]:
-    """Image, stated size and corners of every object that has them."""
-    for element in source.tree.findall("object"):
-        with suppress(ValueError):
-            yield source.image, xml_size(source.tree), xml_corners(element)
+    elements = source.tree.findall("object")  # direct children: a person's <part> has a box inside its object
+    deeper = len(list(source.tree.iter("object"))) - len(elements)
+    problems = [Problem(source.where, "objects inside other tags are not read", count=deeper)] if deeper else []
+    size = known_size(source.tree.findtext("size/width"), source.tree.findtext("size/height"))
+    objects: list[RawObject] = []
+    for number, element in enumerate(elements, start=1):
+        where = f"{source.where}, object {number}"
+        try:
+            name = class_name(element.findtext("name") or "")
+            if not name:
+                raise ValueError("it has no <name>")
+            x0, y0, x1, y1 = (xml_number(element, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax"))
+            if x1 >= x0 and y1 >= y0:  # else 1 taken off would hide a box of one pixel with swapped corners
+                x0, y0 = x0 - 1, y0 - 1
+            difficult = flag((element.findtext("difficult") or "0").strip(), "<difficult>")
+        except ValueError as error:
+            problems.append(Problem(where, f"not understood: {error}"))
+        else:
+            objects.append(
+                RawObject(where, source.image, name, (x0, y0, x1, y1), difficult=difficult, pixels=True, size=size)
+            )
+    return objects, problems
 
 
 def xml_number(element: ElementTree.Element, tag: str) -> float:
-    """The number in a tag."""
+    """Read the number in a tag."""
     text = element.findtext(tag)
     if text is None:
         raise ValueError(f"it has no <{tag}>")
@@ -172,3 +129,23 @@ def xml_number(element: ElementTree.Element, tag: str) -> float:
         return as_number(text.strip())
     except ValueError as error:
         raise ValueError(f"<{tag}> should be a number, and is {text!r}") from error
+
+
+def annotated_by(sources: Iterable[XmlSource], problems: Iterable[Problem]) -> AnnotatedObjects:
+    """The objects of several files, with the problems known already and their own; classes in VOC's order."""
+    objects: list[RawObject] = []
+    problems = list(problems)
+    for source in sources:
+        known, wrong = xml_objects(source)
+        objects += known
+        problems += wrong
+    return AnnotatedObjects(objects, problems, CLASSES)
+
+
+def other_image(states: Sequence[str], where: str) -> list[Problem]:
+    """The problem of files that state another image than that of their own name."""
+    if not states:
+        return []
+    files = many(len(states), "file states", "files state")
+    why = f"{files} another image than that of the file's own name, which counts: {states[0]}"
+    return [Problem(where, why, ProblemKind.NOTE, len(states))]

@@ -1,19 +1,20 @@
-"""Do two ways of asking lead to the same network? Ranks of two criteria, and pseudo-labels of two networks."""
+"""Agreement of two ways of asking: ranks of two criteria, and pseudo-labels of two networks."""
 
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.learning import PseudoLabels
 from seekloop.contracts.protocols import Criterion
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Pseudo-labels of two networks held against each other and the truth, every image by its weight.
+    """Agreement of two networks' pseudo-labels with each other and the truth, every image by its weight.
 
     Attributes:
         images: how many are compared.
@@ -31,13 +32,13 @@ class Agreement:
 
 
 def mean_weights(one: PseudoLabels, other: PseudoLabels, subset: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
-    r"""What each image counts: :math:`h_i = w_i / \sum_j w_j` with :math:`w = (w^1 + w^2) / 2`, 0 off the subset."""
+    r"""Weigh the images: :math:`h_i = w_i / \sum_j w_j` with :math:`w = (w^1 + w^2) / 2`, 0 off the subset."""
     weights = (one.weights.double() + other.weights.double()) / 2 * subset
     return weights / weights.sum()
 
 
 def weighted_accuracy(labels: Int[Tensor, " n"], truth: Int[Tensor, " n"], weights: Float[Tensor, " n"]) -> float:
-    r"""The weight of what is right: :math:`\sum_i h_i 1[z_i = y_i]`, where the weights sum to 1 (or to NaN).
+    r"""Sum the weights of images with the right label, :math:`\sum_i h_i 1[z_i = y_i]`; all sum to 1 (or to NaN).
 
     Reference:
         Siméoni, "Robust image representation for classification, retrieval and object discovery", 2020, eq. 3.13.
@@ -48,7 +49,7 @@ def weighted_accuracy(labels: Int[Tensor, " n"], truth: Int[Tensor, " n"], weigh
 def agreement(
     one: PseudoLabels, other: PseudoLabels, truth: Int[Tensor, " n"], subset: Bool[Tensor, " n"]
 ) -> Agreement:
-    """Hold two networks' pseudo-labels against each other, over images that both have labels for.
+    """Compare two networks' pseudo-labels, over images that both have labels for.
 
     Args:
         one: of the first.
@@ -68,23 +69,14 @@ def agreement(
     )
 
 
-def ranks(criterion: Criterion, view: PoolView, count: int, rng: Generator) -> Int[Tensor, " n"]:
-    """When a criterion would ask about each image, from 0; `count` for those it would not among the first `count`."""
+def ranks(criterion: Criterion, view: CandidateView, count: int, rng: Generator) -> Int[Tensor, " n"]:
+    """Rank images by when a criterion would ask about them, from 0; `count` for those not among the first `count`."""
     order = criterion(view, count, [rng])[0].cpu()
-    found = torch.full((view.scores.shape[1],), count)
-    found[order] = torch.arange(len(order))
-    return found
+    ranking = torch.full((view.scores.shape[1],), count)
+    ranking[order] = torch.arange(len(order))
+    return ranking
 
 
 def spearman(one: Int[Tensor, " k"], other: Int[Tensor, " k"]) -> float:
     """Correlation of two rankings of the same images, equal ranks sharing their mean; NaN where one is constant."""
-    a, b = _shared(one), _shared(other)
-    a, b = a - a.mean(), b - b.mean()
-    return float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt())
-
-
-def _shared(ranking: Int[Tensor, " k"]) -> Float[Tensor, " k"]:
-    """Ranks from 0 in which equal values have the mean of their places."""
-    _, inverse, counts = torch.unique(ranking, return_inverse=True, return_counts=True)
-    last = counts.cumsum(dim=0).double() - 1
-    return (last - (counts.double() - 1) / 2)[inverse]
+    return float(pd.DataFrame({"one": one.numpy(), "other": other.numpy()}).corr("spearman").to_numpy()[0, 1])

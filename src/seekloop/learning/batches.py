@@ -1,5 +1,6 @@
-"""Which images an epoch trains on, batch by batch: pure functions of labels, weights and a generator."""
+"""Batches of an epoch: pure functions of labels, weights and a generator."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ class Batch(NamedTuple):
     """One step of training, by reference: everything that is random about it is settled here.
 
     Attributes:
-        image: position in the pool of each image.
+        image: position in the dataset of each image.
         target: the label it is trained towards.
         weight: factor on its loss.
         shift: rows and columns that it is moved by.
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
 
 
 def eternal(positions: Int[Tensor, " k"], count: int, rng: Generator) -> Int[Tensor, " {count}"]:
-    """The first `count` of an endless series of random orders, each of which has every position once."""
+    """Give the first `count` of an endless series of random orders, each of which has every position once."""
     times = -(-count // len(positions))
     orders = [positions[torch.randperm(len(positions), generator=rng)] for _ in range(times)]
     return torch.cat([positions[:0], *orders])[:count]
@@ -58,7 +59,7 @@ def sampled(weights: Float[Tensor, " n"], count: int, replacement: bool, rng: Ge
 def labelled_epoch(
     labelled: Int[Tensor, " k"], batch: int, iterations: int | None, rng: Generator
 ) -> Int[Tensor, "t b"]:
-    """An epoch over labelled images alone.
+    """Draw an epoch over labelled images alone.
 
     Args:
         labelled: their positions, at least one.
@@ -79,7 +80,7 @@ def mixed_epoch(
     iterations: int | None,
     rng: Generator,
 ) -> Int[Tensor, "t b"]:
-    """An epoch whose batches have a labelled and a pseudo-labelled part, in this order.
+    """Draw an epoch whose batches have a labelled and a pseudo-labelled part, in this order.
 
     One pass over the pseudo-labelled images, whole batches only; the labelled ones come again as often as needed.
 
@@ -99,7 +100,7 @@ def mixed_epoch(
 
 
 def class_weights(labels: Int[Tensor, " n"], classes: int) -> Float[Tensor, " c"]:
-    r"""Factors that make classes count alike: :math:`\zeta_c = (n / C) / |\{i : \hat y_i = c\}|`, n of those labelled.
+    r"""Weigh classes so that they count alike: :math:`\zeta_c = (n / C) / |\{i : \hat y_i = c\}|`, n of those labelled.
 
     A class without images has weight 0: nothing asks for it.
 
@@ -110,6 +111,12 @@ def class_weights(labels: Int[Tensor, " n"], classes: int) -> Float[Tensor, " c"
     return torch.where(counts > 0, counts.sum() / classes / counts.clamp(min=1), 0.0)
 
 
+def random_moves(size: Sequence[int], shift: int, flips: bool, rng: Generator) -> tuple[Tensor, Tensor]:
+    """Draw for each image a translation of up to `shift` pixels per axis, and whether it is mirrored."""
+    moves = torch.randint(-shift, shift + 1, (*size, 2), generator=rng)
+    return moves, torch.rand(tuple(size), generator=rng) < (0.5 if flips else 0.0)
+
+
 def batches_of(
     images: Int[Tensor, "t b"],
     known: PseudoLabels,
@@ -118,17 +125,16 @@ def batches_of(
     flips: bool,
     rng: Generator,
 ) -> list[Batch]:
-    """The batches of an epoch with their labels, the weights of their losses, and how each image is moved.
+    """Add labels, weights of losses, and how each image is moved, to the batches of an epoch.
 
     Args:
         images: positions, a row per batch.
         known: labels and pseudo-labels of all images.
-        weights: factor on the loss of each image of the pool.
+        weights: factor on the loss of each image of the dataset.
         shift: largest translation per axis.
         flips: whether images may be mirrored.
         rng: generator.
     """
-    moved = torch.randint(-shift, shift + 1, (*images.shape, 2), generator=rng)
-    mirrored = torch.rand(images.shape, generator=rng) < (0.5 if flips else 0.0)
+    moved, mirrored = random_moves(images.shape, shift, flips, rng)
     rows = zip(images, known.labels[images], weights[images], moved, mirrored, strict=True)
     return [Batch(*row) for row in rows]

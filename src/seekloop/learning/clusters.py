@@ -1,4 +1,4 @@
-"""Clusters of features, and epochs that see all of them as often."""
+"""K-means clusters of features, and epochs that see all of them equally often."""
 
 import warnings
 
@@ -15,7 +15,7 @@ SEEDS = 2**31  # both libraries take seeds below this
 
 
 def clustered(rows: Float[Tensor, "n d"], clusters: int, iterations: int, seed: int) -> Int[Tensor, " n"]:
-    """Cluster of each row by Lloyd's k-means, started from rows drawn at random.
+    """Assign each row to a cluster by Lloyd's k-means, started from rows drawn at random.
 
     faiss computes where it is installed: on all GPUs if it can, and it splits a large cluster where one has run empty.
     scikit-learn stands in for it, and gives other clusters. Either may leave clusters without rows.
@@ -59,7 +59,7 @@ def _by_sklearn(points: np.ndarray, clusters: int, iterations: int, seed: int) -
 
 
 def uniform_epoch(assignment: Int[Tensor, " n"], rng: Generator) -> Int[Tensor, " n"]:
-    """As many positions as there are images, drawn so that every cluster comes equally often.
+    """Draw as many positions as there are images, every cluster equally often.
 
     Each cluster that has images gives floor(n / clusters) + 1 of them: without repetition where it has more, with
     repetition where it has that many or fewer. They are shuffled, and cut to n.
@@ -75,17 +75,16 @@ def uniform_epoch(assignment: Int[Tensor, " n"], rng: Generator) -> Int[Tensor, 
     order = assignment.argsort(stable=True)
     members = torch.split(order, torch.unique(assignment, return_counts=True)[1].tolist())
     each = images // max(len(members), 1) + 1
-    drawn = [_drawn(rows, each, rng) for rows in members]
-    together = torch.cat([order[:0], *drawn])
+    drawn = [order[:0]]
+    for rows in members:
+        if len(rows) > each:
+            drawn.append(rows[torch.randperm(len(rows), generator=rng)[:each]])
+        else:
+            drawn.append(rows[torch.randint(len(rows), (each,), generator=rng)])
+    together = torch.cat(drawn)
     return together[torch.randperm(len(together), generator=rng)[:images]]
 
 
-def _drawn(rows: Int[Tensor, " k"], count: int, rng: Generator) -> Int[Tensor, " {count}"]:
-    if len(rows) > count:
-        return rows[torch.randperm(len(rows), generator=rng)[:count]]
-    return rows[torch.randint(len(rows), (count,), generator=rng)]
-
-
 def sizes(assignment: Int[Tensor, " n"]) -> Int[Tensor, " k"]:
-    """How many images each cluster has that has any, the largest first."""
+    """Count the images of each cluster that has any, the largest first."""
     return torch.unique(assignment, return_counts=True)[1].sort(descending=True).values

@@ -1,7 +1,7 @@
 """Deep active learning: train, measure, ask, again (thesis, Algorithm 1)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from seekloop.contracts.learning import Evaluation, Pool, PseudoLabels
 from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.randomness import generator
-from seekloop.contracts.records import PoolView
+from seekloop.contracts.records import CandidateView
 from seekloop.learning.splits import UNKNOWN, balanced, revealed
 
 Row = dict[str, object]
@@ -19,7 +19,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is to learn in one cycle. There is no truth in it beyond the answers.
+    """Labels that a network learns from in one cycle. There is no truth in it beyond the answers.
 
     Attributes:
         cycle: number of the cycle.
@@ -34,10 +34,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What came of it.
+    """Result of training.
 
     Attributes:
-        train: the final network's view of the pool.
+        train: the final network's view of the dataset.
         test: its probabilities on the test images.
         epochs: one row per epoch.
         pseudo: the pseudo-labels it was last trained with; None without.
@@ -51,10 +51,10 @@ class Learnt:
 
 @runtime_checkable
 class Fit(Protocol):
-    """Trains a network anew, from scratch or from pre-trained weights."""
+    """Training of a fresh network, from scratch or from pre-trained weights."""
 
     def __call__(self, task: Task) -> Learnt:
-        """Train on what is known, in the way that was configured."""
+        """Train on these labels."""
         ...
 
 
@@ -71,7 +71,7 @@ class PseudoLabeller(Protocol):
 
 @dataclass(frozen=True)
 class State:
-    """Where the learning stands: enough to go on from.
+    """State of the learning: enough to go on from.
 
     Attributes:
         cycle: the last whole one; -1 before the first.
@@ -84,20 +84,20 @@ class State:
     extra: PseudoLabels | None
 
     def pack(self) -> dict[str, Any]:
-        """As what `torch.save` takes, without types of ours."""
+        """Give tensors and numbers, without types of ours."""
         extra = None if self.extra is None else (self.extra.labels, self.extra.weights)
         return {"cycle": self.cycle, "asked": self.asked, "extra": extra}
 
     @staticmethod
     def unpack(packed: Mapping[str, Any]) -> "State":
-        """The opposite of `pack`."""
+        """Invert `pack`."""
         extra = packed["extra"]
         return State(packed["cycle"], packed["asked"], None if extra is None else PseudoLabels(*extra))
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """One turn: what was known, what was learnt, what is asked next.
+    """One cycle: labels, training, next questions.
 
     Attributes:
         number: from 0.
@@ -111,12 +111,12 @@ class Cycle:
     labels: Int[Tensor, " n"]
     learnt: Learnt
     asked: Int[Tensor, " b"]
-    view: PoolView | None
+    view: CandidateView | None
 
 
 @dataclass(frozen=True)
 class Learning:
-    """Cycles of training and asking over one pool.
+    """Cycles of training and asking over one dataset.
 
     Attributes:
         pool: its training labels are looked up only for images that were asked about.
@@ -126,6 +126,8 @@ class Learning:
         budget: labels per cycle from then on.
         seed: of everything drawn here, with `split`.
         split: number of the initial set.
+        labeller: the criterion, where it gives pseudo-labels of its own; None: there are none.
+        say: told how many images the labeller is certain of.
     """
 
     pool: Pool
@@ -135,15 +137,16 @@ class Learning:
     budget: int
     seed: int
     split: int
-    say: Callable[[str], None] = field(compare=False)
+    labeller: PseudoLabeller | None = None
+    say: Callable[[str], None] = print
 
     def start(self) -> State:
-        """Before the first cycle: a balanced set that depends on seed and split alone, not on the criterion."""
+        """Draw a balanced initial set, which depends on seed and split alone, not on the criterion."""
         rng = generator(self.seed, self.split, "initial")
         return State(-1, balanced(self.pool.train.labels, len(self.pool.classes), self.initial, rng), None)
 
     def cycles(self, state: State, count: int) -> Iterator[tuple[Cycle, State]]:
-        """The cycles that are missing to `count`, each with the state after it."""
+        """Run the cycles that are missing to `count`; gives each with the state after it."""
         for number in range(state.cycle + 1, count):
             known = revealed(self.pool.train.labels, state.asked)
             learnt = self.fit(Task(number, known, state.extra))
@@ -159,23 +162,23 @@ class Learning:
         rng = generator(self.seed, self.split, number, "criterion")
         asked = self.criterion(view, self.budget, [rng])[0].cpu()
         extra = None
-        if isinstance(self.criterion, PseudoLabeller):
+        if self.labeller is not None:
             unlabelled = view.candidate[0].clone()
             unlabelled[asked] = False
-            extra = self.criterion.pseudo_labels(learnt.train.probabilities, unlabelled, number)
+            extra = self.labeller.pseudo_labels(learnt.train.probabilities, unlabelled, number)
             self.say(f"cycle {number}: {int((extra.weights > 0).sum())} images are certain enough to label themselves")
         return Cycle(number, known, learnt, asked, view), extra
 
 
-def view_of(evaluation: Evaluation, known: Int[Tensor, " n"], cycle: int) -> PoolView:
-    """What a criterion may look at: one query, whose scores are the margin between the two likeliest classes."""
+def view_of(evaluation: Evaluation, known: Int[Tensor, " n"], cycle: int) -> CandidateView:
+    """Show a criterion one query, whose scores are the margins between the two likeliest classes."""
     top = evaluation.probabilities.topk(2, dim=1).values
     answered = known != UNKNOWN
-    return PoolView(
+    return CandidateView(
         scores=(top[:, 0] - top[:, 1])[None],
         candidate=~answered[None],
         answers=answered[None].to(torch.int8),
-        read_whole=lambda: evaluation.features,
+        read_descriptors=lambda: evaluation.features,
         round=cycle,
         probabilities=evaluation.probabilities[None],
     )

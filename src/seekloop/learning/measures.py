@@ -1,5 +1,6 @@
-"""How good predictions and pseudo-labels are. Here, and only here, the truth about unlabelled images is seen."""
+"""Accuracy of predictions and pseudo-labels. Here, and only here, the truth about unlabelled images is seen."""
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -8,7 +9,7 @@ from seekloop.contracts.learning import PseudoLabels
 
 
 def confusion(truth: Int[Tensor, " n"], predicted: Int[Tensor, " n"], classes: int) -> Int[Tensor, "c c"]:
-    """How many images of class i (row) were taken for class j (column).
+    """Count images of class i (row) that were taken for class j (column).
 
     Example:
         >>> confusion(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2)
@@ -19,17 +20,17 @@ def confusion(truth: Int[Tensor, " n"], predicted: Int[Tensor, " n"], classes: i
 
 
 def accuracy(matrix: Int[Tensor, "c c"]) -> float:
-    """Share of all images that are on the diagonal; NaN where there are none."""
+    """Share of images on the diagonal; NaN where there are none."""
     return float(matrix.diag().sum() / matrix.sum())
 
 
 def class_accuracy(matrix: Int[Tensor, "c c"]) -> Float[Tensor, " c"]:
-    """The same of each class's images; NaN for a class without any."""
+    """Share of each class's images on the diagonal; NaN for a class without any."""
     return matrix.diag() / matrix.sum(dim=1)
 
 
 def pseudo_label_measures(known: PseudoLabels, truth: Int[Tensor, " n"], labels: Int[Tensor, " n"]) -> dict[str, float]:
-    r"""What pseudo-labels are worth, over the images that have no label.
+    r"""Measure pseudo-labels over the images that have no label.
 
     Returns:
         `pseudo_share` that have a pseudo-label; `pseudo_accuracy`, the share of those that is right;
@@ -44,19 +45,12 @@ def pseudo_label_measures(known: PseudoLabels, truth: Int[Tensor, " n"], labels:
     unlabelled = labels < 0
     has = unlabelled & (known.labels >= 0)
     weights, right = known.weights[has].double(), (known.labels == truth)[has].double()
-    low, high = _quantile(weights, 0.1), _quantile(weights, 0.9)
+    low, high = np.quantile(weights, (0.1, 0.9), method="nearest") if len(weights) else (np.nan, np.nan)
     return {
         "pseudo_share": float(has.sum() / unlabelled.sum()),
         "pseudo_accuracy": float(right.mean()),
         "pseudo_accuracy_weighted": float((weights * right).sum() / weights.sum()),
         "weight_mean": float(weights.mean()),
-        "weight_low": low,
-        "weight_high": high,
+        "weight_low": float(low),
+        "weight_high": float(high),
     }
-
-
-def _quantile(values: Float[Tensor, " k"], share: float) -> float:
-    """The value below which so large a share lies; `torch.quantile` refuses more than 16 million values."""
-    if not len(values):
-        return float("nan")
-    return float(values.kthvalue(1 + round(share * (len(values) - 1))).values)

@@ -1,23 +1,26 @@
-"""What an epoch makes of labels and pseudo-labels: which images it takes, and how much each counts."""
+"""Composition of an epoch from labels and pseudo-labels: which images it takes, and how much each counts."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
+from annotated_types import Ge, Interval
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
+from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import PseudoLabels
 from seekloop.learning.batches import class_weights, labelled_epoch, mixed_epoch, sampled
 
+Labels = Int[Tensor, " n"]
 Plan = tuple[Int[Tensor, "t b"], Float[Tensor, " n"]]
-"""Positions, a row per batch; and the factor on the loss of every image of the pool."""
+"""Positions, a row per batch; and the factor on the loss of every image of the dataset."""
 
 
 @runtime_checkable
 class Scheme(Protocol):
-    """How an epoch is put together: what `conf/semi/*.yaml` instantiate.
+    """Composition of an epoch (`conf/semi/`).
 
     Attributes:
         propagates: whether labels are propagated at the beginning of each epoch.
@@ -28,15 +31,9 @@ class Scheme(Protocol):
     warmup: int
 
     def plan(
-        self,
-        labels: Int[Tensor, " n"],
-        known: PseudoLabels,
-        classes: int,
-        batch: int,
-        iterations: int | None,
-        rng: Generator,
+        self, labels: Labels, known: PseudoLabels, classes: int, batch: int, iterations: int | None, rng: Generator
     ) -> Plan:
-        """The batches of one epoch.
+        """Draw the batches of one epoch.
 
         Args:
             labels: the answers, -1 where nobody was asked.
@@ -51,29 +48,23 @@ class Scheme(Protocol):
 
 @dataclass(frozen=True)
 class LabelledOnly:
-    """Every image that has a label, from people or from the criterion itself, counts the same; no other is used."""
+    """Train on labelled images alone, whether people or the criterion gave the label; all count the same."""
 
     propagates = False
     warmup = 0
 
     def plan(
-        self,
-        labels: Int[Tensor, " n"],
-        known: PseudoLabels,
-        classes: int,
-        batch: int,
-        iterations: int | None,
-        rng: Generator,
+        self, labels: Labels, known: PseudoLabels, classes: int, batch: int, iterations: int | None, rng: Generator
     ) -> Plan:
-        """Random orders of the labelled images."""
+        """Draw random orders of the labelled images."""
         del labels, classes
         images = labelled_epoch((known.weights > 0).nonzero()[:, 0], batch, iterations, rng)
         return images, torch.ones(len(known.labels))
 
 
-@dataclass(frozen=True)
+@component
 class PropagatedLabels:
-    """Batches with a labelled part and a pseudo-labelled part.
+    """Train on batches with a labelled part and a pseudo-labelled part.
 
     Args:
         warmup: of a cycle's epochs, so many come first, on labelled images alone.
@@ -86,38 +77,37 @@ class PropagatedLabels:
         class_weights: whether classes with few pseudo-labels count more in the loss.
 
     Raises:
-        ConfigError: if a batch has no room for one of its parts, or nothing is drawn.
+        ConfigError: if an argument is out of its range, or a batch has no room for both parts.
+
+    Reference:
+        Siméoni, "Robust image representation for classification, retrieval and object discovery", 2020, chapter 3;
+        with `weighted_loss` and `class_weights` Iscen et al., "Label Propagation for Deep Semi-supervised Learning",
+        CVPR 2019.
     """
 
-    warmup: int
-    batch: int
-    labelled: int
-    share: float
-    weighted_sampling: bool
-    replacement: bool
-    weighted_loss: bool
-    class_weights: bool
+    warmup: Annotated[int, Ge(0)] = 0
+    batch: Count = 128
+    labelled: Count = 50
+    share: Annotated[float, Interval(gt=0, le=1)] = 0.5
+    weighted_sampling: bool = True
+    replacement: bool = True
+    weighted_loss: bool = False
+    class_weights: bool = False
     propagates = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.labelled < self.batch:
+        if self.labelled >= self.batch:
             why = f"both parts of a batch of {self.batch} need room"
-            raise ConfigError("semi.labelled", self.labelled, why, f"Choose from 1 to {self.batch - 1}.")
-        if not 0 < self.share <= 1:
-            raise ConfigError("semi.share", self.share, "it is a share of the unlabelled images", "Usual: 0.5.")
+            raise ConfigError("labelled", self.labelled, why, f"Use less than batch={self.batch}.", self)
 
     def plan(
-        self,
-        labels: Int[Tensor, " n"],
-        known: PseudoLabels,
-        classes: int,
-        batch: int,
-        iterations: int | None,
-        rng: Generator,
+        self, labels: Labels, known: PseudoLabels, classes: int, batch: int, iterations: int | None, rng: Generator
     ) -> Plan:
-        """One pass over the drawn pseudo-labels; labelled images alone where there is no pseudo-label at all."""
+        """Draw one pass over some pseudo-labels; labelled images alone where there is no pseudo-label at all."""
+        usable = (labels < 0) & (known.labels >= 0)
+        keys = known.weights if self.weighted_sampling else torch.ones_like(known.weights)
+        chosen = sampled(keys * usable, round(self.share * int((labels < 0).sum())), self.replacement, rng)
         labelled = (labels >= 0).nonzero()[:, 0]
-        chosen = self._drawn(labels, known, rng)
         if len(chosen):
             images = mixed_epoch(labelled, chosen, self.batch, self.labelled, iterations, rng)
         else:
@@ -126,8 +116,3 @@ class PropagatedLabels:
         if self.class_weights:
             weights = weights * class_weights(known.labels, classes)[known.labels.clamp(min=0)]
         return images, weights
-
-    def _drawn(self, labels: Int[Tensor, " n"], known: PseudoLabels, rng: Generator) -> Int[Tensor, " _"]:
-        usable = (labels < 0) & (known.labels >= 0)
-        keys = known.weights if self.weighted_sampling else torch.ones_like(known.weights)
-        return sampled(keys * usable, round(self.share * int((labels < 0).sum())), self.replacement, rng)

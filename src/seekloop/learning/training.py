@@ -1,14 +1,22 @@
-"""How a network is trained, whoever does it."""
+"""Hyper-parameters and learning rate of supervised training, and where its epochs are kept."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+import math
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
+from annotated_types import Ge, Interval
+
+from seekloop.contracts.declared import Count, Positive, component
 from seekloop.contracts.errors import ConfigError
 
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+"""Lightning's name; auto: bf16-mixed where that is faster, else 32-true."""
+Momentum = Annotated[float, Interval(ge=0, lt=1)]
+NotNegative = Annotated[float, Ge(0)]
 
-@dataclass(frozen=True)
+
+@component
 class Training:
-    """Stochastic gradient descent: what `conf/training/*.yaml` instantiate.
+    """Hyper-parameters of stochastic gradient descent on labelled images.
 
     Args:
         epochs: in each cycle, the warm-up of the scheme included.
@@ -20,47 +28,59 @@ class Training:
         weight_decay: of all parameters.
         augmented_views: whether features for propagation and acquisition are taken of randomly moved images.
         view_batch: images at once where features are taken. Results do not depend on it beyond rounding.
-        precision: Lightning's name; auto: bf16-mixed where that is faster, else 32-true.
+        precision: see `Precision`.
         channels_last: whether channels lie innermost in memory, which convolutions on GPUs and in bfloat16 prefer.
 
     Raises:
-        ConfigError: if a number makes no sense.
+        ConfigError: if an argument is out of its range, or the horizon lies before the last epoch.
     """
 
-    epochs: int
-    iterations: int | None
-    batch: int
-    lr: float
-    horizon: int
-    momentum: float
-    weight_decay: float
-    augmented_views: bool
-    view_batch: int
-    precision: str
-    channels_last: bool
+    epochs: Count = 200
+    iterations: Count | None = None
+    batch: Count = 32
+    lr: Positive = 0.2
+    horizon: Count = 210
+    momentum: Momentum = 0.9
+    weight_decay: NotNegative = 2e-4
+    augmented_views: bool = False
+    view_batch: Count = 100
+    precision: Precision = "auto"
+    channels_last: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "view_batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"training.{name}", getattr(self, name), "nothing would be learnt", "Use 1 or more.")
-        if self.iterations is not None and self.iterations < 1:
-            why = "an epoch has at least one batch"
-            raise ConfigError("training.iterations", self.iterations, why, "Use 1 or more, or null for one pass.")
         if self.horizon < self.epochs:
             why = f"the learning rate would be 0 before the {self.epochs} epochs are over"
-            raise ConfigError("training.horizon", self.horizon, why, f"Use training.horizon={self.epochs} or more.")
-        if not self.lr > 0:
-            raise ConfigError("training.lr", self.lr, "nothing would be learnt", "Usual: 0.2.")
+            raise ConfigError("horizon", self.horizon, why, f"Use horizon={self.epochs} or more.", self)
+
+
+def cosine(rate: float, epoch: float, horizon: int) -> float:
+    r"""Learning rate at a time, counted in epochs and fractions of them.
+
+    .. math:: \eta(e) = \eta_0 \tfrac{1}{2} (1 + \cos(\pi e / E))
+
+    Args:
+        rate: at the start.
+        epoch: now.
+        horizon: E, the epoch at which the rate would be 0.
+
+    Reference:
+        Loshchilov & Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, without restarts.
+
+    Example:
+        >>> cosine(0.2, 0.0, 210), round(cosine(0.2, 105.0, 210), 6)
+        (0.2, 0.1)
+    """
+    return rate * 0.5 * (1 + math.cos(math.pi * min(epoch, horizon) / horizon))
 
 
 @runtime_checkable
 class EpochKeeper(Protocol):
-    """Where the training of a cycle is kept, so that a kill loses at most one epoch."""
+    """Keeps the training of a cycle, so that a kill loses at most one epoch."""
 
     def keep(self, cycle: int, checkpoint: dict[str, Any]) -> None:
         """Replace what was kept by this."""
         ...
 
     def kept(self, cycle: int) -> dict[str, Any] | None:
-        """What was kept last, if it is of this cycle."""
+        """The last checkpoint, if it is of this cycle."""
         ...

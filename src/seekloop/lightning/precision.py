@@ -1,34 +1,61 @@
-"""In which precision the network computes; a part of the store's key."""
+"""Precision of computing: Lightning's names, and the choice `auto` on this machine."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from seekloop.backbones.precision import cpu_prefers_bfloat16
 from seekloop.contracts.errors import ConfigError
 
 PRECISIONS = ("32-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed", "64-true")
 """Lightning's names for what any network here can compute in; its aliases would give one store two keys."""
+CPUINFO = Path("/proc/cpuinfo")
+NATIVE = {"amx_bf16", "avx512_bf16", "bf16"}  # Intel's tiles, AVX-512's dot product, Arm's; each measured or documented
+
+
+def cpu_prefers_bfloat16() -> bool:
+    """True on processors with bfloat16 instructions, as far as the operating system says so (Linux).
+
+    Elsewhere bfloat16 is emulated and several times slower than float32.
+    """
+    return has_bfloat16(CPUINFO.read_text()) if CPUINFO.exists() else False
+
+
+def has_bfloat16(cpuinfo: str) -> bool:
+    r"""Whether a `/proc/cpuinfo` lists bfloat16 instructions, under x86's `flags` or Arm's `Features`.
+
+    Example:
+        >>> has_bfloat16("model name : X\nflags : fpu avx512f avx512_bf16")
+        True
+        >>> has_bfloat16("Features : fp asimd i8mm")
+        False
+    """
+    lines = (line.partition(":") for line in cpuinfo.splitlines())
+    return any(key.strip() in ("flags", "Features") and NATIVE & set(value.split()) for key, _, value in lines)
 
 
 def resolve_precision(trainer: Mapping[str, Any]) -> str:
-    """Lightning's precision, with `auto` decided for this machine.
+    """Resolve the precision of an extraction, a part of its recipe, from the settings of its trainer.
 
     `auto` is bfloat16 weights on processors that multiply them much faster, else float32.
 
     Raises:
         ConfigError: if there is no such precision.
     """
-    asked = str(trainer["precision"])
+    asked, accelerator = str(trainer["precision"]), trainer["accelerator"]
     if asked in PRECISIONS:
         return asked
     if asked != "auto":
         raise ConfigError("trainer.precision", asked, "it is unknown", f"Valid: auto, {', '.join(PRECISIONS)}.")
-    return "bf16-true" if _runs_on_cpu(trainer) and cpu_prefers_bfloat16() else "32-true"
+    fast = torch.cuda.is_available() or torch.backends.mps.is_available()
+    cpu = accelerator == "cpu" or (accelerator == "auto" and not fast)
+    return "bf16-true" if cpu and cpu_prefers_bfloat16() else "32-true"
 
 
-def _runs_on_cpu(trainer: Mapping[str, Any]) -> bool:
-    if trainer["accelerator"] == "auto":
-        return not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    return bool(trainer["accelerator"] == "cpu")
+def training_precision(precision: str, accelerator: str) -> str:
+    """Resolve the precision of a training: `auto` is bf16-mixed where that is much faster, else float32."""
+    if precision != "auto":
+        return precision
+    cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    return "32-true" if cpu and not cpu_prefers_bfloat16() else "bf16-mixed"

@@ -1,7 +1,7 @@
 """Which run folders are one run: a copy, a backup or a renamed folder is the run that it was made of.
 
-A run is known by the `run_id` in its config, which stands for everything that its results depend on. Runs of earlier
-versions have none there: finished ones are the same where their settings and tables are.
+A run is known by the recipe in its config. Runs of earlier versions are known by their `run_id` or, where they have
+none, by their config and tables: finished ones are the same where these are.
 """
 
 import hashlib
@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from seekloop.logs.jobs import APART
 from seekloop.logs.kinds import command_of
 from seekloop.logs.run_folder import RunFolder, RunState
 
 CLOCKS = frozenset({"seconds", "search_seconds"})
 """Columns that a machine's clock has written, or may have."""
-PLACES = frozenset({*APART, "run_id", "trainer", "accelerator", "launcher", "hydra"})
-"""Keys of a config that leave the results alone."""
 ORDER = (RunState.DONE, RunState.RUNNING, RunState.INTERRUPTED, RunState.FAILED, RunState.MISSING)
 
 Member = TypeVar("Member")
@@ -82,15 +79,17 @@ def _names(runs: Sequence[tuple[RunFolder, Mapping[str, object]]]) -> list[Hasha
 
 
 def _own(folder: RunFolder, config: Mapping[str, object]) -> Hashable:
+    if "recipe" in config:
+        return json.dumps(config["recipe"], sort_keys=True)
     name = run_id_of(config)
     return None if name is None else (command_of(type(folder)), name, str(config.get("seed")), str(config.get("split")))
 
 
 def _content(folder: RunFolder, config: Mapping[str, object]) -> str | None:
-    """A hash of the settings and tables of a finished run; None where it is not finished, or cannot be read."""
+    """A hash of the config and tables of a finished run; None where it is not finished, or cannot be read."""
     if not folder.complete.exists():
         return None
-    settings = {key: value for key, value in config.items() if key not in PLACES}
+    settings = {key: value for key, value in config.items() if key != "run_id"}
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=16)
     try:
         for name in folder.TABLES:

@@ -1,42 +1,30 @@
 """Finished runs, and the keys of their configs that tell them apart."""
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.status import find_runs, read_config
 
-IGNORED = (
-    "seed",
-    "split",
-    "accelerator",
-    "keep_views",
-    "weights_hash",
-    "force",
-    "runs_dir",
-    "store_dir",
-    "experiment_name",
-    "run_id",
-    "paper",
-    "paper_setup",
-    "choices",
-    "wandb",
-    "trainer",
-    "hydra",
-    "engine",
-    "figures",
-    "numbers",
-    "store.fail_fast",
-    "store.shard",
-    "store_key",
-    "recipe",
-    "experiment",
-)
-"""Keys that do not make two runs different experiments."""
+DRAWN = frozenset({"seed", "split", "once"})
+"""Settings of a recipe, and of whatever is in it, that tell runs of one experiment apart."""
+ACCIDENTS: Mapping[str, frozenset[str]] = {
+    "run": frozenset({"engine"}),
+    "descriptors": frozenset({"precision", "batch_size"}),
+    "config": frozenset({"engine", "trainer", "store", "wandb", "paper", "numbers", "hydra", "experiment", "launcher"}),
+}
+"""Settings of a recipe of some kind that depend on the machine and change last bits at most, by that kind.
+
+`config` stands for runs made before recipes were recorded: sections of their configs that are of no interest here.
+"""
+RECIPE = "recipe"
 UPPER_BOUND = "box (upper bound)"
 
 
@@ -81,7 +69,7 @@ def _check_files(run: RunFolder) -> None:
 
 def value_of(run: FinishedRun, key: str) -> str:
     """The value of a key, as reports show it."""
-    return _shown(key, look_up(run.config, key))
+    return _name(experiments([run.config])[0]) if key == RECIPE else _shown(key, look_up(run.config, key))
 
 
 def check_keys(runs: Sequence[FinishedRun], keys: Sequence[str], asked: str) -> None:
@@ -125,21 +113,72 @@ def known_keys(configs: Sequence[Mapping[str, object]]) -> set[str]:
     return {key for config in configs for key in [*_all_keys(config), *_choices(config)]}
 
 
-def differing_keys(configs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
-    """Keys whose value is not the same in all configs: choices of groups first, then what no choice explains.
+def experiments(configs: Sequence[Mapping[str, object]]) -> list[dict[str, Any]]:
+    """Recipe of the experiment of each run: the run's own without seeds and without accidents of the machine.
 
-    Keys that tell the runs apart in the same way (`grid` and `regions.grid`) are named once.
+    Where a run was made before recipes were recorded, all are compared by the choices and sections of their configs.
     """
-    groups = sorted({key for config in configs for key in _choices(config)} - set(IGNORED))
+    recorded = all(isinstance(config.get(RECIPE), Mapping) for config in configs)
+    return [_experiment(config[RECIPE] if recorded else _sections(config)) for config in configs]
+
+
+def _sections(config: Mapping[str, object]) -> dict[str, object]:
+    sections = {key: value for key, value in config.items() if isinstance(value, Mapping) or key == "grid"}
+    chosen = sections.pop("choices", {})
+    kept = {key: value for key, value in chosen.items() if key not in ACCIDENTS["config"]}
+    return {"kind": "config", "settings": {**sections, "choices": kept}}
+
+
+def _experiment(recipe: Any) -> dict[str, Any]:
+    apart = ACCIDENTS.get(recipe["kind"], frozenset())
+    settings = {key: value for key, value in recipe["settings"].items() if key not in apart}
+    inputs = {one["kind"]: _experiment(one) for one in recipe.get("inputs", ())}
+    return {"kind": recipe["kind"], **inputs, **_without_draws(settings)}
+
+
+def _without_draws(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_draws(one) for key, one in value.items() if key not in DRAWN}
+    return [_without_draws(one) for one in value] if isinstance(value, list) else value
+
+
+def differing_keys(configs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+    """Keys that tell the experiments of these runs apart, as few as do: choices of groups first, then single settings.
+
+    A key whose value differs between runs of one experiment (a seed, a folder, threads) says nothing. Of the others
+    those come first that share a word with the settings in which the recipes differ (`loop.budget` and
+    `simulation.budget`). The last resort is `recipe`, the experiment's own name: one config may stand for two
+    experiments, when images or a component were changed in between.
+    """
+    recipes = experiments(configs)
+    names = [_name(one) for one in recipes]
+    if len(set(names)) < 2:
+        return ()
+    paths = {path for recipe in recipes for path in _leaves(recipe)}
+    differ = [path for path in paths if len({str(look_up(recipe, path)) for recipe in recipes}) > 1]
+    words = {word for path in differ for word in path.split(".")}
+    groups = {str(key): None for config in configs for key in sorted(_choices(config))}
     leaves = sorted({key for config in configs for key in _leaves(config)}, key=lambda key: (key.count("."), key))
-    split: dict[tuple[int, ...], str] = {}
-    for key in [*groups, *leaves]:
+    keys = [key for key in dict.fromkeys([*groups, *leaves]) if not key.startswith(("choices.", f"{RECIPE}."))]
+    near = [key for key in keys if words.intersection(re.split(r"[./@]", key))]
+    rest = [key for key in keys if (top := key.split(".")[0]) in groups and any(top in config for config in configs)]
+    chosen: list[str] = []
+    rows: list[tuple[str, ...]] = [()] * len(configs)
+    for key in dict.fromkeys([*near, *rest]):
+        if len(set(rows)) == len(set(names)):
+            break
         values = [_shown(key, look_up(config, key)) for config in configs]
-        top = re.split(r"[./]", key)[0]  # Hydra's own groups are named hydra/launcher and the like
-        explained = "." in key and top in split.values()
-        if len(set(values)) > 1 and not {key, top} & set(IGNORED) and not explained:
-            split.setdefault(tuple(values.index(value) for value in values), key)
-    return tuple(split.values())
+        finer = [(*row, value) for row, value in zip(rows, values, strict=True)]
+        steady = len(set(zip(names, values, strict=True))) == len(set(names))
+        if steady and len(set(finer)) > len(set(rows)):
+            rows = finer
+            chosen.append(key)
+    return (*chosen, RECIPE) if len(set(rows)) < len(set(names)) else tuple(chosen)
+
+
+def _name(recipe: Mapping[str, Any]) -> str:
+    text = json.dumps(recipe, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
 
 
 def _choices(config: Mapping[str, object]) -> list[str]:

@@ -8,15 +8,15 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from seekloop.artifacts.files import make_folder, write_json
 from seekloop.logs.run_folder import RunFolder, RunState
 
 JOBS = ".jobs"
-APART = ("runs_dir", "store_dir", "experiment_name", "force", "wandb", "paper", "paper_setup", "numbers")
-"""Keys that surely do not make two jobs different."""
+APART = ("runs_dir", "store_dir", "experiment_name", "force", "wandb")
+"""Keys that say where a job's run goes and who is told, by which one job is asked for again in other words."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Job:
 
     Attributes:
         overrides: what was asked for, as on the command line.
-        run: name of the folder of the run that it became; None while it has not come so far.
+        run: id of the run that it became, which ends in the key of its recipe; None while it has not come so far.
         error: last line of what stopped it before it had a folder, or after.
     """
 
@@ -68,7 +68,7 @@ class JobBook:
         """Note what stopped a job; nothing where no sweep has asked for it."""
         job = self._read(key)
         if job is not None:
-            self._write(key, Job(job.overrides, job.run, f"{type(error).__name__}: {' '.join(str(error).split())}"))
+            self._write(key, replace(job, error=f"{type(error).__name__}: {' '.join(str(error).split())}"))
 
     def jobs(self) -> dict[str, Job]:
         """All of them by their keys, in the order of their overrides."""

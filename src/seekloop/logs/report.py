@@ -32,7 +32,7 @@ FILES = ("report.csv", "report_differences.csv", PAGE, *PICTURES)
 LEFT_OUT = "left_out"
 LOST = ("objects_lost", "files_not_taken")
 """Counts of a summary's `left_out` that are losses: what is left out by rule, and notes, are none."""
-OURS, OURS_LEARNING = ("collection", "backbone"), ("pool", "model")
+OURS, OURS_LEARNING = ("collection", "backbone"), ("dataset", "model")
 """Said of a row of ours where the paper's number stands beside it; the latter of learning runs."""
 
 

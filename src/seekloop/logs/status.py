@@ -14,6 +14,7 @@ from seekloop.logs.evaluation_folder import EvaluationFolder
 from seekloop.logs.jobs import Job, JobBook, find_books
 from seekloop.logs.kinds import KINDS, open_run
 from seekloop.logs.learn_folder import LearnFolder
+from seekloop.logs.names import renamed
 from seekloop.logs.run_folder import RunFolder, RunState
 
 MARKS = ("config.yaml", "COMPLETE", "error.txt", "heartbeat")
@@ -106,9 +107,9 @@ def counted(table: pd.DataFrame) -> str:
 
 
 def read_config(run: RunFolder) -> dict[str, object]:
-    """The resolved config of a run; empty where none was written."""
+    """The resolved config of a run, in today's names; empty where none was written."""
     path = run.path / "config.yaml"
-    return dict(yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+    return renamed(yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
 
 
 def _status(run: RunFolder, below: Path) -> dict[str, object]:

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seekloop.contracts.cache import Cache
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import (
     Classifier,
     Criterion,
     Descriptors,
-    ImageScorer,
     Scorer,
     Transductive,
     User,
@@ -22,8 +22,8 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import (
     FEW_QUERIES,
     Answer,
+    CandidateView,
     Feedback,
-    PoolView,
     Query,
     Round,
     TrainingRows,
@@ -68,7 +68,7 @@ class Loop:
         self,
         descriptors: Descriptors,
         representation: Representation,
-        classifier: Classifier | Transductive,
+        classifier: Classifier,
         criterion: Criterion,
         *,
         seed: int,
@@ -83,6 +83,7 @@ class Loop:
         self.seed = seed
         self.engine = engine
         self.shortlist = shortlist
+        self._cache = Cache()  # of the global descriptors
         self._memory = engine.bytes()
         uses_regions = representation.local.uses_regions
         self._placed = Placed(descriptors, engine, local=uses_regions, memory=self._memory)
@@ -92,14 +93,9 @@ class Loop:
         self._table = RowTable(self._placed, representation, max(1, self._memory // 8 // self._row_bytes))
 
     @cached_property
-    def whole(self) -> Float[Tensor, "n d"]:
+    def global_descriptors(self) -> Float[Tensor, "n d"]:
         """Global descriptors of all images."""
         return self._placed.read(torch.arange(self.descriptors.images), local=False).whole
-
-    @cached_property
-    def _fits(self) -> Classifier:
-        """The classifier, over this collection where it asks for one."""
-        return self.classifier.over(self.whole) if isinstance(self.classifier, Transductive) else self.classifier
 
     def start(self, queries: tuple[Query, ...], seconds: Sequence[float]) -> State:
         """Label each query's first image relevant and its negatives irrelevant; nothing is fitted yet."""
@@ -132,7 +128,7 @@ class Loop:
         scorers: list[Scorer] = []
         for chunk in chunks(sizes, self._row_bytes, limit):
             previous = None if state.scorer is None else state.scorer.select(torch.tensor(chunk))
-            scorers.append(self._fits.fit(self._training_rows(state, chunk), previous))
+            scorers.append(self.classifier.fit(self._training_rows(state, chunk), previous))
         state.scorer = scorers[0].join(scorers[1:])
         state.round += 1
 
@@ -172,15 +168,12 @@ class Loop:
 
     def _scores(self, scorer: Scorer, searches: int, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
         """Exact scores of some images, for the searches of a scorer."""
-        if isinstance(scorer, ImageScorer):
-            known = scorer.of_images(images).to(self.engine.device, self.engine.dtype)
-            return known.masked_fill(~self.descriptors.readable[images].to(known.device), -torch.inf)
         parts = [scorer] if self.engine.together else [scorer.select(torch.tensor([p])) for p in range(searches)]
         scores = torch.empty(searches, len(images), dtype=self.engine.dtype, device=self.engine.device)
         first = 0
         for some in self._placed.split(images, searches):
             block = self._placed.read(some, self.representation.local.uses_regions)
-            found = torch.cat([self.representation.score(part, block) for part in parts])
+            found = torch.cat([part.of_block(block, self.representation) for part in parts])
             scores[:, first : first + len(some)] = found
             first += len(some)
         scores[:, ~self.descriptors.readable[images]] = -torch.inf
@@ -199,7 +192,9 @@ class Loop:
     def _picks(self, state: State, scores: Float[Tensor, "q n"], budget: int) -> Int[Tensor, "q b"]:
         """What the criterion chooses by these scores."""
         candidate, answers = state.candidate.to(scores.device), state.answers.to(scores.device)
-        view = PoolView(scores, candidate, answers, lambda: self.whole, state.round)
+        view = CandidateView(
+            scores, candidate, answers, lambda: self.global_descriptors, state.round, cache=self._cache
+        )
         rngs = [
             generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries
         ]
@@ -288,6 +283,8 @@ class Loop:
             mask.to(table.device),
             table[place[-len(chunk) :].to(table.device)],
             pad([r.image for r in rows]).to(table.device),
+            None if self.representation.local.uses_regions else lambda: self.global_descriptors,
+            self._cache,
         )
 
     def _own_region(self, query: Query) -> int:
@@ -324,7 +321,7 @@ def _fitted(state: State) -> Scorer:
     return state.scorer
 
 
-def check_transductive(classifier: Classifier | Transductive, representation: Representation) -> None:
+def check_transductive(classifier: Classifier, representation: Representation) -> None:
     """Refuse a classifier of whole images where images have regions.
 
     Raises:

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Classifier, Criterion, Scorer, Transductive
-from seekloop.contracts.records import PoolView, Round, TrainingRows
+from seekloop.contracts.protocols import Classifier, Criterion, Scorer
+from seekloop.contracts.records import CandidateView, Round, TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.store.index import Found, Index
 
@@ -26,7 +26,7 @@ Scan = Callable[[Int[Tensor, " p"]], Float[Tensor, "p n"]]
 class ScoreCriterion(Protocol):
     """A criterion that goes by scores alone, and can tell when a shortlist is long enough for it. It draws nothing."""
 
-    def __call__(self, view: PoolView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
         """As of every criterion."""
         ...
 
@@ -264,7 +264,7 @@ class _Work:
         real = pad([torch.ones_like(row, dtype=torch.bool) for row in images], batch_first=True)
         scores = self.scores[queries[:, None], image]
         answers = torch.zeros(image.shape, dtype=torch.int8)
-        chosen = criterion(PoolView(scores, real, answers, _unread, self.round), self.budget, ())
+        chosen = criterion(CandidateView(scores, real, answers, _unread, self.round), self.budget, ())
         return image.gather(1, chosen), scores.gather(1, chosen)
 
     def done(self) -> Shortlisted:
@@ -291,7 +291,7 @@ def require_by_score(criterion: Criterion) -> ScoreCriterion:
     raise ConfigError("criterion", name, why, fix)
 
 
-def require_linear(classifier: Classifier | Transductive) -> None:
+def require_linear(classifier: Classifier) -> None:
     """Fit two rows, to see what comes out.
 
     Raises:
@@ -299,8 +299,7 @@ def require_linear(classifier: Classifier | Transductive) -> None:
     """
     rows, real = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.ones(1, 2, dtype=torch.bool)
     index, labels = torch.tensor([[0, 1]]), torch.tensor([[1.0, -1.0]])
-    machine = classifier.over(rows) if isinstance(classifier, Transductive) else classifier
-    fitted = machine.fit(TrainingRows(rows, index, labels, real.float(), real, rows[:1], index), None)
+    fitted = classifier.fit(TrainingRows(rows, index, labels, real.float(), real, rows[:1], index, lambda: rows), None)
     if not isinstance(fitted, LinearScorer):
         raise not_linear(type(classifier).__name__)
 

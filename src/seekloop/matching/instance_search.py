@@ -11,14 +11,14 @@ from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.protocols import Descriptors
 from seekloop.representations.local import WHOLE
 
-__all__ = ["WHOLE", "Found", "QueryVectors", "best_of_each", "boxes_of_known", "search"]
+__all__ = ["WHOLE", "Found", "QueryVectors", "boxes_of_known", "first_highest", "search"]
 
 BLOCK_ROWS = 2**16  # descriptors read at a time
 
 
 @dataclass(frozen=True)
 class QueryVectors:
-    """What is searched for: one unit vector per query box; a query of several objects has several.
+    """Vectors of the queries: one of unit length per query box; a query of several objects has several.
 
     Attributes:
         vectors: one after the other.
@@ -30,13 +30,13 @@ class QueryVectors:
 
     @property
     def queries(self) -> int:
-        """How many there are."""
+        """Number of queries."""
         return int(self.query.max()) + 1
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search gives.
+    """Scores of a search, and the regions that they are from.
 
     Attributes:
         scores: of every image for every query; -inf for an image that could not be read.
@@ -53,7 +53,7 @@ class Found:
         return order.masked_fill(scores.gather(1, order) == -torch.inf, -1)
 
     def boxes(self, descriptors: Descriptors, images: Int[Tensor, "q k"]) -> Float[Tensor, "q k 4"]:
-        """Where the object is taken to be on some images of each query; NaN where an image is -1."""
+        """Boxes of the object on some images of each query, as found; NaN where an image is -1."""
         region = self.region.gather(1, images.clamp(min=0))
         offsets, boxes = descriptors.regions.offsets, descriptors.regions.boxes
         first = torch.zeros_like(images) if offsets is None else offsets[images.clamp(min=0)]
@@ -73,69 +73,58 @@ def search(descriptors: Descriptors, asked: QueryVectors, by_region: bool) -> Fo
 
     Args:
         descriptors: the collection.
-        asked: what is searched for.
+        asked: vectors of the queries.
         by_region: compare with the regions of each image; else with its global descriptor.
 
     Reference:
         Sun et al., class agnostic instance-level descriptor (image score by the maximum over its regions).
     """
-    images = descriptors.images
-    scores = torch.full((asked.queries, images), -torch.inf)
-    region = torch.full((asked.queries, images), WHOLE, dtype=torch.int32)
+    images, queries = descriptors.images, asked.queries
+    scores = torch.full((queries, images), -torch.inf)
+    region = torch.full((queries, images), WHOLE, dtype=torch.int32)
     per_image = max(1, len(descriptors.regions.boxes) // (images if descriptors.regions.offsets is not None else 1))
     step = max(1, BLOCK_ROWS // per_image)
     for start in range(0, images, step):
-        block = torch.arange(start, min(start + step, images))
-        values, best = _block(descriptors, block, asked.vectors, by_region)
-        scores[:, block], region[:, block] = _of_queries(values.T, best.T.int(), asked)
+        some = torch.arange(start, min(start + step, images))
+        block = descriptors.read(some, local=by_region)
+        if block.offsets is None:
+            values = block.whole_products(asked.vectors).T
+            best = torch.full(values.shape, WHOLE)
+        else:
+            highest, row = first_highest(block.local_products(asked.vectors), block.owner, len(some))
+            values, best = highest.T, torch.where(row < 0, WHOLE, row - block.offsets[:-1, None]).T
+        if not asked.query.equal(torch.arange(queries)):  # of several vectors, the mean and the region of the best one
+            owner = asked.query[:, None].expand(values.shape)
+            best = best.gather(0, first_highest(values, asked.query, queries)[1].clamp(min=0))
+            values = values.new_zeros(queries, len(some)).scatter_reduce(0, owner, values, "mean", include_self=False)
+        scores[:, some], region[:, some] = values, best.int()
     return Found(scores.masked_fill(~descriptors.readable, -torch.inf), region)
 
 
-def _block(
-    descriptors: Descriptors, images: Int[Tensor, " b"], vectors: Float[Tensor, "v d"], by_region: bool
-) -> tuple[Float[Tensor, "b v"], Int[Tensor, "b v"]]:
-    block = descriptors.read(images, local=by_region)
-    if block.offsets is None:
-        whole = block.whole_products(vectors)
-        return whole, torch.full(whole.shape, WHOLE)
-    return best_of_each(block.local_products(vectors), block.offsets)
+def first_highest(
+    values: Float[Tensor, "r v"], owner: Int[Tensor, " r"], groups: int
+) -> tuple[Float[Tensor, "g v"], Int[Tensor, "g v"]]:
+    """Highest value of each group of rows, and the first row that has it; -inf and -1 for a group without rows.
 
-
-def best_of_each(
-    products: Float[Tensor, "r v"], offsets: Int[Tensor, " ends"]
-) -> tuple[Float[Tensor, "b v"], Int[Tensor, "b v"]]:
-    """The highest value among each image's rows and the first row that has it; -inf and `WHOLE` without any row.
+    Args:
+        values: in columns that have nothing to do with each other.
+        owner: group of each row.
+        groups: how many there are.
 
     Example:
-        >>> best_of_each(torch.tensor([[1.0], [3.0], [3.0], [2.0]]), torch.tensor([0, 3, 3, 4]))
+        >>> first_highest(torch.tensor([[1.0], [3.0], [3.0], [2.0]]), torch.tensor([0, 0, 0, 2]), 3)
         (tensor([[3.],
                 [-inf],
                 [2.]]), tensor([[ 1],
                 [-1],
-                [ 0]]))
+                [ 3]]))
     """
-    images, counts = len(offsets) - 1, offsets.diff()
-    owner = torch.repeat_interleave(torch.arange(images), counts)[:, None].expand(products.shape)
-    best = products.new_full((images, products.shape[1]), -torch.inf).scatter_reduce(0, owner, products, "amax")
-    within = torch.arange(len(products)) - torch.repeat_interleave(offsets[:-1], counts)
-    last = len(products)
-    place = torch.where(products == best.gather(0, owner), within[:, None], last)
-    first = torch.full(best.shape, last).scatter_reduce(0, owner, place, "amin")
-    return best, torch.where(first == last, WHOLE, first)
-
-
-def _of_queries(
-    values: Float[Tensor, "v b"], best: Int[Tensor, "v b"], asked: QueryVectors
-) -> tuple[Float[Tensor, "q b"], Int[Tensor, "q b"]]:
-    """Means over the vectors of each query; the region of its best vector, the first of equals."""
-    if asked.query.equal(torch.arange(asked.queries)):
-        return values, best
-    owner = asked.query[:, None].expand(values.shape)
-    mean = values.new_zeros(asked.queries, values.shape[1]).scatter_reduce(0, owner, values, "mean", include_self=False)
-    top = values.new_full(mean.shape, -torch.inf).scatter_reduce(0, owner, values, "amax")
-    place = torch.where(values == top.gather(0, owner), torch.arange(len(values))[:, None], len(values))
-    first = torch.full(mean.shape, len(values)).scatter_reduce(0, owner, place, "amin")
-    return mean, best.gather(0, first.clamp(max=len(values) - 1))
+    owner = owner[:, None].expand(values.shape)
+    highest = values.new_full((groups, values.shape[1]), -torch.inf).scatter_reduce(0, owner, values, "amax")
+    last = len(values)
+    row = torch.where(values == highest.gather(0, owner), torch.arange(last)[:, None], last)
+    first = torch.full(highest.shape, last).scatter_reduce(0, owner, row, "amin")
+    return highest, torch.where(first == last, -1, first)
 
 
 def boxes_of_known(

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seekloop.contracts.compiled import in_threads
-from seekloop.metrics.ranks import blocks, first_of, rising, stand
+from seekloop.metrics.ranked import finite_sum_average_precision
+from seekloop.metrics.ranks import first_of, in_blocks, rising, stand
 from seekloop.metrics.strata import outside
 
 
@@ -38,12 +38,12 @@ def average_precision(
     if (empty := ~relevant.any(dim=1)).any():
         raise ValueError(f"average precision is undefined: no image is relevant to query {first_of(empty)}")
 
-    def ranked(block: slice) -> Float[Tensor, " q"]:
+    def measured(block: slice) -> Float[Tensor, " q"]:
         dropped = None if ignored is None else ignored[block]
         kept = relevant[block] if dropped is None else relevant[block] & ~dropped
-        return _average(scores[block], rising(scores[block]), kept, dropped)
+        return finite_sum_average_precision(stand(scores[block], rising(scores[block]), kept, dropped), None)
 
-    return torch.cat(in_threads(ranked, blocks(scores), torch.get_num_threads()))
+    return torch.cat(in_blocks(measured, scores))
 
 
 def stratified_average_precision(
@@ -65,21 +65,11 @@ def stratified_average_precision(
     if (empty := ~(strata >= 0).any(dim=1)).any():
         raise ValueError(f"average precision is undefined: no image is relevant to query {first_of(empty)}")
 
-    def ranked(block: slice) -> Float[Tensor, "q _"]:
+    def measured(block: slice) -> Float[Tensor, "q _"]:
         some, sizes = scores[block], strata[block]
         ordered = rising(some)
-        columns = [_average(some, ordered, sizes >= 0, None)]
-        columns += [_average(some, ordered, sizes == level, outside(sizes, level)) for level in range(levels)]
-        return torch.stack(columns, dim=1)
+        ranks = [stand(some, ordered, sizes >= 0, None)]
+        ranks += [stand(some, ordered, sizes == level, outside(sizes, level)) for level in range(levels)]
+        return torch.stack([finite_sum_average_precision(one, None) for one in ranks], dim=1)
 
-    return torch.cat(in_threads(ranked, blocks(scores), torch.get_num_threads()))
-
-
-def _average(
-    scores: Float[Tensor, "q n"],
-    ordered: Float[Tensor, "q n"],
-    kept: Bool[Tensor, "q n"],
-    ignored: Bool[Tensor, "q n"] | None,
-) -> Float[Tensor, " q"]:
-    ranks = stand(scores, ordered, kept, ignored)
-    return torch.where(ranks.ranked, ranks.hits.double() / ranks.rank, 0.0).sum(dim=1) / ranks.positives
+    return torch.cat(in_blocks(measured, scores))

@@ -13,7 +13,7 @@ from seekloop.contracts.records import Annotations, Regions
 def mean_best_iou(
     images: Int[Tensor, "q k"], boxes: Float[Tensor, "q k 4"], truth: Sequence[Mapping[int, Float[Tensor, "_ 4"]]]
 ) -> Float[Tensor, " q"]:
-    r"""How well the returned boxes cover the objects, on the positives among the first k images: a search's mIoU.
+    r"""A search's mIoU: overlap of the returned boxes with the objects, on the positives among the first k images.
 
     .. math:: \mathrm{mIoU}_k = \frac{1}{|T_k|} \sum_{i \in T_k} \max_{t \in t_i} \mathrm{IoU}(b_i, t)
 
@@ -39,22 +39,17 @@ def mean_best_iou(
     """
     if len(truth) != len(images):
         raise ValueError(f"{len(images)} rankings come with the truth about {len(truth)} queries")
-    means = [_best_of_query(*row).mean() for row in zip(images, boxes, truth, strict=True)]
-    return torch.stack(means) if means else torch.zeros(0, dtype=torch.float64)
-
-
-def _best_of_query(
-    images: Int[Tensor, " k"], boxes: Float[Tensor, "k 4"], truth: Mapping[int, Float[Tensor, "_ 4"]]
-) -> Float[Tensor, " _"]:
-    """For each positive with known boxes, in the order of the ranking, the IoU with the nearest of them."""
-    places = [place for place, image in enumerate(images.tolist()) if image in truth]
-    if not places:
-        return torch.zeros(0, dtype=torch.float64)
-    known = [truth[int(images[place])] for place in places]
-    owner = torch.repeat_interleave(torch.arange(len(places)), torch.tensor([len(one) for one in known]))
-    returned = boxes[torch.tensor(places)].nan_to_num(0.0).double()
-    overlap = _paired_iou(returned[owner], torch.cat(known).double())
-    return overlap.new_zeros(len(places)).scatter_reduce(0, owner, overlap, "amax")
+    means = [torch.zeros(0, dtype=torch.float64)]
+    for ranking, returned, known in zip(images.tolist(), boxes, truth, strict=True):
+        ranks = [rank for rank, image in enumerate(ranking) if image in known]
+        objects = [known[ranking[rank]] for rank in ranks]
+        owner = torch.repeat_interleave(torch.arange(len(ranks)), torch.tensor([len(one) for one in objects]).long())
+        overlap = _paired_iou(
+            returned[ranks].nan_to_num(0.0).double()[owner], torch.cat([returned[:0], *objects]).double()
+        )
+        best = overlap.new_zeros(len(ranks)).scatter_reduce(0, owner, overlap, "amax")
+        means.append(best.mean()[None])
+    return torch.cat(means)
 
 
 def _paired_iou(a: Float[Tensor, "k 4"], b: Float[Tensor, "k 4"]) -> Float[Tensor, " k"]:

@@ -1,7 +1,8 @@
 """Where the positives of each query stand in its ranking: what every measure of rankings is computed from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seekloop.contracts.compiled import in_threads
+
+Result = TypeVar("Result")
 
 BLOCK = 2**22  # scores ranked at once: bounds memory to a few hundred megabytes, and changes no result
 
@@ -52,7 +55,15 @@ def ranks_of_positives(
         kept = relevant[block] if dropped is None else relevant[block] & ~dropped
         return stand(scores[block], rising(scores[block]), kept, dropped)
 
-    return joined(in_threads(ranked, blocks(scores), torch.get_num_threads()))
+    parts = in_blocks(ranked, scores)
+    width = max(part.rank.shape[1] for part in parts)
+    room = [(0, width - part.rank.shape[1]) for part in parts]
+    return Ranks(
+        torch.cat([F.pad(part.hits, more) for part, more in zip(parts, room, strict=True)]),
+        torch.cat([F.pad(part.rank, more, value=1) for part, more in zip(parts, room, strict=True)]),
+        torch.cat([F.pad(part.ranked, more) for part, more in zip(parts, room, strict=True)]),
+        torch.cat([part.positives for part in parts]),
+    )
 
 
 def stand(
@@ -61,7 +72,7 @@ def stand(
     kept: Bool[Tensor, "q n"],
     ignored: Bool[Tensor, "q n"] | None,
 ) -> Ranks:
-    """Ranks are counted, not looked up: how many scores are no lower is found in the sorted ones by bisection.
+    """Count ranks: how many scores are no lower is found in the sorted ones by bisection.
 
     Args:
         scores: of every image.
@@ -70,18 +81,20 @@ def stand(
         ignored: images taken out of the ranking.
     """
     values, count = _chosen(scores, kept)
-    hits = _no_lower(values, count, values)
-    rank = _no_lower(ordered, torch.full_like(count, ordered.shape[1]), values)
+    hits = count - torch.searchsorted(values, values)  # no lower: all but those that come before it in rising order
+    rank = ordered.shape[1] - torch.searchsorted(ordered, values)
     if ignored is not None:
-        rank = rank - _no_lower(*_chosen(scores, ignored), values)
+        dropped, total = _chosen(scores, ignored)
+        rank = rank - (total - torch.searchsorted(dropped, values))
     real = torch.arange(values.shape[1], device=values.device) < count
     return Ranks(hits, rank.clamp(min=1), real, count[:, 0])
 
 
-def blocks(scores: Float[Tensor, "q n"]) -> list[slice]:
-    """Queries that are ranked together."""
+def in_blocks(measure: Callable[[slice], Result], scores: Float[Tensor, "q n"]) -> list[Result]:
+    """Measure some queries at a time, side by side in threads."""
     size = max(1, BLOCK // max(1, scores.shape[1]))
-    return [slice(start, start + size) for start in range(0, len(scores), size)]
+    blocks = [slice(start, start + size) for start in range(0, len(scores), size)]
+    return in_threads(measure, blocks, torch.get_num_threads())
 
 
 def rising(scores: Float[Tensor, "q n"]) -> Float[Tensor, "q n"]:
@@ -97,20 +110,8 @@ def rising(scores: Float[Tensor, "q n"]) -> Float[Tensor, "q n"]:
     return scores.sort(dim=1).values
 
 
-def joined(parts: Sequence[Ranks]) -> Ranks:
-    """The queries of all parts."""
-    width = max(part.rank.shape[1] for part in parts)
-    room = [(0, width - part.rank.shape[1]) for part in parts]
-    return Ranks(
-        torch.cat([F.pad(part.hits, more) for part, more in zip(parts, room, strict=True)]),
-        torch.cat([F.pad(part.rank, more, value=1) for part, more in zip(parts, room, strict=True)]),
-        torch.cat([F.pad(part.ranked, more) for part, more in zip(parts, room, strict=True)]),
-        torch.cat([part.positives for part in parts]),
-    )
-
-
 def first_of(rows: Bool[Tensor, " q"]) -> int:
-    """The first query for which something is so."""
+    """The first query whose row is true."""
     return int(rows.nonzero()[0, 0])
 
 
@@ -118,14 +119,7 @@ def _chosen(scores: Float[Tensor, "q n"], mask: Bool[Tensor, "q n"]) -> tuple[Fl
     """The scores where `mask` holds, rising and then padded with infinity, and how many there are."""
     count = mask.sum(dim=1, keepdim=True)
     query, image = mask.nonzero(as_tuple=True)
-    place = torch.arange(len(query), device=scores.device) - (count.cumsum(0) - count)[query, 0]
+    column = torch.arange(len(query), device=scores.device) - (count.cumsum(0) - count)[query, 0]
     values = scores.new_full((len(scores), int(count.max())), torch.inf)
-    values[query, place] = scores[query, image]
+    values[query, column] = scores[query, image]
     return rising(values), count
-
-
-def _no_lower(
-    ordered: Float[Tensor, "q n"], count: Int[Tensor, "q 1"], values: Float[Tensor, "q k"]
-) -> Int[Tensor, "q k"]:
-    """How many of the first `count` numbers of each row of `ordered` are no lower than each value."""
-    return count - torch.searchsorted(ordered, values)

@@ -3,7 +3,7 @@
 Source: Zaher, Buisson & Joly, arXiv 2604.00809, Sec. 3 (GL-concat, GL-pool).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -11,13 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from seekloop.contracts.declared import component
+
 ROWS_ONLY = {"vectors": False}
 """Metadata of a field that changes which rows are learnt from, and no vector: indices of vectors are shared."""
 
 
 @runtime_checkable
 class Fusion(Protocol):
-    """A fusion.
+    """Joins a global and a local descriptor.
 
     Attributes:
         uses_whole: whether the global descriptor takes part.
@@ -39,7 +41,7 @@ class Fusion(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@component
 class NoFusion:
     """The local descriptor alone (or, with `local=none`, the global one alone)."""
 
@@ -47,15 +49,13 @@ class NoFusion:
     keep_pos_negatives = True
 
     def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
-        """The local descriptor."""
         return local
 
     def split(self, weights: Float[Tensor, "q d"]) -> tuple[None, Float[Tensor, "q d"]]:
-        """All weight on l."""
         return None, weights
 
 
-@dataclass(frozen=True)
+@component
 class Concat:
     r"""GL-concat: :math:`[g, l] \in R^{2d}`, of norm :math:`\sqrt 2`.
 
@@ -64,24 +64,22 @@ class Concat:
         renorm: divide by the norm.
     """
 
-    keep_pos_negatives: bool = field(metadata=ROWS_ONLY)
-    renorm: bool
+    keep_pos_negatives: bool = field(default=False, metadata=ROWS_ONLY)
+    renorm: bool = False
     uses_whole = True
 
     def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k e"]:
-        """Side by side."""
         both = torch.cat([whole, local], dim=1)
         return F.normalize(both, dim=1) if self.renorm else both
 
     def split(self, weights: Float[Tensor, "q e"]) -> tuple[Float[Tensor, "q d"], Float[Tensor, "q d"]] | None:
-        """First half on g, second on l."""
         if self.renorm:
             return None
         whole, local = weights.chunk(2, dim=1)
         return whole, local
 
 
-@dataclass(frozen=True)
+@component
 class Pool:
     """GL-pool: (g + l) / 2.
 
@@ -91,15 +89,13 @@ class Pool:
         renorm: bring the mean back to unit length; the paper does not say.
     """
 
-    keep_pos_negatives: bool = field(metadata=ROWS_ONLY)
-    renorm: bool
+    keep_pos_negatives: bool = field(default=False, metadata=ROWS_ONLY)
+    renorm: bool = False
     uses_whole = True
 
     def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
-        """The mean."""
         mean = (whole + local) / 2
         return F.normalize(mean, dim=1) if self.renorm else mean
 
     def split(self, weights: Float[Tensor, "q d"]) -> tuple[Float[Tensor, "q d"], Float[Tensor, "q d"]] | None:
-        """Half of the weight on each."""
         return None if self.renorm else (weights / 2, weights / 2)

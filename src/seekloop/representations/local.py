@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from seekloop.contracts import boxes as box_geometry
+from seekloop.contracts.declared import component
 
 WHOLE = -1  # stands for the global descriptor where a region is expected
 PROTOTYPE = -2  # stands for the mean of the image's local descriptors
@@ -46,7 +47,7 @@ def best_overlap(regions: Float[Tensor, "m 4"], box: Float[Tensor, " 4"]) -> int
 
 @runtime_checkable
 class Local(Protocol):
-    """A local strategy.
+    """Chooses the regions of a labelled image that become training rows.
 
     Attributes:
         uses_regions: False where only the global descriptor is ever read.
@@ -69,7 +70,7 @@ class Local(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@component
 class GlobalOnly:
     """GO: one row per image, its global descriptor."""
 
@@ -79,15 +80,13 @@ class GlobalOnly:
     renorm = False
 
     def positive(self, regions: Float[Tensor, "m 4"], box: Float[Tensor, " 4"] | None) -> RowChoice:
-        """The global descriptor."""
         return _one(WHOLE, 1.0)
 
     def negative(self, regions: Float[Tensor, "m 4"], rng: Generator) -> RowChoice:
-        """The global descriptor."""
         return _one(WHOLE, -1.0)
 
 
-@dataclass(frozen=True)
+@component
 class OneRand:
     """LO-One-Rand: the region M* of a relevant image against one random region of an irrelevant one.
 
@@ -104,11 +103,10 @@ class OneRand:
         return _one(PROTOTYPE if box is None else best_overlap(regions, box), 1.0)
 
     def negative(self, regions: Float[Tensor, "m 4"], rng: Generator) -> RowChoice:
-        """One region, each with equal probability."""
         return _one(int(torch.randint(len(regions), (1,), generator=rng)), -1.0)
 
 
-@dataclass(frozen=True)
+@component
 class OneProto:
     """LO-One-Proto: the region M* of a relevant image against the prototype (mean region) of an irrelevant one.
 
@@ -116,7 +114,7 @@ class OneProto:
         renorm: bring prototypes back to unit length; the paper does not say.
     """
 
-    renorm: bool
+    renorm: bool = False
     uses_regions = True
     uses_boxes = True
     scores_prototype = True
@@ -126,11 +124,10 @@ class OneProto:
         return _one(PROTOTYPE if box is None else best_overlap(regions, box), 1.0)
 
     def negative(self, regions: Float[Tensor, "m 4"], rng: Generator) -> RowChoice:
-        """The prototype."""
         return _one(PROTOTYPE, -1.0)
 
 
-@dataclass(frozen=True)
+@component
 class All:
     """LO-All: regions that overlap the box against all others, of relevant and irrelevant images alike."""
 
@@ -149,11 +146,10 @@ class All:
         return RowChoice(torch.arange(len(regions)), inside.float() * 2 - 1)
 
     def negative(self, regions: Float[Tensor, "m 4"], rng: Generator) -> RowChoice:
-        """Every region, -1."""
         return _rows(torch.arange(len(regions)), -1.0)
 
 
-@dataclass(frozen=True)
+@component
 class Box:
     """Upper bound, not a method: regions are the annotated boxes themselves (`regions=boxes`).
 
@@ -172,5 +168,4 @@ class Box:
         return _one(best_overlap(regions, box), 1.0)
 
     def negative(self, regions: Float[Tensor, "m 4"], rng: Generator) -> RowChoice:
-        """Every box."""
         return _rows(torch.arange(len(regions)), -1.0)

@@ -1,5 +1,6 @@
 """How labelled images become training rows, and how region scores become an image score."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,6 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import Answer, Block, Feedback
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.representations.fusion import Fusion
@@ -31,8 +31,9 @@ class Representation:
             raise ConfigError(
                 "fusion",
                 type(self.fusion).__name__.lower(),
-                "with local=none there is no local descriptor to join with the global one",
-                "Use fusion=none, or local=all, one_rand or one_proto.",
+                "without a local strategy there is no local descriptor to join with the global one",
+                "Use representation/fusion=none, or representation/local=all, one_rand or one_proto.",
+                self,
             )
 
     def rows(self, feedback: Feedback, regions: Float[Tensor, "m 4"], best: int | None, rng: Generator) -> RowChoice:
@@ -83,41 +84,41 @@ class Representation:
         mean = total / block.offsets.diff().clamp(min=1).to(total.device)[:, None]
         return F.normalize(mean, dim=1) if self.local.renorm else mean
 
-    def score(self, scorer: Scorer, block: Block) -> Float[Tensor, "q b"]:
-        r"""Score of each image: :math:`s_i = \max_m s_{i,m}`; -inf for an image without regions.
+    def of_hyperplanes(
+        self, block: Block, weights: Float[Tensor, "q e"], intercept: Float[Tensor, " q"]
+    ) -> Float[Tensor, "q b"]:
+        r"""Score of each image: :math:`s_i = \max_m w \cdot x_{i,m} + b`; -inf for an image without regions.
 
-        Hyperplanes are applied to global and local descriptors apart, so that fused vectors are never built.
+        Hyperplanes are applied to global and local descriptors apart where the fusion allows it, so that fused vectors
+        are not built.
         """
-        parts = self.fusion.split(scorer.weights) if isinstance(scorer, LinearScorer) else None
-        if not isinstance(scorer, LinearScorer) or parts is None:
-            scores = self.region_scores(scorer, block)
-            return scores if block.offsets is None else self._best(scores, block)
+        parts = self.fusion.split(weights)
+        if parts is None:
+            return self.of_vectors(block, LinearScorer(weights, intercept).scores)
         if block.offsets is None:
-            return (block.whole_products(scorer.weights) + scorer.intercept).T
+            return (block.whole_products(weights) + intercept).T
         whole, local = parts
         scores = _region_max(block.local_products(local), block.offsets)
         if self.local.scores_prototype:
             scores = scores.maximum(self.prototypes(block) @ local.T)
         if whole is not None:
             scores = scores + block.whole_products(whole)
-        return (scores + scorer.intercept).T
+        return (scores + intercept).T
 
-    def region_scores(self, scorer: Scorer, block: Block) -> Float[Tensor, "q r"]:
-        """Scores of every region, one image after the other; then of the prototypes where they compete."""
-        if block.local is None:
-            return scorer.scores(block.whole)
-        vectors = [self.fusion.fuse(block.whole[block.owner], block.local)]
+    def of_vectors(
+        self, block: Block, scores: Callable[[Float[Tensor, "r e"], Int[Tensor, " r"]], Float[Tensor, "q r"]]
+    ) -> Float[Tensor, "q b"]:
+        """Score of each image where `scores` takes vectors and their images: the highest of its regions."""
+        if block.local is None or block.offsets is None:
+            return scores(block.whole, block.image)
+        vectors, image = [self.fusion.fuse(block.whole[block.owner], block.local)], [block.image[block.owner]]
         if self.local.scores_prototype:
             vectors.append(self.fusion.fuse(block.whole, self.prototypes(block)))
-        return scorer.scores(torch.cat(vectors))
-
-    def _best(self, scores: Float[Tensor, "q r"], block: Block) -> Float[Tensor, "q b"]:
-        offsets = block.offsets
-        if offsets is None:
-            return scores
-        regions = int(offsets[-1])
-        best = _region_max(scores[:, :regions].T, offsets).T
-        return best.maximum(scores[:, regions:]) if self.local.scores_prototype else best
+            image.append(block.image)
+        of_regions = scores(torch.cat(vectors), torch.cat(image))
+        regions = int(block.offsets[-1])
+        best = _region_max(of_regions[:, :regions].T, block.offsets).T
+        return best.maximum(of_regions[:, regions:]) if self.local.scores_prototype else best
 
 
 def _region_max(scores: Float[Tensor, "r q"], offsets: Int[Tensor, " ends"]) -> Float[Tensor, "b q"]:

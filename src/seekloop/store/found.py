@@ -1,7 +1,8 @@
 """Regions that a detector found, on disk: written in shards, resumable, shared by every store that is made of them."""
 
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from seekloop.artifacts import files
 from seekloop.artifacts.shards import DAMAGED, Arrays, Batches, ShardWriter, joined
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.recipe import Recipe
+from seekloop.store import growth
 from seekloop.store.manifest import KEY, store_folder
 
 DESCRIPTION = "regions.json"  # what the regions are of
@@ -34,6 +36,7 @@ class FoundImage:
         masks: on the image's own map of tokens.
         affine: share of pairs of tokens that the detector calls alike; NaN where it has no threshold.
         why: why the image could not be read; None where it was.
+        drew: whether the detector drew random numbers, by which its regions depend on the image's position.
     """
 
     boxes: Float[Tensor, "m 4"]
@@ -42,13 +45,13 @@ class FoundImage:
     masks: Bool[Tensor, "m h w"]
     affine: float
     why: str | None = None
+    drew: bool = False
 
     @staticmethod
     def unreadable(why: str) -> "FoundImage":
-        """Of an image that could not be read."""
-        nothing = torch.zeros(0, dtype=torch.long)
-        masks = torch.zeros(0, 1, 1, dtype=torch.bool)
-        return FoundImage(torch.zeros(0, 4), nothing, torch.zeros(0), masks, float("nan"), why)
+        """Nothing, in an image that could not be read."""
+        level, masks = torch.zeros(0, dtype=torch.long), torch.zeros(0, 1, 1, dtype=torch.bool)
+        return FoundImage(torch.zeros(0, 4), level, torch.zeros(0), masks, float("nan"), why)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class FoundRegions:
         score: as in `FoundImage`.
         affine: as in `FoundImage`, one per image.
         readable: False for images that could not be read.
+        drew: as in `FoundImage`.
     """
 
     folder: Path
@@ -72,10 +76,29 @@ class FoundRegions:
     score: Float[Tensor, " r"]
     affine: Float[Tensor, " n"]
     readable: Bool[Tensor, " n"]
+    drew: Bool[Tensor, " n"]
 
     def masks(self, image: int) -> Bool[Tensor, "m h w"]:
         """The masks of one image, read from disk."""
-        return _masks(_load(str(self.folder / _name(image // SHARD))), image % SHARD)
+        return self.image(image).masks
+
+    def image(self, image: int) -> FoundImage:
+        """Everything that was found in one image, read from disk."""
+        shard, position = _load(str(self.folder / _name(image // SHARD))), image % SHARD
+        end = int(shard["counts"][: position + 1].sum())
+        rows = slice(end - int(shard["counts"][position]), end)
+        size = (rows.stop - rows.start, *shard["grids"][position].tolist())
+        bits = shard["bits"][slice(*shard["ends"][position : position + 2].tolist())]
+        masks = np.unpackbits(bits.numpy(), count=math.prod(size)).astype(np.bool_).reshape(size)
+        return FoundImage(
+            shard["boxes"][rows],
+            shard["level"][rows],
+            shard["score"][rows],
+            torch.from_numpy(masks),
+            float(shard["affine"][position]),
+            str(shard["why"][position]) or None,
+            bool(self.drew[image]),
+        )
 
     @property
     def affine_share(self) -> float | None:
@@ -101,7 +124,8 @@ class FoundWriter:
         self.shards.add(image // SHARD, (image, image + 1), _arrays(found))
 
     def _write(self, shard: int, images: Sequence[Arrays]) -> None:
-        arrays = {name: joined(images, name) for name in images[0]}
+        # images kept by an earlier version do not say whether anything was drawn
+        arrays = {name: joined(images, name) for name in images[0] if all(name in one for one in images)}
         ends = np.cumsum([0, *(len(arrays["bits"]) for arrays in images)])
         buffer = io.BytesIO()
         why = arrays.pop("why")
@@ -114,20 +138,49 @@ def span(shard: int, images: int) -> tuple[int, int]:
     return shard * SHARD, min((shard + 1) * SHARD, images)
 
 
-def begin(folder: Path, recipe: Recipe, images: int) -> list[list[int]]:
-    """Start, or go on: the images that are missing, shard by shard."""
+def begin(folder: Path, recipe: Recipe, images: int, contents: Sequence[str] | None = None) -> list[list[int]]:
+    """Start, or go on: the images that are missing, shard by shard.
+
+    Regions of unchanged pictures are taken over from a finished folder of otherwise the same recipe; where the detector
+    drew, only those of pictures at the same position, by which it draws.
+
+    Args:
+        folder: claimed.
+        recipe: of the regions.
+        images: n.
+        contents: what determines each picture; None where the collection cannot say.
+    """
     if store_folder(folder).begin(DESCRIPTION, recipe.key) is None:
         described = {"key": recipe.key, "recipe": recipe.plain(), "images": images}
         files.write_json(folder / DESCRIPTION, described, KEY)
+    before = None
+    if contents is not None:
+        growth.note_contents(folder, contents)
+        before = growth.earlier(folder, DESCRIPTION, recipe, contents, _usable)
+    known = None if before is None else read_found(before.folder)[0]
     writer, kept = FoundWriter(folder, images), Batches(folder, KEY)
     missing = []
     for shard in range(-(-images // SHARD)):
         if not _whole(folder / _name(shard)):
             spans = [(image, image + 1) for image in range(*span(shard, images))]
             there = kept.check(shard, spans)
-            missing.append([image for image, end in spans if (image, end) not in there])
+            left = [image for image, end in spans if (image, end) not in there]
+            if before is not None and known is not None:
+                taken = [image for image in left if before.row[image] >= 0]
+                left = [image for image in left if before.row[image] < 0]
+                for image in taken:
+                    writer.add(image, known.image(int(before.row[image])))
+            missing.append(left)
             writer.shards.fold(shard)
+            writer.shards.forget(shard)
     return [shard for shard in missing if shard]
+
+
+def _usable(folder: Path) -> growth.Usable:
+    """Whether the regions of an earlier image may be taken over for one at another position."""
+    found, _ = read_found(folder)
+    readable, drew = found.readable.tolist(), found.drew.tolist()
+    return lambda row, image: readable[row] and (row == image or not drew[row])
 
 
 def kept_images(folder: Path, images: int) -> int:
@@ -157,19 +210,19 @@ def finish(folder: Path, images: int) -> None:
     store_folder(folder).finish()
 
 
-def read_found(folder: Path, paths: Sequence[str]) -> tuple[FoundRegions, list[tuple[str, str]]]:
-    """What was found, and path and reason of every image that could not be read.
+def read_found(folder: Path) -> tuple[FoundRegions, list[str]]:
+    """What was found, and for each image why it could not be read, empty where it was.
 
     Raises:
         StoreError: if a file is missing or damaged.
     """
-    parts = [_load(str(folder / _name(shard))) for shard in range(-(-len(paths) // SHARD))]
-    counts = torch.cat([part["counts"] for part in parts])
-    failures = [(path, str(why)) for path, why in zip(paths, (w for p in parts for w in p["why"]), strict=True) if why]
-    columns = {name: torch.cat([part[name] for part in parts]) for name in ("boxes", "level", "score", "affine")}
-    readable = torch.tensor([not why for part in parts for why in part["why"]])
-    offsets = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
-    return FoundRegions(folder, offsets, readable=readable, **columns), failures
+    images = int(files.read_json(folder / DESCRIPTION)["images"])
+    parts = [_load(str(folder / _name(shard))) for shard in range(-(-images // SHARD))]
+    why = [str(reason) for part in parts for reason in part["why"]]
+    names = ("boxes", "level", "score", "affine", "counts", "drew")
+    columns = {name: torch.cat([part[name] for part in parts]) for name in names}
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), columns.pop("counts").cumsum(0)])
+    return FoundRegions(folder, offsets, readable=torch.tensor([not reason for reason in why]), **columns), why
 
 
 def _name(shard: int) -> str:
@@ -177,7 +230,7 @@ def _name(shard: int) -> str:
 
 
 def _arrays(found: FoundImage) -> dict[str, np.ndarray]:
-    """One image's part of a shard. Masks as bits, row by row, each image's begun in a new byte."""
+    """One image as a batch of its shard. Masks as bits, row by row, each image's begun in a new byte."""
     return {
         "counts": np.array([len(found.boxes)], dtype=np.int64),
         "boxes": found.boxes.numpy(),
@@ -187,6 +240,7 @@ def _arrays(found: FoundImage) -> dict[str, np.ndarray]:
         "grids": np.array([found.masks.shape[1:]], dtype=np.int64),
         "bits": np.packbits(found.masks.numpy().reshape(-1)),
         "why": np.array([found.why or ""]),
+        "drew": np.array([found.drew]),
     }
 
 
@@ -206,12 +260,5 @@ def _load(path: str) -> dict[str, Any]:
     except DAMAGED as error:
         marker = store_folder(Path(path).parent).marker
         raise StoreError(f"{path} is missing or damaged. Delete {marker} and run again.") from error
-    return {name: array if name == "why" else torch.from_numpy(array) for name, array in arrays.items()}
-
-
-def _masks(shard: Mapping[str, Any], place: int) -> Bool[Tensor, "m h w"]:
-    height, width = shard["grids"][place].tolist()
-    count = int(shard["counts"][place])
-    first, end = shard["ends"][place : place + 2].tolist()
-    bits = np.unpackbits(shard["bits"][first:end].numpy(), count=count * height * width)
-    return torch.from_numpy(bits.astype(np.bool_)).reshape(count, height, width)
+    loaded = {name: array if name == "why" else torch.from_numpy(array) for name, array in arrays.items()}
+    return {"drew": torch.ones(len(loaded["counts"]), dtype=torch.bool), **loaded}  # earlier versions do not say

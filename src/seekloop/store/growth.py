@@ -1,6 +1,6 @@
-"""Rows that a new store takes over from an earlier one, image by image, by what the pictures hold."""
+"""Growing collections: what an artifact takes over from an earlier one, image by image, by what the pictures hold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,25 +12,26 @@ from torch import Tensor
 from seekloop.artifacts import files
 from seekloop.artifacts.shards import Span
 from seekloop.contracts.errors import StoreError
-from seekloop.contracts.records import Regions
-from seekloop.store.manifest import KEY, MANIFEST, StoreManifest, read_manifest
-from seekloop.store.reader import Store, open_store
-from seekloop.store.writer import StoreWriter
+from seekloop.contracts.recipe import Recipe
+from seekloop.store.manifest import KEY, store_folder
 
-CONTENTS = "contents.json"  # what determines each picture of a store
-ANY = "collection"  # the setting that may differ between a store and an earlier one
+CONTENTS = "contents.json"  # what determines each picture of an artifact
+ANY = "collection"  # the setting that may differ between an artifact and an earlier one
+
+Usable = Callable[[int, int], bool]
+"""Whether an earlier image at one position may serve as the new one at another."""
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """A finished store of otherwise the same recipe.
+    """A finished artifact of otherwise the same recipe.
 
     Attributes:
-        store: it.
-        row: for each image of the new store, its position in the earlier one; -1 where it has to be described.
+        folder: where it lies.
+        row: for each image of the new one, its position in the earlier one; -1 where it has to be computed.
     """
 
-    store: Store
+    folder: Path
     row: Int[Tensor, " n"]
 
     @property
@@ -38,74 +39,66 @@ class Earlier:
         """How many images are taken over."""
         return int((self.row >= 0).sum())
 
-    def copy(self, span: Span, into: StoreWriter) -> None:
-        """Bring the rows of images that follow each other into the new store."""
-        image = torch.arange(*span)
-        whole, local = self.store.stored_rows(self.row[image])
-        readable = torch.ones(len(image), dtype=torch.bool)
-        into.add(image, whole.float(), local.float().flatten(0, -2), readable, [])
-
 
 def note_contents(folder: Path, contents: Sequence[str]) -> None:
-    """Write down what determines each picture, so that a later store can take rows over."""
+    """Write down what determines each picture, so that a later artifact can take it over."""
     if not (folder / CONTENTS).exists():
         files.write_json(folder / CONTENTS, list(contents), KEY)
 
 
-def earlier_store(folder: Path, described: StoreManifest, regions: Regions, contents: Sequence[str]) -> Earlier | None:
-    """The finished store beside a new one with the most of its pictures; None where no picture is found again.
+def earlier(
+    folder: Path,
+    description: str,
+    recipe: Recipe,
+    contents: Sequence[str],
+    usable: Callable[[Path], Usable],
+) -> Earlier | None:
+    """The finished artifact beside a new one with the most of its pictures; None where no picture is found again.
 
-    The recipe must be the same but for the collection. Where regions differ between images, a picture is found again
-    only if its regions are the same, too. Unreadable images are tried anew.
+    The recipe must be the same but for the collection. Of pictures that hold the same, the one at the same position
+    counts before the first one.
 
     Args:
-        folder: of the new store.
-        described: its manifest.
-        regions: its regions.
+        folder: of the new artifact.
+        description: name of the file that holds the recipe.
+        recipe: of the new artifact.
         contents: what determines each of its pictures.
+        usable: opens an earlier one, and tells which of its images may serve.
     """
-    best: Earlier | None = None
-    for place in sorted(folder.parent.glob(f"*/{MANIFEST}")):
-        if place.parent == folder or (found := _opened(place.parent, described)) is None:
+    wanted, best = recipe.without(ANY), None
+    for path in sorted(folder.parent.glob(f"*/{description}")):
+        place = path.parent
+        try:
+            if place == folder or Recipe.from_plain(files.read_json(path)["recipe"]).without(ANY) != wanted:
+                continue
+            known = files.read_json(place / CONTENTS)
+            may = usable(place) if store_folder(place).finished else None
+        except (StoreError, OSError, ValueError, KeyError):  # an unfinished or damaged one has nothing to give
             continue
-        earlier = Earlier(found[0], _matched(found[0], found[1], regions, contents))
-        if earlier.images > (best.images if best else 0):
-            best = earlier
+        if may is not None:
+            found = Earlier(place, _matched(known, contents, may))
+            best = found if found.images > (best.images if best else 0) else best
     return best
 
 
-def _opened(folder: Path, described: StoreManifest) -> tuple[Store, list[str]] | None:
-    """A finished store of otherwise the same recipe, with what determines its pictures."""
-    try:
-        other = read_manifest(folder)
-        if other.recipe.without(ANY) != described.recipe.without(ANY) or other.dtype != described.dtype:
-            return None
-        contents = files.read_json(folder / CONTENTS)
-        return (open_store(folder, None), contents) if len(contents) == other.images else None
-    except (StoreError, OSError, ValueError):  # an unfinished or damaged store has nothing to give
-        return None
-
-
-def _matched(store: Store, known: Sequence[str], regions: Regions, contents: Sequence[str]) -> Int[Tensor, " n"]:
-    position = {content: image for image, content in reversed(list(enumerate(known))) if store.readable[image]}
-    rows = [position.get(content, -1) for content in contents]
-    if regions.offsets is not None:
-        rows = [row if row >= 0 and _same_regions(store, row, regions, image) else -1 for image, row in enumerate(rows)]
+def _matched(known: Sequence[str], contents: Sequence[str], usable: Usable) -> Int[Tensor, " n"]:
+    first = {content: row for row, content in reversed(list(enumerate(known)))}
+    rows = []
+    for image, content in enumerate(contents):
+        there = [image] if image < len(known) and known[image] == content else []
+        there += [first[content]] if content in first else []
+        rows.append(next((row for row in there if usable(row, image)), -1))
     return torch.tensor(rows, dtype=torch.long)
 
 
-def _same_regions(store: Store, row: int, regions: Regions, image: int) -> bool:
-    return torch.equal(store.regions.of(row), regions.of(image))
-
-
 def spans_of(start: int, stop: int, step: int, known: Bool[Tensor, " n"] | None) -> tuple[list[Span], list[Span]]:
-    """Batches of a shard: those to be described, and those to be taken over; each of images that follow each other.
+    """Batches of a shard: those to be computed, and those to be taken over; each of images that follow each other.
 
     Args:
         start: first image of the shard.
         stop: the one after its last.
-        step: most images described at once.
-        known: which images are taken over; None: every image is described.
+        step: most images computed at once.
+        known: which images are taken over; None: no image is.
     """
     if known is None:
         return [(first, min(first + step, stop)) for first in range(start, stop, step)], []

@@ -10,15 +10,34 @@ from torch import Tensor
 
 from seekloop.artifacts import files
 from seekloop.contracts.recipe import Recipe
+from seekloop.store import growth
 from seekloop.store.manifest import KEY, store_folder
 
 DESCRIPTION = "maps.json"  # what the maps are of
 
 
-def begin(folder: Path, recipe: Recipe) -> None:
-    """Start, or go on. Only inside a claim."""
+def begin(folder: Path, recipe: Recipe, contents: Sequence[str] | None = None) -> None:
+    """Start, or go on; maps of unchanged pictures are taken over from an earlier folder. Only inside a claim.
+
+    Args:
+        folder: claimed.
+        recipe: of the maps.
+        contents: what determines each picture; None where the collection cannot say.
+    """
     if store_folder(folder).begin(DESCRIPTION, recipe.key) is None:
         files.write_json(folder / DESCRIPTION, {"key": recipe.key, "recipe": recipe.plain()}, KEY)
+    if contents is None:
+        return
+    growth.note_contents(folder, contents)
+    if before := growth.earlier(folder, DESCRIPTION, recipe, contents, _usable):
+        for image, row in enumerate(before.row.tolist()):
+            if row >= 0 and not map_path(folder, image).exists():
+                files.link(map_path(before.folder, row), map_path(folder, image), KEY)
+
+
+def _usable(folder: Path) -> growth.Usable:
+    """Whether an earlier image has a map; one that could not be read has none."""
+    return lambda row, image: map_path(folder, row).exists()
 
 
 def finish(folder: Path, images: Sequence[int]) -> None:

@@ -1,7 +1,6 @@
-"""Content of a store's shards: global and local descriptors of some hundred images, in two arrays."""
+"""Shards of a store: global and local descriptors of some hundred images, in two arrays with checksums."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from seekloop.artifacts import shards as parts
-from seekloop.store.manifest import KEY, StoreManifest
+from seekloop.artifacts.shards import Batches
+from seekloop.contracts.problems import Problem
+from seekloop.store.manifest import KEY, StoreManifest, read_manifest, store_folder
 
 
 def whole_name(shard: int) -> str:
@@ -34,7 +35,7 @@ def shapes(manifest: StoreManifest, offsets: Int[Tensor, " ends"] | None, shard:
 
 
 def expected_bytes(manifest: StoreManifest, offsets: Int[Tensor, " ends"] | None) -> int:
-    """What all arrays of the store take on disk, headers left out."""
+    """Size of all arrays of the store on disk, headers left out."""
     rows = manifest.images * (1 + (manifest.cells or 0)) if offsets is None else manifest.images + int(offsets[-1])
     return rows * manifest.dim * np.dtype(manifest.dtype).itemsize
 
@@ -44,32 +45,46 @@ def missing(folder: Path, manifest: StoreManifest) -> list[int]:
     return [shard for shard in range(manifest.shards) if not parts.intact(folder, shard)]
 
 
-def write_shard(
-    folder: Path, shard: int, whole: np.ndarray, local: np.ndarray, unreadable: list[tuple[int, str]]
-) -> None:
-    """Write the arrays, then the record that makes them count."""
-    rows = [{"image": image, "why": why} for image, why in sorted(unreadable)]
-    parts.write_shard(folder, shard, {whole_name(shard): whole, local_name(shard): local}, {"unreadable": rows}, KEY)
+def missing_images(folder: Path, manifest: StoreManifest) -> int:
+    """Number of images that are neither in a shard nor in a batch that an interrupted extraction has kept."""
+    absent, kept = missing(folder, manifest), Batches(folder, KEY)
+    images = sum(stop - start for start, stop in map(manifest.span, absent))
+    return images - sum(stop - start for shard in absent for start, stop in kept.spans(shard))
 
 
 def map_array(path: Path) -> Tensor:
     """A `.npy` file as a tensor that reads from disk when touched; writing to it changes nothing on disk."""
-    array = np.load(path, mmap_mode="c", allow_pickle=False) if _has_rows(path) else np.load(path, allow_pickle=False)
-    return torch.from_numpy(array)
-
-
-def _has_rows(path: Path) -> bool:
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         shape, _, _ = np.lib.format.read_array_header_1_0(file)
-        return math.prod(shape) > 0
+    rows = math.prod(shape) > 0  # an array of none cannot be mapped
+    return torch.from_numpy(np.load(path, mmap_mode="c" if rows else None, allow_pickle=False))
 
 
-def damaged(folder: Path, manifest: StoreManifest) -> Iterator[tuple[str, str]]:
-    """Names of damaged files, each with what is wrong: reads everything."""
-    for shard in range(manifest.shards):
-        broken = list(parts.damaged(folder, shard))
-        yield from broken
+def verify(path: Path | str) -> tuple[Problem, ...]:
+    """Read everything again: compare every shard with its checksum, and check that every value is finite.
+
+    Returns:
+        One problem per damaged file, its `where` the path; delete those files (or call `discard`) and extract again:
+        only their shards are computed anew.
+
+    Raises:
+        StoreError: if there is no store at all.
+    """
+    folder, found = Path(path), []
+    for shard in range(read_manifest(folder).shards):
+        if broken := list(parts.damaged(folder, shard)):
+            found += broken
+            continue
         for name in (whole_name(shard), local_name(shard)):
-            if not broken and not bool(torch.isfinite(map_array(folder / name)).all()):
-                yield name, "holds values that are not finite"
+            if not bool(torch.isfinite(map_array(folder / name)).all()):
+                found.append((name, "holds values that are not finite"))
+    return tuple(Problem(str(folder / name), complaint) for name, complaint in found)
+
+
+def discard(path: Path | str, problems: tuple[Problem, ...]) -> None:
+    """Delete the damaged files, and the marker that says the store is finished."""
+    if problems:
+        store_folder(Path(path)).marker.unlink(missing_ok=True)
+    for problem in problems:
+        Path(problem.where).unlink(missing_ok=True)

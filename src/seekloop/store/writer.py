@@ -1,6 +1,7 @@
-"""The writer: descriptors come in batches, each is kept, and shards are written as soon as they are whole."""
+"""Writer of descriptors: they come in batches, each is kept, and shards are written as soon as they are whole."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.artifacts import files
-from seekloop.artifacts.shards import Arrays, Batches, ShardWriter, Span, joined, read_record
+from seekloop.artifacts.shards import Arrays, Batches, ShardWriter, Span, joined, read_record, write_shard
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.records import Regions
-from seekloop.store import manifest, shards
+from seekloop.store import growth, manifest, shards
+from seekloop.store.growth import Earlier
 from seekloop.store.manifest import KEY, StoreManifest
+from seekloop.store.reader import open_store
 
 
 def create(folder: Path, described: StoreManifest, regions: Regions) -> StoreManifest:
@@ -27,23 +30,13 @@ def create(folder: Path, described: StoreManifest, regions: Regions) -> StoreMan
     if manifest.store_folder(folder).begin(manifest.MANIFEST, described.key) is not None:
         return manifest.read_manifest(folder)
     if regions.offsets is not None:
-        files.write_array(folder / manifest.OFFSETS, regions.offsets.numpy(), KEY)
-        files.write_array(folder / manifest.BOXES, regions.boxes.numpy(), KEY)
-        for name, column in ((manifest.LEVELS, regions.level), (manifest.KINDS, regions.kind)):
+        names = (manifest.OFFSETS, manifest.BOXES, manifest.LEVELS, manifest.KINDS)
+        columns = (regions.offsets, regions.boxes, regions.level, regions.kind)
+        for name, column in zip(names, columns, strict=True):
             if column is not None:
                 files.write_array(folder / name, column.numpy(), KEY)
     described.write(folder)
     return described
-
-
-def kept_batches(folder: Path, shard: int, spans: Sequence[Span]) -> list[Span]:
-    """Those of a shard's batches that an interrupted extraction has kept; what else it left goes."""
-    return Batches(folder, KEY).check(shard, spans)
-
-
-def kept_images(folder: Path, shard: int) -> int:
-    """Number of images of an unfinished shard that are described already."""
-    return sum(stop - start for start, stop in Batches(folder, KEY).spans(shard))
 
 
 class StoreWriter:
@@ -59,11 +52,34 @@ class StoreWriter:
     def __init__(
         self, folder: Path, described: StoreManifest, offsets: Int[Tensor, " ends"] | None, paths: Sequence[str]
     ) -> None:
-        self.folder = folder
-        self.manifest = described
-        self.offsets = offsets
-        self.paths = paths
+        self.folder, self.manifest, self.offsets, self.paths = folder, described, offsets, paths
         self.shards = ShardWriter(Batches(folder, KEY), described.span, self._write)
+
+    def missing(self, step: int, earlier: Earlier | None) -> list[list[Span]]:
+        """The missing batches of each missing shard; none crosses from one shard to the next.
+
+        What is kept of a shard, or can be taken over, is brought in here.
+
+        Args:
+            step: most images in a batch.
+            earlier: the store from which rows of unchanged pictures are taken over.
+        """
+        store = None if earlier is None else open_store(earlier.folder, None)
+        missing = []
+        for shard in shards.missing(self.folder, self.manifest):
+            known = None if earlier is None else earlier.row >= 0
+            fresh, copied = growth.spans_of(*self.manifest.span(shard), step, known)
+            kept = self.shards.batches.check(shard, [*fresh, *copied])
+            missing.append([span for span in fresh if span not in kept])
+            for span in copied:
+                if earlier is not None and store is not None and span not in kept:
+                    image = torch.arange(*span)
+                    whole, local = store.stored_rows(earlier.row[image])
+                    readable = torch.ones(len(image), dtype=torch.bool)
+                    self.add(image, whole.float(), local.float().flatten(0, -2), readable, [])
+            self.shards.fold(shard)
+            self.shards.forget(shard)
+        return [shard for shard in missing if shard]
 
     def add(
         self,
@@ -90,7 +106,11 @@ class StoreWriter:
         number, span = int(image[0]) // self.manifest.shard, (int(image[0]), int(image[-1]) + 1)
         if span[1] - span[0] != len(image):
             raise ValueError(f"the images of a batch must follow each other, got {image.tolist()}")
-        owner = torch.repeat_interleave(torch.arange(len(image)), self._counts(image))
+        if self.offsets is None:
+            counts = torch.full_like(image, self.manifest.cells or 0)
+        else:
+            counts = self.offsets[image + 1] - self.offsets[image]
+        owner = torch.repeat_interleave(torch.arange(len(image)), counts)
         whole, local = whole.float().clone(), local.float().clone()
         whole[~readable], local[~readable[owner]] = 0, 0
         self._check(image, whole, local, owner)
@@ -100,15 +120,14 @@ class StoreWriter:
         self.shards.add(number, span, arrays)
 
     def _write(self, number: int, batches: Sequence[Arrays]) -> None:
-        whole, local = shards.shapes(self.manifest, self.offsets, number).values()
-        unreadable = zip(joined(batches, "unreadable").tolist(), joined(batches, "reasons").tolist(), strict=True)
-        rows = joined(batches, "whole").reshape(whole), joined(batches, "local").reshape(local)
-        shards.write_shard(self.folder, number, *rows, list(unreadable))
-
-    def _counts(self, image: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
-        if self.offsets is None:
-            return torch.full_like(image, self.manifest.cells or 0)
-        return self.offsets[image + 1] - self.offsets[image]
+        shapes = shards.shapes(self.manifest, self.offsets, number)
+        rows = [
+            joined(batches, name).reshape(shape)
+            for name, shape in zip(("whole", "local"), shapes.values(), strict=True)
+        ]
+        reasons = zip(joined(batches, "unreadable").tolist(), joined(batches, "reasons").tolist(), strict=True)
+        unreadable = [{"image": image, "why": why} for image, why in sorted(reasons)]
+        write_shard(self.folder, number, dict(zip(shapes, rows, strict=True)), {"unreadable": unreadable}, KEY)
 
     def _check(
         self,
@@ -117,7 +136,10 @@ class StoreWriter:
         local: Float[Tensor, "r d"],
         owner: Int[Tensor, " r"],
     ) -> None:
-        peak = torch.maximum(whole.abs().amax(dim=1), _peaks(local, owner, len(image)))
+        """Refuse values that are not finite, or that the stored type cannot hold."""
+        rows = local.abs().amax(dim=1) if local.numel() else local.new_zeros(len(local))
+        peak = torch.zeros(len(image), dtype=torch.float32).scatter_reduce(0, owner, rows, "amax")
+        peak = torch.maximum(whole.abs().amax(dim=1), peak)
         if (~torch.isfinite(peak)).any():
             raise StoreError(
                 f"The backbone gave values that are not finite for {self._names(image[~torch.isfinite(peak)])}. "
@@ -137,10 +159,40 @@ class StoreWriter:
         return first + (f" and {len(image) - 5} more" if len(image) > 5 else "")
 
 
-def _peaks(local: Float[Tensor, "r d"], owner: Int[Tensor, " r"], images: int) -> Float[Tensor, "{images}"]:
-    """Largest magnitude among each image's rows; NaN where one is; 0 where it has no rows."""
-    rows = local.abs().amax(dim=1) if local.numel() else local.new_zeros(len(local))
-    return torch.zeros(images, dtype=torch.float32).scatter_reduce(0, owner, rows, "amax")
+def earlier_store(
+    folder: Path,
+    described: StoreManifest,
+    regions: Regions,
+    contents: Sequence[str],
+    drew: Bool[Tensor, " n"] | None = None,
+) -> Earlier | None:
+    """The finished store beside a new one with the most of its pictures; None where no picture is found again.
+
+    Where regions differ between images, a picture is found again only if its boxes are the same; and where they were
+    drawn, and may have other masks, only at the same position. Unreadable images are tried anew.
+
+    Args:
+        folder: of the new store.
+        described: its manifest.
+        regions: its regions.
+        contents: what determines each of its pictures.
+        drew: images whose regions depend on their position; None: none do.
+    """
+
+    def usable(place: Path) -> growth.Usable:
+        store = open_store(place, None)
+        readable = store.readable.tolist()
+
+        def may(row: int, image: int) -> bool:
+            if not readable[row] or regions.offsets is None:
+                return readable[row]
+            fixed = drew is None or row == image or not drew[image]
+            return fixed and torch.equal(store.regions.of(row), regions.of(image))
+
+        return may
+
+    growth.note_contents(folder, contents)
+    return growth.earlier(folder, manifest.MANIFEST, described.recipe, contents, usable)
 
 
 def finish(folder: Path, described: StoreManifest, paths: Sequence[str]) -> list[tuple[str, str]]:
@@ -160,7 +212,7 @@ def finish(folder: Path, described: StoreManifest, paths: Sequence[str]) -> list
     files.write_array(folder / manifest.READABLE, readable, KEY)
     failures = [{**row, "path": str(paths[row["image"]])} for row in rows]
     files.write_json(folder / manifest.FAILURES, failures, KEY)
-    StoreManifest(**{**vars(described), "failures": len(rows)}).write(folder)
+    replace(described, failures=len(rows)).write(folder)
     Batches(folder, KEY).clear()
     manifest.store_folder(folder).finish()
     return [(row["path"], row["why"]) for row in failures]

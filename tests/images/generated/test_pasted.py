@@ -314,13 +314,11 @@ def test_unreadable_and_narrow_photographs_are_passed_over(tmp_path):
     assert {instance.photograph for instance in collection.instances} == {1, 2}
     assert not {paste.background for paste in collection.pastes} & {0, 13}
     assert set(collection.plain) == set(range(3, 13))
-    with pytest.raises(ConfigError, match=r"collection.instances=3 .*: 2 photographs of folder show an object"):
+    with pytest.raises(ConfigError, match=r"instances=3 .*: 2 photographs of folder show an object"):
         pasted(source, instances=3)
-    with pytest.raises(
-        ConfigError, match=r"collection.copies=10 .* 10 photographs .* not show cat. Ask for 9 or fewer"
-    ):
+    with pytest.raises(ConfigError, match=r"copies=10 .* 10 photographs .* not show cat. Ask for 9 or fewer"):
         pasted(source, instances=2, copies=10, distractors=0).read(0)
-    with pytest.raises(ConfigError, match=r"collection.distractors=11 .* 10 photographs that no object is cut from"):
+    with pytest.raises(ConfigError, match=r"distractors=11 .* 10 photographs that no object is cut from"):
         pasted(source, instances=2, distractors=11).plain  # noqa: B018
 
 
@@ -344,7 +342,7 @@ def test_what_cannot_be_is_refused(photographs, key, value):
 
 
 def test_a_source_without_boxes_is_refused(photographs):
-    with pytest.raises(ConfigError, match=r"collection.instances=4 .*: 0 photographs of folder show an object"):
+    with pytest.raises(ConfigError, match=r"instances=4 .*: 0 photographs of folder show an object"):
         pasted(ImageFolder(str(photographs.root), None, False, None, 0.1, None))
 
 
@@ -358,7 +356,7 @@ def test_small_difficult_and_crowded_objects_are_not_cut(photographs):
 
 def test_large_objects_are_not_cut(photographs):
     """They cover 70 x 70 of 160 x 120 pixels, 0.255, but for the ant."""
-    with pytest.raises(ConfigError, match=r"collection.instances=4 .*: 0 photographs of folder show an object"):
+    with pytest.raises(ConfigError, match=r"instances=4 .*: 0 photographs of folder show an object"):
         pasted(photographs, object_area=(0.04, 0.25))
 
 

@@ -1,0 +1,31 @@
+"""Names that reports group runs by, read from what was built; also of runs that were made under earlier names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def representation_name(local: str, fusion: str) -> str:
+    """Give a local strategy and a fusion the paper's name.
+
+    Example:
+        >>> representation_name("none", "none"), representation_name("all", "none"), representation_name("all", "pool")
+        ('go', 'lo_all', 'gl_pool_all')
+    """
+    if fusion != "none":
+        return f"gl_{fusion}_{local}"
+    return {"none": "go", "box": "box"}.get(local, f"lo_{local}")
+
+
+def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a run's config to today's names: the representation holds `local` and `fusion`, `pool` is the dataset."""
+    values = dict(config)
+    choices = dict(values.get("choices") or {})
+    if {"local", "fusion"} <= set(values):
+        values["representation"] = {part: values.pop(part) for part in ("local", "fusion")}
+    if {"local", "fusion"} <= set(choices):
+        choices["representation"] = representation_name(choices["local"], choices["fusion"])
+    for names in (values, choices):
+        if "pool" in names:
+            names["dataset"] = names.pop("pool")
+    choices.pop("method", None)
+    return values | {"choices": choices} if choices else values
