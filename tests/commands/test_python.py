@@ -50,7 +50,9 @@ def test_arrays_need_the_size_for_pixels():
     world = blobs(30).descriptors
     held = seekloop.describe(world.local, boxes=world.regions.boxes, global_descriptors=world.whole)
     by_pixels = seekloop.session(held, 0, OVERRIDES, pixels=(0, 0, 320, 240), size=(640, 480))
-    assert torch.equal(by_pixels.scores, seekloop.session(world, 0, OVERRIDES, fractions=(0.0, 0.0, 0.5, 0.5)).scores)
+    cell = (0.0, 0.0, 0.5, 0.5)
+    assert torch.equal(by_pixels.scores, seekloop.session(held, 0, OVERRIDES, fractions=cell).scores)
+    assert torch.allclose(by_pixels.scores, seekloop.session(world, 0, OVERRIDES, fractions=cell).scores, atol=1e-5)
     with pytest.raises(ConfigError, match=r"pixels=.*size=\(width, height\)"):
         seekloop.session(held, 0, OVERRIDES, pixels=(0, 0, 320, 240))
     with pytest.raises(ConfigError, match=r"image='a.jpg'.*position"):

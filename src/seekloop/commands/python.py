@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from hydra.utils import instantiate
 
+from seekloop.commands import parts
 from seekloop.commands.compose import build_loop, resolve
 from seekloop.commands.quoting import check_text, quoted
 from seekloop.contracts.boxes import WHOLE_IMAGE
@@ -193,12 +193,11 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
     loop = build_loop(config, descriptors)
     known = annotations.keep(descriptors.readable[annotations.image])
     queries, _ = asked.draw(known, descriptors.readable, ())
-    user: SimulatedUser = instantiate(
-        config.user, annotations=known, seed=asked.seed, draws_boxes=loop.representation.local.uses_regions
-    )
+    draws = loop.representation.local.uses_boxes
+    user: SimulatedUser = parts.build(config, "user", annotations=known, seed=asked.seed, draws_boxes=draws)
     paths = [str(image) for image in range(descriptors.images)]
     measured = {"clusters": asked.clusters, "clusterings": asked.clusterings, "seed": asked.seed}
-    board = Scoreboard(known, queries, loop.whole, paths, **measured)
+    board = Scoreboard(known, queries, loop.global_descriptors, paths, **measured)
     state = loop.start(queries, [user.seed_seconds(asked.negatives)] * len(queries))
     rounds = loop.rounds(state, user, rounds=asked.rounds, budget=asked.budget)
     return pd.concat([board.rounds(done, after) for done, after in rounds], ignore_index=True)
