@@ -1,7 +1,9 @@
 """The checks of components from outside: ours pass, and each fault is found and named."""
 
+import re
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,3 +231,11 @@ def test_our_tiny_backbone_keeps_its_contract_and_a_training_one_does_not():
         one.requires_grad_(True)
     with pytest.raises(AssertionError, match="frozen"):
         check_backbone(backbone)
+
+
+def test_the_page_about_extending_is_right():
+    page = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+    scope = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[1:]:
+        exec(block, scope)
+    assert "check_classifier" in scope

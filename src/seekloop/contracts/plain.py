@@ -118,8 +118,8 @@ class PerQuery:
 class Estimator(Protocol):
     """A classifier as scikit-learn has them."""
 
-    def fit(self, x: Array, y: Array) -> object:
-        """Learn from rows with labels +1 and -1."""
+    def fit(self, x: Array, y: Array, **weights: Array) -> object:
+        """Learn from rows with labels +1 and -1; `sample_weight` is given where it is not 1."""
         ...
 
     def decision_function(self, x: Array) -> Array:
@@ -161,11 +161,14 @@ class PerEstimator:
     make: Callable[[], Estimator]
 
     def fit(self, rows: TrainingRows, previous: Scorer | None) -> Scorer:
-        """Fit every query on its own rows, which have weight 1."""
+        """Fit every query on its own rows; weights other than 1 are handed on as `sample_weight`."""
         fitted = []
-        for query in range(len(rows.labels)):
+        for query, real in enumerate(rows.mask):
+            x, y, w = (
+                one.cpu().numpy() for one in (rows.of(query), rows.labels[query, real], rows.weights[query, real])
+            )
             estimator = self.make()
-            estimator.fit(rows.of(query).cpu().numpy(), rows.labels[query, rows.mask[query]].cpu().numpy())
+            estimator.fit(x, y, **({} if (w == 1).all() else {"sample_weight": w}))
             fitted.append(estimator)
         if not all(hasattr(one, "coef_") for one in fitted):
             return EstimatorScorer(tuple(fitted))
