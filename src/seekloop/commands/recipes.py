@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from seekloop.commands.compose import LoopParts, choices, plain
 from seekloop.contracts.grids import write_grid
 from seekloop.contracts.instances import InstanceSearch
-from seekloop.contracts.learning import NetworkSource, PoolSource, Pretrainer, Propagation
+from seekloop.contracts.learning import DatasetSource, NetworkSource, Pretrainer, Propagation
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.recipe import Json, Recipe, settings
 from seekloop.extraction.plan import Plan
@@ -78,7 +78,7 @@ def detection(config: DictConfig, collection: Collection, regions: Parts) -> Rec
     return Recipe("run", known, (regions.recipe,))
 
 
-def weights(source: PoolSource, network: NetworkSource, pretraining: Pretrainer, seed: int) -> Recipe:
+def weights(source: DatasetSource, network: NetworkSource, pretraining: Pretrainer, seed: int) -> Recipe:
     """Recipe of pre-trained weights."""
     known = {"network": settings(network), "pretraining": settings(pretraining), "seed": seed}
     return Recipe("weights", known, (Recipe("dataset", {"content": source.fingerprint()}),))
@@ -86,7 +86,7 @@ def weights(source: PoolSource, network: NetworkSource, pretraining: Pretrainer,
 
 def learning(
     config: DictConfig,
-    source: PoolSource,
+    source: DatasetSource,
     network: NetworkSource,
     pretraining: Pretrainer | None,
     scheme: Scheme,

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from seekloop.artifacts.files import make_folder, write_bytes
+from seekloop.artifacts.files import ABANDONED, make_folder, remove_drafts, write_bytes
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.contracts.problems import Problem, ProblemKind, counted, first_reasons, many
 from seekloop.contracts.records import Annotations
@@ -244,4 +244,5 @@ def load_facts(memory: Path | None) -> Facts:
 def save_facts(memory: Path, entries: Facts) -> None:
     """Replace the facts remembered in one step: a reader sees the old or the new file, never half of one."""
     make_folder(memory.parent, "collection.cache")
+    remove_drafts(memory.parent, ABANDONED)
     write_bytes(memory, json.dumps(entries).encode(), "collection.cache")
