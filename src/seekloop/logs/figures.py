@@ -45,7 +45,7 @@ def lines_of_run(kind: RunKind, lines: Lines, table: pd.DataFrame) -> Figure:
             x = means.index if axis not in means else pd.Index(means[axis])
             colours = COLOURS[number:] if several else COLOURS
             shown = means.set_axis(x)[[one for one in columns if means[one].notna().any()]]
-            _draw_lines(axes, shown.rename(columns=lines.labels), colours)
+            _draw_lines(axes, shown.rename(columns=lambda name: lines.labels.get(name, kind.label(name))), colours)
             if band is not None:
                 low, high = (means[columns[0]] + sign * band[columns[0]] for sign in (-1, 1))
                 axes.fill_between(x, low, high, color=colours[0], alpha=0.14, linewidth=0)

@@ -1,9 +1,8 @@
-"""What the finished runs below a folder say together: tables over their seeds, beside the paper's numbers."""
+"""Reports of finished runs: tables over their seeds, beside the paper's numbers."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -177,8 +176,11 @@ def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence
     groups = {" · ".join(values) or "all runs": members for values, members in ordered.items()}
     averaged = {key for members in groups.values() for key in differing_keys([run.config for run in members])}
     paired = runs[0].folder.kind.paired
-    best = partial(comparison.against_the_best, groups if paired else {}, paired)
-    differences = comparison.asked_for(runs, compare) if compare else best()
+    differences = (
+        comparison.asked_for(runs, compare)
+        if compare
+        else comparison.against_the_best(groups if paired else {}, paired)
+    )
     table = pd.DataFrame(rows).astype({LEFT_OUT: "Int64"})
     if not (table[LEFT_OUT].fillna(0) > 0).any():
         table = table.drop(columns=LEFT_OUT)
@@ -274,9 +276,9 @@ def _with_interval(mean: float, deviation: float, half: float) -> str:
 def _statistics(runs: Sequence[FinishedRun]) -> dict[str, object]:
     """A row of the table."""
     row: dict[str, object] = {"runs": len(runs), LEFT_OUT: most_left_out(runs)}
-    numbers = pd.DataFrame([_metrics(run.summary) for run in runs]).agg(["mean", "std", half_width])
-    for name in numbers:
-        row |= dict(zip((f"{name}_mean", f"{name}_std", f"{name}_ci95"), numbers[name], strict=True))
+    for name, column in pd.DataFrame([_metrics(run.summary) for run in runs]).items():
+        values = column.dropna()
+        row |= {f"{name}_mean": values.mean(), f"{name}_std": values.std(ddof=1), f"{name}_ci95": half_width(values)}
     return {**row, **_paper(runs)}
 
 
