@@ -41,7 +41,7 @@ stars = world.relevant[0].nonzero()[:, 0].tolist()
 overrides = ["engine=gpu", "engine.device=cpu", "representation=gl_concat_all", "loop.budget=6"]
 search = seekloop.session(world.descriptors, stars[0], world.annotations.largest_box(stars[0], 0).tolist(), overrides)
 for _ in range(3):
-    search.answer({image: image in stars for image in search.ask()})
+    search.answer({item.image: item.image in stars for item in search.ask()})
 print(type(search.loop.classifier).__name__, sorted(search.ranking(len(stars))) == stars)
 """
 TORCHVISION = """

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from timm.layers import SwiGLUPacked
 from timm.models.convnext import ConvNeXt
 
-from seekloop.backbones import checkpoints
+from seekloop.backbones.weights import checkpoints
 from seekloop.contracts.errors import ConfigError
 from tests.backbones.worlds import small_vit
 
@@ -293,14 +293,14 @@ def test_two_networks_of_equal_right_are_refused_by_name(names, wrapped, tmp_pat
     with pytest.raises(ConfigError, match=r"2 networks in it fit .* Save the tensors of the one you mean") as error:
         loaded(tmp_path / "w.pth", content)
     assert all(repr(name) in str(error.value) for name in names)
-    assert error.value.key == "backbone.checkpoint"
+    assert error.value.key == "checkpoint"
 
 
 def test_the_choice_is_one_line_of_the_program(tmp_path):
     """Without anybody's setting up of logging, as in the commands."""
     last, meant = networks()
     torch.save({"state_dict": last, "state_dict_ema": meant}, tmp_path / "w.pth")
-    code = "from seekloop.backbones import checkpoints\nfrom timm.models import VisionTransformer\n" + (
+    code = "from seekloop.backbones.weights import checkpoints\nfrom timm.models import VisionTransformer\n" + (
         "checkpoints.load(VisionTransformer(img_size=32, patch_size=8, embed_dim=16, num_heads=2, depth=2, "
         f"num_classes=0, init_values=1e-2), {str(tmp_path / 'w.pth')!r})"
     )
@@ -440,7 +440,7 @@ def test_weights_of_another_architecture_name_their_keys(settings, named, tmp_pa
     with pytest.raises(ConfigError, match="another architecture") as error:
         checkpoints.load(target, tmp_path / "w.pth")
     assert named in str(error.value)
-    assert error.value.key == "backbone.checkpoint"
+    assert error.value.key == "checkpoint"
     assert all(torch.equal(v, before[k]) for k, v in target.state_dict().items()), "half loaded"
 
 

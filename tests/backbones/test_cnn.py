@@ -115,7 +115,7 @@ def test_what_cannot_work(checkpoint):
         resnet(checkpoint, size=70)
     with pytest.raises(ConfigError, match="no weights for resnet50_v1") as error:
         resnet(None, original_strides=True)
-    assert error.value.key == "backbone.checkpoint"
+    assert error.value.key == "checkpoint"
     with pytest.raises(ConfigError, match="It has: own, none"):
         FeatureMap({"none": "resnet50"}, "four", False, None, checkpoint, 64, None)
 

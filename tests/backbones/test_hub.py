@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from seekloop.backbones import hub
+from seekloop.backbones.weights import hub
 from seekloop.contracts.errors import ConfigError
 
 PUBLISHED = SimpleNamespace(hf_hub_id="timm/some_vit@v2", hf_hub_filename=None)
@@ -28,7 +28,7 @@ def test_without_network_and_cache_the_error_says_both_ways_out(calls):
     with pytest.raises(ConfigError, match="cannot be reached") as error:
         hub.fetch("some_vit", PUBLISHED)
     assert "connect to the network" in str(error.value)
-    assert "backbone.checkpoint=<path>" in str(error.value)
+    assert "checkpoint=<path>" in str(error.value)
     assert all(local for *_, local in calls), "the hub's own client would retry for a minute"
 
 

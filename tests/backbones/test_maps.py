@@ -103,19 +103,19 @@ def test_a_convolutional_network_gives_its_cells_at_any_size():
     assert maps.patch == (2, 1)
     pixels = torch.arange(3 * 4 * 6.0).reshape(1, 3, 4, 6)
     assert maps(pixels)["tokens"][0, 1, 2].tolist() == [(14 + 20) / 2 + 24 * channel for channel in range(3)]
-    with pytest.raises(ConfigError, match=r"regions\.feature='keys'.*convolutional"):
+    with pytest.raises(ConfigError, match=r"feature='keys'.*convolutional"):
         Maps(network, ("keys",), None)
-    with pytest.raises(ConfigError, match=r"regions\.layer=2"):
+    with pytest.raises(ConfigError, match=r"layer=2"):
         Maps(network, ("tokens",), 2)
 
 
 def test_what_cannot_work_is_refused_by_its_key():
-    with pytest.raises(ConfigError, match=r"regions\.feature='heads'.*tokens, queries, keys, values"):
+    with pytest.raises(ConfigError, match=r"feature='heads'.*tokens, queries, keys, values"):
         Maps(flexible(), ("heads",), None)
-    with pytest.raises(ConfigError, match=r"regions\.layer=2.*0 to 1"):
+    with pytest.raises(ConfigError, match=r"layer=2.*0 to 1"):
         Maps(flexible(), ("keys",), 2)
     rigid = PatchTokens(small_vit(), "rigid", (), expects(32))
-    with pytest.raises(ConfigError, match=r"regions\.backbone.*one size only"):
+    with pytest.raises(ConfigError, match=r"backbone.*one size only"):
         Maps(rigid, ("tokens",), None)
     with pytest.raises(ValueError, match="no multiple"):
         Maps(flexible(), ("tokens",), None)(torch.zeros(1, 3, 20, 16))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seekloop.backbones.preprocessing import fitting_size, preprocessing
+from seekloop.backbones.preprocessing import choose, fitting_size, preprocessing
 from seekloop.contracts.errors import ConfigError
 
 OWN = SimpleNamespace(input_size=(3, 518, 504), mean=(0.1, 0.2, 0.3), std=(1, 2, 3), interpolation="random")
@@ -34,7 +34,7 @@ def test_the_models_own_settings_unless_overridden():
 def test_a_size_that_cuts_patches_names_the_nearest_that_do_not(size, near):
     with pytest.raises(ConfigError, match=near) as error:
         fitting_size(size, (14, 14))
-    assert error.value.key == "backbone.image_size"
+    assert error.value.key == "image_size"
 
 
 def test_a_size_of_three_numbers():
@@ -45,3 +45,15 @@ def test_a_size_of_three_numbers():
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 20), st.integers(1, 20))
 def test_every_multiple_fits_and_height_comes_first(rows, columns, tall, wide):
     assert fitting_size([rows * tall, columns * wide], (tall, wide)) == (rows * tall, columns * wide)
+
+
+def test_own_prefers_none_whatever_the_order():
+    assert choose({"four": "b", "none": "a"}, "own") == ("none", "a")
+    assert choose({"four": "b"}, "own") == ("four", "b")
+    assert choose({"none": "a", "four": "b"}, "four") == ("four", "b")
+
+
+def test_a_missing_variant_names_those_there_are():
+    with pytest.raises(ConfigError, match="It has: own, four") as error:
+        choose({"four": "b"}, "none")
+    assert error.value.key == "registers"

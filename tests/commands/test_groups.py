@@ -66,7 +66,7 @@ def test_errors_of_other_kinds_get_none():
         (
             "learn",
             "+criterion.shortlists=3",
-            "criterion.shortlists=3 cannot work: seekloop.criteria.random.Random takes",
+            "criterion.shortlists=3 cannot work: seekloop.criteria.scores.Random takes",
         ),
     ],
 )

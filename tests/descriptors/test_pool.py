@@ -4,8 +4,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.grids import check_not_finer, common_grid, divides, parse_grid, pool_cells, write_grid
-from seekloop.descriptors.pool import box_means, cell_means, region_means
+from seekloop.contracts.grids import (
+    check_not_finer,
+    common_grid,
+    divides,
+    grid_boxes,
+    parse_grid,
+    pool_cells,
+    write_grid,
+)
+from seekloop.descriptors.pool import box_means, region_means
+
+
+def cell_means(patches, rows, columns):
+    return region_means(patches, grid_boxes([(rows, columns)])).unflatten(1, (rows, columns))
 
 
 def test_three_tokens_in_two_columns():

@@ -115,13 +115,13 @@ def test_every_image_of_a_batch_is_pooled_in_its_own_regions(inside):
 
 
 def test_regions_without_masks_say_so():
-    with pytest.raises(ConfigError, match=r"encoding\.inside='mask'.*no masks"):
+    with pytest.raises(ConfigError, match=r"FromRegions: inside='mask'.*no masks"):
         described(roi(inside="mask"), Regions(grid_boxes([(1, 1)]), None))
 
 
 @pytest.mark.parametrize("changes", [{"pool": "sum"}, {"inside": "circle"}, {"members": "most"}, {"p": 0.0}])
 def test_what_is_unknown_is_refused_by_its_key(changes):
-    with pytest.raises(ConfigError, match=rf"encoding\.{next(iter(changes))}="):
+    with pytest.raises(ConfigError, match=rf"FromRegions: {next(iter(changes))}="):
         roi(**changes)
 
 

@@ -49,6 +49,7 @@ class Smalls:
 
     name: str = "small"
     frozen: bool = False
+    mean = std = None
 
     def build(self, classes, seed):
         with torch.random.fork_rng():

@@ -73,5 +73,5 @@ def test_with_sobel_it_sees_edges_only():
     ("given", "key"), [((3, 0.5, False), "divisor"), ((0, 0.5, False), "divisor"), ((1, 1.0, False), "dropout")]
 )
 def test_settings_that_cannot_work_are_refused(given, key):
-    with pytest.raises(ConfigError, match=f"model.{key}="):
+    with pytest.raises(ConfigError, match=f"Conv13: {key}="):
         Conv13(*given)

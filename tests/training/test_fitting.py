@@ -43,7 +43,9 @@ SEMI = PropagatedLabels(
     weighted_loss=True,
     class_weights=True,
 )
-PROPAGATION = LabelPropagation(5, "reciprocal", 3, True, 0.99, 20, 1e-6, True)
+PROPAGATION = LabelPropagation(
+    neighbours=5, kind="reciprocal", power=3, clamp=True, alpha=0.99, iterations=20, tolerance=1e-6
+)
 
 
 class Kept:

@@ -4,25 +4,27 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from torch import nn
 from torch.nn import functional as F
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Tokens
-from seekloop.training.frozen import Frozen, Memory, taken
+from seekloop.training.frozen import Frozen
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
-class Counting:
+class Counting(nn.Module):
     """Gives colour means as class token and remembers how many images it saw."""
 
     name, dim, image_size = "counting", 3, (8, 8)
     mean, std, interpolation, weights_hash = (0.1,) * 3, (0.2,) * 3, "bilinear", "x"
 
     def __init__(self):
+        super().__init__()
         self.seen = 0
 
-    def __call__(self, pixels):
+    def forward(self, pixels):
         assert pixels.shape[-2:] == self.image_size
         self.seen += len(pixels)
         cls = pixels.mean(dim=(2, 3))
@@ -63,13 +65,15 @@ def test_only_the_head_learns_and_is_saved(pixels):
     assert network.head.weight.grad is not None
 
 
-def test_memory_forgets_the_oldest(monkeypatch):
+def test_memory_forgets_the_oldest(pixels, monkeypatch):
+    """Of images 0, 1, 2 the last two are remembered. Of 1, 0, 0 then only 0 is computed, and once."""
     monkeypatch.setattr("seekloop.training.frozen.MOST", 2)
-    memory = Memory({})
-    for number, key in enumerate((b"a", b"b", b"c")):
-        memory.keep(key, torch.tensor([float(number)]))
-    assert list(memory.features) == [b"b", b"c"]
-    assert memory.missing([b"b", b"a", b"a"]) == [1]
+    source = Frozen(Counting(), "cls")
+    for image in range(3):
+        source.build(2, 0).features(pixels[image : image + 1])
+    assert len(source.memory) == 2
+    source.build(2, 0).features(pixels[[1, 0, 0]])
+    assert source.backbone.seen == 4
 
 
 def test_more_images_than_it_remembers_are_still_right(pixels, monkeypatch):
@@ -82,13 +86,14 @@ def test_more_images_than_it_remembers_are_still_right(pixels, monkeypatch):
 def test_the_parts_of_the_tokens_by_hand():
     cls, patches = torch.tensor([[3.0, 4.0]]), torch.tensor([[[[0.0, 2.0], [0.0, 4.0]]]])
     tokens = Tokens(cls, cls.new_zeros(1, 0, 2), patches)
-    assert taken(tokens, "auto").tolist() == taken(tokens, "cls").tolist() == [[3.0, 4.0]]
-    assert taken(tokens, "mean").tolist() == [[0.0, 3.0]]
-    torch.testing.assert_close(taken(tokens, "both"), torch.tensor([[0.6, 0.8, 0.0, 1.0]]))
+    auto, cls_token, mean, both = (Frozen(Counting(), choice) for choice in ("auto", "cls", "mean", "both"))
+    assert auto.feature(tokens).tolist() == cls_token.feature(tokens).tolist() == [[3.0, 4.0]]
+    assert mean.feature(tokens).tolist() == [[0.0, 3.0]]
+    torch.testing.assert_close(both.feature(tokens), torch.tensor([[0.6, 0.8, 0.0, 1.0]]))
     without = Tokens(None, cls.new_zeros(1, 0, 2), patches)
-    assert taken(without, "auto").tolist() == [[0.0, 3.0]]
-    with pytest.raises(ConfigError, match=r"model.tokens='cls' .*no class token"):
-        taken(without, "cls")
+    assert auto.feature(without).tolist() == [[0.0, 3.0]]
+    with pytest.raises(ConfigError, match=r"Frozen: tokens='cls' .*no class token"):
+        cls_token.feature(without)
 
 
 def test_the_config_takes_the_built_in_backbone():
@@ -102,5 +107,5 @@ def test_the_config_takes_the_built_in_backbone():
     features = network.features(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
     assert features.shape == (2, source.backbone.dim)
     assert source.mean == source.backbone.mean
-    with pytest.raises(ConfigError, match=r"model.tokens='all'"):
+    with pytest.raises(ConfigError, match=r"Frozen: tokens='all'"):
         Frozen(source.backbone, "all")

@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import NetworkSource
-from seekloop.training.timm_network import TimmModel, resized
+from seekloop.training.networks import resized
+from seekloop.training.timm_network import TimmModel
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
@@ -68,8 +69,8 @@ def test_published_weights_come_with_their_normalisation(tmp_path):
 def test_images_are_brought_to_the_size_asked_for():
     pixels = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     assert resized(pixels, None) is pixels
-    assert resized(pixels, 8) is pixels
-    small = resized(torch.arange(8.0).expand(1, 3, 8, 8), 4)[0, 0, 0]
+    assert resized(pixels, (8, 8)) is pixels
+    small = resized(torch.arange(8.0).expand(1, 3, 8, 8), (4, 4))[0, 0, 0]
     torch.testing.assert_close(small[1:3], torch.tensor([2.5, 4.5]), atol=0.1, rtol=0)  # means of two, not every second
     assert vit(image_size=32).build(3, 0)(pixels).shape == (1, 3)
 
@@ -77,11 +78,11 @@ def test_images_are_brought_to_the_size_asked_for():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"small_stem": True}, "model.small_stem=True .*does not begin with one convolution"),
-        ({"small_stem": True, "weights": "hub"}, "model.small_stem=True .*another first layer"),
-        ({"sobel": True, "weights": "hub"}, "model.sobel=True .*another first layer"),
-        ({"options": {"patches": 3}}, "model.options=.*patches"),
-        ({"weights": "nowhere.pth"}, "model.weights='nowhere.pth' .*no such file"),
+        ({"small_stem": True}, "TimmModel: small_stem=True .*does not begin with one convolution"),
+        ({"small_stem": True, "weights": "hub"}, "TimmModel: small_stem=True .*another first layer"),
+        ({"sobel": True, "weights": "hub"}, "TimmModel: sobel=True .*another first layer"),
+        ({"options": {"patches": 3}}, "TimmModel: options=.*patches"),
+        ({"weights": "nowhere.pth"}, "TimmModel: weights='nowhere.pth' .*no such file"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(keys, message):
@@ -90,7 +91,7 @@ def test_settings_that_cannot_work_are_refused(keys, message):
 
 
 def test_unknown_models_are_refused_with_similar_ones():
-    with pytest.raises(ConfigError, match=r"model.model='resnet19' .*Similar"):
+    with pytest.raises(ConfigError, match=r"TimmModel: model='resnet19' .*Similar"):
         TimmModel("resnet19", {}, None, False, None, True, False)
 
 

@@ -1,16 +1,17 @@
 """Convolutional networks of timm as backbones: the cells of a feature map are the patch tokens."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seekloop.backbones import checkpoints, hub
-from seekloop.backbones.preprocessing import Preprocessing, preprocessing
-from seekloop.backbones.variants import choose
+from seekloop.backbones.preprocessing import ImageSize, Normalisation, Preprocessing, choose, preprocessing
+from seekloop.backbones.readout import FeatureMaps, Readout
+from seekloop.backbones.weights import checkpoints
+from seekloop.contracts.declared import declared
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.lazy import lazily
 from seekloop.contracts.records import Tokens
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 else:
     timm = lazily("timm")
 
+RESNET50: Mapping[str, str] = {"none": "resnet50.tv_in1k"}
 
-class MapTokens(nn.Module):
+
+class MapTokens(Readout):
     """A convolutional network that is already there, frozen, one of its maps read out as tokens.
 
     This is the way in from Python for a network of one's own, trained or not: nothing is loaded here.
@@ -34,34 +37,41 @@ class MapTokens(nn.Module):
         expects: size, normalisation and interpolation of its input.
     """
 
+    any_size = True
+
     def __init__(self, trunk: nn.Module, name: str, dim: int, words: Sequence[str], expects: Preprocessing) -> None:
-        super().__init__()
-        self.name = name
+        super().__init__(trunk, name, words, expects)
         self.dim = dim
-        self.weights_hash = checkpoints.weights_hash(trunk, name, *words)
-        self.image_size, self.mean, self.std = expects.image_size, expects.mean, expects.std
-        self.interpolation = expects.interpolation
-        self.trunk = trunk.eval().requires_grad_(False)
         self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     @torch.no_grad()
-    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Tokens:
-        """Tokens in float32, whatever the precision of the network: no class token, no registers, the map's cells.
-
-        Raises:
-            ValueError: if the images are not of `image_size`.
-        """
-        if tuple(pixels.shape[-2:]) != self.image_size:
-            raise ValueError(f"pixels are {tuple(pixels.shape[-2:])}; {self.name} is set up for {self.image_size}")
-        return self.tokens(pixels)
-
-    @torch.no_grad()
     def tokens(self, pixels: Float[Tensor, "b 3 h w"]) -> Tokens:
-        """As `forward`, for images of any size that is a multiple of the map's stride."""
+        """No class token, no registers, the map's cells."""
         dtype = next(self.trunk.parameters()).dtype
         (cells,) = self.trunk(pixels.to(dtype=dtype, memory_format=torch.channels_last))
         patches = cells.permute(0, 2, 3, 1).float()
         return Tokens(None, patches.new_zeros(len(patches), 0, self.dim), patches)
+
+    @cached_property
+    def patch(self) -> tuple[int, int]:  # type: ignore[override]
+        """Pixels of a cell."""
+        height, width = self.image_size
+        _, rows, columns, _ = self.tokens(torch.zeros(1, 3, height, width)).patches.shape
+        return height // rows, width // columns
+
+    def block(self, features: Sequence[str], layer: int | None) -> int:
+        """A convolutional network has tokens only, of one map."""
+        other = next((feature for feature in features if feature != "tokens"), None)
+        if other is not None or layer is not None:
+            key, value = ("layer", layer) if other is None else ("feature", other)
+            fix = "Use feature=tokens and layer=null; the map is chosen by backbone.layer."
+            raise ConfigError(key, value, f"{self.name} is a convolutional network", fix)
+        return 0
+
+    def maps(self, pixels: Float[Tensor, "b 3 h w"], features: Sequence[str], block: int) -> FeatureMaps:
+        """The map's cells."""
+        del features, block
+        return {"tokens": self.tokens(pixels).patches}
 
 
 class FeatureMap(MapTokens):
@@ -85,34 +95,38 @@ class FeatureMap(MapTokens):
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (the original strides).
     """
 
+    @declared
     def __init__(
         self,
-        models: Mapping[str, str],
-        registers: str,
-        original_strides: bool,
-        layer: str | None,
-        checkpoint: str | None,
-        image_size: int | Sequence[int] | None,
-        normalisation: Mapping[str, Sequence[float | int]] | None,
+        models: Mapping[str, str] = RESNET50,
+        registers: str = "own",
+        original_strides: bool = False,
+        layer: str | None = None,
+        checkpoint: str | None = None,
+        image_size: ImageSize = 256,
+        normalisation: Normalisation = None,
     ) -> None:
         _, name = choose(models, registers)
         trunk = checkpoints.without_heads(timm.create_model(name, num_classes=0))
         position, info = find_layer(trunk, layer)
         published = timm.get_pretrained_cfg(name)
         expects = preprocessing(published, image_size, normalisation, (info["reduction"], info["reduction"]))
+        label = f"{name.split('.')[0]}_v1" if original_strides else name
         if original_strides:
             stride_first(trunk)
-            name = f"{name.split('.')[0]}_v1"
-        checkpoints.load(
-            trunk, _published_file(name, published, original_strides) if checkpoint is None else checkpoint
-        )
+            if checkpoint is None:
+                why = f"the hub has no weights for {label}: its ResNets stride elsewhere"
+                fix = "Give a file with checkpoint=<path>, or use original_strides=false."
+                raise ConfigError("checkpoint", None, why, fix)
+        checkpoints.fill(trunk, name, checkpoint)
         module: str = info["module"]
         maps = timm.models.FeatureListNet(trunk, out_indices=(position,), flatten_sequential="." in module)
-        super().__init__(maps, f"{name}:{module}", info["num_chs"], (f"original_strides={original_strides}",), expects)
+        words = (f"original_strides={original_strides}",)
+        super().__init__(maps, f"{label}:{module}", info["num_chs"], words, expects)
 
 
 def find_layer(trunk: nn.Module, layer: str | None) -> tuple[int, dict[str, Any]]:
-    """The position among the trunk's maps, and timm's record, of a layer; the last one for None.
+    """Find a layer among the trunk's maps: its position, and timm's record; the last one for None.
 
     Raises:
         ConfigError: if there is no such layer; the message lists those there are.
@@ -120,7 +134,7 @@ def find_layer(trunk: nn.Module, layer: str | None) -> tuple[int, dict[str, Any]
     maps: list[dict[str, Any]] = list(trunk.feature_info)  # type: ignore[arg-type]
     names = [info["module"] for info in maps]
     if layer is not None and layer not in names:
-        raise ConfigError("backbone.layer", layer, "the network has no such map", f"It has: {', '.join(names)}.")
+        raise ConfigError("layer", layer, "the network has no such map", f"It has: {', '.join(names)}.")
     position = len(maps) - 1 if layer is None else names.index(layer)
     return position, maps[position]
 
@@ -130,14 +144,3 @@ def stride_first(trunk: nn.Module) -> None:
     for stage in ("layer2", "layer3", "layer4"):
         block = trunk.get_submodule(stage)[0]  # type: ignore[index]
         block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
-
-
-def _published_file(name: str, published: Any, original_strides: bool) -> Path:  # noqa: ANN401 - timm's PretrainedCfg
-    if original_strides:
-        raise ConfigError(
-            "backbone.checkpoint",
-            None,
-            f"the hub has no weights for {name}: its ResNets stride elsewhere",
-            "Give a file with backbone.checkpoint=<path>, or choose backbone=resnet50.",
-        )
-    return hub.fetch(name, published)

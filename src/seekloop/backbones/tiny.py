@@ -1,7 +1,7 @@
-"""The built-in backbone: a small ViT with registers, shipped in the package; for first steps and tests."""
+"""Built-in backbone: a small ViT with registers, shipped in the package; for first steps and tests."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,10 @@ from safetensors import safe_open
 from timm.models import PretrainedCfg
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 
-from seekloop.backbones import checkpoints
-from seekloop.backbones.preprocessing import preprocessing
-from seekloop.backbones.variants import choose
+from seekloop.backbones.preprocessing import ImageSize, choose, preprocessing
 from seekloop.backbones.vit import PatchTokens
+from seekloop.backbones.weights import checkpoints
+from seekloop.contracts.declared import declared
 from seekloop.contracts.errors import ConfigError
 
 WEIGHTS = Path(__file__).with_name("tiny.safetensors")
@@ -31,7 +31,8 @@ class Tiny(PatchTokens):
         ConfigError: if the variant or the size cannot be had, or the file does not say what it holds.
     """
 
-    def __init__(self, registers: str, checkpoint: str | None, image_size: int | Sequence[int] | None) -> None:
+    @declared
+    def __init__(self, registers: str = "own", checkpoint: str | None = None, image_size: ImageSize = None) -> None:
         _, name = choose(VARIANTS, registers)
         path = WEIGHTS if checkpoint is None else Path(checkpoint).expanduser()
         about = metadata(path)
@@ -45,24 +46,24 @@ class Tiny(PatchTokens):
 
 
 def build_tiny(architecture: Mapping[str, Any]) -> TimmVisionTransformer:
-    """A network of this architecture (arguments of timm's `VisionTransformer`), its parameters random."""
+    """Build a network of this architecture (arguments of timm's `VisionTransformer`), its parameters random."""
     return TimmVisionTransformer(**architecture)
 
 
 def metadata(path: Path) -> dict[str, Any]:
-    """Architecture, mean and std from a weights file's header.
+    """Read architecture, mean and std from a weights file's header.
 
     Raises:
         ConfigError: if there is no such file, or its header lacks one of them.
     """
     if not path.is_file():
         fix = "Install the package again, or choose another backbone."
-        raise ConfigError("backbone.checkpoint", str(path), "there is no such file", fix)
+        raise ConfigError("checkpoint", str(path), "there is no such file", fix)
     checkpoints.read(path)  # says what is wrong with a file that is no safetensors
     with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
     keys = ("architecture", "mean", "std")
     if lacking := [key for key in keys if key not in header]:
         why = f"its header lacks {', '.join(lacking)}"
-        raise ConfigError("backbone.checkpoint", str(path), why, "Give a file that the recipe for tiny wrote.")
+        raise ConfigError("checkpoint", str(path), why, "Give a file that the recipe for tiny wrote.")
     return {key: json.loads(header[key]) for key in keys}

@@ -166,7 +166,7 @@ def searches(config: DictConfig, collection: Collection) -> list[str]:
         return ["no simulated searches: there are no annotated objects"]
     everything = torch.ones(len(collection.paths), dtype=torch.bool)
     try:
-        planned = Simulation.of({**config.loop, **config.metrics, "seed": config.seed})
+        planned = Simulation(**config.loop, **config.metrics, seed=config.seed)
         queries, left_out = planned.draw(known, everything, collection.problems)
     except ConfigError as error:
         return [f"no simulated searches: {error}"]

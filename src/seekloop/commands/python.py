@@ -48,4 +48,4 @@ def session(
     """
     config = resolve("retrieve", overrides)
     loop = build_loop(config, descriptors)
-    return Session(loop, image, box, negatives=config.loop.negatives, budget=config.loop.budget)
+    return Session.start(loop, image, box, negatives=config.loop.negatives, budget=config.loop.budget)

@@ -26,7 +26,7 @@ from seekloop.store.reader import open_store
 def retrieve(config: DictConfig) -> float:
     """Run the searches of a config, or find that they are finished; returns the area under the MAP curve."""
     refuse(config)
-    simulation = Simulation.of({**config.loop, **config.metrics, "seed": config.seed})
+    simulation = Simulation(**config.loop, **config.metrics, seed=config.seed)
     parts = loop_parts(config)
     extraction = prepare(config)
     collection, plan = extraction.collection, extraction.plan
@@ -51,7 +51,8 @@ def retrieve(config: DictConfig) -> float:
         """Find out before images are described whether anything can be searched for."""
         readable = torch.ones(len(collection.paths), dtype=torch.bool)
         queries, _ = simulation.draw(collection.annotations, readable, collection.problems)
-        check_pool(len(collection.paths) - 1 - simulation.negatives, simulation.rounds, simulation.budget)
+        candidates = len(collection.paths) - 1 - simulation.negatives
+        check_pool(candidates, simulation.rounds, simulation.budget, owner=simulation)
         if not plan.finished:
             size = f"{simulation.rounds} rounds x {simulation.budget}"
             run.console.say(f"{many(len(queries), 'search', 'searches')} of {size}, once images are described")

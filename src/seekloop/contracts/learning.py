@@ -95,11 +95,22 @@ class Network(nn.Module, ABC):
         return logits
 
 
+Triple = tuple[float, float, float]
+
+
 @runtime_checkable
 class NetworkSource(Protocol):
-    """Builds networks: what `conf/model/*.yaml` instantiate."""
+    """Builds networks (`conf/model/`).
+
+    Attributes:
+        name: for people.
+        mean: per channel, of the images in [0, 1] that the networks were trained on before; None: that of the dataset.
+        std: likewise.
+    """
 
     name: str
+    mean: Triple | None
+    std: Triple | None
 
     def build(self, classes: int, seed: int) -> Network:
         """A fresh network on the CPU; its weights depend on `seed` and on nothing global."""

@@ -1,5 +1,6 @@
-"""How local descriptors come about: from the tokens of the whole image, or from crops that are described one by one."""
+"""Encodings of local descriptors: from the tokens of the whole image, or from crops that are described one by one."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -34,7 +35,7 @@ class Described:
 
 @runtime_checkable
 class Encoding(Protocol):
-    """A choice of `conf/encoding/*.yaml`.
+    """Way to local descriptors (`conf/encoding/`).
 
     Attributes:
         name: in the store's key.
@@ -57,11 +58,8 @@ class Encoding(Protocol):
         ...
 
 
-class FromTokens:
-    """Average the patch tokens inside each region: one forward pass per image, whatever the number of regions."""
-
-    name = "tokens"
-    poolable = True
+class OnePass(ABC):
+    """Local descriptors from the same map of tokens as the global one, whatever the number of regions."""
 
     def crops(self, regions: Regions, image: int) -> Float[Tensor, "v 4"]:
         """None."""
@@ -71,22 +69,33 @@ class FromTokens:
         """As many as rows."""
         return rows
 
-    def describe(
-        self,
-        network: Network,
-        pooling: Pooling,
-        batch: Batch,
-        regions: Regions,
-        rows: int,
-    ) -> Described:
+    def describe(self, network: Network, pooling: Pooling, batch: Batch, regions: Regions, rows: int) -> Described:
         """Global and local descriptors from the same tokens."""
         tokens = network(batch.pixels)
-        if regions.offsets is None:
-            local = region_means(tokens.patches, regions.boxes).flatten(0, 1)
-        else:
-            pairs = zip(tokens.patches, batch.image.tolist(), strict=True)
-            local = torch.cat([box_means(patches, regions.of(image)) for patches, image in pairs])
+        local = self.local(tokens.patches, batch.image, regions)
         return Described(batch.image, batch.readable, pooling(tokens), local)
+
+    @abstractmethod
+    def local(
+        self, patches: Float[Tensor, "b h w d"], images: Int[Tensor, " b"], regions: Regions
+    ) -> Float[Tensor, "r d"]:
+        """Local descriptors of these images, one image after the other."""
+
+
+class FromTokens(OnePass):
+    """Average the patch tokens inside each region."""
+
+    name = "tokens"
+    poolable = True
+
+    def local(
+        self, patches: Float[Tensor, "b h w d"], images: Int[Tensor, " b"], regions: Regions
+    ) -> Float[Tensor, "r d"]:
+        """Means of tokens, by area."""
+        if regions.offsets is None:
+            return region_means(patches, regions.boxes).flatten(0, 1)
+        pairs = zip(patches, images.tolist(), strict=True)
+        return torch.cat([box_means(tokens, regions.of(image)) for tokens, image in pairs])
 
 
 class FromCrops:
@@ -107,14 +116,7 @@ class FromCrops:
         crops = len(regions.boxes) if regions.offsets is None else -(-len(regions.boxes) // images)
         return max(1, rows // (1 + crops))
 
-    def describe(
-        self,
-        network: Network,
-        pooling: Pooling,
-        batch: Batch,
-        regions: Regions,
-        rows: int,
-    ) -> Described:
+    def describe(self, network: Network, pooling: Pooling, batch: Batch, regions: Regions, rows: int) -> Described:
         """Pool every row; the first row of an image is the whole of it."""
         pooled = torch.cat([pooling(network(part)) for part in batch.pixels.split(rows)])  # type: ignore[no-untyped-call]
         whole = torch.diff(batch.image, prepend=batch.image.new_tensor([-1])) != 0

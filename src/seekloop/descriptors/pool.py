@@ -1,16 +1,14 @@
-"""Means of patch tokens over boxes and cells; a token on an edge counts by the area it has inside."""
+"""Means of patch tokens over boxes; a token on an edge counts by the area it has inside."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seekloop.contracts.grids import grid_boxes
-
 THIN = 1e-6  # of a token: narrower boxes are widened to this, so that they give the token they lie in
 
 
 def spans(low: Float[Tensor, " m"], high: Float[Tensor, " m"], tokens: int) -> Float[Tensor, "m {tokens}"]:
-    """How much of each token, along one axis of so many, lies between two fractions of the axis.
+    """Measure how much of each token, along one axis of so many, lies between two fractions of the axis.
 
     Example:
         >>> spans(torch.tensor([0.0]), torch.tensor([0.5]), 3)
@@ -26,7 +24,7 @@ def spans(low: Float[Tensor, " m"], high: Float[Tensor, " m"], tokens: int) -> F
 
 
 def area_weights(boxes: Float[Tensor, "m 4"], rows: int, columns: int) -> Float[Tensor, "m t"]:
-    """The share that each token of a map, row by row, has in each box; every row sums to one."""
+    """Weigh each token of a map, row by row, by its share in each box; every row sums to one."""
     boxes = boxes.cpu()
     across, down = spans(boxes[:, 0], boxes[:, 2], columns), spans(boxes[:, 1], boxes[:, 3], rows)
     areas = (down[:, :, None] * across[:, None, :]).flatten(1)
@@ -34,22 +32,17 @@ def area_weights(boxes: Float[Tensor, "m 4"], rows: int, columns: int) -> Float[
 
 
 def region_means(patches: Float[Tensor, "b h w d"], boxes: Float[Tensor, "m 4"]) -> Float[Tensor, "b m d"]:
-    r"""Mean token of every box in every image.
+    r"""Average the tokens of every box in every image.
 
     .. math:: l^m = \frac{1}{|B_m|} \int_{B_m} x(u)\, du
 
-    where x is constant over each token. Not normalised, so that means of cells can be averaged further.
+    where x is constant over each token. Not normalised, so that means of cells can be averaged further. A box thinner
+    than a token gives the tokens it lies in, even without any area.
     """
     weights = area_weights(boxes, *patches.shape[1:3]).to(patches.device, torch.float32)
     return weights @ patches.float().flatten(1, 2)
 
 
 def box_means(patches: Float[Tensor, "h w d"], boxes: Float[Tensor, "m 4"]) -> Float[Tensor, "m d"]:
-    """`region_means` of one image. A box thinner than a token gives the tokens it lies in, even without any area."""
+    """Average the tokens of one image in each box, as `region_means` does."""
     return region_means(patches[None], boxes)[0]
-
-
-def cell_means(patches: Float[Tensor, "b h w d"], rows: int, columns: int) -> Float[Tensor, "b {rows} {columns} d"]:
-    """Mean token of every cell of a regular grid; exact where the grid does not divide the map of tokens."""
-    means = region_means(patches, grid_boxes([(rows, columns)]))
-    return means.reshape(len(patches), rows, columns, patches.shape[-1])

@@ -1,4 +1,4 @@
-"""One descriptor for a whole image (or crop): which of its tokens, and how they are averaged."""
+"""Global descriptor of an image (or crop): which of its tokens, and how they are averaged."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from seekloop.contracts.declared import Positive, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Tokens
 
@@ -50,7 +51,7 @@ class Auto:
         return (Mean() if tokens.cls is None else ClassToken())(tokens)
 
 
-@dataclass(frozen=True)
+@component
 class GeM:
     r"""Generalised mean of the patch tokens.
 
@@ -64,19 +65,14 @@ class GeM:
         eps: the least value, which keeps the root's gradient finite.
 
     Raises:
-        ConfigError: if p or eps is not positive.
+        ConfigError: if p or eps is not positive and finite.
 
     Reference:
         Radenovic, Tolias & Chum, Fine-tuning CNN image retrieval with no human annotation, TPAMI 2019.
     """
 
-    p: float
-    eps: float
-
-    def __post_init__(self) -> None:
-        for key, value in (("pooling.p", self.p), ("pooling.eps", self.eps)):
-            if not value > 0:
-                raise ConfigError(key, value, "it is not positive", "Usual: p=3, eps=1e-6.")
+    p: Positive = 3.0
+    eps: Positive = 1e-6
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
         """Average the powers."""

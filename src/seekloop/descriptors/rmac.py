@@ -1,4 +1,4 @@
-"""R-MAC: a global descriptor from the maxima over square regions of a map, at three scales."""
+"""R-MAC: global descriptor from the maxima over square regions of a map, at three scales."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ Window = tuple[int, int, int]  # first row, first column, side
 
 
 def windows(height: int, width: int) -> list[Window]:
-    r"""The square regions of a map, largest first; the whole map, which counts besides, is not among them.
+    r"""List the square regions of a map, largest first; the whole map, which counts besides, is not among them.
 
     At level l their side is :math:`\lfloor 2 \min(h, w) / (l + 1) \rfloor`; l of them lie along the shorter side, and
     along the longer one as many more as bring the overlap of neighbours at level 1 nearest to 0.4.
@@ -32,21 +32,18 @@ def windows(height: int, width: int) -> list[Window]:
     gap = (long - short) / (STEPS - 1)
     extra = 0 if long == short else int((((short**2 - short * gap) / short**2 - OVERLAP).abs()).argmin()) + 1
     more_down, more_across = (extra, 0) if height > width else (0, extra)
-    found = []
+
+    def starts(length: int, side: int, count: int) -> list[int]:
+        """First tokens of so many windows spread evenly along an axis."""
+        gap = (length - side) / (count - 1) if count > 1 else 0.0
+        return [int(position * gap) for position in range(count)]
+
+    squares = []
     for level in range(1, LEVELS + 1):
-        side = 2 * short // (level + 1)
-        if side:
-            rows, columns = (
-                _starts(length, side, level + more) for length, more in ((height, more_down), (width, more_across))
-            )
-            found += [(row, column, side) for row in rows for column in columns]
-    return found
-
-
-def _starts(length: int, side: int, count: int) -> list[int]:
-    """First tokens of so many windows spread evenly along an axis."""
-    gap = (length - side) / (count - 1) if count > 1 else 0.0
-    return [int(place * gap) for place in range(count)]
+        if side := 2 * short // (level + 1):
+            rows, columns = starts(height, side, level + more_down), starts(width, side, level + more_across)
+            squares += [(row, column, side) for row in rows for column in columns]
+    return squares
 
 
 @dataclass(frozen=True)

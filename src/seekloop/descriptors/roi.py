@@ -1,25 +1,23 @@
 """Pooling a map of tokens inside regions: of boxes or masks, by the mean, the maximum, or the generalised mean."""
 
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from seekloop.contracts.declared import Positive, component
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Batch, Regions
-from seekloop.descriptors.encoding import Described, Network
+from seekloop.contracts.records import Regions
+from seekloop.descriptors.encoding import OnePass
 from seekloop.descriptors.pool import area_weights, spans
-from seekloop.descriptors.pooling import Pooling
 
-POOLS = ("gem", "mean", "max")
-INSIDE = ("box", "mask")
-MEMBERS = ("cells", "area")
+Pool = Literal["gem", "mean", "max"]
 TOUCHED = 2e-5  # of the share of a region's largest token: a smaller share is rounding of the region's float32 edges
 
 
 def mask_weights(masks: Bool[Tensor, "m h w"], rows: int, columns: int) -> Float[Tensor, "m t"]:
-    """The share that each token of a map has in each mask, which lies on a map of its own; every row sums to one.
+    """Weigh each token of a map by its share in each mask, which lies on a map of its own; every row sums to one.
 
     A mask that is empty gives zeros.
 
@@ -27,20 +25,19 @@ def mask_weights(masks: Bool[Tensor, "m h w"], rows: int, columns: int) -> Float
         >>> mask_weights(torch.tensor([[[True, False, False, False]]]), 1, 2)  # a quarter of the width: half a token
         tensor([[1., 0.]], dtype=torch.float64)
     """
-    down = _shares(masks.shape[1], rows)
-    across = _shares(masks.shape[2], columns)
+
+    def shares(cells: int, tokens: int) -> Float[Tensor, "{tokens} {cells}"]:
+        """How much of each token, along one axis, lies in each of so many equal cells."""
+        edges = torch.arange(cells + 1, dtype=torch.float64) / cells
+        return spans(edges[:-1], edges[1:], tokens).T
+
+    down, across = shares(masks.shape[1], rows), shares(masks.shape[2], columns)
     areas = torch.einsum("rh,mhw,cw->mrc", down, masks.double(), across).flatten(1)
     return areas / areas.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
 
 
-def _shares(cells: int, tokens: int) -> Float[Tensor, "{tokens} {cells}"]:
-    """How much of each token, along one axis, lies in each of so many equal cells."""
-    edges = torch.arange(cells + 1, dtype=torch.float64) / cells
-    return spans(edges[:-1], edges[1:], tokens).T
-
-
 def touched(weights: Float[Tensor, "m t"]) -> Float[Tensor, "m t"]:
-    """Every token that a region touches counts alike; rows sum to one.
+    """Weigh every token that a region touches alike; rows sum to one.
 
     An edge that lies between two tokens up to rounding touches only one of them.
 
@@ -53,7 +50,7 @@ def touched(weights: Float[Tensor, "m t"]) -> Float[Tensor, "m t"]:
 
 
 def pooled(
-    tokens: Float[Tensor, "t d"], weights: Float[Tensor, "m t"], pool: str, p: float, eps: float | None
+    tokens: Float[Tensor, "t d"], weights: Float[Tensor, "m t"], pool: Pool, p: float, eps: float | None
 ) -> Float[Tensor, "m d"]:
     r"""Pool the tokens of every region.
 
@@ -92,8 +89,8 @@ def pooled(
     return total.abs().pow(1 / p) * total.sign()
 
 
-@dataclass(frozen=True)
-class FromRegions:
+@component
+class FromRegions(OnePass):
     """Pool a backbone's map inside every region, in its box or in its mask: the descriptor of CLAID.
 
     The map is that of the whole image, so one forward pass serves all regions; it may be of another network than that
@@ -107,22 +104,15 @@ class FromRegions:
         members: cells, every token that the region touches counts alike (as released); area, by the area inside.
 
     Raises:
-        ConfigError: if a setting is unknown or out of its range.
+        ConfigError: if an argument is out of its range; when images are described, if their regions have no masks.
     """
 
-    pool: str
-    p: float
-    eps: float | None
-    inside: str
-    members: str
+    pool: Pool = "gem"
+    p: Positive = 3.0
+    eps: float | None = None
+    inside: Literal["box", "mask"] = "box"
+    members: Literal["cells", "area"] = "cells"
     poolable = False
-
-    def __post_init__(self) -> None:
-        for key, valid in (("pool", POOLS), ("inside", INSIDE), ("members", MEMBERS)):
-            if getattr(self, key) not in valid:
-                raise ConfigError(f"encoding.{key}", getattr(self, key), "it is unknown", f"Valid: {', '.join(valid)}.")
-        if not self.p > 0:
-            raise ConfigError("encoding.p", self.p, "it is not positive", "Usual: 3.")
 
     @property
     def name(self) -> str:
@@ -130,33 +120,20 @@ class FromRegions:
         power = f"-{self.p:g}-{self.eps}" if self.pool == "gem" else ""
         return f"roi-{self.pool}{power}-{self.inside}-{self.members}"
 
-    def crops(self, regions: Regions, image: int) -> Float[Tensor, "v 4"]:
-        """None."""
-        return torch.empty(0, 4, dtype=torch.float32)
-
-    def images_per_batch(self, regions: Regions, images: int, rows: int) -> int:
-        """As many as rows."""
-        return rows
-
-    def describe(self, network: Network, pooling: Pooling, batch: Batch, regions: Regions, rows: int) -> Described:
-        """Global and local descriptors from the same map."""
-        tokens = network(batch.pixels)
-        pairs = zip(tokens.patches.float(), batch.image.tolist(), strict=True)
-        local = torch.cat([self._regions(patches, regions, image) for patches, image in pairs])
-        return Described(batch.image, batch.readable, pooling(tokens), local)
-
-    def _regions(self, patches: Float[Tensor, "h w d"], regions: Regions, image: int) -> Float[Tensor, "m d"]:
-        rows, columns, _ = patches.shape
-        weights = area_weights(regions.of(image), rows, columns)
-        if self.inside == "mask":
-            weights = mask_weights(self._masks(regions, image), rows, columns)
-        if self.members == "cells":
-            weights = touched(weights)
-        return pooled(patches.flatten(0, 1), weights, self.pool, self.p, self.eps)
-
-    def _masks(self, regions: Regions, image: int) -> Bool[Tensor, "m h w"]:
-        masks = regions.masks_of(image)
-        if masks is None:
-            why = "these regions are boxes and have no masks"
-            raise ConfigError("encoding.inside", "mask", why, "Use encoding.inside=box, or regions=claid.")
-        return masks
+    def local(
+        self, patches: Float[Tensor, "b h w d"], images: Int[Tensor, " b"], regions: Regions
+    ) -> Float[Tensor, "r d"]:
+        """Pooled tokens of every region."""
+        rows, columns = patches.shape[1:3]
+        parts = []
+        for tokens, image in zip(patches.float().flatten(1, 2), images.tolist(), strict=True):
+            weights = area_weights(regions.of(image), rows, columns)
+            if self.inside == "mask":
+                masks = regions.masks_of(image)
+                if masks is None:
+                    why = "these regions are boxes and have no masks"
+                    raise ConfigError("inside", "mask", why, "Use inside=box, or regions=claid.", self)
+                weights = mask_weights(masks, rows, columns)
+            weights = touched(weights) if self.members == "cells" else weights
+            parts.append(pooled(tokens, weights, self.pool, self.p, self.eps))
+        return torch.cat(parts)

@@ -56,7 +56,7 @@ class Searches:
         """
         store, asked = self.store, self.simulation
         queries, without = asked.draw(self.annotations, store.readable, self.collection.problems)
-        check_pool(int(store.readable.sum()) - 1 - asked.negatives, asked.rounds, asked.budget)
+        check_pool(int(store.readable.sum()) - 1 - asked.negatives, asked.rounds, asked.budget, owner=asked)
         for name, why in without.items():
             self.say(f"class {name!r} is left out: {why}")
         boxes, images = len(store.regions.boxes), store.images

@@ -1,23 +1,24 @@
-"""The network of 13 layers that semi-supervised learning on small images is measured with."""
+"""Network of 13 layers, the usual one for semi-supervised learning on small images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
+from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.declared import component
 from seekloop.contracts.learning import Network
 from seekloop.training.networks import drawn_from, entrance
 
-NARROWEST = 128  # channels of the first layers and of the features; what a divisor must divide
+Divisor = Literal[1, 2, 4, 8, 16, 32, 64, 128]  # of the 128 channels of the narrowest layers
 
 
-@dataclass(frozen=True)
+@component
 class Conv13:
-    """Builds the 13-layer network.
+    """Source of 13-layer networks.
 
     Args:
         divisor: all channels are divided by it; 1 is the published network.
@@ -25,23 +26,17 @@ class Conv13:
         sobel: whether the network sees edges instead of colours.
 
     Raises:
-        ConfigError: if the divisor does not divide 128, or the share is none.
+        ConfigError: if an argument is out of its range.
     """
 
+    divisor: Divisor = 1
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5
+    sobel: bool = False
     name = "conv13"
-    divisor: int
-    dropout: float
-    sobel: bool
-
-    def __post_init__(self) -> None:
-        if self.divisor < 1 or NARROWEST % self.divisor:
-            why = f"it must divide the {NARROWEST} channels of the narrowest layers"
-            raise ConfigError("model.divisor", self.divisor, why, "Choose 1, 2, 4, 8 or 16.")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError("model.dropout", self.dropout, "it is a share", "The published network has 0.5.")
+    mean = std = None
 
     def build(self, classes: int, seed: int) -> Network:
-        """A fresh network."""
+        """Build a fresh network."""
         with drawn_from(seed):
             return Conv13Network(classes, self.divisor, self.dropout, self.sobel)
 
@@ -66,9 +61,9 @@ class Conv13Network(Network):
     def __init__(self, classes: int, divisor: int, dropout: float, sobel: bool) -> None:
         super().__init__()
         self.frozen = False
-        self.dim = NARROWEST // divisor
         self.entrance, channels = entrance(sobel)
         narrow, middle, wide = (width // divisor for width in (128, 256, 512))
+        self.dim = narrow
         self.blocks = nn.Sequential(
             *_convolutions(channels, (narrow,) * 3, (3, 3, 3), (1, 1, 1)),
             nn.MaxPool2d(2),

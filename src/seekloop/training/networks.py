@@ -1,9 +1,8 @@
-"""What networks that learn share: weights that depend on a seed alone, Sobel filters, the colours they expect."""
+"""Shared by networks that learn: weights from a seed, Sobel filters, the pictures they expect."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,39 +11,31 @@ from torch.nn import functional as F
 
 from seekloop.contracts.learning import NetworkSource, Pool
 
-Triple = tuple[float, float, float]
-
-
-@runtime_checkable
-class OwnNormalisation(Protocol):
-    """A source of networks that were trained before, and expect their images normalised as then.
-
-    Attributes:
-        mean: per channel, of images in [0, 1]; None: the pool's.
-        std: likewise.
-    """
-
-    mean: Triple | None
-    std: Triple | None
-
 
 def seen_by(pool: Pool, source: NetworkSource) -> Pool:
-    """The pool, normalised as the networks of a source expect: their own way if they have one, else the pool's."""
-    if not isinstance(source, OwnNormalisation) or source.mean is None or source.std is None:
-        return pool
-    return replace(pool, mean=source.mean, std=source.std)
+    """Give a dataset the normalisation that the networks of a source were trained with, if they were trained before."""
+    return pool if source.mean is None or source.std is None else replace(pool, mean=source.mean, std=source.std)
 
 
 @contextlib.contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
-    """Initial weights come from this seed; torch's own generator is afterwards where it was."""
+    """Draw initial weights from this seed; torch's own generator is afterwards where it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
 
 
+def resized(
+    pixels: Float[Tensor, "b 3 h w"], size: Sequence[int] | None, mode: str = "bicubic"
+) -> Float[Tensor, "b 3 _ _"]:
+    """Bring images to (height, width), averaging where they shrink; None: as they are."""
+    if size is None or tuple(pixels.shape[-2:]) == tuple(size):
+        return pixels
+    return F.interpolate(pixels, tuple(size), mode=mode, antialias=True, align_corners=False)
+
+
 class Sobel(nn.Module):
-    """Colours replaced by edges: grey is their mean, then Sobel's two 3x3 filters, zeros around. Nothing is learnt.
+    """Replace colours by edges: grey is their mean, then Sobel's two 3x3 filters, zeros around. Nothing is learnt.
 
     Reference:
         Caron et al., "Deep Clustering for Unsupervised Learning of Visual Features", ECCV 2018, section 4.1.
@@ -63,5 +54,5 @@ class Sobel(nn.Module):
 
 
 def entrance(sobel: bool) -> tuple[nn.Module, int]:
-    """What comes before a network's first layer, and how many channels it gives."""
+    """Layer before a network's first, and how many channels it gives."""
     return (Sobel(), 2) if sobel else (nn.Identity(), 3)

@@ -1,7 +1,7 @@
-"""Networks of timm that learn, from scratch or from published weights."""
+"""Networks of timm that learn, from scratch or from trained weights."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seekloop.backbones import checkpoints, hub
+from seekloop.backbones.preprocessing import triple
+from seekloop.backbones.weights import checkpoints
+from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.lazy import lazily
-from seekloop.contracts.learning import Network
+from seekloop.contracts.learning import Network, Triple
 from seekloop.contracts.recipe import file_hash
-from seekloop.training.networks import Triple, drawn_from, entrance
+from seekloop.training.networks import drawn_from, entrance, resized
 
 if TYPE_CHECKING:
     import timm
@@ -22,9 +24,9 @@ else:
     timm = lazily("timm")
 
 
-@dataclass(frozen=True)
+@component
 class TimmModel:
-    """Builds a network of timm with a linear head.
+    """Source of networks of timm with a linear head.
 
     Args:
         model: timm's name.
@@ -39,22 +41,22 @@ class TimmModel:
         ConfigError: if timm has no such model or does not take the options, or the weights cannot be had or do not fit.
     """
 
-    model: str
-    options: Mapping[str, Any]
-    weights: str | None
-    small_stem: bool
-    image_size: int | None
-    unit: bool
-    sobel: bool
+    model: str = "resnet18"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    small_stem: bool = True
+    image_size: Count | None = None
+    unit: bool = True
+    sobel: bool = False
 
     def __post_init__(self) -> None:
         if not timm.is_model(self.model):
             near = ", ".join(timm.list_models(f"*{self.model.split('.')[0][:8]}*")[:5])
-            raise ConfigError("model.model", self.model, "timm has no such model", f"Similar: {near or 'none'}.")
+            raise ConfigError("model", self.model, "timm has no such model", f"Similar: {near or 'none'}.", self)
         if self.weights is not None and (self.small_stem or self.sobel):
             key = "small_stem" if self.small_stem else "sobel"
-            why = "published weights have another first layer"
-            raise ConfigError(f"model.{key}", True, why, f"Set model.{key}=false, or model.weights=null.")
+            why = "trained weights have another first layer"
+            raise ConfigError(key, True, why, f"Set {key}=false, or weights=null.", self)
 
     @property
     def name(self) -> str:
@@ -70,50 +72,49 @@ class TimmModel:
 
     @property
     def mean(self) -> Triple | None:
-        """Of the images that published weights were trained on; None from scratch."""
+        """Mean of the images that the weights were trained on; None from scratch."""
         return self._published("mean")
 
     @property
     def std(self) -> Triple | None:
-        """Likewise."""
+        """Deviation of the images that the weights were trained on; None from scratch."""
         return self._published("std")
 
     def build(self, classes: int, seed: int) -> Network:
-        """A fresh network: its weights depend on the seed, but for those that were published."""
+        """Build a fresh network: its weights depend on the seed, but for those that were trained.
+
+        Raises:
+            ConfigError: if timm does not take the options, or the weights cannot be had or do not fit.
+        """
         first, channels = entrance(self.sobel)
         with drawn_from(seed):
-            trunk = checkpoints.without_heads(self._trunk(channels))
+            try:
+                trunk = timm.create_model(self.model, num_classes=0, in_chans=channels, **dict(self.options))
+            except (TypeError, ValueError, AssertionError) as error:
+                why = f"timm does not build {self.model} with them ({error})"
+                raise ConfigError("options", dict(self.options), why, "See timm.create_model.", self) from error
+            checkpoints.without_heads(trunk)
             if self.small_stem:
-                _shrink_stem(trunk, self.model)
+                self._shrink_stem(trunk)
             network = TimmNetwork(trunk, first, classes, self.image_size, self.unit)
         if self.weights is not None:
-            self._load(trunk)
+            try:
+                checkpoints.fill(trunk, self.model, None if self.weights == "hub" else self.weights)
+            except ConfigError as error:
+                raise ConfigError("weights", self.weights, error.why, error.fix, self) from error
         return network
 
-    def _trunk(self, channels: int) -> nn.Module:
-        try:
-            return timm.create_model(self.model, num_classes=0, in_chans=channels, **dict(self.options))
-        except (TypeError, ValueError, AssertionError) as error:
-            why = f"timm does not build {self.model} with them ({error})"
-            raise ConfigError("model.options", dict(self.options), why, "See timm.create_model.") from error
+    def _shrink_stem(self, trunk: Any) -> None:  # noqa: ANN401 - a module whose attributes no type knows
+        first = getattr(trunk, "conv1", None)
+        if not isinstance(first, nn.Conv2d) or not hasattr(trunk, "maxpool"):
+            why = f"{self.model} does not begin with one convolution and a pooling"
+            raise ConfigError("small_stem", True, why, "Choose a ResNet, or small_stem=false.", self)
+        trunk.conv1 = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(trunk.conv1.weight, mode="fan_out", nonlinearity="relu")
+        trunk.maxpool = nn.Identity()
 
-    def _load(self, trunk: nn.Module) -> None:
-        """Fill the trunk; errors name this model's key, not the backbone's that the reader of files speaks of."""
-        try:
-            published = self.weights == "hub"
-            path = hub.fetch(self.model, timm.get_pretrained_cfg(self.model)) if published else str(self.weights)
-            checkpoints.load(trunk, path)
-        except ConfigError as error:
-            why = f"they cannot be loaded ({error})"
-            fix = "Give a file of this model, model.weights=hub, or model.weights=null to start from scratch."
-            raise ConfigError("model.weights", self.weights, why, fix) from error
-
-    def _published(self, what: str) -> Triple | None:
-        if self.weights is None:
-            return None
-        values: Sequence[float] = getattr(timm.get_pretrained_cfg(self.model), what)
-        red, green, blue = (float(value) for value in values)
-        return red, green, blue
+    def _published(self, name: str) -> Triple | None:
+        return None if self.weights is None else triple(getattr(timm.get_pretrained_cfg(self.model), name))
 
 
 class TimmNetwork(Network):
@@ -137,23 +138,6 @@ class TimmNetwork(Network):
 
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """The trunk's vector, of unit length if so configured."""
-        found: Tensor = self.trunk(self.entrance(resized(pixels, self.image_size)))
-        return F.normalize(found, dim=1) if self.unit else found
-
-
-def resized(pixels: Float[Tensor, "b 3 h w"], side: int | None) -> Float[Tensor, "b 3 _ _"]:
-    """Images brought to a square of this side (bicubic, averaging where they shrink); None: as they are."""
-    if side is None or tuple(pixels.shape[-2:]) == (side, side):
-        return pixels
-    return F.interpolate(pixels, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
-
-
-def _shrink_stem(trunk: nn.Module, name: str) -> None:
-    network: Any = trunk  # whose attributes no type knows
-    first = getattr(network, "conv1", None)
-    if not isinstance(first, nn.Conv2d) or not hasattr(network, "maxpool"):
-        why = f"{name} does not begin with one convolution and a pooling"
-        raise ConfigError("model.small_stem", True, why, "Choose a ResNet, or model.small_stem=false.")
-    network.conv1 = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
-    network.maxpool = nn.Identity()
+        size = None if self.image_size is None else (self.image_size, self.image_size)
+        vectors: Tensor = self.trunk(self.entrance(resized(pixels, size)))
+        return F.normalize(vectors, dim=1) if self.unit else vectors

@@ -60,40 +60,41 @@ class Part:
 
 
 def find(content: Mapping[Any, Any], own: Collection[str]) -> list[Part]:
-    """The parts of a file that may be the trunk, those to prefer first.
+    """Find the parts of a file that may be the trunk, those to prefer first.
 
     A dictionary around weights and a prefix of their names are treated alike. Where hardly a name is the trunk's, the
     publisher may have used names of their own: then every dictionary with tensors is a part.
 
     Args:
-        content: what is in the file.
+        content: of the file.
         own: the trunk's names.
     """
     tensors = dict(_tensors(content))
-    known = _known(tensors, own)
+    known: dict[str, set[str]] = defaultdict(set)  # for every beginning of a name, which of the trunk's names follow it
+    for name in tensors:
+        words = name.split(".")
+        for start in range(len(words)):
+            rest = _plain(words[start:], own)
+            if words[start] not in WRAPPING and rest in own:
+                known["".join(f"{word}." for word in words[:start])].add(rest)
     most = max(map(len, known.values()), default=0)
     prefixes = {prefix for prefix, names in known.items() if 2 * len(names) >= most}
     others: set[str] = _foreign(tensors) if 2 * most < len(own) else set()
-    swapped = _swapped(content)
+    swapped, nested = _swapped(content), set() if others else prefixes
     parts = [
-        Part(
-            prefix,
-            _below(prefix, tensors, set() if others else prefixes, own),
-            len(known.get(prefix, ())),
-            _rank(prefix, swapped),
-        )
+        Part(prefix, _below(prefix, tensors, nested, own), len(known.get(prefix, ())), _rank(prefix, swapped))
         for prefix in prefixes | others
     ]
     return sorted(parts, key=lambda part: (part.rank, -part.known, len(part.prefix), part.prefix))
 
 
 def names(content: Mapping[Any, Any]) -> list[str]:
-    """The names of all tensors, dictionaries and names joined by dots."""
+    """List the names of all tensors, dictionaries and names joined by dots."""
     return [name for name, _ in _tensors(content)]
 
 
 def averages(content: Mapping[Any, Any], least: int) -> list[str]:
-    """Beginnings of names that speak of an average, with at least so many tensors of one axis or more behind them."""
+    """List beginnings of names that speak of an average, with at least so many tensors of one axis or more."""
     swapped = _swapped(content)
     counts: Counter[str] = Counter()
     for name, value in _tensors(content):
@@ -104,27 +105,32 @@ def averages(content: Mapping[Any, Any], least: int) -> list[str]:
 
 
 def beginnings(names: Collection[str]) -> str:
-    """Prefixes of the names, the most frequent first, as long as is needed to tell them apart.
+    """List prefixes of the names, the most frequent first, as long as is needed to tell them apart.
 
     Example:
         >>> beginnings(["net.a.x", "net.a.y", "net.b"])
         'net.a. (2), net.b (1)'
     """
+
+    def begun(name: str) -> str:
+        words = name.split(".")
+        return name if len(words) <= depth else ".".join(words[:depth]) + "."
+
     depth = 1
-    while len({_beginning(name, depth) for name in names}) == 1 and any(name.count(".") >= depth for name in names):
+    while len(set(map(begun, names))) == 1 and any(name.count(".") >= depth for name in names):
         depth += 1
-    counts = Counter(_beginning(name, depth) for name in names).most_common()
+    counts = Counter(map(begun, names)).most_common()
     shown = ", ".join(f"{start} ({count})" for start, count in counts[:SHOWN])
     return shown + (f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")
 
 
-def _beginning(name: str, depth: int) -> str:
-    words = name.split(".")
-    return name if len(words) <= depth else ".".join(words[:depth]) + "."
-
-
 def _tensors(content: Mapping[Any, Any]) -> Iterator[tuple[str, Tensor]]:
     """All tensors of nested dictionaries and lists, by their paths; none of an optimiser."""
+
+    def of_optimiser(name: str) -> bool:
+        words = name.lower().split(".")
+        return any(word in STATISTICS or "optim" in word or word.startswith("opt_state") for word in words)
+
     stack: list[tuple[str, Any, tuple[int, ...]]] = [("", content, ())]
     while stack:
         path, value, above = stack.pop()
@@ -134,26 +140,9 @@ def _tensors(content: Mapping[Any, Any]) -> Iterator[tuple[str, Tensor]]:
             continue
         elif isinstance(value, Mapping | list | tuple):
             entries = list(value.items() if isinstance(value, Mapping) else enumerate(value))
-            before = f"{path}." if path else ""
-            inner = [(f"{before}{key}", one, (*above, id(value))) for key, one in entries if not _optimiser(str(key))]
+            before, inside = f"{path}." if path else "", (*above, id(value))
+            inner = [(f"{before}{key}", one, inside) for key, one in entries if not of_optimiser(str(key))]
             stack.extend(reversed(inner))
-
-
-def _optimiser(name: str) -> bool:
-    words = name.lower().split(".")
-    return any(word in STATISTICS or "optim" in word or word.startswith("opt_state") for word in words)
-
-
-def _known(tensors: Mapping[str, Tensor], own: Collection[str]) -> dict[str, set[str]]:
-    """For every beginning of a name, which of the trunk's names follow it."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for name in tensors:
-        words = name.split(".")
-        for start in range(len(words)):
-            rest = _plain(words[start:], own)
-            if words[start] not in WRAPPING and rest in own:
-                found["".join(f"{word}." for word in words[:start])].add(rest)
-    return found
 
 
 def _plain(words: Sequence[str], own: Collection[str]) -> str:
@@ -185,21 +174,14 @@ def _below(prefix: str, tensors: Mapping[str, Tensor], prefixes: set[str], own: 
 
 
 def _rank(prefix: str, swapped: bool) -> int:
-    words = [word for word in re.split(r"[^a-z0-9]+", _split_humps(prefix).lower()) if word]
-    average = any(_average(word) for word in words)
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", prefix).lower()  # modelEma is two words
+    words = set(re.split(r"[^a-z0-9]+", apart))
+    averaged = {word for word in words - NOT_EMA if word.startswith("ema") or word.endswith("ema")} | words & AVERAGE
     if prefix.startswith(("current_model_state", *(["ema_state_dict"] if swapped else []))):
         return LAST
-    if average and not NO_AVERAGE & set(words):
+    if averaged and not NO_AVERAGE & words:
         return AVERAGES
-    return TEACHERS if TEACHER & set(words) else OTHERS
-
-
-def _average(word: str) -> bool:
-    return word in AVERAGE or (word not in NOT_EMA and (word.startswith("ema") or word.endswith("ema")))
-
-
-def _split_humps(text: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
+    return TEACHERS if TEACHER & words else OTHERS
 
 
 def _swapped(content: Mapping[Any, Any]) -> bool:

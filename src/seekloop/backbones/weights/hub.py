@@ -1,4 +1,4 @@
-"""Published weights: from the local cache, else from the hub, else an error within seconds that says both ways out."""
+"""Published weights: from the local cache, else from the hub, else an error within seconds with both ways out."""
 
 import urllib.error
 import urllib.request
@@ -15,7 +15,7 @@ PATIENCE = 5.0  # seconds to wait for a first sign of the hub; its own client wo
 
 
 def fetch(name: str, pretrained: Any) -> Path:  # noqa: ANN401 - timm's PretrainedCfg, untyped
-    """The file with the published weights of a model.
+    """Find or download the file with the published weights of a model.
 
     Raises:
         ConfigError: if there are none, or they are not cached and the hub cannot be reached.
@@ -59,10 +59,6 @@ def _first(repository: str, revision: str | None, files: tuple[str, ...], *, loc
 
 
 def _unavailable(name: str, why: str) -> ConfigError:
-    return ConfigError(
-        "backbone.checkpoint",
-        None,
-        f"the weights of {name} are needed, and {why}",
-        "Either connect to the network once (or copy the weights into the cache, "
-        f"{constants.HF_HUB_CACHE}), or give a file with backbone.checkpoint=<path>.",
-    )
+    where = f"connect to the network once (or copy the weights into the cache, {constants.HF_HUB_CACHE})"
+    fix = f"Either {where}, or give a file with checkpoint=<path>."
+    return ConfigError("checkpoint", None, f"the weights of {name} are needed, and {why}", fix)
