@@ -7,7 +7,7 @@ import wandb
 import yaml
 
 from seekloop.commands.kinds import KINDS
-from seekloop.logs import wandb_log, wandb_report
+from seekloop.logs import wandb_log
 from seekloop.logs.report import report
 from seekloop.logs.run_folder import find_runs
 from seekloop.logs.wandb_report import PLACE, scalars, tell_wandb
