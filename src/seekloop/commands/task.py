@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 import yaml
@@ -23,6 +23,8 @@ from seekloop.logs.kind import RunKind
 from seekloop.logs.run_folder import RunFolder, RunState
 from seekloop.logs.wandb_log import WandbLog, resolve_mode
 
+Section = TypeVar("Section")
+
 if TYPE_CHECKING:
     from seekloop.logs.drawing import Draw
     from seekloop.logs.pictures import Read, RegionBox
@@ -38,6 +40,18 @@ def refuse(config: DictConfig) -> None:
     if config.get("verify", "none") != "none":
         why = "only `seekloop extract` reads a finished store again"
         raise ConfigError("verify", config.verify, why, "Run that with verify=full and the same choices, then this.")
+
+
+def section(config: DictConfig, name: str, kind: type[Section]) -> Section:
+    """The numbers of a section of the config, of declared types and ranges.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    try:
+        return kind(**plain(config[name]))
+    except ConfigError as error:
+        raise error.located(name) from error
 
 
 @dataclass(frozen=True)
