@@ -112,7 +112,9 @@ def test_a_search_on_a_gpu_needs_neither_numba_nor_pyarrow():
 def test_public_names_are_there_without_being_imported():
     """Loop, store and composition need torch and Hydra; solvers, networks and tables come with what needs them."""
     program = "import json, seekloop, sys\nassert set(seekloop.__all__) <= set(dir(seekloop))\n"
-    program += "assert 'torch' not in sys.modules\nfrom seekloop import build, extract, open_store, session\n"
+    program += (
+        "assert 'torch' not in sys.modules\nfrom seekloop import build, build_loop, extract, open_store, session\n"
+    )
     program += "print(json.dumps(sorted(sys.modules)))"
     found = loaded(program)
     assert found >= {"torch", "hydra"}

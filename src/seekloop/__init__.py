@@ -1,7 +1,7 @@
 """seekloop finds every image that shows an object, with a person in the loop.
 
-From Python: `extract` or `open_store` gives a store, `session` starts a person's search on it, `build` gives the loop
-itself. They are imported on first use, so that `import seekloop` is quick.
+From Python: `extract` or `open_store` gives a store, `session` starts a person's search on it, `build_loop` gives the
+loop itself, `build` one part by its name. They are imported on first use, so that `import seekloop` is quick.
 """
 
 import importlib
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from seekloop import _torchvision
 
 if TYPE_CHECKING:
-    from seekloop.commands.python import build, extract, session
+    from seekloop.commands.python import build, build_loop, extract, session
     from seekloop.store.reader import open_store
 
-__all__ = ["build", "extract", "open_store", "session"]
+__all__ = ["build", "build_loop", "extract", "open_store", "session"]
 
 _HOMES = {
     "build": "seekloop.commands.python",
+    "build_loop": "seekloop.commands.python",
     "extract": "seekloop.commands.python",
     "open_store": "seekloop.store.reader",
     "session": "seekloop.commands.python",

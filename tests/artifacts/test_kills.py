@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -104,7 +105,7 @@ def descriptors(folder):
 def regions(folder):
     images = [image_of(seed, 1 + seed % 2, 2, 3) for seed in range(5)]
     with store_folder(folder).claim(lambda: "", print):
-        if not found.is_finished(folder):
+        if not store_folder(folder).finished:
             for shard in found.begin(folder, Recipe("regions", {"detector": "any"}), 5):
                 writer = found.FoundWriter(folder, 5)
                 for image in shard:
@@ -200,6 +201,18 @@ def test_killed_at_any_write_and_copied_elsewhere_it_ends_the_same(tmp_path, mon
         assert contents(moved, kind) == whole, moment
     assert contents(part, kind) == whole
     assert kills > len(whole)  # at each file at least, and once more before or after
+
+
+@pytest.mark.parametrize("kind", ["jobs", "hashes"])
+def test_drafts_that_nobody_has_touched_for_an_hour_are_gone_with_the_next_write(tmp_path, kind):
+    """Two of dead processes beside a file that any process may write: one an hour old, one a minute short of it."""
+    KINDS[kind](tmp_path)
+    place = next(tmp_path.rglob("*.json")).parent
+    for name, age in (("dead", 3600), ("alive", 3540)):
+        (place / f"{name}.tmp").write_bytes(b"half")
+        os.utime(place / f"{name}.tmp", (time.time() - age,) * 2)
+    KINDS[kind](tmp_path)
+    assert [path.name for path in place.glob("*.tmp")] == ["alive.tmp"]
 
 
 def test_a_copied_store_opens_where_it_lies(tmp_path):

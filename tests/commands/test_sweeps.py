@@ -14,7 +14,7 @@ from seekloop.commands.kinds import KINDS
 from seekloop.logs.jobs import JobBook
 from seekloop.logs.status import status_table
 from tests.commands.processes import ROOT, until, without_wandb
-from tests.commands.runs import SMALL, contents, places, seekloop, worked
+from tests.commands.runs import SMALL, contents, places, refused, seekloop, worked
 from tests.commands.sweep_server import SweepServer
 
 SWEEPS = sorted((conf_dir() / "sweeps").glob("*.yaml"))
@@ -212,3 +212,26 @@ def test_a_sweep_that_hydra_refuses_leaves_no_jobs(tmp_path, stores):
     assert outcome.code == 1
     assert "'representation/local/everything'" in outcome.err
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_sweep_of_an_earlier_version_is_reported_and_not_continued(tmp_path, stores):
+    """Its configs name local strategy and fusion at the top."""
+    command = ("retrieve", "-m", *SMALL, "representation=go,lo_all", "experiment_name=old", *places(tmp_path, stores))
+    worked(seekloop(*command))
+    for file in (tmp_path / "old").glob("*/config.yaml"):
+        config = yaml.safe_load(file.read_text())
+        pair = config.pop("representation")
+        del config["choices"]["representation"]
+        file.write_text(yaml.safe_dump({**config, **pair}))
+    again = worked(seekloop(*command))
+    assert again.out.count("already finished") == 2
+    outcome = seekloop(*(word.replace("go,lo_all", "go,gl_pool_all") for word in command))
+    assert outcome.code == 1
+    assert "old holds runs of an earlier version, such as " in outcome.err
+    assert f"`seekloop report {tmp_path / 'old'}` reads them. Choose another experiment_name" in outcome.err
+    assert "2 finished runs below" in worked(seekloop("report", str(tmp_path / "old"), "by=local,representation")).out
+    (begun,) = (tmp_path / "old").glob("all-*")
+    (begun / "COMPLETE").unlink()
+    one = ("retrieve", *SMALL, "representation=lo_all", "experiment_name=old", *places(tmp_path, stores))
+    assert "which nothing continues" in refused(seekloop(*one))
+    worked(seekloop(*one, "force=true"))

@@ -6,10 +6,10 @@ import pytest
 import torch
 import torchvision
 from hydra.utils import get_class
-from omegaconf import OmegaConf
 
+from seekloop.commands.configs import load_entry
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.learning import Pool, PoolSource
+from seekloop.contracts.learning import Dataset, DatasetSource
 from seekloop.images.datasets import channel_statistics, enlarged, padded, read_idx
 from tests.images.dataset_files import (
     cifar10_files,
@@ -21,12 +21,12 @@ from tests.images.dataset_files import (
     write_pickle,
 )
 
-CONF = Path(__file__).parents[2] / "conf" / "pool"
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
 WRITERS = {"mnist": mnist_files, "svhn": svhn_files, "cifar10": cifar10_files, "cifar100": cifar100_files}
 
 
 def source(name, **keys):
-    keys = OmegaConf.merge(OmegaConf.load(CONF / f"{name}.yaml"), keys)
+    keys = {**load_entry(CONF / f"{name}.yaml"), **keys}
     return get_class(keys.pop("_target_"))(**keys)
 
 
@@ -46,8 +46,8 @@ def test_every_published_dataset_is_read_with_its_settings(tmp_path, name, publi
     publish(name, tmp_path)
     found = source(name, root=str(tmp_path))
     pool = found.load()
-    assert isinstance(found, PoolSource)
-    assert isinstance(pool, Pool)
+    assert isinstance(found, DatasetSource)
+    assert isinstance(pool, Dataset)
     assert pool.name == found.name == name
     assert pool.train.images.shape[1:] == pool.test.images.shape[1:] == (3, 32, 32)
     assert int(pool.train.labels.max()) < len(pool.classes)

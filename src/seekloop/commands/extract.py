@@ -44,10 +44,7 @@ def prepare(config: DictConfig, collection: Collection | None = None) -> Extract
         build(config, "encoding"),
         build(config, "pooling"),
     )
-    try:
-        return Extraction(collection, *parts, config.store_dir, trainer, **{key: store[key] for key in WRITING})
-    except ConfigError as error:
-        raise error.located("store") from error
+    return Extraction(collection, *parts, config.store_dir, trainer, **{key: store[key] for key in WRITING})
 
 
 def build_regions(config: DictConfig) -> PartsOfImages:

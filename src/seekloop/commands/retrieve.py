@@ -32,7 +32,7 @@ def retrieve(config: DictConfig) -> float:
 
     def search(run: Run) -> Outcome:
         report_collection(collection, run.console)
-        check(parts, user, truth=plan.parts.truth)
+        check(parts, truth=plan.parts.truth)
         _announce(run)
         store = described(extraction, config.grid, run.console.say)
         started = time.monotonic()

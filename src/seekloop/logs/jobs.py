@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from seekloop.artifacts.files import make_folder, write_json
+from seekloop.artifacts.files import ABANDONED, make_folder, remove_drafts, write_json
 from seekloop.logs.run_folder import RunFolder, RunState
 
 JOBS = ".jobs"
@@ -50,6 +50,7 @@ class JobBook:
 
         The same overrides may come to mean other settings, when a default changes: the earlier job is then replaced.
         """
+        remove_drafts(self.place, ABANDONED)
         renewed = {tuple(overrides): key for key, overrides in jobs.items()}
         for key, job in self.jobs().items():
             if renewed.get(job.overrides, key) != key:

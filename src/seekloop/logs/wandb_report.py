@@ -77,7 +77,7 @@ def tell_wandb(folder: Path, found: Report, mode: str | None) -> None:
 def scalars(found: Report) -> dict[str, float]:
     """Numbers of the table as `<row>/<column>`, of the differences as `<setting> - <against>/<column>`; none empty."""
     pairs = [f"{row['setting']} - {row['against']}" for _, row in found.differences.iterrows()]
-    cells = {}
+    cells: dict[str, Any] = {}
     for table, labels in ((found.table, list(found.groups)), (found.differences, pairs)):
         numbers = table.select_dtypes("number").astype(float).to_dict("records")
         for label, row in zip(labels, numbers, strict=True):
