@@ -51,7 +51,7 @@ def detect(config: DictConfig) -> float:
     def find(run: Run) -> Outcome:
         report_collection(collection, run.console)
         measures = located(collection, regions, run.console.say)
-        run.artifacts += [measures.found.folder] if measures.found else []
+        run.artifacts += [measures.detected.folder] if measures.detected else []
         tables, summary = measures.measure(chosen.threshold)
         run.folder.add_once(tables)
         shown = measures.readable.nonzero()[:, 0][: chosen.shown].tolist()
@@ -76,8 +76,8 @@ def detect(config: DictConfig) -> float:
 def located(collection: Collection, regions: PartsOfImages, say: Say) -> RegionMeasures:
     """The regions of a collection, found if they have to be, ready to be measured."""
     if isinstance(regions, Detection):
-        found = regions.found(collection, say)
-        return RegionMeasures(collection, regions.located(found), found)
+        detected = regions.found(collection, say)
+        return RegionMeasures(collection, regions.located(detected), detected)
     return RegionMeasures(collection, regions.parts(collection, poolable=False).located(say), None)
 
 

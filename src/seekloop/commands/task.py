@@ -131,7 +131,9 @@ class Task:
     def _told(self, folder: RunFolder, console: Console, before: str, after: str) -> float:
         summary = folder.summary()
         known = [(name, summary.get(name)) for name in self.kind.numbers]
-        numbers = [f"{self.kind.told.get(name, name)} {value:.4f}" for name, value in known if isinstance(value, float)]
+        numbers = [
+            f"{self.kind.printed.get(name, name)} {value:.4f}" for name, value in known if isinstance(value, float)
+        ]
         console.say(f"{before}{', '.join(numbers)}: {folder.path}{after}")
         value = summary[self.returned or self.kind.numbers[0]]
         return float(value) if isinstance(value, (int, float)) else float("nan")
@@ -171,7 +173,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run, beside the tables in its folder.
+    """Outcome of a run, beside the tables in its folder.
 
     Attributes:
         summary: numbers.

@@ -9,7 +9,7 @@ from seekloop.logs.finished import UPPER_BOUND, FinishedRun, check_keys, look_up
 from seekloop.logs.intervals import paired_bootstrap
 
 QUERY = ["seed", "class_name", "query", "path", "negatives"]
-"""What makes two queries the same: also their first image and the negatives that they start with."""
+"""Properties that make two queries the same: also their first image and the negatives that they start with."""
 PART = "/"
 
 
