@@ -36,7 +36,10 @@ def refuse(config: DictConfig) -> None:
     Raises:
         ConfigError: naming the key.
     """
-    resolve_mode(config.wandb.mode, {})
+    try:
+        resolve_mode(config.wandb.mode, {})
+    except ConfigError as error:
+        raise error.located("wandb") from error
     if config.get("verify", "none") != "none":
         why = "only `seekloop extract` reads a finished store again"
         raise ConfigError("verify", config.verify, why, "Run that with verify=full and the same choices, then this.")

@@ -63,7 +63,8 @@ class RunFolder:
     def config(self) -> dict[str, object]:
         """The resolved config of the run, in today's names; empty where none was written."""
         path = self.path / "config.yaml"
-        return renamed(yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where that is there: many runs, long configs
+        return renamed(yaml.load(path.read_text(), Loader=loader) or {}) if path.exists() else {}
 
     def state(self) -> RunState:
         """Running, done, failed, interrupted, or never started."""

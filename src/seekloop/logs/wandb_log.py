@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 from PIL import Image, ImageOps
 
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.lazy import lazily
 from seekloop.logs.curves import curve
 from seekloop.logs.kind import Columns, Curve, RunKind
@@ -226,10 +227,10 @@ def resolve_mode(mode: str, environ: Mapping[str, str]) -> str:
     """Resolve `wandb.mode`: `auto` follows WANDB_MODE, else is online where an API key is configured.
 
     Raises:
-        ValueError: an unknown mode.
+        ConfigError: if the mode is unknown.
     """
     if mode not in MODES:
-        raise ValueError(f"wandb.mode={mode!r} is none of {', '.join(MODES)}")
+        raise ConfigError("mode", mode, "it is unknown", f"Valid: {', '.join(MODES)}.", WandbLog)
     if mode != "auto":
         return mode
     wished = environ.get("WANDB_MODE", "")
