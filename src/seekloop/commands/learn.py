@@ -11,17 +11,17 @@ import pandas as pd
 from omegaconf import DictConfig
 from PIL import Image
 
-from seekloop.commands import recipes
 from seekloop.commands.checks import check_learning
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import report_problems
 from seekloop.commands.parts import build
+from seekloop.commands.recipes import named
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import Dataset, DatasetSource, NetworkSource, Pretrainer, Propagation
 from seekloop.contracts.problems import counted
 from seekloop.contracts.randomness import derived_seed
-from seekloop.contracts.recipe import Recipe
+from seekloop.contracts.recipe import Json, Recipe, settings
 from seekloop.learning.cycles import Learning, PseudoLabeller, Row, State
 from seekloop.learning.kind import LEARNING
 from seekloop.learning.measures import pseudo_label_measures
@@ -52,9 +52,29 @@ class Parts:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """Everything that the result depends on."""
-        built = (self.source, self.network, self.pretraining, self.scheme, self.training, self.criterion)
-        return recipes.learning(self.config, *built, self.propagation)
+        """Everything that the result depends on. Label propagation is a part where the scheme propagates labels."""
+        known: dict[str, Json] = {
+            "command": "learn",
+            "network": settings(self.network),
+            "scheme": settings(self.scheme),
+            "training": settings(self.training),
+            "criterion": settings(self.criterion),
+            "learning": plain(self.config.learning),
+            "seed": self.config.seed,
+            "split": self.config.split,
+            "propagation": settings(self.propagation) if self.scheme.propagates else None,
+        }
+        return Recipe("run", known, (self._images, *([] if self.pretraining is None else [self._weights])))
+
+    @property
+    def _images(self) -> Recipe:
+        return Recipe("dataset", {"content": self.source.fingerprint()})
+
+    @property
+    def _weights(self) -> Recipe:
+        """Recipe of the pre-trained weights."""
+        parts = {"network": settings(self.network), "pretraining": settings(self.pretraining)}
+        return Recipe("weights", {**parts, "seed": self.config.seed}, (self._images,))
 
     @property
     def labeller(self) -> PseudoLabeller | None:
@@ -66,9 +86,8 @@ class Parts:
         """Folder of the pre-trained weights that this run starts from; None without pre-training."""
         if self.pretraining is None:
             return None
-        recipe = recipes.weights(self.source, self.network, self.pretraining, self.config.seed)
         words = [choices().get(group) for group in ("dataset", "model", "pretraining")]
-        return Path(self.config.store_dir) / "pretrained" / recipes.named(words, recipe)
+        return Path(self.config.store_dir) / "pretrained" / named(words, self._weights)
 
 
 def parts_of(config: DictConfig) -> Parts:
