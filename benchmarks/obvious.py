@@ -106,7 +106,7 @@ class ObviousSearch:
 
     def start(self) -> None:
         """The query's image and negatives."""
-        self.learn(Feedback(self.query.image, Answer.RELEVANT, self.query.box, 0.0))
+        self.learn(Feedback(self.query.first.image, Answer.RELEVANT, self.query.first.box, 0.0))
         for image in self.query.negatives:
             self.learn(Feedback(image, Answer.IRRELEVANT, None, 0.0))
 

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from benchmarks import facts
 from benchmarks.searches import table_of
 from seekloop.backbones.vit import VisionTransformer
+from seekloop.commands.configs import load_entry
 from seekloop.images.decoding import read_rgb
 from seekloop.images.transforms import to_pixels
 from seekloop.regions.claid import Claid
@@ -91,7 +92,7 @@ class Timed:
 
 def detector(entry: str, changed: dict[str, Any]) -> Claid:
     path = facts.ROOT / "conf" / "detector" / f"{entry}.yaml"
-    return instantiate(OmegaConf.merge(OmegaConf.load(path), changed))
+    return instantiate(OmegaConf.merge(load_entry(path), changed))
 
 
 def measured(claid: Claid, maps: list[Tensor]) -> dict[str, float]:

@@ -89,21 +89,21 @@ def seekloop_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
     opened = time.perf_counter() - started
     query = drawn(config, known, world.images)[0]
     user = simulated(config, known, loop)
-    box = None if query.box is None else query.box.tolist()
+    box = None if query.first.box is None else query.first.box.tolist()
     with stopwatch.part("first page"):
-        session = Session(loop, query.image, box, negatives=NEGATIVES, budget=BUDGET)
+        session = Session.start(loop, query.first.image, box, negatives=NEGATIVES, budget=BUDGET)
         page(session)
     first = stopwatch.laps.pop("first page")[0]
     stopwatch.laps.clear()
     searches: list[Shortlisted | None] = []
     for _ in range(asked.rounds):
-        replies = {image: reply(user, query, image) for image in session.ask()}
+        replies = {image: reply(user, query, image) for image in (item.image for item in session.ask())}
         with stopwatch.part("round"):
             session.answer(replies)
             session.ask()
             with stopwatch.part("top"):
                 session.ranking(TOP)
-        searches.append(session.found)
+        searches.append(session.shortlisted)
     relevant = known.relevance(world.images)[known.classes.index(query.class_name)]
     peak = facts.peak_gib()
     return {

@@ -21,7 +21,7 @@ from seekloop.loop.engine import Loop
 from seekloop.protocol.queries import draw_queries
 from seekloop.protocol.scoreboard import Scoreboard
 
-METHODS = {"fit": "fit", "score": "score", "search": "score", "ask": "select", "learn": "learn"}
+METHODS = {"fit": "fit", "scored": "score", "propose": "select", "learn": "learn"}
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -5,17 +5,20 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from seekloop.commands.configs import load_entry
+from seekloop.commands.groups import groups_of
+
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "reference.md"
 COMMANDS = ("extract", "retrieve", "learn", "search", "detect", "check")
-APART = ("experiment", "sweeps")  # files of their own kind, not choices between components
+APART = {"experiment", "sweeps"}  # files of their own kind, not choices between components
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_]\w*):(?P<value>.*?)(?:(?:^|\s+)#\s*(?P<comment>.*))?$")
 OPENING = """# Config reference
 
@@ -55,19 +58,33 @@ def comment_lines(text: str) -> list[str]:
 
 
 def entry(path: Path) -> Entry:
-    """What one config file says."""
+    """One config file with the keys that it inherits."""
     text = path.read_text(encoding="utf-8")
-    values = yaml.safe_load(text) or {}
+    values = load_entry(path)
     shared = text.startswith("# @package _global_") or path.parent == CONF
-    prefix = "" if shared else f"{path.parent.name}."
+    group = str(path.parent.relative_to(CONF)).replace("/", ".")
+    prefix = "" if shared else f"{group}."
     target = str(values.get("_target_", "")).removeprefix("seekloop.")
-    return Entry(path.stem, " ".join(comment_lines(text)), target, tuple(keys(text, values, prefix)))
+    found = [
+        Key(prefix + ".".join(names), flow(below(values, names)), comment) for names, comment in comments(path).items()
+    ]
+    return Entry(path.stem, " ".join(comment_lines(text)), target, tuple(found))
 
 
-def keys(text: str, values: Mapping[str, Any], prefix: str) -> Iterator[Key]:
+def comments(path: Path) -> dict[tuple[str, ...], str]:
+    """Comments of a file's keys over those of the files that it inherits, in the order of the first."""
+    text = path.read_text(encoding="utf-8")
+    found: dict[tuple[str, ...], str] = {}
+    for item in (yaml.safe_load(text) or {}).get("defaults", []):
+        if isinstance(item, str) and item != "_self_" and path.parent != CONF:
+            found |= comments(path.parent / f"{item.partition('@')[0]}.yaml")
+    return found | dict(explained(text))
+
+
+def explained(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """The keys with a comment, in the order of the file; what lies below one of them is part of its default."""
     path: list[tuple[int, str]] = []
-    explained: tuple[str, ...] = ()
+    above: tuple[str, ...] = ()
     for line in text.splitlines():
         match = LINE.match(line)
         if match is None:
@@ -75,10 +92,10 @@ def keys(text: str, values: Mapping[str, Any], prefix: str) -> Iterator[Key]:
         indent = len(match["indent"])
         path = [(depth, name) for depth, name in path if depth < indent] + [(indent, match["key"])]
         names = tuple(name for _, name in path)
-        inside = bool(explained) and names[: len(explained)] == explained
+        inside = bool(above) and names[: len(above)] == above
         if match["comment"] and not inside and names[0] not in ("defaults", "_target_"):
-            explained = names
-            yield Key(prefix + ".".join(names), flow(below(values, names)), match["comment"])
+            above = names
+            yield names, match["comment"]
 
 
 def below(values: Mapping[str, Any], names: tuple[str, ...]) -> object:
@@ -97,13 +114,11 @@ def flow(value: object) -> str:
     return written.removesuffix("\n").removesuffix("\n...").strip()
 
 
-def usual() -> dict[str, str]:
+def usual() -> dict[str, str | None]:
     """The choice that each group has when nothing is said."""
-    chosen: dict[str, str] = {}
+    chosen: dict[str, str | None] = {}
     for command in reversed(COMMANDS):  # where two differ, what the earlier one says
-        for item in yaml.safe_load((CONF / f"{command}.yaml").read_text(encoding="utf-8"))["defaults"]:
-            if isinstance(item, dict):
-                chosen |= {str(group): str(name) for group, name in item.items() if " " not in str(group)}
+        chosen |= groups_of(command)
     return chosen
 
 
@@ -130,7 +145,6 @@ def command_section(name: str) -> str:
 def group_section(group: str, chosen: str | None) -> str:
     """A group: its choices, then the keys of all of them, equal ones in one row."""
     entries = [entry(path) for path in sorted((CONF / group).glob("*.yaml"))]
-    shared = [entry(path) for path in sorted((CONF / group / "base").glob("*.yaml"))]
     with_class = any(found.target for found in entries)
     choices = [
         (f"`{found.name}`" + (" (default)" if found.name == chosen else ""), found.says)
@@ -139,15 +153,9 @@ def group_section(group: str, chosen: str | None) -> str:
     ]
     heads = ("choice", "what it is") + (("class in `seekloop`",) if with_class else ())
     parts = [f"## `{group}`\n", table(heads, choices) + "\n"]
-    if rows := key_rows(entries + [replace(found, keys=tuple(in_group(found, group))) for found in shared]):
+    if rows := key_rows(entries):
         parts.append(table(("key", "default", "meaning", "of"), rows) + "\n")
     return "\n".join(parts)
-
-
-def in_group(found: Entry, group: str) -> Iterator[Key]:
-    """The keys of a file that several choices of a group build on, as theirs."""
-    for key in found.keys:
-        yield replace(key, name=f"{group}.{key.name.removeprefix('base.')}")
 
 
 def key_rows(entries: list[Entry]) -> list[tuple[str, ...]]:
@@ -184,7 +192,8 @@ def fact(line: str) -> str:
 def render() -> str:
     """The whole page."""
     chosen = usual()
-    groups = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in APART)
+    groups = sorted({str(path.parent.relative_to(CONF)) for path in CONF.glob("*/**/*.yaml")} - APART)
+    groups = [group for group in groups if not group.endswith("/base")]
     sections = [command_section(name) for name in COMMANDS]
     sections += [group_section(group, chosen.get(group)) for group in groups]
     return "\n".join([OPENING, *sections, experiments_section()])

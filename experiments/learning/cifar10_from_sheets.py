@@ -4,7 +4,7 @@
     python experiments/learning/cifar10_from_sheets.py package <folder>
 
 Each sheet has one image per row: 1,024 pixels, line after line. `<folder>/cifar-10-batches-py` gets the six
-batches and the names of the classes; give `<folder>` as pool.root. Images, order, labels and keys are those of the
+batches and the names of the classes; give `<folder>` as dataset.root. Images, order, labels and keys are those of the
 official files (channels have their published means and deviations).
 """
 

@@ -8,6 +8,8 @@ import torch
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
+from seekloop.commands.configs import load_entry
+
 CONF = Path(__file__).parents[2] / "conf"
 SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
 BACKBONES = sorted((CONF / "backbone").glob("*.yaml"))
@@ -18,7 +20,7 @@ def composed(name, registers="own", **overrides):
     """The config as the command composes it: the backbone beside the registers group."""
     both = OmegaConf.create(
         {
-            "backbone": OmegaConf.load(CONF / "backbone" / f"{name}.yaml"),
+            "backbone": load_entry(CONF / "backbone" / f"{name}.yaml"),
             "registers": OmegaConf.load(CONF / "registers" / f"{registers}.yaml"),
         }
     )
@@ -27,15 +29,15 @@ def composed(name, registers="own", **overrides):
 
 @pytest.mark.parametrize("entry", BACKBONES, ids=lambda path: path.stem)
 def test_yaml_keys_are_the_constructor_arguments(entry):
-    config = OmegaConf.load(entry)
+    config = load_entry(entry)
     keys = {str(key) for key in config if not str(key).startswith("_")}
-    assert keys == set(inspect.signature(get_object(config._target_)).parameters)
-    assert all("#" in line for line in entry.read_text().splitlines() if line[0] not in " _")
+    assert keys == set(inspect.signature(get_object(config["_target_"])).parameters)
+    assert all("#" in line for line in entry.read_text().splitlines() if line[0] not in " _d")
 
 
 @pytest.mark.parametrize("entry", BACKBONES, ids=lambda path: path.stem)
 def test_every_model_is_published(entry):
-    models = OmegaConf.load(entry).get("models", {})
+    models = load_entry(entry).get("models", {})
     published = set(timm.list_pretrained())
     assert {name for name in models.values() if name not in published} == set()
     assert set(models) <= {path.stem for path in REGISTERS} - {"own"}
@@ -44,7 +46,7 @@ def test_every_model_is_published(entry):
 @pytest.mark.parametrize("entry", BACKBONES, ids=lambda path: path.stem)
 def test_the_size_fits_the_network(entry):
     """Sizes against timm's own record of patch size, without building the networks."""
-    config = OmegaConf.load(entry)
+    config = OmegaConf.create(load_entry(entry))
     found = [re.search(r"_patch(\d+)", name) for name in config.get("models", {}).values()]
     patch = int(found[0][1]) if found and found[0] else None
     if patch is None or config.image_size is None:

@@ -132,8 +132,8 @@ def test_classes_that_cannot_be_searched_are_left_out_by_name(album, tmp_path, s
 
 def test_more_questions_than_images_are_refused_with_numbers_that_work(album, tmp_path, stores):
     message = refused(search(album, tmp_path / "runs", stores, "loop.rounds=5", "loop.budget=4"))
-    assert "5 rounds of it ask about 20 images and 18 can be asked about" in message
-    assert "Lower loop.budget to 3, or loop.rounds to 4." in message
+    assert "rounds x budget = 20 exceeds the 18 candidates" in message
+    assert "Lower budget to 3, or rounds to 4." in message
     worked(search(album, tmp_path / "runs", stores, "loop.rounds=4", "loop.budget=4"))
 
 

@@ -15,7 +15,7 @@ from tests.commands.runs import SMALL, folder_of, photograph, places, refused, s
         ("metrics.clusters=0", "metrics.clusters=0 cannot work"),
         ("engine.memory=-1", "engine.memory=-1 cannot work"),
         ("loop.classes=3", "loop.classes=3 cannot work: it is no list"),
-        ("loop.rounds=99", "rounds of it ask about"),
+        ("loop.rounds=99", "rounds x budget = "),
         ("representation/local=box", "Use representation=box"),
         ("regions=boxes", "Use representation=box, the upper bound, or regions=grid"),
     ],

@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from seekloop.commands.compose import resolve
-from seekloop.commands.configs import conf_dir
+from seekloop.commands.configs import conf_dir, load_entry
 from seekloop.commands.parts import build
 
 CONF = conf_dir()
@@ -55,13 +56,11 @@ ARGUMENTS = {"folder", "by", "run"}  # of commands that take no config
 
 
 def keys_of(entry):
-    """Its own keys, those of a file it builds on, and the parts that it takes from other groups."""
-    config = OmegaConf.load(entry)
-    keys = {str(key) for key in config if not str(key).startswith("_")} - {"defaults"}
-    for part in config.get("defaults", []):
-        if isinstance(part, str) and part != "_self_":
-            keys |= keys_of((entry.parent / part.split("@")[0]).with_suffix(".yaml"))
-        elif not isinstance(part, str):
+    """Its own keys, those that it inherits, and the parts that it takes from other groups."""
+    values, own = load_entry(entry), yaml.safe_load(entry.read_text())
+    keys = {str(key) for key in values if not str(key).startswith("_")}
+    for part in own.get("defaults", []):
+        if isinstance(part, dict):
             keys |= {str(choice).rpartition("@")[2] for choice in part if not str(choice).startswith("override ")}
     return keys
 
@@ -69,7 +68,7 @@ def keys_of(entry):
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_yaml_keys_are_exactly_the_constructor_arguments(entry):
     """Its own and those that it inherits."""
-    expected = set(inspect.signature(get_object(OmegaConf.load(entry)._target_)).parameters)
+    expected = set(inspect.signature(get_object(load_entry(entry)["_target_"])).parameters)
     assert keys_of(entry) == expected - GIVEN_BY_THE_RUN.get(entry.parent.name, set())
 
 
@@ -78,7 +77,7 @@ def test_every_config_says_what_it_is_and_explains_every_key(entry):
     lines = [line for line in entry.read_text().splitlines() if line.strip()]
     opening = lines[1] if lines[0].startswith("# @package") else lines[0]
     assert opening.startswith("# ")
-    if "_target_" in OmegaConf.load(entry):
+    if "_target_" in load_entry(entry):
         unexplained = [line for line in lines if line[0].isalpha() and ":" in line and "#" not in line]
         assert [line for line in unexplained if not line.endswith(":")] == []
 
@@ -105,7 +104,7 @@ def test_every_config_key_named_in_an_error_exists():
     configs = [resolve(command, []) for command in ("retrieve", "learn", "search", "detect")]
     groups = {str(path.parent.relative_to(CONF)): set() for path in ENTRIES}
     for path in ENTRIES:
-        groups[str(path.parent.relative_to(CONF))] |= {str(key) for key in OmegaConf.load(path)} | keys_of(path)
+        groups[str(path.parent.relative_to(CONF))] |= set(load_entry(path)) | keys_of(path)
     for key in set(named_keys()) - ARGUMENTS:
         group, _, name = key.partition(".")
         known = (CONF / group).is_dir() if not name else name in groups.get(group, set())

@@ -66,7 +66,7 @@ def test_errors_of_other_kinds_get_none():
         (
             "learn",
             "+criterion.shortlists=3",
-            "criterion.shortlists=3 cannot work: seekloop.criteria.random.Random takes",
+            "criterion.shortlists=3 cannot work: seekloop.criteria.scores.Random takes",
         ),
     ],
 )
@@ -77,8 +77,8 @@ def test_what_nothing_would_read_is_refused_with_what_to_type(command, words, to
 
 
 def test_what_is_handed_on_whole_may_have_more_keys():
-    """To Lightning's Trainer, to timm, to the table of a paper's numbers."""
-    added = ["+trainer.deterministic=true", "+numbers.here=1", "++paper.table=2"]
+    """To timm, or to the table of a paper's numbers."""
+    added = ["+numbers.here=1", "++paper.table=2"]
     check_keys("retrieve", resolve("retrieve", added))
     check_keys("learn", resolve("learn", ["model=vit", "+model.options.drop_rate=0.1"]))
 

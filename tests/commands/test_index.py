@@ -81,13 +81,13 @@ def test_a_person_searches_through_an_index(stores):
     ]
     for _ in range(2):
         plain, indexed = sessions
-        assert indexed.ask() == plain.ask()
-        assert bool(indexed.found.certified[0])
-        assert plain.found is None
-        replies = {image: image % 2 == 0 for image in plain.ask()}
+        assert [item.image for item in indexed.ask()] == [item.image for item in plain.ask()]
+        assert bool(indexed.shortlisted.certified[0])
+        assert plain.shortlisted is None
+        replies = {image: image % 2 == 0 for image in (item.image for item in plain.ask())}
         for search in sessions:
             search.answer(replies)
     listed = indexed.scores.isfinite()
-    assert int(listed.sum()) == int(indexed.found.length[0])
+    assert int(listed.sum()) == int(indexed.shortlisted.length[0])
     assert indexed.scores[listed].tolist() == pytest.approx(plain.scores[listed].tolist(), abs=1e-5)
     assert indexed.ranking(3) == plain.ranking(3)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from seekloop.logs.learn_folder import LearnFolder
+from seekloop.learning.kind import LEARNING
 from seekloop.logs.run_folder import RunState
 from tests.commands.runs import folder_of, refused, seekloop, worked
 
@@ -41,7 +41,7 @@ def done(small, processes, tmp_path_factory):
     process = processes.start(*command)
     assert process.wait() == 0, process.said()
     (run,) = (place / "runs" / "learning").iterdir()
-    return LearnFolder(run), command, process.said()
+    return RunFolder(run, LEARNING), command, process.said()
 
 
 def tables(folder):
@@ -91,7 +91,7 @@ def test_killed_it_goes_on_and_ends_the_same(done, processes, tmp_path, moment):
     killed = processes.start(*again, *in_folder(tmp_path), kill_at=moment)
     assert killed.wait() == -9
     (run,) = (tmp_path / "runs" / "learning").iterdir()
-    assert LearnFolder(run).state() is RunState.INTERRUPTED
+    assert RunFolder(run, LEARNING).state() is RunState.INTERRUPTED
     kept = torch.load(run / "parts" / "epoch.pt", weights_only=True)
     reached = {"parts/epochs.json": (0, 1), "cycles-0001": (1, 2), "summary.json": (2, 2)}
     assert (kept["cycle"], kept["epoch"]) == reached[moment]
@@ -99,7 +99,7 @@ def test_killed_it_goes_on_and_ends_the_same(done, processes, tmp_path, moment):
     assert resumed.wait() == 0, resumed.said()
     assert run.name == folder.path.name
     expected = tables(folder)
-    for name, table in tables(LearnFolder(run)).items():
+    for name, table in tables(RunFolder(run, LEARNING)).items():
         pd.testing.assert_frame_equal(table, expected[name])
 
 

@@ -1,4 +1,4 @@
-"""The program from Python: boxes in pixels, names of images, arrays, and errors that say what to give."""
+"""The program from Python: parts by name, boxes in pixels, names of images, arrays, and errors that say what to give."""
 
 import pandas as pd
 import pytest
@@ -89,7 +89,68 @@ def test_a_simulation_over_arrays_finds_what_is_there():
     assert (rounds["ap"] == 1).all()
 
 
+def test_a_search_is_kept_and_goes_on(store, tmp_path):
+    """Two answers, an open question, another process's turn: the same question and scores; then one answer less."""
+    overrides, folder = [*OVERRIDES, "loop.budget=2"], tmp_path / "search"
+    with (
+        pytest.raises(ConfigError, match="holds no search yet"),
+        seekloop.saved_session(folder, store, None, overrides),
+    ):
+        pass
+    with seekloop.saved_session(folder, store, "00.png", overrides, fractions=(0.0, 0.0, 0.5, 1.0)) as search:
+        start = search.scores
+        search.answer({item.image: True for item in search.ask()})
+        asked, scores = search.ask(), search.scores
+    with seekloop.saved_session(folder, store, overrides=overrides, criteria=["top"]) as search:
+        assert search.ask() == asked
+        assert torch.equal(search.scores, scores)
+        assert asked[0].path == store.collection.paths[asked[0].image]
+        search.use("top")
+        search.undo()
+        search.undo()
+        assert torch.equal(search.scores, start)
+
+
 def test_no_runs_are_an_empty_table(tmp_path):
     assert isinstance(seekloop.runs(tmp_path), pd.DataFrame)
     with pytest.raises(ConfigError, match="none of 0 finished runs"):
         seekloop.runs(tmp_path, "rounds")
+
+
+def test_one_part_is_built_by_its_name_with_its_defaults():
+    part = seekloop.build("criterion=typiclust")
+    assert (type(part).__name__, part.shortlist, part.neighbours) == ("Typiclust", 20, 20)
+    assert seekloop.build("criterion=typiclust", "criterion.neighbours=5").neighbours == 5
+    assert type(seekloop.build("representation/local=one_rand")).__name__ == "OneRand"
+    assert seekloop.build("representation=gl_pool_all").fusion.uses_whole
+    assert seekloop.build("propagation=released").kind == "sum"  # of a command other than retrieve
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "Begin with group=entry. Groups: collection, registers, backbone"),
+        (("critrion=top",), "it is no group of parts"),
+        (("criterion=typiclust", "criterion.neighbours=0"), "criterion.neighbours=0 cannot work: "),
+        (
+            ("criterion=top", "+criterion.below=1"),
+            "criteria.top.Top takes no such argument. It takes: nothing",
+        ),
+        (("user=simulated",), "user.annotations='(missing)' cannot work"),
+    ],
+)
+def test_what_cannot_be_built_is_told(words, told):
+    with pytest.raises(ConfigError) as raised:
+        seekloop.build(*words)
+    assert told in str(raised.value)
+
+
+def test_the_loop_and_a_search_of_ones_own_are_built_from_the_same_words():
+    world = blobs(40, classes=("star",))
+    star = int(world.relevant[0].nonzero()[0, 0])
+    loop = seekloop.build_loop(world.descriptors, "representation=gl_concat_all", "criterion=top")
+    search = seekloop.session(world.descriptors, star, ["representation=gl_concat_all", "criterion=top"])
+    assert loop.representation == search.loop.representation
+    assert type(search.loop.criterion).__name__ == "Top"
+    with pytest.raises(ConfigError, match="nothing reads it"):
+        seekloop.build_loop(world.descriptors, "+lop.budget=3")

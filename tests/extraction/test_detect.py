@@ -18,7 +18,7 @@ from seekloop.contracts.errors import ConfigError, Interrupted
 from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.records import KINDS
 from seekloop.descriptors.encoding import FromTokens
-from seekloop.extraction.detect import Detection, MasksWithCells, detect, with_cells
+from seekloop.extraction.detect import Detection, MapOfImage, MasksWithCells, detect, with_cells
 from seekloop.extraction.images import ImagesAtTheirSize, Sharded, Sizing
 from seekloop.extraction.trainer import TrainerSettings
 from seekloop.images.transforms import to_pixels
@@ -253,7 +253,7 @@ def test_a_detector_works_in_one_thread_and_leaves_their_number_as_it_was():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        detect(watches, torch.ones(2, 2, 3), 0, 0)
+        detect(watches, MapOfImage(torch.ones(2, 2, 3), torch.tensor([0]), ""), 0)
         threads.append(torch.get_num_threads())
     finally:
         torch.set_num_threads(before)

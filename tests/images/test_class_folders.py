@@ -2,18 +2,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
+from seekloop.commands.configs import load_entry
 from seekloop.contracts.errors import ConfigError
 from seekloop.images.class_folders import ClassFolders, squared
 
-CONF = Path(__file__).parents[2] / "conf" / "pool" / "folder.yaml"
+CONF = Path(__file__).parents[2] / "conf" / "dataset" / "folder.yaml"
 
 
 def source(root, **keys):
     given = {
-        **OmegaConf.to_container(OmegaConf.load(CONF), resolve=False),
+        **load_entry(CONF),
         "root": root and str(root),
         "cache": None,
         "size": 8,

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torchvision
 from hydra.utils import get_class
-from omegaconf import OmegaConf
 
+from seekloop.commands.configs import load_entry
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import Pool, PoolSource
 from seekloop.images.datasets import channel_statistics, enlarged, padded, read_idx
@@ -21,12 +21,12 @@ from tests.images.dataset_files import (
     write_pickle,
 )
 
-CONF = Path(__file__).parents[2] / "conf" / "pool"
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
 WRITERS = {"mnist": mnist_files, "svhn": svhn_files, "cifar10": cifar10_files, "cifar100": cifar100_files}
 
 
 def source(name, **keys):
-    keys = OmegaConf.merge(OmegaConf.load(CONF / f"{name}.yaml"), keys)
+    keys = {**load_entry(CONF / f"{name}.yaml"), **keys}
     return get_class(keys.pop("_target_"))(**keys)
 
 

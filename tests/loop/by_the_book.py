@@ -55,8 +55,10 @@ def search(images, query, boxes, rounds, budget):
     Returns:
         scores of every image after every round, and the images asked before each round but the first.
     """
-    known = [query.image, *query.negatives]
-    rows = [pair for image in known for pair in images.rows(image, boxes[image] if image == query.image else None)]
+    known = [query.first.image, *query.negatives]
+    rows = [
+        pair for image in known for pair in images.rows(image, boxes[image] if image == query.first.image else None)
+    ]
     scores, asked = [], []
     for number in range(rounds + 1):
         solver = LinearSVC(C=1.0, dual=True, tol=1e-10, max_iter=1_000_000, random_state=0)

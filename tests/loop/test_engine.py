@@ -1,5 +1,6 @@
 import itertools
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Answer, Feedback, Query, Regions
-from seekloop.loop.engine import Question, check_pool
+from seekloop.contracts.records import Answer, Example, Feedback, Query, Regions
+from seekloop.loop.engine import check_pool
+from seekloop.loop.questions import Question
 from seekloop.loop.state import State
 from seekloop.protocol.queries import draw_queries
 from seekloop.representations.fusion import Concat, NoFusion, Pool
@@ -51,12 +53,10 @@ def test_first_round_by_hand():
     points = torch.stack([angles.cos(), angles.sin()], dim=1)
     world = ArrayDescriptors(points, points, Regions(torch.tensor([[0.0, 0, 1, 1]]), None))
     engine = loop(world)
-    state = engine.start((Query("x", 0, 0, None, (1,)),), [5.0])
-    engine.fit(state)
-    scores = engine.score(state)
-    torch.testing.assert_close(scores, 2 * points[None, :, 0])
-    assert engine.ask(state, scores, 2).image.tolist() == [[3, 2]]
-    assert engine.ask(state, scores, 9).image.tolist() == [[3, 2]]  # fewer left than asked for
+    state = engine.update(engine.start((Query("x", 0, (Example(0),), (1,)),), [5.0]))
+    torch.testing.assert_close(state.scores, 2 * points[None, :, 0])
+    assert engine.propose(state, budget=2).image.tolist() == [[3, 2]]
+    assert engine.propose(state, budget=9).image.tolist() == [[3, 2]]  # fewer left than asked for
     assert state.seconds.tolist() == [5.0]
 
 
@@ -126,7 +126,7 @@ def test_a_search_that_uses_up_its_pool_may_go_on():
     state = State.unpack(whole[6][1], queries, world.descriptors.images)
     rest = list(loop(world.descriptors).rounds(state, perfect_user(world.annotations), rounds=12, budget=3))
     assert rest[-1][0].number == 12
-    assert not state.candidate.any()
+    assert not rest[-1][1].candidate.any()
 
 
 def test_all_with_a_single_region_is_go_on_that_region():
@@ -177,38 +177,36 @@ def test_unsure_leaves_the_pool_costs_time_and_trains_nothing():
     world = blobs(40, classes=("star",))
     engine = loop(world.descriptors)
     state = engine.start(queries_of(world, 1), [0.0])
-    engine.fit(state)
-    rows = len(state.rows[0].image)
-    question = engine.ask(state, engine.score(state), 1)
-    image = int(question.image[0, 0])
-    engine.learn(state, question, [[Feedback(image, Answer.UNSURE, None, 1.8)]])
-    assert not state.candidate[0, image]
-    assert state.answers[0, image] == 0
-    assert state.seconds[0] == pytest.approx(1.8)
-    assert len(state.rows[0].image) == rows
+    before = engine.update(state)
+    image = int(engine.propose(before, budget=1).image[0, 0])
+    after = engine.update(before, [[Feedback(image, Answer.UNSURE, None, 1.8)]])
+    assert not after.candidate[0, image]
+    assert after.answers[0, image] == 0
+    assert after.seconds[0] == pytest.approx(1.8)
+    assert len(after.rows[0].image) == len(before.rows[0].image)
 
 
 def test_a_relevant_image_without_a_box_trains_on_the_region_that_scored_highest():
     world = blobs(40, classes=("star",))
     engine = loop(world.descriptors, Representation(OneRand(), NoFusion()))
     state = engine.start(queries_of(world, 1), [0.0])
-    engine.fit(state)
     question = Question(torch.tensor([[7]]), torch.tensor([[2]]), torch.tensor([[0.0]]))
-    engine.learn(state, question, [[Feedback(7, Answer.RELEVANT, None, 1.8)]])
+    state = engine.update(state, question.with_regions([[Feedback(7, Answer.RELEVANT, None, 1.8)]]))
     assert (int(state.rows[0].image[-1]), int(state.rows[0].region[-1])) == (7, 2)
 
 
 def test_too_many_questions_are_refused_with_numbers_that_fit():
-    with pytest.raises(ConfigError, match=r"3 rounds of it ask about 60 images and 38 can.*budget to 12.*rounds to 1"):
+    with pytest.raises(
+        ConfigError, match=r"budget=20.*rounds x budget = 60 exceeds the 38 candidates.*Lower budget to 12.*rounds to 1"
+    ):
         check_pool(38, 3, 20)
     check_pool(60, 3, 20)
 
 
 def advice(error):
     """Each way out of a refusal, as changes of its settings."""
-    _, _, said = str(error).partition(" can be asked about. ")
-    for way in re.split(r", or |\. Or ", said):
-        changes = {name: int(value) for name, value in re.findall(r"loop\.(\w+) to (-?\d+)", way)}
+    for way in re.split(r", or |\. Or ", error.fix):
+        changes = {name: int(value) for name, value in re.findall(r"(budget|rounds) to (-?\d+)", way)}
         added = re.search(r"[Aa]dd (\d+) image", way)
         yield changes | ({"more": int(added[1])} if added else {})
 
@@ -236,17 +234,15 @@ def test_every_advice_of_a_refusal_can_be_followed(played):
 
 def test_no_advice_names_no_images():
     """18 images: 20 rounds of 3 cannot have a budget of 0, and 6 rounds of 3 fit."""
-    with pytest.raises(
-        ConfigError, match=r"18 can be asked about\. Lower loop\.rounds to 6\. Or add 42 images or more"
-    ):
+    with pytest.raises(ConfigError, match=r"18 candidates\. Lower rounds to 6\. Or add 42 images or more"):
         check_pool(18, 20, 3)
-    with pytest.raises(ConfigError, match=r"Lower loop\.budget to 1 and loop\.rounds to 2\. Or add 7 images"):
+    with pytest.raises(ConfigError, match=r"Lower budget to 1 and rounds to 2\. Or add 7 images"):
         check_pool(2, 3, 3)
-    with pytest.raises(ConfigError, match=r"1 round of it ask.* 0 can be asked about\. Add 1 image or more"):
+    with pytest.raises(ConfigError, match=r"= 1 exceeds the 0 candidates\. Add 1 image or more"):
         check_pool(-3, 1, 1)
 
 
-@pytest.mark.parametrize(("rounds", "budget", "key"), [(3, 0, "loop.budget"), (-1, 3, "loop.rounds")])
+@pytest.mark.parametrize(("rounds", "budget", "key"), [(3, 0, "budget=0"), (-1, 3, "rounds=-1")])
 def test_rounds_without_meaning_are_refused(rounds, budget, key):
     with pytest.raises(ConfigError, match=key):
         check_pool(10, rounds, budget)
@@ -269,9 +265,8 @@ def test_a_pool_used_up_leaves_nothing_to_ask():
 
     engine = loop(world.descriptors, criterion=refuses)
     state = engine.start(queries_of(world, 2), [0.0, 0.0])
-    engine.fit(state)
-    state.candidate[:] = False
-    assert engine.ask(state, engine.score(state), 3).image.shape == (2, 0)
+    used = replace(state, candidate=torch.zeros_like(state.candidate))
+    assert engine.propose(engine.update(used), budget=3).image.shape == (2, 0)
 
 
 class Remembering(MeanDifference):

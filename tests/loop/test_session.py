@@ -1,9 +1,15 @@
+import contextlib
+import itertools
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seekloop.loop.session import Session
+from seekloop.contracts.boxes import pixels
+from seekloop.loop.events import Answered
+from seekloop.loop.session import Images, Session
 from seekloop.representations.fusion import NoFusion
 from seekloop.representations.local import All
 from seekloop.representations.representation import Representation
@@ -12,25 +18,28 @@ from tests.worlds import ArrayDescriptors, blobs
 
 WORLD = blobs(60, classes=("star",))
 STARS = set(WORLD.relevant[0].nonzero()[:, 0].tolist())
+REGIONS = Representation(All(), NoFusion())
 
 
-def session(box=None, seed=0):
+def session(box=None, seed=0, **settings):
     first = min(STARS)
     if box is None:
         box = WORLD.annotations.largest_box(first, 0).tolist()
-    return Session(
-        loop(WORLD.descriptors, Representation(All(), NoFusion()), seed=seed), first, box, negatives=5, budget=6
-    )
+    return Session.start(loop(WORLD.descriptors, REGIONS, seed=seed), first, box, negatives=5, budget=6, **settings)
 
 
 def truth(image):
     return WORLD.annotations.largest_box(image, 0).tolist() if image in STARS else False
 
 
+def asked(search):
+    return [item.image for item in search.ask()]
+
+
 def test_a_person_finds_everything_in_an_easy_world():
     search = session()
     for _ in range(3):
-        search.answer({image: truth(image) for image in search.ask()})
+        search.answer({image: truth(image) for image in asked(search)})
     assert set(search.ranking(len(STARS))) == STARS
 
 
@@ -38,19 +47,19 @@ def test_a_question_stays_until_it_is_answered_and_never_comes_back():
     search = session()
     first = search.ask()
     assert search.ask() == first
-    search.answer({image: truth(image) for image in first})
-    assert not set(search.ask()) & set(first)
+    search.answer({item.image: truth(item.image) for item in first})
+    assert not set(asked(search)) & {item.image for item in first}
 
 
-def test_a_short_answer_leaves_the_rest_in_the_pool():
+def test_a_short_answer_leaves_the_rest_among_the_candidates():
     search = session()
-    first = search.ask()
+    first = asked(search)
     search.answer({first[0]: None})
     assert int((search.answers != 0).sum()) == 6  # the first image and five presumed negatives
     seen = []
-    while search.ask():
-        seen += search.ask()
-        search.answer({image: truth(image) for image in search.ask()})
+    while question := asked(search):
+        seen += question
+        search.answer({image: truth(image) for image in question})
     assert set(first[1:]) <= set(seen)
     assert first[0] not in seen
 
@@ -61,24 +70,99 @@ def test_the_querys_own_image_is_never_presumed_irrelevant(first):
     unreadable = 3 if first < 3 else 0
     world = blobs(4).descriptors
     descriptors = ArrayDescriptors(world.whole, world.local, world.regions, torch.arange(4) != unreadable)
-    search = Session(loop(descriptors), first, None, negatives=9, budget=1)
-    (query,) = search._state.queries
-    assert sorted(query.negatives) == [image for image in range(4) if image not in (first, unreadable)]
+    search = Session.start(loop(descriptors), first, None, negatives=9, budget=1)
+    assert sorted(search.query.negatives) == [image for image in range(4) if image not in (first, unreadable)]
     expected = torch.full((4,), -1, dtype=torch.int8)
     expected[first], expected[unreadable] = 1, 0
     assert search.answers.tolist() == expected.tolist()
 
 
+def test_an_item_shows_the_best_region_and_its_score():
+    """The region of an item scores highest of its image's regions, and that is the image's score."""
+    search = session(images=Images(60, paths=[f"{i}.jpg" for i in range(60)]))
+    boxes, weights = WORLD.descriptors.regions.boxes, search._now.state.scorer
+    for item in search.ask():
+        cells = weights.scores(WORLD.descriptors.read(torch.tensor([item.image]), local=True).local)[0]
+        assert item.box == tuple(boxes[int(cells.argmax())].tolist())
+        assert item.score == pytest.approx(float(cells.max()))
+        assert item.score == float(search.scores[item.image])
+        assert (item.path, item.name) == (f"{item.image}.jpg", str(item.image))
+    (item, *_) = Session.start(loop(WORLD.descriptors), min(STARS)).ask()
+    assert (item.box, item.path) == (None, None)
+
+
+def test_seconds_are_measured_and_shared_by_the_answers():
+    """Shown at 10; two answers at 16 cost 3 s each; shown anew at 20, one answer at 21 costs 1 s: 7 s in all."""
+    times = iter([0.0, 10.0, 16.0, 20.0, 21.0])
+    search = session(clock=lambda: next(times))
+    first = asked(search)
+    search.answer({first[0]: None, first[1]: truth(first[1])})
+    assert [reply.seconds for reply in search.events[-1].replies] == [3.0, 3.0]
+    search.answer({asked(search)[0]: None})
+    assert search.seconds == 7.0
+
+
+def test_boxes_in_pixels_are_boxes_in_fractions():
+    """A box from (16, 32) to (48, 64) of a 64 x 128 picture: 1/4 to 3/4 across, 1/4 to 1/2 down."""
+    given = [pixels(16, 32, 48, 64, width=64, height=128), (0.25, 0.25, 0.75, 0.5)]
+    first, second = (session(box) for box in given)
+    assert first.query.first.box.tolist() == [0.25, 0.25, 0.75, 0.5]
+    assert first.scores.equal(second.scores)
+
+
+def test_an_answer_taken_back_was_never_given():
+    """Rows and candidates are those of a search that never heard it, and so are the scores: nothing is warm-started."""
+    search = session()
+    first = asked(search)
+    search.answer({first[0]: truth(first[0]), first[1]: not truth(first[1])})
+    search.revoke([first[1]])
+    assert search._now.state.candidate[0, first[1]]
+    assert search.answers[first[1]] == 0
+    other = session()
+    asked(other)
+    other.answer({first[0]: truth(first[0])})
+    torch.testing.assert_close(search.scores, other.scores)
+    with pytest.raises(ValueError, match="have no answer"):
+        search.revoke([first[1]])
+
+
+def test_a_second_example_is_relevant_and_no_candidate():
+    search = session()
+    image = max(STARS)
+    search.add_example(image, truth(image))
+    assert [example.image for example in search.query.examples] == [min(STARS), image]
+    assert search.answers[image] == 1
+    assert not search._now.state.candidate[0, image]
+
+
+def test_undoing_gives_back_the_question_and_the_scores():
+    search = session()
+    question, scores = search.ask(), search.scores
+    search.answer({item.image: truth(item.image) for item in question})
+    search.ask()
+    search.undo()
+    assert search.ask() == question
+    assert search.scores.equal(scores)
+    with pytest.raises(ValueError, match="nothing is left to undo"):
+        search.undo()
+
+
 def test_mistakes_are_refused_in_words():
     search = session()
+    first = asked(search)
     with pytest.raises(ValueError, match="were not asked about"):
         search.answer({min(STARS): True})
     with pytest.raises(ValueError, match="no area inside the image"):
-        search.answer({search.ask()[0]: [1.2, 0.1, 1.5, 0.2]})
-    with pytest.raises(ValueError, match="looks like pixels"):
-        search.answer({search.ask()[0]: [10, 20, 300, 200]})
+        search.answer({first[0]: [1.2, 0.1, 1.5, 0.2]})
+    with pytest.raises(ValueError, match=r"looks like pixels.*contracts.boxes.pixels"):
+        search.answer({first[0]: [10, 20, 300, 200]})
     with pytest.raises(ValueError, match="not one of the 60 readable images"):
-        Session(loop(WORLD.descriptors), 60, None, negatives=5, budget=6)
+        Session.start(loop(WORLD.descriptors), 60)
+    with pytest.raises(ValueError, match="an image to start from, or a text and a loop with a prior"):
+        Session.start(loop(WORLD.descriptors))
+    with pytest.raises(ValueError, match=r"criterion 'top' is not among those of this session: \[\]"):
+        search.use("top")
+    assert asked(search) == first  # none of it has happened
 
 
 def test_the_same_seed_asks_the_same():
@@ -91,5 +175,30 @@ def test_the_same_seed_asks_the_same():
 def test_the_first_of_a_ranking_are_the_first_of_the_whole_ranking(scores, top):
     """Equal scores are common: the same image twice."""
     search = session()
-    search._scores = torch.tensor([scores])
+    shown = torch.tensor([scores + [-torch.inf] * (60 - len(scores))])
+    search._now = replace(search._now, state=replace(search._now.state, scores=shown))
     assert search.ranking(top) == search.ranking()[:top]
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.sampled_from(["answer", "unsure", "revoke", "example", "undo"]), max_size=8))
+def test_undoing_everything_leads_back_to_the_start(steps):
+    """Whatever was done and undone between: as many undos as there are standing steps give the first scores back."""
+    search = session()
+    scores, stars = search.scores, itertools.cycle(sorted(STARS))
+    for step in steps:
+        answered = [one.image for event in search.events if isinstance(event, Answered) for one in event.replies]
+        with contextlib.suppress(ValueError):  # nothing is left to undo, or the answer was taken back before
+            if step in ("answer", "unsure"):
+                first = asked(search)[0]
+                search.answer({first: None if step == "unsure" else truth(first)})
+            elif step == "revoke" and answered:
+                search.revoke([int(answered[-1])])
+            elif step == "example":
+                search.add_example(next(stars))
+            elif step == "undo":
+                search.undo()
+    with contextlib.suppress(ValueError):
+        while search.undo():
+            pass
+    assert search.scores.equal(scores)

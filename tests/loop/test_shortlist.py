@@ -286,7 +286,7 @@ def test_classifiers_without_a_hyperplane_are_refused():
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
-    [({"candidates": 0}, "store.faiss.candidates=0"), ({"limit": 0.0}, "limit=0.0"), ({"limit": 1.5}, "limit=1.5")],
+    [({"candidates": 0}, "candidates=0"), ({"limit": 0.0}, "limit=0.0"), ({"limit": 1.5}, "limit=1.5")],
 )
 def test_sizes_without_meaning_are_refused(sizes, message):
     with pytest.raises(ConfigError, match=message):

@@ -6,7 +6,7 @@ import torch
 from seekloop.classifiers.diffusion import Diffusion
 from seekloop.classifiers.svm_propagated import SvmPropagated
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Query
+from seekloop.contracts.records import Example, Query
 from seekloop.criteria.graphs import Jlp
 from seekloop.loop.engine import Loop
 from seekloop.loop.session import Session
@@ -93,11 +93,11 @@ def test_unreadable_images_are_never_asked_about(classifier):
 def test_a_person_can_search_with_it(classifier):
     place = world()
     star = place.relevant[0]
-    session = Session(
+    session = Session.start(
         loop(place.descriptors, classifier=classifier), int(star.int().argmax()), None, negatives=4, budget=5
     )
     for _ in range(3):
-        session.answer({image: bool(star[image]) for image in session.ask()})
+        session.answer({image: bool(star[image]) for image in (item.image for item in session.ask())})
     assert star[session.ranking(15)].all()
 
 
@@ -137,6 +137,6 @@ def test_the_rows_say_which_images_they_are_from():
 
     place = world()
     engine: Loop = loop(place.descriptors, classifier=Spy())
-    searches = (Query("star", 0, 0, None, (4, 1)), Query("moon", 0, 7, None, (2, 9, 5)))
+    searches = (Query("star", 0, (Example(0),), (4, 1)), Query("moon", 0, (Example(7),), (2, 9, 5)))
     engine.fit(engine.start(searches, [0.0, 0.0]))
     assert seen == [[0, 4, 1, 7, 2, 9, 5]]

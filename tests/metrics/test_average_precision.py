@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
@@ -83,6 +83,7 @@ def rankings(draw):
     return torch.tensor(scores, dtype=torch.float64), torch.tensor(relevant), torch.tensor(ignored)
 
 
+@settings(deadline=None)
 @given(rankings())
 def test_equals_scikit_learn_on_what_is_not_ignored(ranking):
     """scikit-learn sweeps thresholds, which is the same rule for ties."""
@@ -95,6 +96,7 @@ def test_equals_scikit_learn_on_what_is_not_ignored(ranking):
     np.testing.assert_allclose(average_precision(scores, relevant, ignored).numpy(), expected, rtol=1e-12)
 
 
+@settings(deadline=None)
 @given(rankings())
 def test_strata_are_rankings_without_the_others(ranking):
     scores, relevant, second = ranking
@@ -105,6 +107,7 @@ def test_strata_are_rankings_without_the_others(ranking):
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
+@settings(deadline=None)
 @given(rankings())
 def test_only_the_order_of_scores_matters(ranking):
     scores, relevant, ignored = ranking
@@ -112,6 +115,7 @@ def test_only_the_order_of_scores_matters(ranking):
     torch.testing.assert_close(moved, average_precision(scores, relevant, ignored), rtol=0, atol=0, equal_nan=True)
 
 
+@settings(deadline=None)
 @given(rankings(), st.randoms(use_true_random=False))
 def test_the_order_of_images_does_not_matter(ranking, random):
     order = list(range(ranking[0].shape[1]))
@@ -120,6 +124,7 @@ def test_the_order_of_images_does_not_matter(ranking, random):
     torch.testing.assert_close(shuffled, average_precision(*ranking), rtol=0, atol=0, equal_nan=True)
 
 
+@settings(deadline=None)
 @given(rankings(), st.sampled_from([-torch.inf, -9.0, 0.0, 9.0]), st.booleans())
 def test_adding_junk_anywhere_changes_nothing(ranking, score, relevant):
     scores, truth, ignored = ranking

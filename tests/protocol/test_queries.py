@@ -32,11 +32,11 @@ def test_queries_are_distinct_positives_with_true_negatives():
     queries, _ = draw(WORLD)
     for name, positives in (("cat", range(8)), ("dog", range(5, 12))):
         mine = [query for query in queries if query.class_name == name]
-        assert len({query.image for query in mine}) == 3
-        assert all(query.image in positives for query in mine)
+        assert len({query.first.image for query in mine}) == 3
+        assert all(query.first.image in positives for query in mine)
         assert not any(set(query.negatives) & set(positives) for query in mine)
         assert all(len(set(query.negatives)) == 2 for query in mine)
-        assert all(query.box[2].item() == pytest.approx(0.01 * (query.image + 1)) for query in mine)
+        assert all(query.first.box[2].item() == pytest.approx(0.01 * (query.first.image + 1)) for query in mine)
 
 
 def test_classes_that_cannot_be_searched_are_named():
@@ -50,7 +50,7 @@ def test_classes_that_cannot_be_searched_are_named():
 
 def test_there_are_never_more_queries_than_positives():
     queries, _ = draw(WORLD, queries=100, classes=["dog"])
-    assert sorted(query.image for query in queries) == list(range(5, 12))
+    assert sorted(query.first.image for query in queries) == list(range(5, 12))
 
 
 def test_a_query_depends_on_seed_class_and_number_only():
@@ -58,20 +58,20 @@ def test_a_query_depends_on_seed_class_and_number_only():
     many, _ = draw(WORLD, queries=4)
     other, _ = draw(WORLD, queries=4, seed=1)
     dogs = [query for query in many if query.class_name == "dog"]
-    assert (few[0].image, few[0].negatives) == (dogs[0].image, dogs[0].negatives)
-    assert [query.image for query in many] != [query.image for query in other]
+    assert (few[0].first.image, few[0].negatives) == (dogs[0].first.image, dogs[0].negatives)
+    assert [query.first.image for query in many] != [query.first.image for query in other]
 
 
 def test_unreadable_images_are_neither_queries_nor_negatives():
     readable = torch.ones(20, dtype=torch.bool)
     readable[[0, 1, 2, 3, 12, 13, 14]] = False
     queries, _ = draw(WORLD, readable, queries=8, classes=["cat"])
-    assert sorted(query.image for query in queries) == [4, 5, 6, 7]
+    assert sorted(query.first.image for query in queries) == [4, 5, 6, 7]
     assert all(readable[list(query.negatives)].all() for query in queries)
 
 
 def test_an_unknown_class_lists_the_known_ones():
-    with pytest.raises(ConfigError, match=r"loop\.classes=\['cow'\].*Choose from \['cat', 'dog', 'one', 'all'\]"):
+    with pytest.raises(ConfigError, match=r"classes=\['cow'\].*Choose from \['cat', 'dog', 'one', 'all'\]"):
         draw(WORLD, classes=["cow"])
 
 
@@ -92,12 +92,12 @@ EMPTY = Annotations(
 
 @pytest.mark.parametrize("name", ["queries", "negatives"])
 def test_a_search_needs_a_query_and_a_negative(name):
-    with pytest.raises(ConfigError, match=rf"loop\.{name}=0 cannot work"):
+    with pytest.raises(ConfigError, match=rf"{name}=0 cannot work"):
         draw(WORLD, **{name: 0})
 
 
 def test_the_table_holds_every_query():
     queries, _ = draw(WORLD)
     table = queries_table(queries, [f"{i}.jpg" for i in range(20)])
-    assert table["path"].tolist() == [f"{query.image}.jpg" for query in queries]
+    assert table["path"].tolist() == [f"{query.first.image}.jpg" for query in queries]
     assert table["negatives"].tolist() == [list(query.negatives) for query in queries]

@@ -2,8 +2,9 @@ import pandas as pd
 import pytest
 import torch
 
-from seekloop.contracts.records import Answer, Feedback, Query, Round
-from seekloop.loop.state import LabelledRows, State
+from seekloop.contracts.records import Answer, Example, Feedback, Query
+from seekloop.loop.questions import Question
+from seekloop.loop.state import LabelledRows, Round, State
 from seekloop.protocol.scoreboard import Scoreboard
 from tests.worlds import annotated
 
@@ -21,20 +22,18 @@ def test_a_round_by_hand():
         torch.tensor([0, 0, 0]),
         torch.tensor([[0, 0, 0.1, 0.1], [0, 0, 1, 1], [0, 0, 0.2, 0.2]]),
     )
-    query = Query("cat", 0, 0, torch.tensor([0, 0, 0.1, 0.1]), (2,))
+    query = Query("cat", 0, (Example(0, torch.tensor([0, 0, 0.1, 0.1])),), (2,))
     whole = torch.nn.functional.normalize(torch.tensor([[1.0, 0], [0, 1], [1, 1], [-1, 0], [0, -1]]), dim=1)
     board = Scoreboard(truth, [query], whole, list("abcde"), clusters=32, clusterings=3, seed=0)
     answers = torch.tensor([[1, 1, -1, -1, -1]], dtype=torch.int8)
-    state = State((query,), answers, answers == 0, [LabelledRows.none()], torch.tensor([9.0]).double(), None, 1)
+    state = State((query,), answers, answers == 0, (LabelledRows.none(),), torch.tensor([9.0]).double(), None, 1)
     feedback = (
         Feedback(1, Answer.RELEVANT, torch.tensor([0.0, 0, 1, 1]), 4.6),
         Feedback(4, Answer.IRRELEVANT, None, 1.8),
     )
     done = Round(
         1,
-        torch.tensor([[1, 4]]),
-        torch.tensor([[3, 0]]),
-        torch.tensor([[0.5, -0.5]]),
+        Question(torch.tensor([[1, 4]]), torch.tensor([[3, 0]]), torch.tensor([[0.5, -0.5]])),
         (feedback,),
         torch.tensor([[5.0, 3, 4, 1, 2]]),
         answers,

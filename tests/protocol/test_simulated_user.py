@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Annotations, Answer, Query
+from seekloop.contracts.records import Annotations, Answer, Example, Query
 from seekloop.protocol.simulated_user import SimulatedUser
 
 BOX = torch.tensor([0.2, 0.4, 0.6, 0.5])
@@ -14,7 +14,7 @@ EVERY_OTHER = Annotations(
     torch.zeros(1000, dtype=torch.bool),
     torch.zeros(1000, dtype=torch.bool),
 )
-QUERY = Query("cat", 0, 0, BOX, ())
+QUERY = Query("cat", 0, (Example(0, BOX),))
 
 
 def user(**changes):
@@ -79,5 +79,5 @@ def test_an_answer_depends_on_the_image_not_on_the_round():
 
 
 def test_impossible_faults_are_refused():
-    with pytest.raises(ConfigError, match=r"user\.label_noise=1\.5 cannot work"):
+    with pytest.raises(ConfigError, match=r"SimulatedUser: label_noise=1\.5 cannot work"):
         user(label_noise=1.5)

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from hydra.utils import get_object
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
-from seekloop.regions.components import components
+from seekloop.commands.configs import load_entry
+from seekloop.regions.segments import components
 
 CONF = Path(__file__).parents[2] / "conf" / "detector"
 DIRECTION = {
@@ -22,7 +22,7 @@ DIRECTION = {
 
 def configured(name, **changed):
     """The detector of `conf/detector/<name>.yaml`, some settings changed."""
-    given = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+    given = load_entry(CONF / f"{name}.yaml")
     return get_object(given.pop("_target_"))(**(given | changed))
 
 

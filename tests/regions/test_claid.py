@@ -7,22 +7,22 @@ import torch
 from hydra.utils import get_object, instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
+from seekloop.commands.configs import load_entry
 from seekloop.contracts.boxes import iou
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.recipe import settings as settings_of
-from seekloop.regions.claid import Claid, energetic_tokens, gram, likeness, node_of, parity_boxes
-from seekloop.regions.components import components
-from seekloop.regions.ncut import NormalisedCut
-from seekloop.regions.segments import Detector, Segments, mask_boxes
+from seekloop.regions.claid import Claid, energetic_tokens, likeness, node_of, parity_boxes
+from seekloop.regions.cuts import NormalisedCut
+from seekloop.regions.graph import gram
+from seekloop.regions.segments import Detector, Segments, components, mask_boxes
 
 CONF = Path(__file__).parents[2] / "conf" / "detector"
 CLAIDS = sorted(CONF.glob("claid*.yaml"))
 
 
 def claid(name="claid", **changed):
-    given = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+    given = load_entry(CONF / f"{name}.yaml")
     given["bisect"] = instantiate(given["bisect"])
     return get_object(given.pop("_target_"))(**(given | changed))
 
@@ -290,7 +290,7 @@ DIFFERS = {
 
 @pytest.mark.parametrize("entry", CLAIDS, ids=lambda entry: entry.stem)
 def test_a_variant_differs_from_claid_in_what_its_name_says(entry):
-    base, mine = OmegaConf.load(CONF / "claid.yaml"), OmegaConf.load(entry)
+    base, mine = load_entry(CONF / "claid.yaml"), load_entry(entry)
     assert {key for key in base if base[key] != mine[key]} == DIFFERS[entry.stem]
     assert isinstance(instantiate(mine), Claid)
 
@@ -313,9 +313,8 @@ def test_every_setting_is_part_of_what_names_the_regions_found():
     [("variant", "both"), ("alpha", 1.0), ("smallest", 0), ("energetic", 0.0), ("energetic", 1.5), ("max_depth", 0)],
 )
 def test_settings_that_cannot_work(key, value):
-    with pytest.raises(ConfigError, match=f"detector.{key}=") as error:
+    with pytest.raises(ConfigError, match=f"^Claid: {key}="):
         claid(**{key: value})
-    assert error.value.key == f"detector.{key}"
 
 
 def test_only_parity_has_the_released_boxes():

@@ -82,7 +82,7 @@ def test_unsure_trains_nothing():
 
 
 def test_fusion_without_regions_is_refused():
-    with pytest.raises(ConfigError, match=r"fusion=.concat. cannot work.*Use fusion=none"):
+    with pytest.raises(ConfigError, match=r"fusion=.concat. cannot work.*Use representation/fusion=none"):
         Representation(GlobalOnly(), CONCAT)
 
 

@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional as F
 
+from seekloop.commands.configs import load_entry
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import ImageSet, Network, Pool, Pretrainer
 from seekloop.contracts.randomness import generator
@@ -44,7 +45,7 @@ def pool(count=40):
 
 
 def pretrainer(name="thesis", **keys):
-    config = OmegaConf.merge(OmegaConf.load(CONF / f"{name}.yaml"), SMALL, {"horizon": None, "sobel": False}, keys)
+    config = OmegaConf.merge(load_entry(CONF / f"{name}.yaml"), SMALL, {"horizon": None, "sobel": False}, keys)
     arguments = OmegaConf.to_container(config)
     assert arguments.pop("_target_") == "seekloop.training.deep_cluster.DeepCluster"
     return DeepCluster(**arguments)

@@ -6,6 +6,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
+from seekloop.commands.configs import load_entry
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import NetworkSource
 from seekloop.training.networks import resized
@@ -29,7 +30,7 @@ def vit(**keys):
 
 @pytest.mark.parametrize("name", ["resnet18", "vit"])
 def test_the_configs_build_for_small_images(name):
-    source = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
+    source = instantiate(load_entry(CONF / f"{name}.yaml"))
     network = source.build(5, 0).eval()
     assert isinstance(source, NetworkSource)
     features = network.features(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)))

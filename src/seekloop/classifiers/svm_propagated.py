@@ -69,7 +69,7 @@ def surest(labels: Int[Tensor, " n"], weights: Float[Tensor, " n"], most: int) -
 
 def with_pseudo_rows(
     rows: TrainingRows,
-    whole: Float[Tensor, "n d"],
+    descriptors: Float[Tensor, "n d"],
     picks: list[Tensor],
     labels: Int[Tensor, "q n"],
     weights: Float[Tensor, "q n"],
@@ -78,7 +78,7 @@ def with_pseudo_rows(
 
     Args:
         rows: answered.
-        whole: global descriptors.
+        descriptors: global, of all images.
         picks: positions of the images, for each query.
         labels: 0 irrelevant, 1 relevant, of every image.
         weights: of every image.
@@ -92,7 +92,7 @@ def with_pseudo_rows(
         return pad_sequence(parts, batch_first=True)
 
     return TrainingRows(
-        torch.cat([rows.table, whole[images].to(rows.table)]),
+        torch.cat([rows.table, descriptors[images].to(rows.table)]),
         behind(rows.index, list(positions)),
         behind(rows.labels, [labels[q, pick] * 2 - 1 for q, pick in enumerate(picks)]),
         behind(rows.weights, [weights[q, pick] for q, pick in enumerate(picks)]),

@@ -22,8 +22,8 @@ from seekloop.extraction.plan import Extraction
 from seekloop.images.files import FileCollection, refuse_losses
 from seekloop.images.inspection import Inspection, inspect
 from seekloop.logs.console import Console
-from seekloop.logs.contact_sheet import BoxedPicture, contact_sheet
-from seekloop.logs.figures import save
+from seekloop.logs.drawing import save
+from seekloop.logs.pictures import BoxedPicture, contact_sheet
 from seekloop.protocol.simulation import Simulation
 
 LISTED_CLASSES = 12
@@ -166,7 +166,7 @@ def searches(config: DictConfig, collection: Collection) -> list[str]:
         return ["no simulated searches: there are no annotated objects"]
     everything = torch.ones(len(collection.paths), dtype=torch.bool)
     try:
-        planned = Simulation.of({**config.loop, **config.metrics, "seed": config.seed})
+        planned = Simulation(**config.loop, **config.metrics, seed=config.seed)
         queries, left_out = planned.draw(known, everything, collection.problems)
     except ConfigError as error:
         return [f"no simulated searches: {error}"]

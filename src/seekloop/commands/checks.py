@@ -4,14 +4,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.commands.compose import LoopParts
-from seekloop.commands.indexing import check_index
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Criterion, User
 from seekloop.contracts.records import CandidateView
 from seekloop.logs.wandb_log import resolve_mode
 from seekloop.loop.engine import check_transductive
-from seekloop.protocol.simulated_user import SimulatedUser
+from seekloop.loop.shortlist import require_by_score, require_linear
 from seekloop.representations.local import Box
+from seekloop.store.index import load_faiss
 
 LEARNING_NUMBERS = ("learning.cycles", "learning.budget", "learning.initial", "seed", "split")
 ACCELERATORS = ("auto", "cpu", "gpu")
@@ -32,12 +31,11 @@ def check_learning(config: DictConfig) -> None:
     resolve_mode(config.wandb.mode, {})
 
 
-def check(parts: LoopParts, user: SimulatedUser, *, truth: bool) -> None:
+def check(parts: LoopParts, *, truth: bool) -> None:
     """Refuse parts that do not fit together, before any long work.
 
     Args:
         parts: of the loop.
-        user: of the simulation.
         truth: whether regions are the annotated boxes.
 
     Raises:
@@ -47,20 +45,13 @@ def check(parts: LoopParts, user: SimulatedUser, *, truth: bool) -> None:
     local = parts.representation.local
     check_upper_bound(isinstance(local, Box), local.uses_regions, truth)
     check_transductive(parts.classifier, parts.representation)
-    check_criterion(parts.criterion)
-    check_index(parts.index, parts.classifier, parts.criterion)
-    if not isinstance(user, User):
-        raise ConfigError("user", type(user).__name__, "it has no method answer", "See contracts.protocols.User.")
-
-
-def check_criterion(criterion: Criterion) -> None:
-    """Let it choose once, to see whether what a search can show is enough for it.
-
-    Raises:
-        ConfigError: if it looks at what only classification has.
-    """
     answers = torch.tensor([[1, -1, 0, 0]])
-    criterion(CandidateView(torch.zeros(1, 4), answers == 0, answers, lambda: torch.eye(4), 0), 1, [torch.Generator()])
+    view = CandidateView(torch.zeros(1, 4), answers == 0, answers, lambda: torch.eye(4), 0)
+    parts.criterion(view, 1, [torch.Generator()])  # chooses once: is what a search can show enough for it?
+    if parts.index is not None:
+        load_faiss()
+        require_by_score(parts.criterion)
+        require_linear(parts.classifier)
 
 
 def check_upper_bound(is_box: bool, uses_regions: bool, truth: bool) -> None:

@@ -1,7 +1,7 @@
 """From overrides to a resolved config, and from a config to parts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -9,16 +9,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.commands.configs import conf_dir
-from seekloop.commands.indexing import build_shortlist, index_settings
 from seekloop.commands.parts import build
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors
+from seekloop.contracts.recipe import Recipe
 from seekloop.logs.console import Console
 from seekloop.logs.names import representation_name
 from seekloop.loop.engine import Loop
 from seekloop.loop.placement import Engine
-from seekloop.loop.shortlist import ShortlistSizes
+from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score
+from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.representation import Representation
-from seekloop.store.index_settings import IndexSettings
+from seekloop.store.index import open_index
+from seekloop.store.index_settings import BUILT_BY, IndexSettings
+from seekloop.store.reader import Store
 
 
 def resolve(command: str, overrides: Sequence[str]) -> DictConfig:
@@ -60,21 +64,20 @@ class LoopParts:
     criterion: Criterion
     engine: Engine
     index: IndexSettings | None
-    shortlist: ShortlistSizes | None
+    shortlist: ShortlistSizes
 
     def loop(self, descriptors: Descriptors, seed: int, say: Callable[[str], None]) -> Loop:
         """The loop over these descriptors; its index, if any, is loaded or built."""
-        return Loop(
-            descriptors,
-            self.representation,
-            self.classifier,
-            self.criterion,
-            seed=seed,
-            engine=self.engine,
-            shortlist=build_shortlist(
-                self.index, self.shortlist, descriptors, self.representation, self.criterion, say
-            ),
-        )
+        shortlist = None
+        if self.index is not None:
+            require_by_score(self.criterion)
+            folder = descriptors.folder if isinstance(descriptors, Store) else None
+            recipe = descriptors.recipe if isinstance(descriptors, Store) else Recipe("arrays", {})
+            vectors = ClassifiedVectors(descriptors, self.representation, recipe)
+            sizes = {"candidates": self.shortlist.candidates, "limit": float(self.shortlist.limit)}
+            shortlist = Shortlist(open_index(vectors, self.index, folder, say), self.criterion, **sizes)
+        parts = (self.representation, self.classifier, self.criterion)
+        return Loop(descriptors, *parts, seed=seed, engine=self.engine, shortlist=shortlist)
 
 
 def loop_parts(config: DictConfig) -> LoopParts:
@@ -83,12 +86,15 @@ def loop_parts(config: DictConfig) -> LoopParts:
     Raises:
         ConfigError: if a setting cannot work.
     """
-    return LoopParts(
-        *(build(config, path) for path in ("representation", "classifier", "criterion", "engine")),
-        *index_settings(config),
-    )
+    given = dict(plain(config)["store"]["faiss"])
+    sizes = ShortlistSizes(**{one.name: given.pop(one.name) for one in fields(ShortlistSizes)})
+    if config.store.index not in (None, *BUILT_BY):
+        raise ConfigError("store.index", config.store.index, "it is unknown", f"Valid: null, {', '.join(BUILT_BY)}.")
+    index = None if config.store.index is None else IndexSettings(config.store.index, **given)
+    parts = (build(config, path) for path in ("representation", "classifier", "criterion", "engine"))
+    return LoopParts(*parts, index, sizes)
 
 
 def build_loop(config: DictConfig, descriptors: Descriptors) -> Loop:
-    """The loop that a `retrieve` config describes, over these descriptors."""
+    """Build the loop that a `retrieve` config describes, over these descriptors."""
     return loop_parts(config).loop(descriptors, config.seed, Console().say)

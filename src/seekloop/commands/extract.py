@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxtyping import Bool
 from omegaconf import DictConfig
-from torch import Tensor
 
 from seekloop.commands.compose import plain
 from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem, counted, first_reasons, many, summarised
+from seekloop.contracts.problems import Problem, first_reasons, many, summarised
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.detect import Detection
@@ -45,10 +43,7 @@ def prepare(config: DictConfig, collection: Collection | None = None) -> Extract
         build(config, "encoding"),
         build(config, "pooling"),
     )
-    try:
-        return Extraction(collection, *parts, config.store_dir, trainer, **{key: store[key] for key in WRITING})
-    except ConfigError as error:
-        raise error.located("store") from error
+    return Extraction(collection, *parts, config.store_dir, trainer, **{key: store[key] for key in WRITING})
 
 
 def build_regions(config: DictConfig) -> PartsOfImages:
@@ -107,8 +102,3 @@ def report_problems(problems: Sequence[Problem], console: Console) -> None:
         console.say(summarised(problems))
     for reason in first_reasons(problems):
         console.say(f"  {reason}")
-
-
-def left_out(problems: Sequence[Problem], readable: Bool[Tensor, " n"]) -> dict[str, int]:
-    """How many objects, files and unreadable images the numbers of a run go without."""
-    return {**counted(problems), "images_unreadable": int((~readable).sum())}

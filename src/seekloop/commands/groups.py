@@ -44,7 +44,7 @@ METHODS = {
     "semi": "pretraining=none semi=thesis",
     "pre_semi": "pretraining=thesis semi=thesis",
 }
-OPEN = {"trainer", "paper", "numbers"}  # handed on, or looked up, whole
+OPEN = {"paper", "numbers"}  # handed on, or looked up, whole
 
 
 def groups_of(command: str) -> dict[str, str | None]:
@@ -118,9 +118,10 @@ def _check_below(config: DictConfig, known: DictConfig, above: str) -> None:
             beside = f"Known{f' below {above[:-1]}' if above else ''}: {', '.join(sorted(map(str, known)))}."
             raise ConfigError(path, got, "nothing reads it", f"{meant}{beside}")
         inner, usual = config._get_node(key), known._get_node(key)
-        fixed = isinstance(inner, DictConfig) and isinstance(usual, DictConfig) and path not in OPEN
-        if fixed and not (inner._is_interpolation() or inner._is_none()) and "_target_" not in inner:
-            _check_below(inner, known[key], f"{path}.")  # what has a target is compared with its constructor
+        if not (isinstance(inner, DictConfig) and isinstance(usual, DictConfig)) or path in OPEN:
+            continue
+        if not (inner._is_interpolation() or inner._is_none() or "_target_" in inner):  # its constructor is asked
+            _check_below(inner, usual, f"{path}.")
 
 
 @functools.cache

@@ -5,11 +5,10 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -23,7 +22,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "dataset": ("contracts.learning.PoolSource",),
     "backbone": ("contracts.protocols.Backbone",),
     "model": ("contracts.learning.NetworkSource",),
-    "regions": ("regions.parts.PartsOfImages",),
+    "regions": ("regions.parts.PartsOfImages", "regions.detected.Detected"),
     "regions.detector": ("regions.segments.Detector",),
     "regions.backbone": ("contracts.protocols.Backbone",),
     "encoding": ("descriptors.encoding.Encoding",),
@@ -31,7 +30,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "representation": ("representations.representation.Representation",),
     "representation.local": ("representations.local.Local",),
     "representation.fusion": ("representations.fusion.Fusion",),
-    "classifier": ("contracts.protocols.Classifier", "contracts.protocols.Transductive"),
+    "classifier": ("contracts.protocols.Classifier",),
     "criterion": ("contracts.protocols.Criterion",),
     "user": ("contracts.protocols.User",),
     "pretraining": ("contracts.learning.Pretrainer",),
@@ -98,8 +97,7 @@ def _check_arguments(node: DictConfig, path: str, given: Mapping[str, object]) -
             raise _wrong(path, key, node[key], f"{target} takes no such argument", f"{meant}It takes: {takes}.")
         if isinstance(node._get_node(key), DictConfig) and "_target_" in (node[key] or {}):
             _check_arguments(node[key], f"{path}.{key}", {})
-    needed = [] if whatever or node.get("_partial_") else parameters.values()
-    for one in needed:
+    for one in [] if whatever or node.get("_partial_") else parameters.values():
         if one.default is one.empty and one.kind is not one.VAR_POSITIONAL and one.name not in {*keys, *given}:
             fix = f"Add it to the file, or say +{path}.{one.name}=..."
             raise _wrong(path, one.name, "(missing)", f"{target} needs it", fix)
@@ -107,18 +105,13 @@ def _check_arguments(node: DictConfig, path: str, given: Mapping[str, object]) -
 
 def _object(target: str) -> Any:  # noqa: ANN401
     """The class or function of a dotted name; an error is that of the import that failed, not of Hydra."""
-    words, missing = target.split("."), None
-    for count in range(len(words) - 1, 0, -1):
-        name = ".".join(words[:count])
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if not name.startswith(str(error.name)):  # it is there, and needs one that is not
-                raise
-            missing = error
-            continue
-        return functools.reduce(getattr, words[count:], module)
-    raise missing or ModuleNotFoundError(f"{target!r} names no module")
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != module or "." not in module:
+            raise
+    return getattr(_object(module), name)  # of a class in a module
 
 
 def _check_kind(part: object, path: str) -> None:
@@ -126,7 +119,12 @@ def _check_kind(part: object, path: str) -> None:
     kinds = KINDS.get(path, ())
     if not kinds or isinstance(part, functools.partial):
         return
-    lacking = min(([name for name in _members(kind) if not _has(part, name)] for kind in kinds), key=len)
+    absent = object()
+
+    def lacks(name: str) -> bool:  # looked for statically first: a property that is there is not computed
+        return inspect.getattr_static(part, name, absent) is absent and not hasattr(part, name)
+
+    lacking = min(([name for name in _members(kind) if lacks(name)] for kind in kinds), key=len)
     if lacking:
         named = ["it cannot be called" if name == "__call__" else f"it has no {name}" for name in lacking]
         fix = f"Write what is missing: see {' or '.join(f'seekloop.{kind}' for kind in kinds)}."
@@ -141,11 +139,6 @@ def _members(kind: str) -> list[str]:
     return [name for name in dict.fromkeys(names) if name == "__call__" or not name.startswith("_")]
 
 
-def _has(part: object, name: str) -> bool:
-    """Whether a part has an attribute, without computing a property that is there."""
-    return inspect.getattr_static(part, name, None) is not None or hasattr(part, name)
-
-
 def _wrong(path: str, key: str, got: object, why: str, fix: str) -> ConfigError:
     return ConfigError(key, got, why, fix).located(path, file_of(path, key))
 
@@ -156,10 +149,10 @@ def located(error: ConfigError, config: DictConfig) -> ConfigError:
     if owner is None:
         return error
     kind = owner if isinstance(owner, type) or inspect.isroutine(owner) else type(owner)
-    names = {(one.__module__, one.__qualname__) for one in getattr(kind, "__mro__", (kind, object))[:-1]}
-    nodes = dict(_nodes(config, ""))
+    names = {one.__qualname__ for one in getattr(kind, "__mro__", (kind,))}
+    nodes = dict(nodes_of(config))
     holding = [path for path, node in nodes.items() if (path or "." not in key) and _holds(node, key, error.got)]
-    mounted = [path for path, node in nodes.items() if "_target_" in node and _origin(node._target_) in names]
+    mounted = [path for path, node in nodes.items() if node.get("_target_", "").rpartition(".")[2] in names]
     # A record that is no part (numbers of the loop, sizes of batches) stands where its argument and its value stand.
     records = [path for path in holding if "_target_" not in nodes[path]]
     path = next((path for path in mounted if path in holding), next(iter(mounted or records), None))
@@ -172,26 +165,20 @@ def located(error: ConfigError, config: DictConfig) -> ConfigError:
     return told.located(path, file_of(path, key)) if path else told
 
 
-def _nodes(node: DictConfig, path: str) -> Iterator[tuple[str, DictConfig]]:
-    """Mappings of a config with their paths, from the top."""
+def nodes_of(node: DictConfig, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Mappings of a config with their paths, from the top; without those that stand for another key's."""
     yield path, node
-    for key in node:
-        if isinstance(node._get_node(key), DictConfig) and node[key] is not None:
-            yield from _nodes(node[key], f"{path}.{key}" if path else str(key))
+    for key in map(str, node):
+        below = node._get_node(key)
+        if isinstance(below, DictConfig) and not (below._is_none() or below._is_interpolation() or below._is_missing()):
+            yield from nodes_of(below, f"{path}.{key}" if path else key)
 
 
 def _holds(node: DictConfig, key: str, got: object) -> bool:
     value = OmegaConf.select(node, key, throw_on_missing=False, default="(absent)")
     plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    return plain == got or str(plain) == str(got)
-
-
-def _origin(target: str) -> tuple[str, str]:
-    try:
-        named = _object(target)
-    except Exception:
-        return "", ""
-    return named.__module__, named.__qualname__
+    given = str(got) if isinstance(got, Path) else list(got) if isinstance(got, tuple) else got
+    return bool(plain == given)
 
 
 def file_of(path: str, key: str) -> str | None:
@@ -210,23 +197,17 @@ def file_of(path: str, key: str) -> str | None:
         where, _, package = str(group).partition("@")
         mounts[package or where.replace("/", ".")] = f"{where}/{name}.yaml"
     folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
-    for folder in folders:
-        experiment = folder / mounts.get("experiment", "")
-        if experiment.is_file() and _states(yaml.safe_load(experiment.read_text()), f"{path}.{key}"):
-            return _shown(experiment)
+    experiment = _first(folders, mounts.get("experiment"))
+    if experiment and OmegaConf.select(OmegaConf.load(experiment), f"{path}.{key}", default=None) is not None:
+        return _shown(experiment)
     while path and path not in mounts:
         path = path.rpartition(".")[0]
-    return next(
-        (_shown(folder / mounts[path]) for folder in folders if path and (folder / mounts[path]).is_file()), None
-    )
+    file = _first(folders, mounts.get(path))
+    return _shown(file) if file else None
 
 
-def _states(values: object, path: str) -> bool:
-    for word in path.split("."):
-        if not isinstance(values, Mapping) or word not in values:
-            return False
-        values = values[word]
-    return True
+def _first(folders: Sequence[Path], name: str | None) -> Path | None:
+    return next((folder / name for folder in folders if name and (folder / name).is_file()), None)
 
 
 def _shown(file: Path) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from seekloop.commands.parts import nodes_of
 from seekloop.contracts.errors import ConfigError
 
 MULTIRUN = frozenset({"-m", "--multirun"})
@@ -19,7 +20,7 @@ TEXT_LEAVES = frozenset({"root", "boxes", "checkpoint", "weights", "cache", "gro
 TEXT_KEYS = frozenset({"experiment_name", "instances.distractors", "wandb.project", "wandb.entity"})
 NEEDED = frozenset({"experiment_name", "runs_dir", "store_dir"})
 REFERS = "Name the key that is meant; a file or folder that has ${ in its name must be given by a link, or renamed."
-OPENING, CLOSING = "[{(", "]})"
+OPENING = "[{("
 BEFORE_A_VALUE = ",:[{("
 
 
@@ -58,14 +59,22 @@ def quoting_hints(arguments: Sequence[str]) -> list[str]:
         arguments: of the command line, as the shell has handed them over.
     """
     multirun = bool(MULTIRUN & set(arguments))
-    words = list(_overrides(arguments))
+    before = ["", *arguments]
+    words = [
+        word for last, word in zip(before, arguments, strict=False) if word[:1] != "-" and last not in TAKES_A_WORD
+    ]
     hints: list[str] = []
-    for number, word in enumerate(words):
+    for last, word in zip(["", *words], words, strict=False):
         key, equals, value = word.partition("=")
-        if not equals:
-            hints += _split_by_the_shell(words[:number], word)
-        elif _wrong(word, multirun):
+        parsed = _parsed(word)
+        if equals and (parsed is None or (parsed.is_sweep_override() and not multirun)):
             hints += _hint(key, value, multirun)
+        elif not equals and parsed is None and "=" in last:  # most likely the rest of a value with a space in it
+            key, _, value = last.partition("=")
+            together = for_shell(f"{key}={quoted(f'{value} {word}')}")
+            hints.append(
+                f"{word!r} is no key=value. If it belongs to the word before it, quote them together: {together}"
+            )
     return list(dict.fromkeys(hints))
 
 
@@ -80,72 +89,42 @@ def check_text(config: DictConfig, overrides: Sequence[str]) -> None:
         ConfigError: naming the key, with the words to type instead.
     """
     typed = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
-    for key in _text_keys(config, ""):
-        said = typed.get(key)
-        try:
-            value = OmegaConf.select(config, key, throw_on_missing=False)
-        except OmegaConfBaseException as error:
-            why = f"{str(error).splitlines()[0]}, and ${{...}} stands for the value of another key"
-            raise ConfigError(key, said or "${...}", why, REFERS) from error
-        _check_text(key, value, said)
+    for above, node in nodes_of(config):
+        for name in map(str, node):
+            key = f"{above}.{name}" if above else name
+            if takes_text(key):
+                try:
+                    value = OmegaConf.select(config, key, throw_on_missing=False)
+                except OmegaConfBaseException as error:
+                    why = f"{str(error).splitlines()[0]}, and ${{...}} stands for the value of another key"
+                    raise ConfigError(key, typed.get(key, "${...}"), why, REFERS) from error
+                _check_text(key, value, typed.get(key))
 
 
-def _check_text(key: str, value: object, said: str | None) -> None:
-    needed = key in NEEDED or (said is not None and key.rpartition(".")[2] == "root")
-    if value is None and needed:
-        said = "null" if said is None else said
-        raise ConfigError(key, None, "a folder or a name is needed here", f"If it has this name, {_instead(key, said)}")
+def _check_text(key: str, value: object, given: str | None) -> None:
+    """Refuse one value; `given` is how it was typed."""
     if isinstance(value, str) and not value.strip():
         why = "it is empty, as where a variable of the shell is not set"
         raise ConfigError(key, value, why, "Give a name, or leave the key out.")
     if isinstance(value, str) and "${" in value:
         raise ConfigError(key, value, "${...} stands for the value of another key", REFERS)
-    if value is None or isinstance(value, str):
+    needed = key in NEEDED or (given is not None and key.rpartition(".")[2] == "root")
+    if isinstance(value, str) or (value is None and not needed):
         return
-    kind = "a list" if isinstance(value, ListConfig) else "a mapping" if isinstance(value, DictConfig) else "a number"
-    kind = "a truth value" if isinstance(value, bool) else kind
-    shown = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-    why = f"without quotes it is read as {kind}, and this is a path or a name"
-    raise ConfigError(
-        key, shown, why, f"To have it as text, {_instead(key, said if said is not None else _written(shown))}"
-    )
-
-
-def _text_keys(config: DictConfig, above: str) -> Iterator[str]:
-    for name in map(str, config):
-        key = f"{above}{name}"
-        if key == "hydra":
-            continue
-        if takes_text(key):
-            yield key
-        elif not OmegaConf.is_interpolation(config, name) and isinstance(config._get_node(name), DictConfig):
-            below = config[name]
-            yield from _text_keys(below, f"{key}.") if below is not None else ()
-
-
-def _instead(key: str, said: str) -> str:
-    return f"quote the value: {for_shell(f'{key}={quoted(said)}')}"
+    plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    instead = f"quote the value: {for_shell(f'{key}={quoted(_written(plain) if given is None else given)}')}"
+    if value is None:
+        raise ConfigError(key, None, "a folder or a name is needed here", f"If it has this name, {instead}")
+    kinds: dict[type, str] = {list: "a list", dict: "a mapping", bool: "a truth value"}
+    why = f"without quotes it is read as {kinds.get(type(plain), 'a number')}, and this is a path or a name"
+    raise ConfigError(key, plain, why, f"To have it as text, {instead}")
 
 
 def _written(value: object) -> str:
     """A value in Hydra's own words."""
     if isinstance(value, list):
         return f"[{','.join(_written(part) for part in value)}]"
-    return "true" if value is True else "false" if value is False else str(value)
-
-
-def _overrides(arguments: Sequence[str]) -> Iterator[str]:
-    before = ""
-    for word in arguments:
-        if not word.startswith("-") and before not in TAKES_A_WORD:
-            yield word
-        before = word
-
-
-def _wrong(word: str, multirun: bool) -> bool:
-    """Would Hydra refuse this override, by its form alone?"""
-    found = _parsed(word)
-    return found is None or (found.is_sweep_override() and not multirun)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _parsed(word: str) -> Override | None:
@@ -200,24 +179,17 @@ def _readable(value: str, text: bool) -> str:
 
 def _parts(value: str) -> Iterator[str]:
     """A value cut at its commas; not at those in quotes and brackets."""
-    start, depth, position = 0, 0, 0
-    while position < len(value):
-        letter = value[position]
-        if letter in "\"'" and value[:position].rstrip(" ")[-1:] in BEFORE_A_VALUE:
-            position = _end_of_quotes(value, position)
-        elif letter in OPENING:
-            depth += 1
-        elif letter in CLOSING:
-            depth -= 1
-        elif letter == "," and depth <= 0:
+    start, depth, end = 0, 0, 0
+    for found in re.finditer(r"[,\[\](){}\"']", value):
+        letter, position = found[0], found.start()
+        if position < end:  # inside quotes
+            continue
+        if letter in "\"'":
+            closed = re.compile(rf"{letter}(?:\\.|[^{letter}\\])*{letter}").match(value, position)
+            end = closed.end() if closed and value[:position].rstrip(" ")[-1:] in BEFORE_A_VALUE else position
+        elif letter != ",":
+            depth += 1 if letter in OPENING else -1
+        elif depth <= 0:
             yield value[start:position]
             start = position + 1
-        position += 1
     yield value[start:]
-
-
-def _end_of_quotes(value: str, start: int) -> int:
-    """Where quotes end that begin at `start`; there, if they never do."""
-    quote = value[start]
-    found = re.compile(rf"{quote}(?:\\.|[^{quote}\\])*{quote}").match(value, start)
-    return found.end() - 1 if found else start

@@ -8,12 +8,13 @@ from seekloop.contracts.errors import ConfigError
 
 def status(arguments: Sequence[str]) -> None:
     """Print the state of every run at or below a folder, and of those that a sweep was asked for and never started."""
+    from seekloop.commands.kinds import KINDS
     from seekloop.logs.run_folder import RunState
     from seekloop.logs.status import COPY, counted, status_table
     from seekloop.logs.tables import print_table
 
     folder = _folder(arguments)
-    table = status_table(folder)
+    table = status_table(folder, KINDS)
     print_table(table, str(folder))
     print(counted(table))
     if COPY in table:
@@ -27,6 +28,7 @@ def report(arguments: Sequence[str]) -> None:
 
     Arguments: the folder; `by=key,key`; `compare=key:value,value`, as often as wished; `wandb=<mode>`.
     """
+    from seekloop.commands.kinds import KINDS
     from seekloop.logs.report import report as write_report
     from seekloop.logs.wandb_log import MODES
     from seekloop.logs.wandb_report import tell_wandb
@@ -44,7 +46,7 @@ def report(arguments: Sequence[str]) -> None:
         raise ConfigError("wandb", mode, "it is unknown", f"Valid: {', '.join(MODES)}.")
     folder = _folder(folders)
     by = [key for group in said["by"] for key in group.split(",") if key]
-    tell_wandb(folder, write_report(folder, by or None, said["compare"]), mode)
+    tell_wandb(folder, write_report(folder, by or None, said["compare"], KINDS), mode)
 
 
 def _folder(arguments: Sequence[str]) -> Path:

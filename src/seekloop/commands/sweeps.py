@@ -1,6 +1,7 @@
 """What a run does because it is one of a sweep: it is planned, noted, named in what it says, and keeps to its share."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +19,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from seekloop.contracts.errors import ConfigError
 from seekloop.logs.console import Console
 from seekloop.logs.jobs import APART, JobBook, settings_key
+from seekloop.logs.names import has_earlier_names
 
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """Variables that libraries read when they are loaded, in this process and in those it starts."""
@@ -89,19 +92,39 @@ def failed(config: DictConfig, error: Exception) -> None:
 
 
 def enter(config: DictConfig, folder: Path, console: Console) -> None:
-    """Note that a run has begun, or was found finished; beside others, its lines begin with its name."""
+    """Note that a run has begun, or was found finished; beside others, its lines begin with its name.
+
+    Raises:
+        ConfigError: if the run, or a run of the same sweep, was begun by an earlier version and is not finished.
+    """
+    if not (config.force or (folder / "COMPLETE").exists()):
+        earlier = _of_earlier_versions(folder.parent)
+        if folder.name in earlier or (earlier and _in_a_sweep()):
+            why = f"{folder.parent} holds runs of an earlier version, such as {min(earlier)}, which nothing continues"
+            fix = f"`seekloop report {folder.parent}` reads them. Choose another experiment_name for new ones."
+            raise ConfigError("experiment_name", config.experiment_name, why, fix)
     JobBook(folder.parent).started(job_key(config), folder.name)
     if share() is not None:
         console.name = folder.name
 
 
+@functools.cache
+def _of_earlier_versions(folder: Path) -> frozenset[str]:
+    """Names of the runs in a folder that an earlier version began; looked for once."""
+    return frozenset(run.name for run in folder.glob("*") if has_earlier_names(run))
+
+
 def share() -> int | None:
     """How many threads are this run's; None where it has the machine for itself."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
+    if not _in_a_sweep():
         return None
     launcher = OmegaConf.to_container(HydraConfig.get().launcher, resolve=False)
     cores = joblib.cpu_count()  # of this process, not of the machine
     return threads_of(launcher if isinstance(launcher, dict) else {}, cores)
+
+
+def _in_a_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def threads_of(launcher: Mapping[Any, Any], cores: int) -> int | None:

@@ -31,6 +31,18 @@ def iou(a: Float[Tensor, "i 4"], b: Float[Tensor, "j 4"]) -> Float[Tensor, "i j"
     return torch.where(union > 0, common / union.clamp(min=torch.finfo(union.dtype).tiny), torch.zeros_like(common))
 
 
+def pixels(
+    x0: int | float, y0: int | float, x1: int | float, y1: int | float, *, width: int, height: int
+) -> tuple[float, float, float, float]:
+    """A box drawn in pixels of an image of this size, as fractions.
+
+    Example:
+        >>> pixels(10, 20, 50, 80, width=100, height=200)
+        (0.1, 0.1, 0.5, 0.4)
+    """
+    return x0 / width, y0 / height, x1 / width, y1 / height
+
+
 def clip(boxes: Float[Tensor, "k 4"]) -> Float[Tensor, "k 4"]:
     """Cut the parts outside the image off."""
     return boxes.clamp(0.0, 1.0)

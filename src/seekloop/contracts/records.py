@@ -235,23 +235,73 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True)
 class Feedback:
-    """One answer. A relevant image may come with the box of the object; `seconds` is what the answer cost."""
+    """One answer.
+
+    Attributes:
+        image: position in the collection.
+        answer: relevant, irrelevant or unsure.
+        box: of the object in a relevant image; None where none was drawn.
+        seconds: time that the answer took.
+        region: the region that scored highest when the image was asked about, which stands in for a box; None where
+            the image was not asked about.
+    """
 
     image: int
     answer: Answer
     box: Float[Tensor, " 4"] | None
     seconds: float
+    region: int | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image that shows the object, and the object's box; without one the whole image."""
+
+    image: int
+    box: Float[Tensor, " 4"] | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words, and their vector in the space of the global and local descriptors."""
+
+    words: str
+    vector: Float[Tensor, " d"]
 
 
 @dataclass(frozen=True)
 class Query:
-    """One search: a class, its number among the queries of that class, the first image with its box, the negatives."""
+    """One search, by examples, by a text, or by both.
+
+    Attributes:
+        class_name: searched for.
+        number: among the queries of that class.
+        examples: images that show it.
+        negatives: images known, or presumed, not to show it.
+        text: description of it; None without.
+    """
 
     class_name: str
     number: int
-    image: int
-    box: Float[Tensor, " 4"] | None
-    negatives: tuple[int, ...]
+    examples: tuple[Example, ...]
+    negatives: tuple[int, ...] = ()
+    text: Text | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.class_name!r} {self.number}"
+
+    @property
+    def first(self) -> Example:
+        """The first example.
+
+        Raises:
+            ValueError: if the query is a text only.
+        """
+        if not self.examples:
+            raise ValueError(f"query {self.name} has no example: it is a text")
+        return self.examples[0]
 
 
 @dataclass(frozen=True)
@@ -340,26 +390,3 @@ class CandidateView:
     def descriptors(self) -> Float[Tensor, "n d"]:
         """Global descriptors shared by all queries, unit length."""
         return self.read_descriptors()
-
-
-@dataclass(frozen=True)
-class Round:
-    """One turn of the loop, after fitting and scoring.
-
-    Attributes:
-        number: 0 is the query alone.
-        asked: images asked about before this round's fit, in the order asked; b = 0 in round 0.
-        region: the region of each asked image that scored highest when it was asked; -1 is the whole image.
-        asked_score: its score then.
-        feedback: the answers to them, per query.
-        scores: decision values now.
-        answers: +1, -1, 0 as in `CandidateView`, now.
-    """
-
-    number: int
-    asked: Int[Tensor, "q b"]
-    region: Int[Tensor, "q b"]
-    asked_score: Float[Tensor, "q b"]
-    feedback: tuple[tuple[Feedback, ...], ...]
-    scores: Float[Tensor, "q n"]
-    answers: Int[Tensor, "q n"]

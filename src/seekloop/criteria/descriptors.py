@@ -31,7 +31,7 @@ class CoreSet:
 
 
 def farthest_first(
-    whole: Float[Tensor, "n d"], candidate: Bool[Tensor, " n"], centre: Bool[Tensor, " n"], budget: int
+    descriptors: Float[Tensor, "n d"], candidate: Bool[Tensor, " n"], centre: Bool[Tensor, " n"], budget: int
 ) -> Int[Tensor, " {budget}"]:
     r"""Greedily choose the candidates farthest from all centres and from everything chosen so far.
 
@@ -40,25 +40,25 @@ def farthest_first(
     Between vectors of unit length that is the smallest of the largest cosines. Ties go to the lowest position.
 
     Args:
-        whole: global descriptors, unit length.
+        descriptors: global descriptors, unit length.
         candidate: what may be chosen, at least `budget` images.
         centre: the images :math:`L`, at least one.
         budget: how many to choose.
 
     Returns:
-        Positions into `whole`, in the order chosen.
+        Positions into `descriptors`, in the order chosen.
 
     Raises:
         ValueError: if there is no centre.
     """
     if not centre.any():
         raise ValueError("farthest first needs an answered image to be far from, and there is none yet")
-    cosine = nearest_cosine(whole, centre)
+    cosine = nearest_cosine(descriptors, centre)
     cosine[~candidate] = torch.inf
     chosen: list[Tensor] = []
     for _ in range(budget):
         chosen.append(cosine.argmin())
-        cosine = torch.maximum(cosine, whole @ whole[chosen[-1]])
+        cosine = torch.maximum(cosine, descriptors @ descriptors[chosen[-1]])
         cosine[chosen[-1]] = torch.inf  # even among exact duplicates, nobody is chosen twice
     return torch.stack(chosen)
 
@@ -80,27 +80,31 @@ class KmeansPp:
 
 
 def seeds(
-    whole: Float[Tensor, "n d"], candidate: Bool[Tensor, " n"], centre: Bool[Tensor, " n"], budget: int, rng: Generator
+    descriptors: Float[Tensor, "n d"],
+    candidate: Bool[Tensor, " n"],
+    centre: Bool[Tensor, " n"],
+    budget: int,
+    rng: Generator,
 ) -> Int[Tensor, " {budget}"]:
     """Draw candidates in proportion to their squared distance to the nearest centre or earlier draw.
 
     Args:
-        whole: unit length.
+        descriptors: unit length.
         candidate: what may be drawn.
         centre: the labelled images; without any the first draw has equal chances.
         budget: how many.
         rng: draws.
     """
-    squares = whole.new_full((len(whole),), torch.inf)
+    squares = descriptors.new_full((len(descriptors),), torch.inf)
     if centre.any():
-        squares = (2 - 2 * nearest_cosine(whole, centre)).clamp(min=0.0)
-    return drawn_by_distance(squares, candidate, budget, rng, lambda point: 2 - 2 * (whole @ whole[point]))
+        squares = (2 - 2 * nearest_cosine(descriptors, centre)).clamp(min=0.0)
+    return drawn_by_distance(squares, candidate, budget, rng, lambda point: 2 - 2 * (descriptors @ descriptors[point]))
 
 
-def nearest_cosine(whole: Float[Tensor, "n d"], centre: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
+def nearest_cosine(descriptors: Float[Tensor, "n d"], centre: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Largest cosine of each image with one of the centres."""
-    centres = whole[centre.to(whole.device)]
-    return torch.cat([(block @ centres.T).amax(dim=1) for block in torch.split(whole, _BLOCK)])
+    centres = descriptors[centre.to(descriptors.device)]
+    return torch.cat([(block @ centres.T).amax(dim=1) for block in torch.split(descriptors, _BLOCK)])
 
 
 @component
@@ -129,17 +133,17 @@ class Badge:
 
     def _ask(
         self,
-        whole: Float[Tensor, "n d"],
+        descriptors: Float[Tensor, "n d"],
         probabilities: Float[Tensor, "n c"],
         candidate: Bool[Tensor, " n"],
         budget: int,
         rng: Generator,
     ) -> Int[Tensor, " {budget}"]:
-        error = last_layer_error(probabilities).to(whole)
-        length = error.square().sum(dim=1) * whole.square().sum(dim=1)
+        error = last_layer_error(probabilities).to(descriptors)
+        length = error.square().sum(dim=1) * descriptors.square().sum(dim=1)
 
         def squares_to(point: int) -> Float[Tensor, " n"]:
-            return length + length[point] - 2 * (error @ error[point]) * (whole @ whole[point])
+            return length + length[point] - 2 * (error @ error[point]) * (descriptors @ descriptors[point])
 
         nothing = torch.full_like(length, torch.inf)
         if not self.parity:
@@ -173,7 +177,7 @@ class Herding:
         return torch.stack([kept[herd(view.descriptors[kept], budget, self.bandwidth)] for kept in shortlists])
 
 
-def herd(rows: Float[Tensor, "k d"], budget: int, bandwidth: float) -> Int[Tensor, " {budget}"]:
+def herd(rows: Float[Tensor, "k d"], budget: int, bandwidth: int | float) -> Int[Tensor, " {budget}"]:
     r"""Greedily choose rows whose mean in the kernel's feature space follows the mean of all rows.
 
     .. math:: i_{t+1} = \arg\max_i \frac{1}{k} \sum_j K(x_i, x_j) - \frac{1}{t+1} \sum_{s=1}^{t} K(x_i, x_{i_s}),
@@ -217,31 +221,23 @@ class Typiclust:
 
     Reference:
         Hacohen, Dekel & Weinshall, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets",
-        ICML 2022. There the whole pool is clustered; here a shortlist, so that every query can do so in every round.
+        ICML 2022. There all candidates are clustered; here a shortlist, so that every query can do so in every round.
     """
 
     shortlist: Count = 20
     neighbours: Count = 20
 
     def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+        picks = []
         shortlists = uncertain(view, budget, self.shortlist)
-        rows = zip(shortlists, view.answers != 0, rngs, strict=True)
-        return torch.stack([self._ask(view.descriptors, kept, answered, budget, rng) for kept, answered, rng in rows])
-
-    def _ask(
-        self,
-        whole: Float[Tensor, "n d"],
-        kept: Int[Tensor, " k"],
-        answered: Bool[Tensor, " n"],
-        budget: int,
-        rng: Generator,
-    ) -> Int[Tensor, " {budget}"]:
-        labelled = answered.nonzero()[:, 0]
-        points = whole[torch.cat([kept, labelled])].cpu()
-        seed = int(torch.randint(2**31, (1,), generator=rng))
-        cluster = kmeans_labels(points, budget + len(labelled), [seed])[0]
-        spread = mean_neighbour_distance(points, cluster, self.neighbours)
-        return kept[by_turns(cluster, spread, len(kept), budget).to(kept.device)]
+        for kept, answered, rng in zip(shortlists, view.answers != 0, rngs, strict=True):
+            labelled = answered.nonzero()[:, 0]
+            points = view.descriptors[torch.cat([kept, labelled])].cpu()
+            seed = int(torch.randint(2**31, (1,), generator=rng))
+            cluster = kmeans_labels(points, budget + len(labelled), [seed])[0]
+            spread = mean_neighbour_distance(points, cluster, self.neighbours)
+            picks.append(kept[by_turns(cluster, spread, len(kept), budget).to(kept.device)])
+        return torch.stack(picks)
 
 
 def mean_neighbour_distance(

@@ -1,4 +1,4 @@
-"""Where, in which precision and with how many processes images go through a network: `conf/trainer/*.yaml`."""
+"""Device, precision, batches and processes by which images go through a network: `conf/trainer/*.yaml`."""
 
 import copy
 from collections.abc import Sequence
@@ -63,6 +63,8 @@ class TrainerSettings:
             ConfigError: if this machine, or Lightning, has no such accelerator, devices or strategy.
         """
         placed = {name: getattr(self, name) for name in PLACED_BY}
+        if not isinstance(self.devices, int | str):
+            placed["devices"] = list(self.devices)  # Lightning knows no other sequence
         return trainer_of({**placed, "precision": precision}, callbacks, key="trainer")
 
 

@@ -10,7 +10,7 @@ Balls = sparse.csr_array
 _PRODUCTS = 2**25  # compared at once: bounds memory, and changes no result
 
 
-def balls(features: Float[Tensor, "n d"], radius: float, most: int) -> Balls:
+def balls(features: Float[Tensor, "n d"], radius: int | float, most: int) -> Balls:
     """Entry (i, j) is 1 where i and j are at most `radius` apart; an image is in its own ball.
 
     Args:

@@ -77,10 +77,10 @@ def cosine(rate: float, epoch: float, horizon: int) -> float:
 class EpochKeeper(Protocol):
     """Keeps the training of a cycle, so that a kill loses at most one epoch."""
 
-    def keep(self, cycle: int, checkpoint: dict[str, Any]) -> None:
+    def keep(self, cycle: int, checkpoint: dict[str, Any], /) -> None:
         """Replace what was kept by this."""
         ...
 
-    def kept(self, cycle: int) -> dict[str, Any] | None:
+    def kept(self, cycle: int, /) -> dict[str, Any] | None:
         """The last checkpoint, if it is of this cycle."""
         ...

@@ -1,7 +1,12 @@
 """Names that reports group runs by, read from what was built; also of runs that were made under earlier names."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+EARLIER = re.compile(r"^(local|fusion|pool):", re.MULTILINE)
+"""Keys at the top of the configs of runs that were made under earlier names."""
 
 
 def representation_name(local: str, fusion: str) -> str:
@@ -29,3 +34,9 @@ def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
             names["dataset"] = names.pop("pool")
     choices.pop("method", None)
     return values | {"choices": choices} if choices else values
+
+
+def has_earlier_names(run: Path) -> bool:
+    """Whether a run's folder holds a config of earlier names, and so of an earlier version."""
+    file = run / "config.yaml"
+    return file.is_file() and EARLIER.search(file.read_text()) is not None

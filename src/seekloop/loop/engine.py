@@ -1,7 +1,7 @@
-"""The loop: label, fit, score, ask; for one person or for all simulated searches of an experiment at once."""
+"""The loop: update, propose; for one person or for all simulated searches of an experiment at once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property, partial
 
 import torch
@@ -10,42 +10,22 @@ from torch import Tensor
 
 from seekloop.contracts.cache import Cache
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import (
-    Classifier,
-    Criterion,
-    Descriptors,
-    Scorer,
-    Transductive,
-    User,
-)
+from seekloop.contracts.problems import many
+from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Scorer, Transductive, User
 from seekloop.contracts.randomness import generator
-from seekloop.contracts.records import (
-    FEW_QUERIES,
-    Answer,
-    CandidateView,
-    Feedback,
-    Query,
-    Round,
-    TrainingRows,
-)
-from seekloop.contracts.scorers import on_device
+from seekloop.contracts.records import FEW_QUERIES, Answer, CandidateView, Feedback, Query, TrainingRows
+from seekloop.contracts.scorers import LinearScorer, on_device
 from seekloop.loop.placement import Engine, Placed
+from seekloop.loop.prior import Prior
+from seekloop.loop.questions import Question, choose
 from seekloop.loop.row_table import RowTable, chunks
-from seekloop.loop.shortlist import IndexedRound, Scan, Shortlist, Shortlisted
-from seekloop.loop.state import LabelledRows, State
+from seekloop.loop.shortlist import BLENDED, Shortlist, Shortlisted, hyperplanes, require_linear
+from seekloop.loop.state import Comparison, LabelledRows, Round, State
+from seekloop.loop.vectors import width
 from seekloop.representations.local import WHOLE
 from seekloop.representations.representation import Representation
 
 ANSWER_CODE = {Answer.RELEVANT: 1, Answer.IRRELEVANT: -1, Answer.UNSURE: 0}
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked in a round: images, and for each the region that scores highest, and its score."""
-
-    image: Int[Tensor, "q b"]
-    region: Int[Tensor, "q b"]
-    score: Float[Tensor, "q b"]
 
 
 class Loop:
@@ -54,14 +34,17 @@ class Loop:
     Args:
         descriptors: of the collection.
         representation: labelled images to training rows, region scores to image scores.
-        classifier: fitted afresh (warm-started) each round; one that is transductive is given the collection first.
+        classifier: fitted afresh (warm-started) each round.
         criterion: chooses what to ask.
         seed: of every draw; generators derive from (seed, class, query, round, purpose).
-        engine: where to compute, and with how much memory.
+        engine: where to compute, and with how much memory; None: on the CPU.
         shortlist: finds images through an index; None: every round scores all of them.
+        prior: ranks while there are no labels of both kinds, and is blended with the classifier; None: the classifier
+            alone decides, and every query needs labels of both kinds.
 
     Raises:
-        ConfigError: if the classifier knows whole images only, and the representation has regions.
+        ConfigError: if the classifier knows whole images only, and the representation has regions; or if there is a
+            prior, and the classifier has no hyperplane.
     """
 
     def __init__(
@@ -71,11 +54,15 @@ class Loop:
         classifier: Classifier,
         criterion: Criterion,
         *,
-        seed: int,
-        engine: Engine,
+        seed: int = 0,
+        engine: Engine | None = None,
         shortlist: Shortlist | None = None,
+        prior: Prior | None = None,
     ) -> None:
         check_transductive(classifier, representation)
+        if prior is not None:
+            require_linear(classifier, BLENDED)
+        engine = engine or Engine()
         self.descriptors = descriptors
         self.representation = representation
         self.classifier = classifier
@@ -83,6 +70,8 @@ class Loop:
         self.seed = seed
         self.engine = engine
         self.shortlist = shortlist
+        self.prior = prior
+        self._width = width(representation, descriptors.dim)
         self._cache = Cache()  # of the global descriptors
         self._memory = engine.bytes()
         uses_regions = representation.local.uses_regions
@@ -92,113 +81,74 @@ class Loop:
         # an eighth each for the table, for its old self while it grows, and for the rows of a chunk of searches
         self._table = RowTable(self._placed, representation, max(1, self._memory // 8 // self._row_bytes))
 
+    def settings(self) -> dict[str, object]:
+        """Parts that determine which scores answers lead to; a criterion may change on the way."""
+        parts = {name: getattr(self, name) for name in ("representation", "classifier", "seed", "prior")}
+        return parts | {"precision": self.engine.precision}
+
     @cached_property
     def global_descriptors(self) -> Float[Tensor, "n d"]:
         """Global descriptors of all images."""
         return self._placed.read(torch.arange(self.descriptors.images), local=False).whole
 
-    def start(self, queries: tuple[Query, ...], seconds: Sequence[float]) -> State:
-        """Label each query's first image relevant and its negatives irrelevant; nothing is fitted yet."""
+    def start(self, queries: tuple[Query, ...], seconds: Sequence[float], names: Sequence[str] | None = None) -> State:
+        """Label each query's examples relevant and its negatives irrelevant; nothing is fitted yet.
+
+        Args:
+            queries: one per search.
+            seconds: user time that starting each took.
+            names: of the images, by which draws are told apart; None: their positions.
+        """
         q, n = len(queries), self.descriptors.images
         state = State(
             queries,
             torch.zeros(q, n, dtype=torch.int8),
             self.descriptors.readable.repeat(q, 1),
-            [LabelledRows.none() for _ in queries],
+            tuple(LabelledRows.none() for _ in queries),
             torch.tensor(seconds, dtype=torch.float64),
-            None,
-            -1,
+            names=names,
         )
-        for position, query in enumerate(queries):
-            first = Feedback(query.image, Answer.RELEVANT, query.box, 0.0)
-            others = [Feedback(image, Answer.IRRELEVANT, None, 0.0) for image in query.negatives]
-            self._learn(state, position, [(answer, None) for answer in (first, *others)])
-        return state
-
-    def learn(self, state: State, question: Question, feedback: Sequence[Sequence[Feedback]]) -> None:
-        """Take the answers in. Answers may be fewer than the images asked, and in any order."""
-        for position, answers in enumerate(feedback):
-            best = dict(zip(question.image[position].tolist(), question.region[position].tolist(), strict=True))
-            self._learn(state, position, [(answer, best.get(answer.image)) for answer in answers])
-
-    def fit(self, state: State) -> None:
-        """Fit every search's classifier on its rows; one more round is counted."""
-        sizes = [len(rows.image) for rows in state.rows]
-        limit = self._memory // 8 if self.engine.together else 0
-        scorers: list[Scorer] = []
-        for chunk in chunks(sizes, self._row_bytes, limit):
-            previous = None if state.scorer is None else state.scorer.select(torch.tensor(chunk))
-            scorers.append(self.classifier.fit(self._training_rows(state, chunk), previous))
-        state.scorer = scorers[0].join(scorers[1:])
-        state.round += 1
-
-    def score(self, state: State) -> Float[Tensor, "q n"]:
-        """Score every image for every search in one pass over the store; -inf where an image is unreadable."""
-        scorer, searches = _fitted(state), len(state.queries)
-        if searches > FEW_QUERIES:
-            self._placed.hold()
-        return self._scores(scorer, searches, torch.arange(self.descriptors.images))
-
-    def search(self, state: State, budget: int) -> tuple[Float[Tensor, "q n"], Shortlisted | None]:
-        """Scores to ask and to rank by: of all images, or where there is an index, of those that it proposes.
-
-        The picks of `ask` with this budget are then those of an exact scan, as far as the second result says.
-        """
-        if self.shortlist is None:
-            return self.score(state), None
-        everything = torch.arange(self.descriptors.images)
-        scorer = _fitted(state)
-        found = self._shortlisted(
-            state, budget, lambda queries: self._scores(scorer.select(queries), len(queries), everything)
-        )
-        return found.scores.to(self.engine.device), found
-
-    def _shortlisted(self, state: State, budget: int, scan: Scan) -> Shortlisted:
-        if self.shortlist is None:
-            raise ValueError("this loop has no index")
-        budget = min(budget, int(state.candidate.sum(dim=1).min()))
-        return self.shortlist.search(
-            _fitted(state),
-            state.candidate,
-            state.round,
-            budget,
-            lambda scorer, images: self._scores(scorer, len(scorer.weights), images),
-            scan,
-        )
-
-    def _scores(self, scorer: Scorer, searches: int, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
-        """Exact scores of some images, for the searches of a scorer."""
-        parts = [scorer] if self.engine.together else [scorer.select(torch.tensor([p])) for p in range(searches)]
-        scores = torch.empty(searches, len(images), dtype=self.engine.dtype, device=self.engine.device)
-        first = 0
-        for some in self._placed.split(images, searches):
-            block = self._placed.read(some, self.representation.local.uses_regions)
-            found = torch.cat([part.of_block(block, self.representation) for part in parts])
-            scores[:, first : first + len(some)] = found
-            first += len(some)
-        scores[:, ~self.descriptors.readable[images]] = -torch.inf
-        return scores
-
-    def ask(self, state: State, scores: Float[Tensor, "q n"], budget: int) -> Question:
-        """Choose the next images; fewer than `budget` where fewer are left."""
-        budget = min(budget, int(state.candidate.sum(dim=1).min()))
-        if budget == 0:
-            nothing = torch.empty(len(state.queries), 0, dtype=torch.long)
-            return Question(nothing, nothing, nothing.float())
-        images = self._picks(state, scores, budget)
-        asked_scores = scores.gather(1, images).cpu()
-        return Question(images.cpu(), self._best_regions(state, images.cpu()), asked_scores)
-
-    def _picks(self, state: State, scores: Float[Tensor, "q n"], budget: int) -> Int[Tensor, "q b"]:
-        """What the criterion chooses by these scores."""
-        candidate, answers = state.candidate.to(scores.device), state.answers.to(scores.device)
-        view = CandidateView(
-            scores, candidate, answers, lambda: self.global_descriptors, state.round, cache=self._cache
-        )
-        rngs = [
-            generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries
+        known = [
+            [
+                *(Feedback(example.image, Answer.RELEVANT, example.box, 0.0) for example in query.examples),
+                *(Feedback(image, Answer.IRRELEVANT, None, 0.0) for image in query.negatives),
+            ]
+            for query in queries
         ]
-        return self.criterion(view, budget, rngs)
+        return self.learn(state, known)
+
+    def update(
+        self, state: State, feedback: Sequence[Sequence[Feedback]] = (), *, budget: int = 0, compare: bool = False
+    ) -> State:
+        """Take answers in, fit every search's classifier, and score all images.
+
+        Args:
+            state: before; it stays as it is.
+            feedback: answers of each search; none where it is empty.
+            budget: images of the next question, which an index has to find.
+            compare: whether all images are scored as well where there is an index.
+        """
+        return self.scored(self.fit(self.learn(state, feedback)), budget=budget, compare=compare)
+
+    def propose(self, state: State, criterion: Criterion | None = None, *, budget: int) -> Question:
+        """Choose the next images; fewer than `budget` where fewer are left.
+
+        Args:
+            state: after an update.
+            criterion: chooses; None: the loop's own.
+            budget: images to ask about.
+
+        Raises:
+            ConfigError: if the criterion does not return as many distinct candidates.
+        """
+        budget, criterion = min(budget, state.left), criterion or self.criterion
+        if budget == 0:
+            return Question.none(len(state.queries))
+        scores, search = state.ranked(), state.search
+        if search is not None and (criterion is not self.criterion or search.picks.shape[1] < budget):
+            scores = self._shortlisted(state, budget, criterion, None).scores
+        images = self._choose(state, scores, criterion, budget)
+        return Question(images.cpu(), self._best_regions(state, images.cpu()), scores.gather(1, images).cpu())
 
     def rounds(self, state: State, user: User, *, rounds: int, budget: int) -> Iterator[tuple[Round, State]]:
         """Play until round `rounds`, from wherever `state` stands; the caller measures and writes.
@@ -207,96 +157,221 @@ class Loop:
             ConfigError: if there are not enough images left to ask about.
         """
         played = max(state.round, 0)
-        check_pool(int(state.candidate.sum(dim=1).min()), rounds - played, budget, played)
-        resumed = state.round >= 0
-        if resumed:
-            state.scorer = on_device(_fitted(state), self.engine.device)
+        check_pool(state.left, rounds - played, budget, played, self)
+        if state.round < 0:
+            state = self.update(state, budget=budget, compare=True)
+            yield self._round(state, Question.none(len(state.queries)), tuple(() for _ in state.queries)), state
         else:
-            self.fit(state)
-        nothing = torch.empty(len(state.queries), 0, dtype=torch.long)
-        done = self._round(state, Question(nothing, nothing, nothing.float()), tuple(() for _ in state.queries), budget)
-        if not resumed:
-            yield done, state
+            scorer = None if state.scorer is None else on_device(state.scorer, self.engine.device)
+            state = self.scored(self._with_prior(replace(state, scorer=scorer)), budget=budget, compare=True)
         while state.round < rounds:
-            question = self.ask(state, done.scores, budget)
-            feedback = tuple(
-                tuple(user.answer(query, image, state.round + 1) for image in images)
+            question = self.propose(state, budget=budget)
+            answers = [
+                [user.answer(query, image, state.round + 1) for image in images]
                 for query, images in zip(state.queries, question.image.tolist(), strict=True)
+            ]
+            feedback = question.with_regions(answers)
+            state = self.update(state, feedback, budget=budget, compare=True)
+            yield self._round(state, question, feedback), state
+
+    def learn(self, state: State, feedback: Sequence[Sequence[Feedback]]) -> State:
+        """Take answers in, without a fit."""
+        answers, candidate, seconds = state.answers.clone(), state.candidate.clone(), state.seconds.clone()
+        rows = list(state.rows)
+        for position, (query, given) in enumerate(zip(state.queries, feedback or [()] * len(rows), strict=True)):
+            if not given:
+                continue
+            choices = []
+            for one in given:
+                name = one.image if state.names is None else state.names[one.image]
+                rng = generator(self.seed, "rows", query.class_name, query.number, name)
+                regions = self.descriptors.regions.of(one.image)
+                choices.append(self.representation.rows(one, regions, one.region, rng))
+            images = torch.tensor([one.image for one in given])
+            rows[position] = rows[position].add(
+                torch.repeat_interleave(images, torch.tensor([len(choice.region) for choice in choices])),
+                torch.cat([choice.region for choice in choices]),
+                torch.cat([choice.label for choice in choices]),
             )
-            self.learn(state, question, feedback)
-            self.fit(state)
-            done = self._round(state, question, feedback, budget)
-            yield done, state
+            answers[position, images] = torch.tensor([ANSWER_CODE[one.answer] for one in given], dtype=torch.int8)
+            candidate[position, images] = False
+            seconds[position] += sum(one.seconds for one in given)
+        changed = replace(state, answers=answers, candidate=candidate, seconds=seconds, rows=tuple(rows))
+        return replace(changed, scores=None, search=None, exact=None)
 
-    def _round(
-        self, state: State, question: Question, feedback: tuple[tuple[Feedback, ...], ...], budget: int
-    ) -> Round:
-        """Score everything; with an index, search through it too, so that the one can be held against the other."""
-        asked = (state.round, question.image, question.region, question.score, feedback)
-        exact = self.score(state)
+    def fit(self, state: State) -> State:
+        """Fit every search's classifier on its rows; one more round is counted.
+
+        With a prior, searches without labels of both kinds are left to it.
+        """
+        state = self._with_prior(state)
+        positions: Sequence[int] = range(len(state.queries))
+        if self.prior is not None:
+            positions = [p for p in positions if {-1.0, 1.0} <= set(state.rows[p].label.tolist())]
+        before = {position: place for place, position in enumerate(state.fitted)}
+        scorers: list[Scorer] = []
+        limit = self._memory // 8 if self.engine.together else 0
+        sizes = [len(state.rows[position].image) for position in positions]
+        for chunk in chunks(sizes, self._row_bytes, limit) if sizes else ():
+            mine = [positions[place] for place in chunk]
+            previous = None
+            if state.scorer is not None and all(position in before for position in mine):
+                previous = state.scorer.select(torch.tensor([before[position] for position in mine]))
+            scorers.append(self.classifier.fit(self._training_rows(state, mine), previous))
+        scorer = scorers[0].join(scorers[1:]) if scorers else None
+        fitted = replace(state, scorer=scorer, fitted=tuple(positions), round=state.round + 1)
+        return replace(fitted, scores=None, search=None, exact=None)
+
+    def scored(self, state: State, *, budget: int, compare: bool = False) -> State:
+        """The state with scores of all images, or where there is an index, of those that it proposes."""
         if self.shortlist is None:
-            return Round(*asked, exact, state.answers)
-        found = self._shortlisted(state, budget, lambda queries: exact[queries.to(exact.device)])
-        picks = self._picks(state, exact, found.picks.shape[1]).cpu()
-        return IndexedRound(*asked, found.scores.to(exact.device), state.answers, found, exact, picks)
+            return replace(state, scores=self.score(state))
+        exact = self.score(state) if compare else None
+        search = self._shortlisted(state, min(budget, state.left), self.criterion, exact)
+        return replace(state, scores=search.scores.to(self.engine.device), search=search, exact=exact)
 
-    def _learn(self, state: State, position: int, answers: Sequence[tuple[Feedback, int | None]]) -> None:
-        """Take one search's answers in; each comes with the region that scored highest, None if nobody knows."""
-        if not answers:
-            return
-        query = state.queries[position]
-        choices = []
-        for feedback, best in answers:
-            rng = generator(self.seed, "rows", query.class_name, query.number, feedback.image)
-            regions = self.descriptors.regions.of(feedback.image)
-            choices.append(self.representation.rows(feedback, regions, best, rng))
-        images = torch.tensor([feedback.image for feedback, _ in answers])
-        state.rows[position] = state.rows[position].add(
-            torch.repeat_interleave(images, torch.tensor([len(choice.region) for choice in choices])),
-            torch.cat([choice.region for choice in choices]),
-            torch.cat([choice.label for choice in choices]),
+    def score(self, state: State) -> Float[Tensor, "q n"]:
+        """Score every image for every search in one pass over the store; -inf where an image is unreadable."""
+        searches = len(state.queries)
+        if searches > FEW_QUERIES:
+            self._placed.hold()
+        return self._scores(self._decider(state), searches, torch.arange(self.descriptors.images))
+
+    def _decider(self, state: State) -> Scorer:
+        """The scorer that ranks: the classifier's, or its blend with the prior."""
+        if self.prior is not None and state.prior is not None:
+            own = None if state.scorer is None else hyperplanes(state.scorer, BLENDED)
+            return self.prior.blended(own, state.fitted, state.prior, state.labels)
+        if state.scorer is None:
+            raise ValueError("nothing is fitted yet: call Loop.update first")
+        return state.scorer
+
+    def _with_prior(self, state: State) -> State:
+        """The state with the prior of each search, standardised over the collection, if the loop has one."""
+        if self.prior is None or state.prior is not None:
+            return state
+        examples = self._examples(state.queries, self._table.index(*self._own_regions(state.queries)))
+        vectors = self.prior.vectors(state.queries, self._texts(state.queries), examples)
+        plain = LinearScorer(vectors, torch.zeros_like(vectors[:, 0]))
+        everything = torch.arange(self.descriptors.images)
+        scores = self._scores(plain, len(vectors), everything)
+        return replace(state, prior=self.prior.standardised(vectors, scores))
+
+    def _scores(self, scorer: Scorer, searches: int, images: Int[Tensor, " k"]) -> Float[Tensor, "q k"]:
+        """Exact scores of some images, for the searches of a scorer."""
+        parts = [scorer] if self.engine.together else [scorer.select(torch.tensor([p])) for p in range(searches)]
+        scores = torch.empty(searches, len(images), dtype=self.engine.dtype, device=self.engine.device)
+        first = 0
+        for some in self._placed.split(images, searches):
+            block = self._placed.read(some, self.representation.local.uses_regions)
+            scores[:, first : first + len(some)] = torch.cat([p.of_block(block, self.representation) for p in parts])
+            first += len(some)
+        scores[:, ~self.descriptors.readable[images]] = -torch.inf
+        return scores
+
+    def _shortlisted(
+        self, state: State, budget: int, criterion: Criterion, exact: Float[Tensor, "q n"] | None
+    ) -> Shortlisted:
+        """Search through the index; `exact` scores are read where they are known, should all images be needed."""
+        if self.shortlist is None:
+            raise ValueError("this loop has no index")
+        scorer, everything = self._decider(state), torch.arange(self.descriptors.images)
+
+        def scan(queries: Int[Tensor, " p"]) -> Float[Tensor, "p n"]:
+            if exact is not None:
+                return exact[queries.to(exact.device)]
+            return self._scores(scorer.select(queries), len(queries), everything)
+
+        def score(some: LinearScorer, images: Int[Tensor, " k"]) -> Float[Tensor, "p k"]:
+            return self._scores(some, len(some.weights), images)
+
+        return self.shortlist.by(criterion).search(scorer, state.candidate, state.round, budget, score, scan)
+
+    def _choose(
+        self, state: State, scores: Float[Tensor, "q n"], criterion: Criterion, budget: int
+    ) -> Int[Tensor, "q b"]:
+        """Let the criterion choose by these scores."""
+        candidate, answers = state.candidate.to(scores.device), state.answers.to(scores.device)
+        view = CandidateView(
+            scores, candidate, answers, lambda: self.global_descriptors, state.round, cache=self._cache
         )
-        codes = [ANSWER_CODE[feedback.answer] for feedback, _ in answers]
-        state.answers[position, images] = torch.tensor(codes, dtype=torch.int8)
-        state.candidate[position, images] = False
-        state.seconds[position] += sum(feedback.seconds for feedback, _ in answers)
+        rngs = [
+            generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries
+        ]
+        return choose(criterion, view, budget, rngs, [query.name for query in state.queries])
+
+    def _round(self, state: State, question: Question, feedback: tuple[tuple[Feedback, ...], ...]) -> Round:
+        """The round after an update; with an index, compared with an exact scan."""
+        comparison = None
+        if state.search is not None and state.exact is not None:
+            picked = state.search.picks.shape[1]
+            picks = self._choose(state, state.exact, self.criterion, picked) if picked else state.search.picks
+            comparison = Comparison(state.search, state.exact, picks.cpu())
+        return Round(state.round, question, feedback, state.ranked(), state.answers, comparison)
 
     def _training_rows(self, state: State, chunk: Sequence[int]) -> TrainingRows:
         """The rows of some searches, by reference to a table that all share."""
-        rows = [state.rows[position] for position in chunk]
-        own = [self._own_region(state.queries[position]) for position in chunk]
-        images = torch.tensor([state.queries[position].image for position in chunk])
+        rows, queries = [state.rows[position] for position in chunk], [state.queries[position] for position in chunk]
+        image, region = self._own_regions(queries)
         place = self._table.index(
-            torch.cat([*[r.image for r in rows], images]), torch.cat([*[r.region for r in rows], torch.tensor(own)])
+            torch.cat([*[r.image for r in rows], image]), torch.cat([*[r.region for r in rows], region])
         )
         pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
         sizes = [len(r.image) for r in rows]
-        index = pad(list(torch.split(place[: -len(chunk)], sizes)))
+        index = pad(list(torch.split(place[: sum(sizes)], sizes)))
         labels = pad([r.label for r in rows]).to(self.engine.dtype)
         mask = labels != 0
-        table = self._table.vectors
+        table, own = self._table.vectors, self._examples(queries, place[sum(sizes) :])
+        if not all(query.examples for query in queries):
+            own = own.where((own != 0).any(dim=1, keepdim=True), self._texts(queries))
         return TrainingRows(
             table,
             index.to(table.device),
             labels.to(table.device),
             mask.to(table),
             mask.to(table.device),
-            table[place[-len(chunk) :].to(table.device)],
+            own,
             pad([r.image for r in rows]).to(table.device),
             None if self.representation.local.uses_regions else lambda: self.global_descriptors,
             self._cache,
         )
 
-    def _own_region(self, query: Query) -> int:
-        """The region that lies best on the query's object."""
-        return self.representation.query_region(self.descriptors.regions.of(query.image), query.box)
+    def _own_regions(self, queries: Sequence[Query]) -> tuple[Int[Tensor, " k"], Int[Tensor, " k"]]:
+        """Images of all examples, and the region of each that lies best on the object."""
+        examples = [example for query in queries for example in query.examples]
+        regions = [
+            self.representation.query_region(self.descriptors.regions.of(one.image), one.box) for one in examples
+        ]
+        return torch.tensor([one.image for one in examples], dtype=torch.long), torch.tensor(regions, dtype=torch.long)
+
+    def _examples(self, queries: Sequence[Query], place: Int[Tensor, " k"]) -> Float[Tensor, "q e"]:
+        """Mean vector of each query's examples, which are at these places of the table; zero without examples."""
+        counts = torch.tensor([len(query.examples) for query in queries])
+        device = self.engine.device
+        if not len(place):
+            return torch.zeros(len(queries), self._width, dtype=self.engine.dtype, device=device)
+        vectors = self._table.vectors[place.to(device)]
+        owner = torch.repeat_interleave(torch.arange(len(queries)), counts).to(device)
+        total = vectors.new_zeros(len(queries), self._width).index_add_(0, owner, vectors)
+        return total / counts.clamp(min=1).to(total)[:, None]
+
+    def _texts(self, queries: Sequence[Query]) -> Float[Tensor, "q e"]:
+        """Vector of each query's text, as if it were both global and local descriptor; zero without text."""
+        vectors = torch.zeros(len(queries), self.descriptors.dim, dtype=self.engine.dtype, device=self.engine.device)
+        for vector, query in zip(vectors, queries, strict=True):
+            if query.text is not None:
+                if query.text.vector.shape != vector.shape:
+                    found = tuple(query.text.vector.shape)
+                    raise ValueError(f"the text of query {query.name} has a vector of shape {found}, not {len(vector)}")
+                vector.copy_(torch.nn.functional.normalize(query.text.vector, dim=0))
+        return self.representation.fusion.fuse(vectors, vectors) if self.representation.local.uses_regions else vectors
 
     def _best_regions(self, state: State, images: Int[Tensor, "q b"]) -> Int[Tensor, "q b"]:
         """The region of each image that scores highest, the first of equals; WHOLE where there is none."""
         best = torch.full_like(images, WHOLE)
         if not self.representation.local.uses_regions or images.shape[1] == 0:
             return best
-        scorer, regions = _fitted(state), self.descriptors.regions
+        scorer, regions = self._decider(state), self.descriptors.regions
         flat = images.flatten()
         counts = torch.full_like(flat, len(regions.boxes)) if regions.offsets is None else regions.offsets.diff()[flat]
         ends = counts.cumsum(0)
@@ -304,7 +379,8 @@ class Loop:
         place = torch.split(self._table.index(torch.repeat_interleave(flat, counts), region), counts.tolist())
         for position, per_image in enumerate(batched(place, images.shape[1])):
             vectors = self._table.vectors[torch.cat(list(per_image))]
-            scores = scorer.select(torch.tensor([position])).scores(vectors)[0].cpu()
+            owner = torch.repeat_interleave(images[position], torch.tensor([len(part) for part in per_image]))
+            scores = scorer.select(torch.tensor([position])).scores(vectors, owner)[0].cpu()
             split = torch.split(scores, [len(part) for part in per_image])
             best[position] = torch.tensor([int(part.argmax()) if len(part) else WHOLE for part in split])
         return best
@@ -313,12 +389,6 @@ class Loop:
 def batched(items: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]:
     """The items, `size` at a time."""
     return (items[first : first + size] for first in range(0, len(items), size))
-
-
-def _fitted(state: State) -> Scorer:
-    if state.scorer is None:
-        raise ValueError("nothing is fitted yet: call fit first")
-    return state.scorer
 
 
 def check_transductive(classifier: Classifier, representation: Representation) -> None:
@@ -332,35 +402,35 @@ def check_transductive(classifier: Classifier, representation: Representation) -
         raise ConfigError("classifier", type(classifier).__name__, why, "Use representation=go, or another classifier.")
 
 
-def check_pool(pool: int, rounds: int, budget: int, played: int = 0) -> None:
+def check_pool(pool: int, rounds: int, budget: int, played: int = 0, owner: object = None) -> None:
     """Refuse a simulation that would ask for more images than there are.
 
     Args:
         pool: images that can be asked about.
         rounds: that are to come.
         budget: images asked about in each of them.
-        played: rounds before them, which `loop.rounds` counts too.
+        played: rounds before them, which `rounds` of the simulation counts too.
+        owner: whose `rounds` and `budget` these are, for the error.
 
     Raises:
         ConfigError: with numbers that fit, where there are any.
     """
     if budget < 1:
-        raise ConfigError("loop.budget", budget, "a round asks about at least one image", "Use 1 or more.")
+        raise ConfigError("budget", budget, "a round asks about at least one image", "Use 1 or more.", owner)
     if rounds < 0:
-        raise ConfigError("loop.rounds", rounds + played, "there is no round before the first", "Use 0 or more.")
+        raise ConfigError("rounds", rounds + played, "there is no round before the first", "Use 0 or more.", owner)
     left = max(pool, 0)
     if rounds * budget > left:
-        asked = f"{rounds} {'round' if rounds == 1 else 'rounds'} of it ask about {rounds * budget} images"
-        why = f"{asked} and {left} can be asked about"
-        raise ConfigError("loop.budget", budget, why, _fitting(left, rounds, budget, played))
+        why = f"rounds x budget = {rounds * budget} exceeds the {many(left, 'candidate', 'candidates')}"
+        raise ConfigError("budget", budget, why, _fitting(left, rounds, budget, played), owner)
 
 
 def _fitting(pool: int, rounds: int, budget: int, played: int) -> str:
     """Advice that can be followed: each of its ways out is accepted by `check_pool`."""
-    ways = [f"loop.budget to {pool // rounds}"] if pool >= rounds else []
-    ways += [f"loop.rounds to {played + pool // budget}"] if pool >= budget else []
+    ways = [f"budget to {pool // rounds}"] if pool >= rounds else []
+    ways += [f"rounds to {played + pool // budget}"] if pool >= budget else []
     if not ways and pool:
-        ways = [f"loop.budget to 1 and loop.rounds to {played + pool}"]
+        ways = [f"budget to 1 and rounds to {played + pool}"]
     more = rounds * budget - pool
     add = f"dd {more} {'image' if more == 1 else 'images'} or more."
     return f"Lower {', or '.join(ways)}. Or a{add}" if ways else f"A{add}"

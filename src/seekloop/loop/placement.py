@@ -1,15 +1,16 @@
 """Where a loop computes and with how much memory: descriptors come there once if they fit, else block by block."""
 
-import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Literal
 
 import psutil
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from seekloop.contracts.declared import Positive, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.recipe import NOT_IN_RECIPE
@@ -20,7 +21,7 @@ PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**30}  # a block on a CPU should stay in its caches until it is used up
 
 
-@dataclass(frozen=True)
+@component
 class Engine:
     """Settings of the computation; none of them changes what is computed but `precision`.
 
@@ -28,34 +29,28 @@ class Engine:
         memory: GiB for descriptors, training rows and the work on them, or auto: half of what is free. The scores of
             all searches (q n numbers) and the rows of a single search come on top. Below 0.25, blocks become smaller,
             and with them the last bits of sums may change.
-        device: where scores are computed.
-        precision: of scores and training rows, float32 or float64.
+        device: where scores are computed: cpu, cuda, cuda:1, ...
+        precision: of scores and training rows.
         together: whether the searches of a round are computed together or one after the other.
 
     Raises:
         ConfigError: if a setting cannot work here.
     """
 
-    memory: int | float | str = field(metadata=NOT_IN_RECIPE)
-    device: str = field(metadata=NOT_IN_RECIPE)
-    precision: str
-    together: bool = field(metadata=NOT_IN_RECIPE)
+    memory: Positive | Literal["auto"] = field(default="auto", metadata=NOT_IN_RECIPE)
+    device: str = field(default="cpu", metadata=NOT_IN_RECIPE)
+    precision: Literal["float32", "float64"] = "float32"
+    together: bool = field(default=True, metadata=NOT_IN_RECIPE)
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ConfigError("engine.precision", self.precision, "it must be float32 or float64", "Try float32.")
-        if not isinstance(self.together, bool):
-            raise ConfigError("engine.together", self.together, "it must be true or false", "Try true.")
-        given = isinstance(self.memory, int | float) and not isinstance(self.memory, bool)
-        if self.memory != "auto" and not (given and math.isfinite(float(self.memory)) and float(self.memory) > 0):
-            raise ConfigError("engine.memory", self.memory, "it is no size in GiB", "Use auto, or a number above 0.")
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", str(self.device)):
-            raise ConfigError("engine.device", self.device, "it must be cpu, cuda, cuda:1, ...", "Try cpu.")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise ConfigError("device", self.device, "it must be cpu, cuda, cuda:1, ...", "Try cpu.", self)
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as missing:  # a torch without CUDA asserts
-            said = str(missing).splitlines()[0]
-            raise ConfigError("engine.device", self.device, f"torch cannot use it ({said})", "Try cpu.") from missing
+            reason = str(missing).splitlines()[0]
+            why = f"torch cannot use it ({reason})"
+            raise ConfigError("device", self.device, why, "Try cpu.", self) from missing
 
     @property
     def dtype(self) -> torch.dtype:
@@ -64,7 +59,7 @@ class Engine:
 
     def bytes(self) -> int:
         """Of memory that may be taken."""
-        return free_memory(self.device) // 2 if self.memory == "auto" else int(float(self.memory) * GIB)
+        return free_memory(self.device) // 2 if isinstance(self.memory, str) else int(self.memory * GIB)
 
 
 def free_memory(device: str) -> int:

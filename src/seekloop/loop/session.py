@@ -1,52 +1,213 @@
-"""One person's search: the same loop as the simulation, with q = 1."""
+"""A person's search: a list of events, replayed through the same loop as the simulation, with q = 1."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from seekloop.contracts.boxes import clip, degenerate
+from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.randomness import generator
-from seekloop.contracts.records import Answer, Feedback, Query
+from seekloop.contracts.records import Answer, Example, Feedback, Query, Text
 from seekloop.criteria.selection import lowest_first
-from seekloop.loop.engine import Loop, Question
+from seekloop.loop import events as happened
+from seekloop.loop.engine import Loop
+from seekloop.loop.events import Box, Event, Log, MemoryLog
 from seekloop.loop.shortlist import Shortlisted
+from seekloop.loop.state import State
 
-Reply = bool | np.bool_ | None | Sequence[float | int]
+Given = bool | np.bool_ | None | Sequence[float | int]
 MUCH_OUTSIDE = 2.0  # a drawn box may leave the image a little, in fractions of it
+COLD = (happened.Started, happened.Revoked, happened.ExampleAdded, happened.CollectionGrown)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image of a question.
+
+    Attributes:
+        image: position in the collection.
+        name: content hash, or the position where contents are not known.
+        path: of its file; None where paths are not known.
+        box: of the region that scores highest; None: the whole image.
+        score: decision value; above 0 is likely relevant.
+    """
+
+    image: int
+    name: str
+    path: str | None
+    box: Box | None
+    score: float
+
+
+@dataclass(frozen=True)
+class Images:
+    """Names of a collection's images.
+
+    Args:
+        count: how many there are.
+        contents: content hash of each; None: they are known by position, and the collection may only grow at its end.
+        paths: of their files; None where they are not known.
+    """
+
+    count: int
+    contents: Sequence[str] | None = None
+    paths: Sequence[str] | None = None
+
+    @cached_property
+    def names(self) -> list[str] | None:
+        """Names by content; the second of equal pictures ends on #2. None where contents are not known.
+
+        Example:
+            >>> Images(3, ["a", "b", "a"]).names
+            ['a', 'b', 'a#2']
+        """
+        if self.contents is None:
+            return None
+        seen: Counter[str] = Counter()
+        named = []
+        for content in self.contents:
+            seen[content] += 1
+            named.append(content if seen[content] == 1 else f"{content}#{seen[content]}")
+        return named
+
+    def name(self, image: int) -> str:
+        """Name of one image."""
+        return str(image) if self.names is None else self.names[image]
+
+    def position(self, name: str) -> int | None:
+        """Position of the image of this name; None where there is none."""
+        if self.names is None:
+            return int(name) if int(name) < self.count else None
+        return self._positions.get(name)
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self.names or ())}
+
+    @cached_property
+    def listing(self) -> str:
+        """Hash of all names, whatever their order."""
+        if self.names is None:
+            return f"{self.count} images by position"
+        return hashlib.blake2b("\0".join(sorted(self.names)).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Where the search stands: state of the loop, criterion (None: the loop's own), and the open question."""
+
+    state: State
+    criterion: Criterion | None
+    question: tuple[happened.Shown, ...] | None
 
 
 class Session:
     """A search that a person drives: `ask`, `answer`, look at `ranking`, as often as they like.
 
+    Everything that happens is an event: saving appends one, undoing replays without one, resuming replays all. Begin
+    one with `Session.start`, go on with `Session(loop, log)`.
+
     Args:
         loop: the parts, over a collection's descriptors.
-        image: position of the first image that shows the object.
-        box: where it is, (x0, y0, x1, y1) in [0, 1]; None: the whole image.
-        negatives: how many random images are presumed not to show it; they are not asked about.
-        budget: images per question.
+        log: the events so far, and where the next ones are kept.
+        images: names of the collection's images.
+        criteria: by name, those that `use` may change to.
+        clock: seconds since any moment.
 
     Raises:
-        ValueError: if the image is not in the collection or unreadable, or the box has no area inside it.
+        ValueError: if the log holds no search, or a criterion that is not among these.
     """
 
-    def __init__(self, loop: Loop, image: int, box: Sequence[float] | None, *, negatives: int, budget: int) -> None:
-        self.loop = loop
-        self.budget = budget
-        first = self._feedback(image, True if box is None else box)
-        query = Query("session", 0, image, first.box, self._presumed(image, negatives))
-        self._state = loop.start((query,), [0.0])
-        self._question: Question | None = None
-        self._advance()
+    def __init__(
+        self,
+        loop: Loop,
+        log: Log,
+        *,
+        images: Images | None = None,
+        criteria: Mapping[str, Criterion] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.loop, self.log, self.criteria, self.clock = loop, log, dict(criteria or {}), clock
+        self.images = images or Images(loop.descriptors.images)
+        self.events: list[Event] = log.read()
+        if not self.events or not isinstance(self.events[0], happened.Started):
+            raise ValueError("this log holds no search: begin one with Session.start")
+        self.budget = self.events[0].budget
+        self._moment = clock()
+        known = [e.collection for e in self.events if isinstance(e, happened.Started | happened.CollectionGrown)]
+        if known[-1] == self.images.listing:
+            self._now = self._replayed(self.events)
+        else:
+            self._happen(happened.CollectionGrown(self.images.listing))
 
-    def ask(self) -> list[int]:
-        """Positions of the images to look at next, in the order to look; the same until some are answered."""
-        if self._question is None:
-            self._question = self.loop.ask(self._state, self._scores, self.budget)
-        return self._question.image[0].tolist()
+    @classmethod
+    def start(
+        cls,
+        loop: Loop,
+        image: int | None = None,
+        box: Sequence[float] | None = None,
+        *,
+        text: Text | None = None,
+        negatives: int = 5,
+        budget: int = 10,
+        log: Log | None = None,
+        images: Images | None = None,
+        criteria: Mapping[str, Criterion] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> "Session":
+        """Begin a search by an image, by words, or by both.
 
-    def answer(self, replies: Mapping[int, Reply]) -> None:
-        """Take answers to some of the images asked about, and learn from them.
+        Args:
+            loop: the parts, over a collection's descriptors.
+            image: position of an image that shows the object; more are added by `add_example`.
+            box: where it is, (x0, y0, x1, y1) as fractions (see `contracts.boxes.pixels`); None: the whole image.
+            text: words, and their vector; needs a loop with a prior.
+            negatives: how many random images are presumed not to show it; they are not asked about.
+            budget: images per question.
+            log: keeps the events; None: memory.
+            images: names of the collection's images.
+            criteria: by name, those that `use` may change to.
+            clock: seconds since any moment.
+
+        Raises:
+            ValueError: if there is neither image nor text, the image is not in the collection or unreadable, or the box
+                has no area inside it.
+        """
+        if image is None and (text is None or loop.prior is None):
+            raise ValueError("a search needs an image to start from, or a text and a loop with a prior")
+        if log is not None and log.read():
+            raise ValueError("this log holds a search already: go on with Session(loop, log)")
+        images = images or Images(loop.descriptors.images)
+        examples = () if image is None else (_pointed(loop, images, image, box),)
+        presumed = tuple(images.name(position) for position in _presumed(loop, image, negatives))
+        words, vector = (None, None) if text is None else (text.words, tuple(text.vector.tolist()))
+        started = happened.Started(examples, words, vector, presumed, budget, images.listing)
+        session = cls(loop, MemoryLog([started]), images=images, criteria=criteria, clock=clock)
+        if log is not None:
+            log.append(started)
+            session.log = log
+        return session
+
+    def ask(self) -> list[Item]:
+        """Images to look at next, in the order to look; the same until something happens."""
+        if self._now.question is None:
+            proposed = self.loop.propose(self._now.state, self._now.criterion, budget=self.budget)
+            rows = zip(proposed.image[0].tolist(), proposed.region[0].tolist(), proposed.score[0].tolist(), strict=True)
+            shown = tuple(happened.Shown(self.images.name(image), region, score) for image, region, score in rows)
+            self._happen(happened.Asked(shown))
+            self._moment = self.clock()
+        return [self._item(one) for one in self._now.question or ()]
+
+    def answer(self, replies: Mapping[int, Given]) -> None:
+        """Take answers to some of the images asked about, and learn from them. Their seconds are measured.
 
         Args:
             replies: for each image position: True or False, None for "unsure", or a box, which means True.
@@ -54,60 +215,235 @@ class Session:
         Raises:
             ValueError: if an image was not asked about, or a box has no area inside the image.
         """
-        asked = self.ask()
-        stray = sorted(set(replies) - set(asked))
-        if stray:
-            raise ValueError(f"images {stray} were not asked about; the question is {asked}")
-        if self._question is None or not replies:
+        asked = {self.images.position(one.image): one for one in self._now.question or ()}
+        if stray := sorted(set(replies) - set(asked)):
+            raise ValueError(f"images {stray} were not asked about; the question is {list(asked)}")
+        if not replies:
             return
-        feedback = [self._feedback(image, reply) for image, reply in replies.items()]
-        self.loop.learn(self._state, self._question, [feedback])
-        self._advance()
+        now = self.clock()
+        seconds = (now - self._moment) / len(replies)
+        given = []
+        for image, reply in replies.items():
+            box, answer = None, Answer.UNSURE if reply is None else Answer.RELEVANT if reply else Answer.IRRELEVANT
+            if not (reply is None or isinstance(reply, bool | np.bool_)):
+                box, answer = _box(reply), Answer.RELEVANT
+            one = asked[image]
+            given.append(happened.Reply(one.image, answer.value, box, one.region, seconds))
+        self._happen(happened.Answered(tuple(given)))
+        self._moment = now
+
+    def revoke(self, images: Sequence[int]) -> None:
+        """Take answers back: the images may be asked about again.
+
+        Raises:
+            ValueError: if an image has no answer.
+        """
+        _, known = self._known([event for _, event in happened.standing(self.events)])
+        if stray := sorted(set(images) - {one.image for one in known}):
+            raise ValueError(f"images {stray} have no answer that could be taken back")
+        self._happen(happened.Revoked(tuple(self.images.name(image) for image in images)))
+
+    def add_example(self, image: int, box: Sequence[float] | None = None) -> None:
+        """Give another image that shows the object, and where.
+
+        Raises:
+            ValueError: as for `start`.
+        """
+        self._happen(happened.ExampleAdded(_pointed(self.loop, self.images, image, box)))
+
+    def use(self, criterion: str) -> None:
+        """Choose questions by another criterion; nothing is fitted anew.
+
+        Raises:
+            ValueError: if it is not among the session's criteria.
+        """
+        self._happen(happened.CriterionChanged(criterion))
+
+    def grow(self, loop: Loop, images: Images | None = None) -> None:
+        """Go on over a collection to which images were added, or from which some were removed.
+
+        Args:
+            loop: the same parts over its descriptors.
+            images: names of its images.
+
+        Raises:
+            ValueError: if nothing that was searched for is left.
+        """
+        before = self.loop, self.images
+        self.loop, self.images = loop, images or Images(loop.descriptors.images)
+        try:
+            self._happen(happened.CollectionGrown(self.images.listing))
+        except BaseException:
+            self.loop, self.images = before
+            raise
+
+    def undo(self) -> Event:
+        """Undo the last answer, revocation, example, or change of criterion, and return it.
+
+        Raises:
+            ValueError: if there is nothing left to undo.
+        """
+        able = [(n, event) for n, event in happened.standing(self.events) if isinstance(event, happened.UNDOABLE)]
+        if not able:
+            raise ValueError("nothing is left to undo")
+        number, event = able[-1]
+        self._happen(happened.Undone(number))
+        return event
 
     def ranking(self, top: int | None = None) -> list[int]:
         """Positions of the images, most likely first; equal scores by position."""
-        if top is None or top >= len(self.scores):
-            return self.scores.argsort(descending=True, stable=True).tolist()
-        everything = torch.ones(1, len(self.scores), dtype=torch.bool, device=self.scores.device)
-        return lowest_first(-self._scores, everything, top)[0].tolist()
+        scores = self.scores
+        if top is None or top >= len(scores):
+            return scores.argsort(descending=True, stable=True).tolist()
+        everything = torch.ones(1, len(scores), dtype=torch.bool, device=scores.device)
+        return lowest_first(-scores[None], everything, top)[0].tolist()
 
     @property
-    def scores(self) -> torch.Tensor:
-        """Decision value of every image, shape (n,): above 0 is likely relevant. With an index, -inf off its list."""
-        return self._scores[0]
+    def scores(self) -> Float[Tensor, " n"]:
+        """Decision value of every image: above 0 is likely relevant. With an index, -inf off its list."""
+        return self._now.state.ranked()[0]
 
     @property
-    def found(self) -> Shortlisted | None:
-        """What the index did in this round: length of the list, seconds, whether the question is certain; or None."""
-        return self._found
+    def shortlisted(self) -> Shortlisted | None:
+        """This round's search through the index, its list's length, seconds, and certainty; None without an index."""
+        return self._now.state.search
 
     @property
-    def answers(self) -> torch.Tensor:
-        """+1, -1 or 0 for every image, shape (n,)."""
-        return self._state.answers[0]
+    def answers(self) -> Int[Tensor, " n"]:
+        """+1, -1 or 0 for every image."""
+        return self._now.state.answers[0]
 
-    def _advance(self) -> None:
-        self.loop.fit(self._state)
-        self._scores, self._found = self.loop.search(self._state, self.budget)
-        self._question = None
+    @property
+    def query(self) -> Query:
+        """Query of the search as it stands: with all examples, and the images presumed irrelevant."""
+        return self._now.state.queries[0]
 
-    def _presumed(self, image: int, negatives: int) -> tuple[int, ...]:
-        others = self.loop.descriptors.readable.clone()
+    @property
+    def seconds(self) -> float:
+        """Time that the answers that count took."""
+        return float(self._now.state.seconds[0])
+
+    def _happen(self, event: Event) -> None:
+        """Go on with one more event; it counts once it is kept."""
+        events = [*self.events, event]
+        if isinstance(event, happened.Asked):
+            after = replace(self._now, question=event.images)
+        elif isinstance(event, happened.Answered):
+            state = self.loop.update(self._now.state, [self._feedback(event)], budget=self.budget)
+            after = replace(self._now, state=state, question=None)
+        else:
+            after = self._replayed(events)
+        self.log.append(event)
+        self.events, self._now = events, after
+
+    def _replayed(self, events: Sequence[Event]) -> _Standing:
+        """The search after these events.
+
+        What changes rows that were there before (`COLD`) makes the classifier be fitted without a warm start. So only
+        the fits since the last such event are repeated, and they give the same bits.
+        """
+        live = [event for _, event in happened.standing(events)]
+        changes = [event.criterion for event in live if isinstance(event, happened.CriterionChanged)]
+        if changes and changes[-1] not in self.criteria:
+            raise ValueError(f"criterion {changes[-1]!r} is not among those of this session: {sorted(self.criteria)}")
+        updates = [event for event in live if isinstance(event, (*COLD, happened.Answered))]
+        cold = max(number for number, event in enumerate(updates) if isinstance(event, COLD))
+        query, feedback = self._known(updates[: cold + 1])
+        state = self.loop.start((query,), [0.0], self.images.names)
+        state = self.loop.fit(replace(self.loop.learn(state, [feedback]), round=cold - 1))
+        for event in updates[cold + 1 :]:
+            if isinstance(event, happened.Answered):
+                state = self.loop.fit(self.loop.learn(state, [self._feedback(event)]))
+        last, criterion = live[-1], self.criteria[changes[-1]] if changes else None
+        question = last.images if isinstance(last, happened.Asked) else None
+        return _Standing(self.loop.scored(state, budget=self.budget), criterion, question)
+
+    def _known(self, events: Sequence[Event]) -> tuple[Query, list[Feedback]]:
+        """Query and answers after these events, without images that the collection has no more."""
+        examples: list[happened.Pointed] = []
+        replies: dict[str, happened.Reply] = {}
+        started = next(event for event in events if isinstance(event, happened.Started))
+        for event in events:
+            match event:
+                case happened.Started():
+                    examples += event.examples
+                case happened.ExampleAdded():
+                    examples.append(event.example)
+                    replies.pop(event.example.image, None)
+                case happened.Answered():
+                    replies |= {one.image: one for one in event.replies}
+                case happened.Revoked():
+                    replies = {image: one for image, one in replies.items() if image not in event.images}
+        shown = {one.image for one in examples}
+        presumed = [self._there(name) for name in started.presumed if name not in shown]
+        pairs = [(self._there(one.image), one.box) for one in examples]
+        query = Query(
+            "session",
+            0,
+            tuple(Example(image, _tensor(box)) for image, box in pairs if image is not None),
+            tuple(image for image in presumed if image is not None),
+            None if started.vector is None else Text(started.words or "", torch.tensor(started.vector)),
+        )
+        if not query.examples and query.text is None:
+            raise ValueError("the collection has no image left that the search started from")
+        return query, self._feedback(happened.Answered(tuple(replies.values())))
+
+    def _there(self, name: str) -> int | None:
+        """Position of a readable image; None where the collection has it no more."""
+        position = self.images.position(name)
+        return position if position is not None and self.loop.descriptors.readable[position] else None
+
+    def _feedback(self, event: happened.Answered) -> list[Feedback]:
+        pairs = [(self._there(one.image), one) for one in event.replies]
+        return [
+            Feedback(image, Answer(one.answer), _tensor(one.box), one.seconds, one.region)
+            for image, one in pairs
+            if image is not None
+        ]
+
+    def _item(self, shown: happened.Shown) -> Item:
+        image = self.images.position(shown.image)
+        if image is None:
+            raise ValueError(f"the collection has no image {shown.image}")
+        box = None
+        if shown.region >= 0:
+            x0, y0, x1, y1 = self.loop.descriptors.regions.of(image)[shown.region].tolist()
+            box = (x0, y0, x1, y1)
+        path = None if self.images.paths is None else self.images.paths[image]
+        return Item(image, shown.image, path, box, shown.score)
+
+
+def _presumed(loop: Loop, image: int | None, negatives: int) -> list[int]:
+    """Random readable images other than the first, presumed irrelevant."""
+    others = loop.descriptors.readable.clone()
+    if image is not None:
         others[image] = False
-        pool = others.nonzero()[:, 0]
-        order = torch.randperm(len(pool), generator=generator(self.loop.seed, "presumed", image))
-        return tuple(pool[order[:negatives]].tolist())
+    left = others.nonzero()[:, 0]
+    purpose = -1 if image is None else image
+    order = torch.randperm(len(left), generator=generator(loop.seed, "presumed", purpose))
+    return left[order[:negatives]].tolist()
 
-    def _feedback(self, image: int, reply: Reply) -> Feedback:
-        readable = self.loop.descriptors.readable
-        if not 0 <= image < len(readable) or not readable[image]:
-            raise ValueError(f"image {image} is not one of the {int(readable.sum())} readable images")
-        if reply is None or isinstance(reply, (bool, np.bool_)):
-            answer = Answer.UNSURE if reply is None else Answer.RELEVANT if reply else Answer.IRRELEVANT
-            return Feedback(image, answer, None, 0.0)
-        if max(reply) > MUCH_OUTSIDE:
-            raise ValueError(f"box {list(reply)} looks like pixels; give (x0, y0, x1, y1) as fractions of the image")
-        box = clip(torch.tensor([list(reply)], dtype=torch.float32))
-        if degenerate(box).any():
-            raise ValueError(f"box {list(reply)} has no area inside the image; give (x0, y0, x1, y1) in [0, 1]")
-        return Feedback(image, Answer.RELEVANT, box[0], 0.0)
+
+def _pointed(loop: Loop, images: Images, image: int, box: Sequence[float] | None) -> happened.Pointed:
+    readable = loop.descriptors.readable
+    if not 0 <= image < len(readable) or not readable[image]:
+        raise ValueError(f"image {image} is not one of the {int(readable.sum())} readable images")
+    return happened.Pointed(images.name(image), None if box is None else _box(box))
+
+
+def _box(given: Sequence[float | int]) -> Box:
+    """The box, cut to the image."""
+    if max(given) > MUCH_OUTSIDE:
+        raise ValueError(
+            f"box {list(given)} looks like pixels; give (x0, y0, x1, y1) as fractions of the image, or use "
+            "contracts.boxes.pixels(x0, y0, x1, y1, width=..., height=...)"
+        )
+    box = clip(torch.tensor([list(given)], dtype=torch.float32))
+    if degenerate(box).any():
+        raise ValueError(f"box {list(given)} has no area inside the image; give (x0, y0, x1, y1) in [0, 1]")
+    x0, y0, x1, y1 = box[0].tolist()
+    return x0, y0, x1, y1
+
+
+def _tensor(box: Box | None) -> Float[Tensor, " 4"] | None:
+    return None if box is None else torch.tensor(box, dtype=torch.float32)

@@ -3,20 +3,25 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
+from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Scorer
-from seekloop.contracts.records import CandidateView, Round, TrainingRows
+from seekloop.contracts.records import CandidateView, TrainingRows
 from seekloop.contracts.scorers import LinearScorer
+from seekloop.loop.questions import choose
 from seekloop.store.index import Found, Index
 
 GROWTH = 2
 UNIT_ROUNDOFF = 2.0**-24  # of float32
+SEARCHED = "an index finds what lies far on one side of a hyperplane (store.index=null does without)"
+BLENDED = "a prior is blended with a hyperplane"
 
 Score = Callable[[LinearScorer, Int[Tensor, " k"]], Float[Tensor, "q k"]]
 Scan = Callable[[Int[Tensor, " p"]], Float[Tensor, "p n"]]
@@ -63,44 +68,20 @@ class Shortlisted:
     seconds: Float[Tensor, " q"]
 
 
-@dataclass(frozen=True)
-class IndexedRound(Round):
-    """A simulated round that went through an index, and what an exact scan says of it.
-
-    Attributes:
-        found: the index's part; `scores` are its scores.
-        exact: decision values of all images.
-        exact_picks: what the criterion would have picked by them.
-    """
-
-    found: Shortlisted
-    exact: Float[Tensor, "q n"]
-    exact_picks: Int[Tensor, "q p"]
-
-
-@dataclass(frozen=True)
+@component
 class ShortlistSizes:
-    """How long shortlists are.
+    """Lengths of shortlists.
 
     Args:
-        candidates: vectors asked for at first.
+        candidates: vectors asked for at first; doubled until the picks are certain.
         limit: share of the collection past which all images are scored after all.
 
     Raises:
         ConfigError: if a size has no meaning.
     """
 
-    candidates: int
-    limit: float | int
-
-    def __post_init__(self) -> None:
-        count, share = self.candidates, self.limit
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise ConfigError("store.faiss.candidates", count, "it counts vectors", "Usual: 1000.")
-        if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
-            raise ConfigError(
-                "store.faiss.limit", share, "it is a share of the collection", "Choose from 0 to 1: 0.25."
-            )
+    candidates: Count = 1000
+    limit: Annotated[float, Interval(gt=0, le=1)] = 0.25
 
 
 class Shortlist:
@@ -116,12 +97,19 @@ class Shortlist:
         ConfigError: if the criterion looks at more than scores, or a number has no meaning.
     """
 
-    def __init__(self, index: Index, criterion: Criterion, *, candidates: int, limit: float) -> None:
-        ShortlistSizes(candidates, limit)
+    def __init__(self, index: Index, criterion: Criterion, *, candidates: int = 1000, limit: float = 0.25) -> None:
         self.index = index
         self.criterion = require_by_score(criterion)
-        self.candidates = candidates
-        self.limit = limit
+        self.sizes = ShortlistSizes(candidates, limit)
+
+    def by(self, criterion: Criterion) -> "Shortlist":
+        """The same with another criterion.
+
+        Raises:
+            ConfigError: if it looks at more than scores.
+        """
+        sizes = self.sizes
+        return Shortlist(self.index, criterion, candidates=sizes.candidates, limit=sizes.limit)
 
     def search(
         self,
@@ -145,16 +133,14 @@ class Shortlist:
         Raises:
             ConfigError: if the scorer is not linear.
         """
-        if not isinstance(scorer, LinearScorer):
-            raise not_linear(type(scorer).__name__)
-        work = _Work.begin(scorer, candidate, round, budget)
+        work = _Work.begin(hyperplanes(scorer), candidate, round, budget)
         pending = torch.arange(len(candidate))
-        k, widening = min(self.candidates, self.index.rows), 1
+        k, widening = min(self.sizes.candidates, self.index.rows), 1
         while len(pending):
             started = time.perf_counter()
-            found = self.index.search(scorer.weights[pending], k, widening)
+            found = self.index.search(work.scorer.weights[pending], k, widening)
             fresh = work.enlist(pending, found)
-            outgrown = work.listed[pending].sum(dim=1) > self.limit * candidate.shape[1]
+            outgrown = work.listed[pending].sum(dim=1) > self.sizes.limit * candidate.shape[1]
             work.rescore(pending[~outgrown], fresh[~outgrown], score)
             settled = self._settle(work, pending, found, ~outgrown)
             work.seconds[pending] += (time.perf_counter() - started) / len(pending)
@@ -264,7 +250,7 @@ class _Work:
         real = pad([torch.ones_like(row, dtype=torch.bool) for row in images], batch_first=True)
         scores = self.scores[queries[:, None], image]
         answers = torch.zeros(image.shape, dtype=torch.int8)
-        chosen = criterion(CandidateView(scores, real, answers, _unread, self.round), self.budget, ())
+        chosen = choose(criterion, CandidateView(scores, real, answers, _unread, self.round), self.budget, ())
         return image.gather(1, chosen), scores.gather(1, chosen)
 
     def done(self) -> Shortlisted:
@@ -291,21 +277,32 @@ def require_by_score(criterion: Criterion) -> ScoreCriterion:
     raise ConfigError("criterion", name, why, fix)
 
 
-def require_linear(classifier: Classifier) -> None:
+def require_linear(classifier: Classifier, why: str = SEARCHED) -> None:
     """Fit two rows, to see what comes out.
 
     Raises:
-        ConfigError: if it is no hyperplane.
+        ConfigError: if it is no hyperplane; says `why` it must be one.
     """
     rows, real = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.ones(1, 2, dtype=torch.bool)
     index, labels = torch.tensor([[0, 1]]), torch.tensor([[1.0, -1.0]])
-    fitted = classifier.fit(TrainingRows(rows, index, labels, real.float(), real, rows[:1], index, lambda: rows), None)
-    if not isinstance(fitted, LinearScorer):
-        raise not_linear(type(classifier).__name__)
+    two = TrainingRows(rows, index, labels, real.float(), real, rows[:1], index, lambda: rows)
+    hyperplanes(classifier.fit(two, None), why, type(classifier).__name__)
 
 
-def not_linear(name: str) -> ConfigError:
-    """What is wrong with a classifier that is no hyperplane."""
-    why = "an index finds what lies far on one side of a hyperplane, and this classifier has none"
+def hyperplanes(scorer: Scorer, why: str = SEARCHED, name: str | None = None) -> LinearScorer:
+    """The scorer, if it is one of hyperplanes.
+
+    Args:
+        scorer: of a classifier.
+        why: hyperplanes are needed.
+        name: of the classifier, for the error.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if isinstance(scorer, LinearScorer):
+        return scorer
     fix = "Use classifier=svm_numba, svm_sklearn, svm_torch, svm_anchored, svm_cuml, svm_propagated, logistic or "
-    return ConfigError("classifier", name, why, fix + "rocchio, or store.index=null.")
+    raise ConfigError(
+        "classifier", name or type(scorer).__name__, f"{why}, and this classifier has none", fix + "rocchio."
+    )

@@ -27,7 +27,7 @@ class ClassifiedVectors:
         self.descriptors = descriptors
         self.representation = representation
         self.images = descriptors.images
-        self.dim = _width(representation, descriptors.dim)
+        self.dim = width(representation, descriptors.dim)
         self.rows = int(_per_image(descriptors, representation)[descriptors.readable].sum())
         self.recipe = Recipe("vectors", vectors_settings(representation), (recipe,))
 
@@ -59,7 +59,8 @@ def vectors_settings(representation: Representation) -> dict[str, Any]:
     }
 
 
-def _width(representation: Representation, dim: int) -> int:
+def width(representation: Representation, dim: int) -> int:
+    """Dimensions of the classified vectors, from those of the descriptors."""
     if not representation.local.uses_regions:
         return dim
     one = torch.ones(1, dim)

@@ -1,4 +1,4 @@
-"""Instance search: which images show this very object, and where on them, by the nearest of each image's regions."""
+"""Instance search: rank images by their region nearest to a query, which is also where the object is taken to be."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,9 +57,9 @@ class Found:
         region = self.region.gather(1, images.clamp(min=0))
         offsets, boxes = descriptors.regions.offsets, descriptors.regions.boxes
         first = torch.zeros_like(images) if offsets is None else offsets[images.clamp(min=0)]
-        found = boxes[(first + region.clamp(min=0)).clamp(max=max(len(boxes) - 1, 0))]
-        found = torch.where((region == WHOLE)[..., None], torch.tensor(WHOLE_IMAGE), found)
-        return found.masked_fill((images < 0)[..., None], torch.nan)
+        chosen = boxes[(first + region.clamp(min=0)).clamp(max=max(len(boxes) - 1, 0))]
+        chosen = torch.where((region == WHOLE)[..., None], torch.tensor(WHOLE_IMAGE), chosen)
+        return chosen.masked_fill((images < 0)[..., None], torch.nan)
 
 
 def search(descriptors: Descriptors, asked: QueryVectors, by_region: bool) -> Found:
@@ -130,7 +130,7 @@ def first_highest(
 def boxes_of_known(
     found: Found, descriptors: Descriptors, truth: tuple[Mapping[int, Float[Tensor, "_ 4"]], ...]
 ) -> tuple[Int[Tensor, "q k"], Float[Tensor, "q k 4"]]:
-    """The images on which the object's place is known, of each query, and where it is taken to be there."""
+    """Images of each query on which the object's box is known, and the boxes found there."""
     most = max([1, *(len(one) for one in truth)])
     images = torch.full((len(truth), most), -1, dtype=torch.long)
     for query, one in enumerate(truth):

@@ -1,1 +1,1 @@
-"""How good a ranking, a set of positives, or a whole curve is. Pure functions of tensors."""
+"""Measures of rankings, boxes, clusterings and curves. Pure functions of tensors."""

@@ -5,12 +5,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.metrics.ranked import finite_sum_average_precision
-from seekloop.metrics.ranks import first_of, in_blocks, rising, stand
+from seekloop.metrics.ranks import count_ranks, first_of, in_blocks, rising
 from seekloop.metrics.strata import outside
 
 
 def average_precision(
-    scores: Float[Tensor, "q n"], relevant: Bool[Tensor, "q n"], ignored: Bool[Tensor, "q n"] | None
+    scores: Float[Tensor, "q n"], relevant: Bool[Tensor, "q n"], ignored: Bool[Tensor, "q n"] | None = None
 ) -> Float[Tensor, " q"]:
     r"""Precision at each relevant image, averaged: the finite sum, not the trapezoid.
 
@@ -32,16 +32,15 @@ def average_precision(
         ValueError: if a score is NaN, or a query has no relevant image at all.
 
     Example:
-        >>> average_precision(torch.tensor([[0.9, 0.1, -0.2, -0.7]]), torch.tensor([[True, False, True, False]]), None)
+        >>> average_precision(torch.tensor([[0.9, 0.1, -0.2, -0.7]]), torch.tensor([[True, False, True, False]]))
         tensor([0.8333], dtype=torch.float64)
     """
     if (empty := ~relevant.any(dim=1)).any():
         raise ValueError(f"average precision is undefined: no image is relevant to query {first_of(empty)}")
 
     def measured(block: slice) -> Float[Tensor, " q"]:
-        dropped = None if ignored is None else ignored[block]
-        kept = relevant[block] if dropped is None else relevant[block] & ~dropped
-        return finite_sum_average_precision(stand(scores[block], rising(scores[block]), kept, dropped), None)
+        ranks = count_ranks(scores[block], relevant[block], None if ignored is None else ignored[block])
+        return finite_sum_average_precision(ranks)
 
     return torch.cat(in_blocks(measured, scores))
 
@@ -68,8 +67,8 @@ def stratified_average_precision(
     def measured(block: slice) -> Float[Tensor, "q _"]:
         some, sizes = scores[block], strata[block]
         ordered = rising(some)
-        ranks = [stand(some, ordered, sizes >= 0, None)]
-        ranks += [stand(some, ordered, sizes == level, outside(sizes, level)) for level in range(levels)]
-        return torch.stack([finite_sum_average_precision(one, None) for one in ranks], dim=1)
+        ranks = [count_ranks(some, sizes >= 0, None, ordered)]
+        ranks += [count_ranks(some, sizes == level, outside(sizes, level), ordered) for level in range(levels)]
+        return torch.stack([finite_sum_average_precision(one) for one in ranks], dim=1)
 
     return torch.cat(in_blocks(measured, scores))

@@ -1,4 +1,4 @@
-"""How much two divisions of the same images have to do with each other."""
+"""Agreement of two clusterings of the same images."""
 
 from jaxtyping import Int
 from sklearn.metrics import normalized_mutual_info_score
@@ -6,16 +6,16 @@ from torch import Tensor
 
 
 def normalised_mutual_information(a: Int[Tensor, " n"], b: Int[Tensor, " n"]) -> float:
-    r"""What one division says about the other, from 0 (nothing) to 1 (everything).
+    r"""Normalised mutual information of two clusterings, from 0 (independent) to 1 (the same).
 
     .. math:: \mathrm{NMI}(A; B) = \frac{2\, I(A; B)}{H(A) + H(B)}
 
-    The mean of the two entropies is the arithmetic one; names of the parts do not matter. Two divisions that both have
-    a single part agree: 1.
+    The mean of the two entropies is the arithmetic one; numbers of the clusters do not matter. Two clusterings that
+    both have a single cluster agree: 1.
 
     Args:
-        a: part of each image, at least one image.
-        b: likewise, by the other division.
+        a: cluster of each image, at least one image.
+        b: likewise, by the other clustering.
 
     Reference:
         Caron et al., ECCV 2018, section 4.1, write it with the geometric mean; scikit-learn's default is taken here.

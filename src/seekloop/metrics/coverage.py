@@ -9,21 +9,21 @@ from seekloop.metrics.kmeans import kmeans_labels
 
 
 def cluster_positives(
-    whole: Float[Tensor, "p d"], clusters: int, clusterings: int, seed: int, class_name: str
+    descriptors: Float[Tensor, "p d"], clusters: int, clusterings: int, seed: int, class_name: str
 ) -> Int[Tensor, "{clusterings} p"]:
-    """Cluster all positives of a class, several times over. Shared by all strategies that are compared.
+    """Cluster all positives of a class, several times over; all strategies that are compared share the result.
 
     Args:
-        whole: global descriptors of the class's images, unit length.
+        descriptors: global, of the class's images, unit length.
         clusters: wanted per clustering; min(this, distinct rows) are made.
         clusterings: how many, each with a seed of its own.
         seed: together with `class_name` and the clustering's number it fixes each clustering.
         class_name: whose positives these are.
     """
-    if len(whole) == 0:
+    if len(descriptors) == 0:
         raise ValueError(f"class {class_name!r} has no positives to cluster")
     seeds = [derived_seed(seed, "coverage", class_name, number) for number in range(clusterings)]
-    return kmeans_labels(whole, clusters, seeds)
+    return kmeans_labels(descriptors, clusters, seeds)
 
 
 def coverage(labels: Int[Tensor, "s p"], found: Bool[Tensor, "q p"]) -> Float[Tensor, " q"]:

@@ -1,4 +1,4 @@
-"""What is read off a curve over rounds. Axis t is the rounds, the query alone first."""
+"""Numbers read off a curve over rounds. Axis t is the rounds, the query alone first."""
 
 import torch
 from jaxtyping import Float, Int, Num

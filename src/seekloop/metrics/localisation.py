@@ -1,4 +1,4 @@
-"""Whether boxes are where the objects are: of what a search returns, and of what a detector finds."""
+"""Overlap of boxes with objects: boxes that a search returns, and regions that a detector finds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -83,8 +83,8 @@ def corloc(boxes: Float[Tensor, "n 4"], truth: Annotations, threshold: float) ->
         1.0
     """
     covered = _paired_iou(boxes[truth.image].nan_to_num(0.0).double(), truth.box.double()) >= threshold
-    objects, found = (truth.image[rows].bincount(minlength=len(boxes)) > 0 for rows in (..., covered))
-    return float(found[objects].double().mean())
+    objects, right = (truth.image[rows].bincount(minlength=len(boxes)) > 0 for rows in (..., covered))
+    return float(right[objects].double().mean())
 
 
 def best_iou(regions: Regions, truth: Annotations) -> Float[Tensor, " o"]:

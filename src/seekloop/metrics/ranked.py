@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from seekloop.metrics.ranks import Ranks
 
 
-def finite_sum_average_precision(ranks: Ranks, cutoff: int | Int[Tensor, " q"] | None) -> Float[Tensor, " q"]:
+def finite_sum_average_precision(ranks: Ranks, cutoff: int | Int[Tensor, " q"] | None = None) -> Float[Tensor, " q"]:
     r"""Precision at each positive, averaged; :math:`h_i` positives and :math:`r_i` images stand no lower than it.
 
     .. math:: \mathrm{AP}_k = \frac{1}{\min(k, |R|)} \sum_{i \in R,\, r_i \le k} \frac{h_i}{r_i}
@@ -39,14 +39,14 @@ def finite_sum_average_precision(ranks: Ranks, cutoff: int | Int[Tensor, " q"] |
 
     Example:
         >>> from seekloop.metrics.ranks import ranks_of_positives
-        >>> ranks = ranks_of_positives(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[True, False, True]]), None)
-        >>> finite_sum_average_precision(ranks, None)  # (1 + 2/3) / 2
+        >>> ranks = ranks_of_positives(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[True, False, True]]))
+        >>> finite_sum_average_precision(ranks)  # (1 + 2/3) / 2
         tensor([0.8333], dtype=torch.float64)
     """
     return _mean_of_positives(ranks.hits.double() / ranks.rank, ranks, cutoff)
 
 
-def trapezoid_average_precision(ranks: Ranks, cutoff: int | Int[Tensor, " q"] | None) -> Float[Tensor, " q"]:
+def trapezoid_average_precision(ranks: Ranks, cutoff: int | Int[Tensor, " q"] | None = None) -> Float[Tensor, " q"]:
     r"""Area under the precision-recall curve by the trapezoid, as the revisited Oxford and Paris benchmarks compute it.
 
     .. math:: \mathrm{AP}_k = \frac{1}{\min(k, |R|)} \sum_{i \in R,\, r_i \le k}
@@ -71,8 +71,8 @@ def trapezoid_average_precision(ranks: Ranks, cutoff: int | Int[Tensor, " q"] | 
 
     Example:
         >>> from seekloop.metrics.ranks import ranks_of_positives
-        >>> ranks = ranks_of_positives(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[True, False, True]]), None)
-        >>> trapezoid_average_precision(ranks, None)  # (1 + (1/2 + 2/3) / 2) / 2
+        >>> ranks = ranks_of_positives(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[True, False, True]]))
+        >>> trapezoid_average_precision(ranks)  # (1 + (1/2 + 2/3) / 2) / 2
         tensor([0.7917], dtype=torch.float64)
     """
     hits, rank = ranks.hits.double(), ranks.rank.double()
@@ -99,8 +99,8 @@ def precision_at(ranks: Ranks, k: int) -> Float[Tensor, " q"]:
     _check(torch.tensor([k]))
     padded = F.pad(ranks.rank.masked_fill(~ranks.ranked, 0), (1, 0))  # a column even without positives
     looked_at = padded.amax(dim=1).clamp(max=k)
-    found = (ranks.ranked & (ranks.rank <= looked_at[:, None])).sum(dim=1)
-    return found.double() / looked_at
+    positives = (ranks.ranked & (ranks.rank <= looked_at[:, None])).sum(dim=1)
+    return positives.double() / looked_at
 
 
 def _mean_of_positives(

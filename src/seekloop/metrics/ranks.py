@@ -37,7 +37,7 @@ class Ranks:
 
 
 def ranks_of_positives(
-    scores: Float[Tensor, "q n"], relevant: Bool[Tensor, "q n"], ignored: Bool[Tensor, "q n"] | None
+    scores: Float[Tensor, "q n"], relevant: Bool[Tensor, "q n"], ignored: Bool[Tensor, "q n"] | None = None
 ) -> Ranks:
     """Rank the images of every query, and find its positives.
 
@@ -51,9 +51,7 @@ def ranks_of_positives(
     """
 
     def ranked(block: slice) -> Ranks:
-        dropped = None if ignored is None else ignored[block]
-        kept = relevant[block] if dropped is None else relevant[block] & ~dropped
-        return stand(scores[block], rising(scores[block]), kept, dropped)
+        return count_ranks(scores[block], relevant[block], None if ignored is None else ignored[block])
 
     parts = in_blocks(ranked, scores)
     width = max(part.rank.shape[1] for part in parts)
@@ -66,21 +64,22 @@ def ranks_of_positives(
     )
 
 
-def stand(
+def count_ranks(
     scores: Float[Tensor, "q n"],
-    ordered: Float[Tensor, "q n"],
-    kept: Bool[Tensor, "q n"],
+    relevant: Bool[Tensor, "q n"],
     ignored: Bool[Tensor, "q n"] | None,
+    ordered: Float[Tensor, "q n"] | None = None,
 ) -> Ranks:
     """Count ranks: how many scores are no lower is found in the sorted ones by bisection.
 
     Args:
         scores: of every image.
-        ordered: the same, from `rising`.
-        kept: positives that are not ignored.
-        ignored: images taken out of the ranking.
+        relevant: the positives.
+        ignored: images taken out of the ranking, relevant or not.
+        ordered: the scores from `rising`, where they are sorted already.
     """
-    values, count = _chosen(scores, kept)
+    ordered = rising(scores) if ordered is None else ordered
+    values, count = _chosen(scores, relevant if ignored is None else relevant & ~ignored)
     hits = count - torch.searchsorted(values, values)  # no lower: all but those that come before it in rising order
     rank = ordered.shape[1] - torch.searchsorted(ordered, values)
     if ignored is not None:

@@ -7,22 +7,24 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from seekloop.contracts.declared import Count, declared
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import Problem, first_reasons, many
 from seekloop.contracts.randomness import generator
-from seekloop.contracts.records import Annotations, Query
+from seekloop.contracts.records import Annotations, Example, Query
 
 MIN_POSITIVES = 2
 
 
+@declared
 def draw_queries(
     annotations: Annotations,
     readable: Bool[Tensor, " n"],
     *,
-    queries: int,
-    negatives: int,
-    classes: object,
-    seed: int,
+    queries: Count = 10,
+    negatives: Count = 5,
+    classes: object = None,
+    seed: int = 0,
     problems: Sequence[Problem] = (),
 ) -> tuple[tuple[Query, ...], dict[str, str]]:
     """Draw `min(queries, positives)` distinct first images per class, each with its own true negatives.
@@ -45,7 +47,6 @@ def draw_queries(
     Raises:
         ConfigError: if a class is unknown or no class can be searched.
     """
-    _check_counts(queries, negatives)
     names = _chosen(annotations.classes, classes, problems)
     relevance = annotations.relevance(len(readable)) & readable
     drawn: list[Query] = []
@@ -62,17 +63,13 @@ def draw_queries(
         for number, image in enumerate(positive[order[:queries]].tolist()):
             rng = generator(seed, "negatives", name, number)
             picks = negative[torch.randperm(len(negative), generator=rng)[:negatives]]
-            drawn.append(Query(name, number, image, annotations.largest_box(image, label), tuple(picks.tolist())))
+            example = Example(image, annotations.largest_box(image, label))
+            drawn.append(Query(name, number, (example,), tuple(picks.tolist())))
     if not drawn:
-        raise ConfigError("loop.classes", classes, f"no class can be searched: {left_out}", "Add annotated images.")
+        raise ConfigError(
+            "classes", classes, f"no class can be searched: {left_out}", "Add annotated images.", draw_queries
+        )
     return tuple(drawn), left_out
-
-
-def _check_counts(queries: int, negatives: int) -> None:
-    if queries < 1:
-        raise ConfigError("loop.queries", queries, "there would be nothing to search for", "Use 1 or more.")
-    if negatives < 1:
-        raise ConfigError("loop.negatives", negatives, "a classifier needs both classes", "Use 1 or more.")
 
 
 def _chosen(known: Sequence[str], asked: object, problems: Sequence[Problem]) -> Sequence[str]:
@@ -80,20 +77,18 @@ def _chosen(known: Sequence[str], asked: object, problems: Sequence[Problem]) ->
         why = "a simulated search needs annotated objects and this collection has none"
         fix = "Give boxes (for collection=folder: collection.boxes=<file or folder>)."
         if problems:
-            why = (
-                "\n  ".join([f"{why}; what was left out:", *first_reasons(problems)])
-                + "\nNothing is left to search for"
-            )
+            reasons = "\n  ".join([f"{why}; what was left out:", *first_reasons(problems)])
+            why = f"{reasons}\nNothing is left to search for"
         raise ConfigError("collection", "no boxes", why, fix)
     if asked is None:
         return known
     if isinstance(asked, str) or not isinstance(asked, Sequence):
-        raise ConfigError("loop.classes", asked, "it is no list", f"Write for instance [{known[0]}].")
-    asked = [str(name) for name in asked]  # digits are names too
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        raise ConfigError("loop.classes", unknown, "the collection has no such class", f"Choose from {list(known)}.")
-    return [name for name in known if name in asked]
+        raise ConfigError("classes", asked, "it is no list", f"Write for instance [{known[0]}].", draw_queries)
+    names = [str(name) for name in asked]  # digits are names too
+    if unknown := [name for name in names if name not in known]:
+        why = f"the collection has no class {', '.join(unknown)}"
+        raise ConfigError("classes", asked, why, f"Choose from {list(known)}.", draw_queries)
+    return [name for name in known if name in names]
 
 
 def queries_table(queries: Sequence[Query], paths: Sequence[str]) -> pd.DataFrame:
@@ -102,8 +97,8 @@ def queries_table(queries: Sequence[Query], paths: Sequence[str]) -> pd.DataFram
         {
             "class_name": query.class_name,
             "query": query.number,
-            "image": query.image,
-            "path": paths[query.image],
+            "image": query.first.image,
+            "path": paths[query.first.image],
             **dict(zip(("x0", "y0", "x1", "y1"), _corners(query), strict=True)),
             "negatives": list(query.negatives),
         }
@@ -113,4 +108,4 @@ def queries_table(queries: Sequence[Query], paths: Sequence[str]) -> pd.DataFram
 
 
 def _corners(query: Query) -> list[float | None]:
-    return [None] * 4 if query.box is None else [float(v) for v in query.box]
+    return [None] * 4 if query.first.box is None else [float(v) for v in query.first.box]

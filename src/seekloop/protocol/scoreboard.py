@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seekloop.contracts.records import Annotations, Answer, Feedback, Query, Round
-from seekloop.loop.shortlist import IndexedRound
-from seekloop.loop.state import State
+from seekloop.contracts.records import Annotations, Answer, Feedback, Query
+from seekloop.loop.state import Comparison, Round, State
 from seekloop.metrics.average_precision import average_precision, stratified_average_precision
 from seekloop.metrics.coverage import cluster_positives, coverage
 from seekloop.metrics.strata import STRATA, strata
@@ -59,7 +58,7 @@ class Scoreboard:
         relevant_answers = [sum(f.answer is Answer.RELEVANT for f in feedback) for feedback in round_.feedback]
         asked = round_.asked.shape[1]
         precision = stratified_average_precision(round_.scores, self.strata.to(round_.scores.device), len(STRATA)).cpu()
-        against_exact = self._against_exact(round_) if isinstance(round_, IndexedRound) else {}
+        against_exact = {} if round_.comparison is None else self._against_exact(round_.comparison)
         return pd.DataFrame(
             {
                 "class_name": [query.class_name for query in self.queries],
@@ -76,9 +75,9 @@ class Scoreboard:
             }
         )
 
-    def _against_exact(self, round_: IndexedRound) -> dict[str, list[float]]:
-        """What the index did, and what an exact scan of the same round would have changed."""
-        found, exact = round_.found, average_precision(round_.exact, self.relevant.to(round_.exact.device), None).cpu()
+    def _against_exact(self, round_: Comparison) -> dict[str, list[float]]:
+        """Measures of the index, and of the difference that an exact scan of the same round would have made."""
+        found, exact = round_.search, average_precision(round_.exact, self.relevant.to(round_.exact.device), None).cpu()
         own = average_precision(found.scores, self.relevant, None)
         same = (found.picks[:, :, None] == round_.exact_picks[:, None]).any(dim=1).double()
         return {
@@ -110,8 +109,8 @@ class Scoreboard:
             "round": round_.number,
             "image": feedback.image,
             "path": self.paths[feedback.image],
-            "region": int(round_.region[position, place]),
-            "score": float(round_.asked_score[position, place]),
+            "region": int(round_.question.region[position, place]),
+            "score": float(round_.question.score[position, place]),
             "relevant": None if feedback.answer is Answer.UNSURE else feedback.answer is Answer.RELEVANT,
             **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
         }

@@ -1,24 +1,22 @@
 """A user made of annotations: the only part of a simulation that knows the truth."""
 
-from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor
 
 from seekloop.contracts.boxes import clip
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.declared import Share, component
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Annotations, Answer, Feedback, Query
 
-
-def is_number(value: object) -> bool:
-    """Neither a word nor a truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+FromZero = Annotated[float, Interval(ge=0, lt=float("inf"))]
 
 
-@dataclass(frozen=True)
+@component
 class SimulatedUser:
     """Answers from the annotations, with the faults of a person where asked for.
 
@@ -39,22 +37,12 @@ class SimulatedUser:
     annotations: Annotations
     seed: int
     draws_boxes: bool
-    label_noise: float
-    missed: float
-    unsure: float
-    box_jitter: float
-    click_seconds: float
-    box_seconds: float
-
-    def __post_init__(self) -> None:
-        for name in ("label_noise", "missed", "unsure"):
-            if not (is_number(getattr(self, name)) and 0 <= getattr(self, name) <= 1):
-                raise ConfigError(f"user.{name}", getattr(self, name), "it is a probability", "Use 0 to 1.")
-        for name in ("box_jitter", "click_seconds", "box_seconds"):
-            if not (is_number(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ConfigError(
-                    f"user.{name}", getattr(self, name), "it must be a number from 0 up", "Use 0 or more."
-                )
+    label_noise: Share = 0.0
+    missed: Share = 0.0
+    unsure: Share = 0.0
+    box_jitter: FromZero = 0.0
+    click_seconds: FromZero = 1.8
+    box_seconds: FromZero = 2.8
 
     def answer(self, query: Query, image: int, round: int) -> Feedback:
         """Relevant with the largest box of the class, or irrelevant, or a fault."""

@@ -1,21 +1,19 @@
 """The numbers of a simulated experiment: how many searches, how long, and how coverage is measured."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated
 
+from annotated_types import Ge
 from jaxtyping import Bool
 from torch import Tensor
 
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.declared import Count, component
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.records import Annotations, Query
 from seekloop.protocol.queries import draw_queries
 
-KEYS = {"clusters": "metrics.clusters", "clusterings": "metrics.clusterings", "seed": "seed"}
 
-
-@dataclass(frozen=True)
+@component
 class Simulation:
     """The protocol of the interactive experiments.
 
@@ -33,29 +31,14 @@ class Simulation:
         Zaher, Buisson & Joly, arXiv 2604.00809, section 4.
     """
 
-    queries: int
-    negatives: int
-    rounds: int
-    budget: int
-    classes: object
-    clusters: int
-    clusterings: int
-    seed: int
-
-    @staticmethod
-    def of(values: Mapping[str, Any]) -> "Simulation":
-        """The simulation with these numbers, as a config has them.
-
-        Raises:
-            ConfigError: if a number is none, or has no meaning.
-        """
-        for name in ("queries", "negatives", "rounds", "budget", "clusters", "clusterings", "seed"):
-            value, key = values[name], KEYS.get(name, f"loop.{name}")
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ConfigError(key, value, "it is no whole number", "Write it in digits, such as 10.")
-            if name.startswith("cluster") and value < 1:
-                raise ConfigError(key, value, "there would be nothing to count", "Use 1 or more.")
-        return Simulation(**values)
+    queries: Count = 10
+    negatives: Count = 5
+    rounds: Annotated[int, Ge(0)] = 25
+    budget: Count = 10
+    classes: object = None
+    clusters: Count = 32
+    clusterings: Count = 10
+    seed: int = 0
 
     def draw(
         self, annotations: Annotations, readable: Bool[Tensor, " n"], problems: Sequence[Problem]

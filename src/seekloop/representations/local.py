@@ -62,7 +62,7 @@ class Local(Protocol):
     renorm: bool
 
     def positive(self, regions: Float[Tensor, "m 4"], box: Float[Tensor, " 4"] | None) -> RowChoice:
-        """Rows of a relevant image; `box` is where the object is, None if nobody knows (then the whole image)."""
+        """Rows of a relevant image; `box` is that of the object, None if nobody knows it (then the whole image)."""
         ...
 
     def negative(self, regions: Float[Tensor, "m 4"], rng: Generator) -> RowChoice:

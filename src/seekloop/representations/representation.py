@@ -1,30 +1,30 @@
-"""How labelled images become training rows, and how region scores become an image score."""
+"""Representations: labelled images to training rows, region scores to image scores."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from seekloop.contracts.declared import component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Answer, Block, Feedback
 from seekloop.contracts.scorers import LinearScorer
-from seekloop.representations.fusion import Fusion
-from seekloop.representations.local import PROTOTYPE, WHOLE, Local, RowChoice, best_overlap
+from seekloop.representations.fusion import Fusion, NoFusion
+from seekloop.representations.local import PROTOTYPE, WHOLE, All, Local, RowChoice, best_overlap
 
 
-@dataclass(frozen=True)
+@component
 class Representation:
-    """A local strategy and a fusion, put together.
+    """A local strategy and a fusion, put together; LO-All by default.
 
     Raises:
         ConfigError: if a fusion is asked for without local descriptors.
     """
 
-    local: Local
-    fusion: Fusion
+    local: Local = All()
+    fusion: Fusion = NoFusion()
 
     def __post_init__(self) -> None:
         if self.fusion.uses_whole and not self.local.uses_regions:
@@ -58,7 +58,7 @@ class Representation:
         return RowChoice(choice.region[choice.label > 0], choice.label[choice.label > 0])
 
     def query_region(self, regions: Float[Tensor, "m 4"], box: Float[Tensor, " 4"] | None) -> int:
-        """Which region stands for the query's own object; WHOLE where only g is used, PROTOTYPE without a box."""
+        """Region of the query's own object; WHOLE where only g is used, PROTOTYPE without a box."""
         if not self.local.uses_regions:
             return WHOLE
         return PROTOTYPE if box is None else best_overlap(regions, box)
