@@ -71,8 +71,7 @@ def draw_search() -> None:
         search = seekloop.session(store, QUERY_IMAGE, ["representation=gl_pool_all"], fractions=first)
         questions = []
         for _ in range(ROUNDS):
-            asked = search.ask()
-            boxes = {image: known.largest_box(image, label) for image in asked}
+            boxes = {item.image: known.largest_box(item.image, label) for item in search.ask()}
             replies = {image: False if box is None else box.tolist() for image, box in boxes.items()}
             questions.append(replies)
             search.answer(replies)

@@ -1,8 +1,8 @@
 """seekloop finds every image that shows an object, with a person in the loop.
 
-`describe` gives the descriptors of a folder or of arrays, `session` starts a person's search, `simulate` runs simulated
-ones, `build` gives one part by its name, `runs` reads finished runs as data frames. All are imported on first use, so
-that `import seekloop` is quick.
+`describe` gives the descriptors of a folder or of arrays, `session` starts a person's search, `build` builds one part by
+its name, `simulate` runs simulated searches, `runs` reads finished runs as data frames. All are imported on first use,
+so that `import seekloop` is quick.
 """
 
 import importlib
@@ -11,10 +11,31 @@ from typing import TYPE_CHECKING
 from seekloop import _torchvision
 
 if TYPE_CHECKING:
-    from seekloop.commands.python import annotations, build, build_loop, describe, extract, runs, session, simulate
+    from seekloop.commands.python import (
+        annotations,
+        build,
+        build_loop,
+        describe,
+        extract,
+        runs,
+        saved_session,
+        session,
+        simulate,
+    )
     from seekloop.store.reader import open_store
 
-__all__ = ["annotations", "build", "build_loop", "describe", "extract", "open_store", "runs", "session", "simulate"]
+__all__ = [
+    "annotations",
+    "build",
+    "build_loop",
+    "describe",
+    "extract",
+    "open_store",
+    "runs",
+    "saved_session",
+    "session",
+    "simulate",
+]
 
 _HOMES = dict.fromkeys(__all__, "seekloop.commands.python") | {"open_store": "seekloop.store.reader"}
 

@@ -1,4 +1,4 @@
-"""The program from Python: boxes in pixels, names of images, arrays, and errors that say what to give."""
+"""The program from Python: parts by name, boxes in pixels, names of images, arrays, and errors that say what to give."""
 
 import pandas as pd
 import pytest
@@ -87,6 +87,28 @@ def test_a_simulation_over_arrays_finds_what_is_there():
     )
     assert rounds.groupby("round")["labels"].unique().map(list).to_dict() == {0: [6], 1: [14], 2: [22]}
     assert (rounds["ap"] == 1).all()
+
+
+def test_a_search_is_kept_and_goes_on(store, tmp_path):
+    """Two answers, an open question, another process's turn: the same question and scores; then one answer less."""
+    overrides, folder = [*OVERRIDES, "loop.budget=2"], tmp_path / "search"
+    with (
+        pytest.raises(ConfigError, match="holds no search yet"),
+        seekloop.saved_session(folder, store, None, overrides),
+    ):
+        pass
+    with seekloop.saved_session(folder, store, "00.png", overrides, fractions=(0.0, 0.0, 0.5, 1.0)) as search:
+        start = search.scores
+        search.answer({item.image: True for item in search.ask()})
+        asked, scores = search.ask(), search.scores
+    with seekloop.saved_session(folder, store, overrides=overrides, criteria=["top"]) as search:
+        assert search.ask() == asked
+        assert torch.equal(search.scores, scores)
+        assert asked[0].path == store.collection.paths[asked[0].image]
+        search.use("top")
+        search.undo()
+        search.undo()
+        assert torch.equal(search.scores, start)
 
 
 def test_no_runs_are_an_empty_table(tmp_path):

@@ -1,9 +1,10 @@
-"""The program from Python: descriptors, searches, simulations and finished runs.
+"""The program from Python: descriptors, parts, searches, simulations and finished runs.
 
 Overrides are those of the command line, as strings, such as "representation=gl_concat_all" or "grid=4x4".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,15 @@ from omegaconf import DictConfig
 from seekloop.commands import compose, parts
 from seekloop.commands.groups import check_groups, check_keys, groups_of
 from seekloop.commands.quoting import check_text, quoted
-from seekloop.contracts.boxes import WHOLE_IMAGE
+from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Descriptors
+from seekloop.contracts.protocols import Collection, Descriptors, KnowsContents
+from seekloop.contracts.recipe import settings
 from seekloop.contracts.records import Annotations
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
-from seekloop.loop.session import Session
+from seekloop.loop.events import Log, SessionFolder
+from seekloop.loop.session import Images, Session
 from seekloop.store.arrays import ArrayDescriptors, array_descriptors
 from seekloop.store.reader import Store, open_store
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 COMMANDS = ("retrieve", "learn", "search", "detect")
+Box = Sequence[float | int]
 
 
 def extract(*overrides: str) -> Store:
@@ -109,9 +113,10 @@ def session(
     image: int | str,
     overrides: Sequence[str] = (),
     *,
-    pixels: Sequence[float | int] | None = None,
-    fractions: Sequence[float | int] | None = None,
+    pixels: Box | None = None,
+    fractions: Box | None = None,
     size: tuple[int, int] | None = None,
+    criteria: Sequence[str] = (),
 ) -> Session:
     """Start a person's search from one image, with the representation, classifier and criterion of a config.
 
@@ -122,41 +127,126 @@ def session(
         pixels: the object's box, (x0, y0, x1, y1) in pixels of the upright image.
         fractions: the same in fractions of its width and height. Without either, the whole image is the object.
         size: width and height, for a box in pixels where descriptors are arrays; a store knows its images.
+        criteria: names of criteria that the search may change to (`Session.use`), such as "top".
 
     Raises:
         ConfigError: if the image or the size is not known, or the box is given twice.
         ValueError: if the image is unreadable, or the box has no area inside it.
     """
-    position = _position(descriptors, image)
-    if pixels is not None:
-        if fractions is not None:
-            raise ConfigError("fractions", fractions, "pixels give a box already", "Give one of them.", session)
-        width, height = size or _size(descriptors, position)
-        fractions = [side / extent for side, extent in zip(pixels, (width, height, width, height), strict=True)]
+    position, box = _example(descriptors, image, pixels, fractions, size)
     config = _config("retrieve", overrides)
-    loop = compose.build_loop(config, descriptors)
-    return Session.start(loop, position, fractions, negatives=config.loop.negatives, budget=config.loop.budget)
+    images = Images(descriptors.images, paths=_paths(descriptors))
+    return _start(compose.build_loop(config, descriptors), config, position, box, images, criteria, None)
 
 
-def _position(descriptors: Descriptors, image: int | str) -> int:
-    if isinstance(image, int):
-        return image
-    collection = getattr(descriptors, "collection", None)
-    if collection is None:
-        why = "these descriptors do not know the names of their images"
-        raise ConfigError("image", image, why, "Give the image's position, or use seekloop.describe(folder).", session)
-    if image not in collection.paths:
-        why = f"it is none of the {len(collection.paths)} images, such as {collection.paths[0]!r}"
-        raise ConfigError("image", image, why, "Give its path from the collection's folder.", session)
-    return list(collection.paths).index(image)
+@contextmanager
+def saved_session(
+    folder: str | Path,
+    descriptors: Descriptors,
+    image: int | str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    pixels: Box | None = None,
+    fractions: Box | None = None,
+    size: tuple[int, int] | None = None,
+    criteria: Sequence[str] = (),
+) -> Iterator[Session]:
+    """Begin a person's search whose events are kept in a folder, or go on with the one that is there.
+
+    Every answer is written before the next question. Images are named by what they hold where the collection knows
+    that: a search goes on after images were added, renamed or removed.
+
+    Args:
+        folder: of the session.
+        descriptors: a store, or arrays, to which images may only be appended.
+        image: the first image of a new search; not needed to go on.
+        overrides: as for `session`; a search goes on with the parts that it began with.
+        pixels: as for `session`; and so on to criteria.
+        fractions: the same in fractions.
+        size: of the image, where descriptors are arrays.
+        criteria: names of criteria that the search may change to.
+
+    Raises:
+        ConfigError: as for `session`, and if a new search has no image.
+        BusyError: if another process has the session.
+        StoreError: if it began with other parts.
+    """
+    collection = _collection(descriptors)
+    contents = collection.contents() if isinstance(collection, KnowsContents) else None
+    images = Images(descriptors.images, contents, _paths(descriptors))
+    config = _config("retrieve", overrides)
+    loop, log = compose.build_loop(config, descriptors), SessionFolder(folder)
+    with log.opened(settings(loop)):
+        if log.read():
+            yield Session(loop, log, images=images, criteria=_criteria(criteria))
+            return
+        if image is None:
+            raise ConfigError("image", image, f"{folder} holds no search yet", "Give the first image.", saved_session)
+        position, box = _example(descriptors, image, pixels, fractions, size)
+        yield _start(loop, config, position, box, images, criteria, log)
 
 
-def _size(descriptors: Descriptors, position: int) -> tuple[int, int]:
-    collection = getattr(descriptors, "collection", None)
-    if collection is None:
+def _start(
+    loop: Loop,
+    config: DictConfig,
+    image: int,
+    box: Box | None,
+    images: Images,
+    criteria: Sequence[str],
+    log: Log | None,
+) -> Session:
+    return Session.start(
+        loop,
+        image,
+        box,
+        negatives=config.loop.negatives,
+        budget=config.loop.budget,
+        log=log,
+        images=images,
+        criteria=_criteria(criteria),
+    )
+
+
+def _criteria(names: Sequence[str]) -> dict[str, Any]:
+    return {name: build(f"criterion={name}") for name in names}
+
+
+def _collection(descriptors: Descriptors) -> Collection | None:
+    return getattr(descriptors, "collection", None)
+
+
+def _paths(descriptors: Descriptors) -> Sequence[str] | None:
+    collection = _collection(descriptors)
+    return None if collection is None else collection.paths
+
+
+def _example(
+    descriptors: Descriptors,
+    image: int | str,
+    pixels: Box | None,
+    fractions: Box | None,
+    size: tuple[int, int] | None,
+) -> tuple[int, Box | None]:
+    """Position of the first image, and the object's box in fractions."""
+    collection = _collection(descriptors)
+    if isinstance(image, str):
+        if collection is None:
+            why, fix = "these descriptors do not know the names of their images", "Give the image's position."
+            raise ConfigError("image", image, why, fix, session)
+        if image not in collection.paths:
+            why = f"it is none of the {len(collection.paths)} images, such as {collection.paths[0]!r}"
+            raise ConfigError("image", image, why, "Give its path from the collection's folder.", session)
+        image = list(collection.paths).index(image)
+    if pixels is None:
+        return image, fractions
+    if fractions is not None:
+        raise ConfigError("fractions", fractions, "pixels give a box already", "Give one of them.", session)
+    if size is None and collection is None:
         why = "these descriptors do not know the sizes of their images"
-        raise ConfigError("pixels", "a box", why, "Give size=(width, height), or fractions=... instead.", session)
-    return collection.read(position).size
+        raise ConfigError("pixels", pixels, why, "Give size=(width, height), or fractions=... instead.", session)
+    width, height = size or collection.read(image).size
+    x0, y0, x1, y1 = pixels
+    return image, box_geometry.pixels(x0, y0, x1, y1, width=width, height=height)
 
 
 def annotations(
@@ -175,7 +265,8 @@ def annotations(
     """
     kept = [row for row, label in enumerate(labels) if label is not None]
     classes = tuple(sorted({str(labels[row]) for row in kept}))
-    box = torch.tensor([WHOLE_IMAGE]).repeat(len(labels), 1) if boxes is None else torch.as_tensor(boxes).float()
+    whole = torch.tensor([box_geometry.WHOLE_IMAGE])
+    box = whole.repeat(len(labels), 1) if boxes is None else torch.as_tensor(boxes).float()
     nothing = torch.zeros(len(kept), dtype=torch.bool)
     return Annotations(
         classes,
@@ -204,7 +295,6 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
     import pandas as pd
 
     from seekloop.protocol.scoreboard import Scoreboard
-    from seekloop.protocol.simulated_user import SimulatedUser
     from seekloop.protocol.simulation import Simulation
 
     config = _config("retrieve", overrides)
@@ -213,7 +303,7 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
     known = annotations.keep(descriptors.readable[annotations.image])
     queries, _ = asked.draw(known, descriptors.readable, ())
     draws = loop.representation.local.uses_boxes
-    user: SimulatedUser = parts.build(config, "user", annotations=known, seed=asked.seed, draws_boxes=draws)
+    user = parts.build(config, "user", annotations=known, seed=asked.seed, draws_boxes=draws)
     paths = [str(image) for image in range(descriptors.images)]
     measured = {"clusters": asked.clusters, "clusterings": asked.clusterings, "seed": asked.seed}
     board = Scoreboard(known, queries, loop.global_descriptors, paths, **measured)
@@ -252,7 +342,8 @@ def runs(folder: str | Path, table: str | None = None) -> "pd.DataFrame":
     return pd.concat(tables.values(), ignore_index=True)
 
 
-def _row(path: Path, config: Any, summary: Any) -> dict[str, object]:  # noqa: ANN401 - what files hold
+def _row(path: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, object]:
+    """A run's choices, seed and numbers."""
     numbers = {name: value for name, value in summary.items() if not isinstance(value, dict | list)}
     chosen = {group: name for group, name in config.get("choices", {}).items() if "/" not in group}
     return {"run": path.name, "folder": str(path), **chosen, "seed": config.get("seed"), **numbers}
