@@ -90,17 +90,16 @@ class Shortlist:
     Args:
         index: of the vectors that the classifier sees (`ClassifiedVectors`).
         criterion: picks; must go by scores alone.
-        candidates: vectors that the index proposes at first; doubled until the picks are certain.
-        limit: share of the collection that a shortlist may be; past it the scan is exact.
+        sizes: of its lists; None: the usual ones.
 
     Raises:
-        ConfigError: if the criterion looks at more than scores, or a number has no meaning.
+        ConfigError: if the criterion looks at more than scores.
     """
 
-    def __init__(self, index: Index, criterion: Criterion, *, candidates: int = 1000, limit: float = 0.25) -> None:
+    def __init__(self, index: Index, criterion: Criterion, sizes: ShortlistSizes | None = None) -> None:
         self.index = index
         self.criterion = require_by_score(criterion)
-        self.sizes = ShortlistSizes(candidates, limit)
+        self.sizes = sizes or ShortlistSizes()
 
     def by(self, criterion: Criterion) -> "Shortlist":
         """The same with another criterion.
@@ -108,8 +107,7 @@ class Shortlist:
         Raises:
             ConfigError: if it looks at more than scores.
         """
-        sizes = self.sizes
-        return Shortlist(self.index, criterion, candidates=sizes.candidates, limit=sizes.limit)
+        return Shortlist(self.index, criterion, self.sizes)
 
     def search(
         self,
