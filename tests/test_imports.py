@@ -39,7 +39,8 @@ from tests.worlds import blobs
 world = blobs(60, classes=("star",))
 stars = world.relevant[0].nonzero()[:, 0].tolist()
 overrides = ["engine=gpu", "engine.device=cpu", "representation=gl_concat_all", "loop.budget=6"]
-search = seekloop.session(world.descriptors, stars[0], world.annotations.largest_box(stars[0], 0).tolist(), overrides)
+box = world.annotations.largest_box(stars[0], 0).tolist()
+search = seekloop.session(world.descriptors, stars[0], overrides, fractions=box)
 for _ in range(3):
     search.answer({item.image: item.image in stars for item in search.ask()})
 print(type(search.loop.classifier).__name__, sorted(search.ranking(len(stars))) == stars)

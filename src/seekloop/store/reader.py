@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from seekloop.artifacts.shards import record_name
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.grids import Grid, check_not_finer, divides, grid_boxes, parse_grid, pool_cells, write_grid
+from seekloop.contracts.protocols import Collection
 from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import FEW_QUERIES, ArrayBlock, Block, Regions
 from seekloop.store import manifest, shards
@@ -31,7 +32,10 @@ class Store:
         folder: where the files are.
         manifest: what they hold.
         grids: the grids that local descriptors are read as; None for ragged regions.
+        collection: the images, where whoever opened the store knows them.
     """
+
+    collection: Collection | None = None
 
     def __init__(self, folder: Path, described: StoreManifest, grids: tuple[Grid, ...] | None) -> None:
         self.folder, self.manifest, self.grids = folder, described, grids
