@@ -24,7 +24,7 @@ def status_table(folder: Path, kinds: Kinds) -> pd.DataFrame:
     """
     runs = find_runs(folder, kinds)
     known = [kind for kind in kinds.values() if any(run.kind is kind for run in runs)] or [kinds[FIRST]]
-    copies = sorted_out(runs, lambda run: run).copies
+    _, copies = sorted_out(runs)
     originals = {copy.path: str(original.path.relative_to(folder)) for copy, original in copies}
     rows = [{**_row(run, folder), COPY: originals.get(run.path)} for run in runs]
     for book, words, job in _waiting(folder, runs):
