@@ -232,9 +232,10 @@ def _notes(result: Report) -> list[str]:
         keys = ", ".join(f"`{key}`" for key in result.averaged)
         over = f"the runs of a row, which differ not only in their seeds. They also differ in: {keys}"
     lines = [
-        f"Mean ± standard deviation [95 % interval of the mean, by Student's t] over {over}. A single run has neither. "
-        f"AUC: area under the curve over {result.kind.step}s / {result.kind.step}s."
+        f"Mean ± standard deviation [95 % interval of the mean, by Student's t] over {over}. A single run has neither."
     ]
+    if result.kind.steps:
+        lines[0] += f" AUC: area under the curve over {result.kind.step}s / {result.kind.step}s."
     if LEFT_OUT in result.table:
         lines += [
             "",

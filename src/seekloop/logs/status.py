@@ -52,8 +52,8 @@ def _row(run: RunFolder, below: Path) -> dict[str, object]:
     summary = run.summary() if state is RunState.DONE else {}
     row: dict[str, object] = {name: summary.get(name) for name in kind.numbers}
     if kind.steps and kind.reached and kind.curve:
-        under_way = run.under_way() if kind.inner else ()
-        epoch = run.under_way()[kind.inner.axis].iloc[-1] if kind.inner and len(under_way) else None
+        under_way = run.under_way() if kind.inner else pd.DataFrame()
+        epoch = under_way[kind.inner.axis].iloc[-1] if kind.inner and len(under_way) else None
         row |= dict(zip(_counts(kind), (last, look_up(run.config, kind.steps), epoch), strict=True))
         name, column = kind.reached
         row[name] = None if last is None else float(curve(kind.curve, run.table(kind.curve.table))[column].iloc[-1])
