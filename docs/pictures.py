@@ -18,8 +18,6 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 import seekloop
-from seekloop.commands.compose import resolve
-from seekloop.commands.extract import prepare
 from seekloop.contracts.protocols import Collection
 
 IMAGES = Path(__file__).parent / "images"
@@ -34,13 +32,31 @@ ROUNDS = 5
 SHOWN_ROUND = 3
 
 RUNS = (
-    "retrieve -m representation=go,gl_concat_all seed=0,1 collection.images=200 loop.queries=3 loop.rounds=8",
-    "check collection.images=60",
+    "retrieve -m representation=go,gl_concat_all seed=0,1 collection.images=200 loop.queries=3 loop.rounds=8"
+    " experiment_name=demo",
+    "report runs/demo by=representation wandb=disabled",
+    "check collection.images=24",
     "detect collection.images=40 regions=claid backbone@regions.backbone=tiny",
     "search collection.images=40 regions=claid backbone@regions.backbone=tiny",
-    "learn -m experiment=learning_demo",
+    "learn -m experiment=learning_demo criterion=random,entropy pretraining=none semi=none keep_views=true",
 )
-FIGURES = {}
+FIGURES = {
+    "report_curves": "runs/demo/report_curves.png",
+    "report_bars": "runs/demo/report_bars.png",
+    "curves": "runs/demo/all-concat-*-s0-*/figures/curves.png",
+    "classes": "runs/demo/all-concat-*-s0-*/figures/classes.png",
+    "sizes": "runs/demo/all-concat-*-s0-*/figures/sizes.png",
+    "asked": "runs/demo/all-concat-*-s0-*/figures/asked_0.png",
+    "contact_sheet": "checks/scenes/contact_sheet.png",
+    "recall": "runs/detect/*/figures/recall.png",
+    "regions": "runs/detect/*/figures/regions.png",
+    "results": "runs/search/*/figures/results.png",
+    "accuracy": "runs/learning_demo/*-entropy-*/figures/accuracy.png",
+    "confusion": "runs/learning_demo/*-entropy-*/figures/confusion.png",
+    "epochs": "runs/learning_demo/*-entropy-*/figures/epochs.png",
+    "asked_labels": "runs/learning_demo/*-entropy-*/figures/asked.png",
+}
+TALLEST = 700  # pixels; what is below is cut off
 
 
 def draw_search() -> None:
@@ -48,15 +64,14 @@ def draw_search() -> None:
     with tempfile.TemporaryDirectory() as folder:
         choices = [*SCENES, f"store_dir={folder}"]
         store = seekloop.extract(*choices)
-        collection = prepare(resolve("extract", choices)).collection
+        collection = store.collection
         known = collection.annotations
         label = known.classes.index(QUERY_CLASS)
         first = known.largest_box(QUERY_IMAGE, label).tolist()
-        search = seekloop.session(store, QUERY_IMAGE, first, ["representation=gl_pool_all"])
+        search = seekloop.session(store, QUERY_IMAGE, ["representation=gl_pool_all"], fractions=first)
         questions = []
         for _ in range(ROUNDS):
-            asked = search.ask()
-            boxes = {image: known.largest_box(image, label) for image in asked}
+            boxes = {item.image: known.largest_box(item.image, label) for item in search.ask()}
             replies = {image: False if box is None else box.tolist() for image, box in boxes.items()}
             questions.append(replies)
             search.answer(replies)
@@ -116,22 +131,25 @@ def keep(figure: Figure, path: Path) -> None:
 
 
 def reduce(source: Path, target: Path) -> None:
-    """Write a picture in few colours, no wider than a page."""
+    """Write a picture in few colours, no wider than a page; of a very tall one the upper part."""
     picture = Image.open(source).convert("RGB")
-    picture.thumbnail((WIDEST, 10_000))
+    picture.thumbnail((WIDEST, 100_000))
+    picture = picture.crop((0, 0, picture.width, min(picture.height, TALLEST)))
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
-def draw_gallery() -> None:
-    """Run each command on built-in scenes and keep one of each kind of its figures."""
+def draw_gallery(folder: Path) -> None:
+    """Run each command on built-in scenes, and keep one of each kind of figure.
+
+    Args:
+        folder: for the runs; those that are finished there are not run again.
+    """
     GALLERY.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "WANDB_MODE": "disabled"}
-        for run in [*RUNS, "report runs/default wandb=disabled by=representation"]:
-            command = [sys.executable, "-m", "seekloop", *run.split()]
-            subprocess.run(command, cwd=folder, env=environment, check=True)
-        for name, pattern in FIGURES.items():
-            reduce(sorted(Path(folder).glob(pattern))[0], GALLERY / f"{name}.png")
+    environment = {**os.environ, "WANDB_MODE": "disabled"}
+    for run in RUNS:
+        subprocess.run([sys.executable, "-m", "seekloop", *run.split()], cwd=folder, env=environment, check=True)
+    for name, pattern in FIGURES.items():
+        reduce(next(iter(sorted(folder.glob(pattern)))), GALLERY / f"{name}.png")
 
 
 if __name__ == "__main__":
@@ -139,4 +157,5 @@ if __name__ == "__main__":
     if "search" in wanted:
         draw_search()
     if "gallery" in wanted:
-        draw_gallery()
+        with tempfile.TemporaryDirectory() as scratch:
+            draw_gallery(Path(scratch))

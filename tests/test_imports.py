@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 
-from seekloop.logs.learn_folder import LearnFolder
+import seekloop
+from seekloop.learning.kind import LEARNING
 from seekloop.logs.run_folder import RunFolder
-from tests.logs.fakes import fill
+from tests.logs.fakes import fill, run_folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,7 +40,8 @@ from tests.worlds import blobs
 world = blobs(60, classes=("star",))
 stars = world.relevant[0].nonzero()[:, 0].tolist()
 overrides = ["engine=gpu", "engine.device=cpu", "representation=gl_concat_all", "loop.budget=6"]
-search = seekloop.session(world.descriptors, stars[0], world.annotations.largest_box(stars[0], 0).tolist(), overrides)
+box = world.annotations.largest_box(stars[0], 0).tolist()
+search = seekloop.session(world.descriptors, stars[0], overrides, fractions=box)
 for _ in range(3):
     search.answer({item.image: item.image in stars for item in search.ask()})
 print(type(search.loop.classifier).__name__, sorted(search.ranking(len(stars))) == stars)
@@ -73,11 +75,11 @@ def runs(tmp_path_factory):
     """Two finished searches that differ in their seeds, and one of each kind that is not finished."""
     folder = tmp_path_factory.mktemp("runs")
     for seed in (0, 1):
-        fill(RunFolder(folder / f"s{seed}"))
+        fill(run_folder(folder / f"s{seed}"))
         told = {"seed": seed, "choices": {"local": "none"}, "wandb": {"mode": "disabled"}}
         (folder / f"s{seed}" / "config.yaml").write_text(yaml.safe_dump(told))
-    fill(RunFolder(folder / "interrupted"), until=1)
-    learning = LearnFolder(folder / "learning")
+    fill(run_folder(folder / "interrupted"), until=1)
+    learning = RunFolder(folder / "learning", LEARNING)
     with learning.claim():
         learning.write_config("command: learn\n")
     return folder
@@ -112,9 +114,7 @@ def test_a_search_on_a_gpu_needs_neither_numba_nor_pyarrow():
 def test_public_names_are_there_without_being_imported():
     """Loop, store and composition need torch and Hydra; solvers, networks and tables come with what needs them."""
     program = "import json, seekloop, sys\nassert set(seekloop.__all__) <= set(dir(seekloop))\n"
-    program += (
-        "assert 'torch' not in sys.modules\nfrom seekloop import build, build_loop, extract, open_store, session\n"
-    )
+    program += f"assert 'torch' not in sys.modules\nfrom seekloop import {', '.join(seekloop.__all__)}\n"
     program += "print(json.dumps(sorted(sys.modules)))"
     found = loaded(program)
     assert found >= {"torch", "hydra"}
@@ -122,8 +122,6 @@ def test_public_names_are_there_without_being_imported():
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
-    import seekloop
-
     with pytest.raises(AttributeError, match="has no attribute 'search'"):
         _ = seekloop.search
 

@@ -9,46 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seekloop.contracts import boxes as box_geometry
-from seekloop.contracts.records import Annotations, ArrayBlock, Block, Regions
-
-
-class ArrayDescriptors:
-    """Descriptors held in memory. Brings everything to unit length; unreadable images get zeros.
-
-    Args:
-        whole: one row per image, any length but 0.
-        local: one row per region, one image after the other: n * m rows for m fixed regions.
-        regions: where they are.
-        readable: which images could be read; None for all.
-    """
-
-    def __init__(
-        self,
-        whole: Float[Tensor, "n d"],
-        local: Float[Tensor, "r d"],
-        regions: Regions,
-        readable: Bool[Tensor, " n"] | None = None,
-    ) -> None:
-        self.images, self.dim = whole.shape
-        self.regions = regions
-        self.readable = torch.ones(self.images, dtype=torch.bool) if readable is None else readable
-        fixed = torch.arange(self.images + 1) * len(regions.boxes)
-        self.offsets = fixed if regions.offsets is None else regions.offsets
-        if len(local) != self.offsets[-1]:
-            raise ValueError(f"{len(local)} local descriptors for {int(self.offsets[-1])} regions")
-        owner = torch.repeat_interleave(torch.arange(self.images), self.offsets.diff())
-        self.whole = F.normalize(whole, dim=1) * self.readable[:, None]
-        self.local = F.normalize(local, dim=1) * self.readable[owner, None]
-
-    def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
-        """The descriptors of these images, in this order."""
-        if not local:
-            return ArrayBlock(images, self.whole[images], None, None)
-        starts, ends = self.offsets[images], self.offsets[images + 1]
-        rows = [torch.arange(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-        flat = torch.cat([torch.zeros(0, dtype=torch.long), *rows])
-        offsets = F.pad((ends - starts).cumsum(0), (1, 0))
-        return ArrayBlock(images, self.whole[images], self.local[flat], offsets)
+from seekloop.contracts.records import Annotations, Regions
+from seekloop.store.arrays import ArrayDescriptors
 
 
 @dataclass(frozen=True)

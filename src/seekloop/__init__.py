@@ -1,7 +1,8 @@
 """seekloop finds every image that shows an object, with a person in the loop.
 
-From Python: `extract` or `open_store` gives a store, `session` starts a person's search on it, `build_loop` gives the
-loop itself, `build` one part by its name. They are imported on first use, so that `import seekloop` is quick.
+`describe` gives the descriptors of a folder or of arrays, `session` starts a person's search, `build` gives one part by
+its name, `simulate` runs simulated searches, `runs` reads finished runs as data frames. All are imported on first use,
+so that `import seekloop` is quick.
 """
 
 import importlib
@@ -10,18 +11,33 @@ from typing import TYPE_CHECKING
 from seekloop import _torchvision
 
 if TYPE_CHECKING:
-    from seekloop.commands.python import build, build_loop, extract, session
+    from seekloop.commands.python import (
+        annotations,
+        build,
+        build_loop,
+        describe,
+        extract,
+        runs,
+        saved_session,
+        session,
+        simulate,
+    )
     from seekloop.store.reader import open_store
 
-__all__ = ["build", "build_loop", "extract", "open_store", "session"]
+__all__ = [
+    "annotations",
+    "build",
+    "build_loop",
+    "describe",
+    "extract",
+    "open_store",
+    "runs",
+    "saved_session",
+    "session",
+    "simulate",
+]
 
-_HOMES = {
-    "build": "seekloop.commands.python",
-    "build_loop": "seekloop.commands.python",
-    "extract": "seekloop.commands.python",
-    "open_store": "seekloop.store.reader",
-    "session": "seekloop.commands.python",
-}
+_HOMES = dict.fromkeys(__all__, "seekloop.commands.python") | {"open_store": "seekloop.store.reader"}
 
 _torchvision.watch()
 

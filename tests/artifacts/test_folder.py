@@ -14,8 +14,9 @@ from seekloop.artifacts.files import CannotWriteError, write_json
 from seekloop.artifacts.folder import BusyError, Folder, folders_below, lock
 from seekloop.contracts.errors import Interrupted, StoreError
 from seekloop.images.download import Archive, fetch
-from seekloop.logs.run_folder import RunFolder, RunState
+from seekloop.logs.run_folder import RunState
 from seekloop.store.manifest import store_folder
+from tests.logs.fakes import run_folder
 
 NO_LOCKS = [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO]
 
@@ -49,7 +50,7 @@ def test_every_user_of_locks_says_so(tmp_path, monkeypatch):
     store = store_folder(tmp_path / "store").claim(nothing, print)
     with pytest.raises(CannotWriteError, match=r"store\.lock cannot be .* Put store_dir on a local disk"), store:
         pass
-    run = RunFolder(tmp_path / "run").claim()
+    run = run_folder(tmp_path / "run").claim()
     with pytest.raises(CannotWriteError, match=r"run/run\.lock cannot be .* Put runs_dir on a local disk"), run:
         pass
     with pytest.raises(CannotWriteError, match=r"\.download\.lock cannot be .* Put collection.root on a local disk"):
@@ -58,14 +59,14 @@ def test_every_user_of_locks_says_so(tmp_path, monkeypatch):
 
 def test_runs_can_be_looked_at_where_there_are_no_locks(tmp_path, monkeypatch):
     """Whether one is alive is then told by its heartbeat alone."""
-    folder = RunFolder(tmp_path / "run")
+    folder = run_folder(tmp_path / "run")
     with folder.claim():
         folder.write_config("seed: 0\n")
         refuse(monkeypatch, errno.ENOLCK)
-        assert RunFolder(tmp_path / "run").state() is RunState.RUNNING
+        assert run_folder(tmp_path / "run").state() is RunState.RUNNING
         monkeypatch.undo()
     refuse(monkeypatch, errno.ENOLCK)
-    assert RunFolder(tmp_path / "run").state() is not RunState.RUNNING
+    assert run_folder(tmp_path / "run").state() is not RunState.RUNNING
 
 
 def test_where_flock_does_not_exist_a_file_stands_for_the_lock(tmp_path, monkeypatch):

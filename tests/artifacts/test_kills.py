@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -10,15 +11,15 @@ import torch
 
 from seekloop.contracts.recipe import Recipe
 from seekloop.images.files import load_facts, save_facts
-from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
+from seekloop.learning.kind import LEARNING
 from seekloop.logs.jobs import JobBook
-from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.run_folder import RunFolder, RunState
+from seekloop.protocol.kinds import INSTANCES, REGIONS
 from seekloop.store import found, kept_maps, open_store
 from seekloop.store.manifest import store_folder
 from seekloop.training import pretraining
 from seekloop.training.pretraining import PretrainingFolder
-from tests.logs.fakes import fill
+from tests.logs.fakes import fill, run_folder
 from tests.store.stores import complete, manifest
 from tests.store.test_found import image_of
 
@@ -46,18 +47,18 @@ class Death:
 
 
 def run(folder):
-    with RunFolder(folder).claim():  # which clears up after the dead, also in a finished run
+    with run_folder(folder).claim():  # which clears up after the dead, also in a finished run
         pass
-    if RunFolder(folder).state() is not RunState.DONE:
-        fill(RunFolder(folder))
+    if run_folder(folder).state() is not RunState.DONE:
+        fill(run_folder(folder))
 
 
 def rows_of(kind):
     """One row of each table."""
     values = {"string": "a", "bool": True}
     return {
-        name: pd.DataFrame([{field.name: values.get(str(field.type), 1) for field in schema}])
-        for name, schema in kind.TABLES.items()
+        name: pd.DataFrame([{column: values.get(of, 1) for column, of in columns.items()}])
+        for name, columns in kind.tables.items()
     }
 
 
@@ -65,11 +66,11 @@ def evaluation(kind):
     tables = rows_of(kind)
 
     def evaluate(folder):
-        run = kind(folder)
+        run = RunFolder(folder, kind)
         with run.claim():
             if not run.complete.exists():
-                run.write_config("command: search\n")
-                run.keep(tables)
+                run.write_config(f"command: {kind.command}\n")
+                run.add_once(tables)
                 run.finish({"map_all": 0.5})
 
     return evaluate
@@ -77,8 +78,8 @@ def evaluation(kind):
 
 def learn(folder):
     """Two cycles, the second of two epochs."""
-    run = LearnFolder(folder)
-    rows = rows_of(LearnFolder)
+    run = RunFolder(folder, LEARNING)
+    rows = rows_of(LEARNING)
     with run.claim():
         resumed = run.resume()
         if run.complete.exists():
@@ -104,7 +105,7 @@ def descriptors(folder):
 def regions(folder):
     images = [image_of(seed, 1 + seed % 2, 2, 3) for seed in range(5)]
     with store_folder(folder).claim(lambda: "", print):
-        if not found.is_finished(folder):
+        if not store_folder(folder).finished:
             for shard in found.begin(folder, Recipe("regions", {"detector": "any"}), 5):
                 writer = found.FoundWriter(folder, 5)
                 for image in shard:
@@ -152,8 +153,8 @@ def hashes(folder):
 KINDS = {
     "run": run,
     "learn": learn,
-    "search": evaluation(SearchFolder),
-    "detect": evaluation(DetectFolder),
+    "search": evaluation(INSTANCES),
+    "detect": evaluation(REGIONS),
     "descriptors": descriptors,
     "regions": regions,
     "maps": maps,
@@ -202,6 +203,18 @@ def test_killed_at_any_write_and_copied_elsewhere_it_ends_the_same(tmp_path, mon
     assert kills > len(whole)  # at each file at least, and once more before or after
 
 
+@pytest.mark.parametrize("kind", ["jobs", "hashes"])
+def test_drafts_that_nobody_has_touched_for_an_hour_are_gone_with_the_next_write(tmp_path, kind):
+    """Two of dead processes beside a file that any process may write: one an hour old, one a minute short of it."""
+    KINDS[kind](tmp_path)
+    place = next(tmp_path.rglob("*.json")).parent
+    for name, age in (("dead", 3600), ("alive", 3540)):
+        (place / f"{name}.tmp").write_bytes(b"half")
+        os.utime(place / f"{name}.tmp", (time.time() - age,) * 2)
+    KINDS[kind](tmp_path)
+    assert [path.name for path in place.glob("*.tmp")] == ["alive.tmp"]
+
+
 def test_a_copied_store_opens_where_it_lies(tmp_path):
     descriptors(tmp_path / "there")
     shutil.move(tmp_path / "there", tmp_path / "here")
@@ -210,12 +223,12 @@ def test_a_copied_store_opens_where_it_lies(tmp_path):
 
 def test_nothing_of_a_killed_evaluation_stands_in_the_way_of_its_successor(tmp_path):
     """Ended between its tables and its end; the next one finds other numbers, and these are what stands."""
-    folder = SearchFolder(tmp_path / "run")
-    rows = rows_of(SearchFolder)
+    folder = RunFolder(tmp_path / "run", INSTANCES)
+    rows = rows_of(INSTANCES)
     with folder.claim():
-        folder.keep(rows)
+        folder.add_once(rows)
     with folder.claim():
-        folder.keep({**rows, "results": rows["results"].assign(ap=0.25)})
+        folder.add_once({**rows, "results": rows["results"].assign(ap=0.25)})
         folder.finish({"map_all": 0.25})
     assert folder.table("results")["ap"].tolist() == [0.25]
     assert folder.state() is RunState.DONE

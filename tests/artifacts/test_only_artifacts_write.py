@@ -11,11 +11,12 @@ CALLS |= {"save", "savez", "savez_compressed", "savefig", "to_parquet", "to_csv"
 EXCEPTIONS = {
     ("images/download.py", "tempfile"): "a download, which is renamed when it is complete",
     ("images/download.py", "open"): "the same",
+    ("images/datasets.py", "tempfile"): "a dataset's files, which torchvision unpacks and reads there",
     ("images/generated/pasted.py", "mkdir"): "an export that a person asks for",
     ("images/generated/pasted.py", "save"): "the same",
     ("images/generated/pasted.py", "open"): "the same",
     ("images/generated/pasted.py", "write_text"): "the same",
-    ("learning/pretraining.py", "to_parquet"): "into the draft that the writer hands out",
+    ("training/pretraining.py", "to_parquet"): "into the draft that the writer hands out",
     ("logs/files.py", "write_table"): "into memory",
     ("logs/figures.py", "savefig"): "into memory",
     ("store/found.py", "savez_compressed"): "into memory",

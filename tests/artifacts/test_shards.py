@@ -17,7 +17,7 @@ def test_batches_come_back_in_their_order(tmp_path):
     assert batches.spans(0) == [(0, 4), (8, 12)]
     found = batches.read(0, (8, 12))
     assert (found["rows"].tolist(), found["reasons"].tolist()) == ([8, 9, 10, 11], ["é", "é"])
-    batches.drop(0)
+    batches.clear(0)
     assert (batches.spans(0), batches.spans(1)) == ([], [(12, 16)])
     batches.clear()
     assert not list(tmp_path.iterdir())

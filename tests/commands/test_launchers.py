@@ -12,6 +12,7 @@ import joblib
 import pytest
 import torch
 
+from seekloop.commands.kinds import KINDS
 from seekloop.commands.sweeps import limited, threads_of
 from seekloop.logs.status import status_table
 from tests.commands.processes import ROOT, without_wandb
@@ -68,7 +69,7 @@ def sweep(request, tmp_path_factory):
 
 
 def test_all_four_runs_finish(sweep):
-    table = status_table(sweep.runs)
+    table = status_table(sweep.runs, KINDS)
     assert table["state"].tolist() == ["done"] * 4, table.to_string()
     names = [Path(run).name.split("-") for run in table["run"]]
     assert sorted((words[0], words[-2]) for words in names) == [
@@ -103,7 +104,7 @@ def test_lines_of_runs_side_by_side_carry_the_runs_name(sweep):
         said = "\n".join(path.read_text() for path in sweep.runs.glob(".submitit/*/*.out"))
     else:
         said = sweep.done.stdout + sweep.done.stderr  # Ray puts (pid=...) before a line
-    for run in status_table(sweep.runs)["run"]:
+    for run in status_table(sweep.runs, KINDS)["run"]:
         assert f"{Path(run).name}: MAP-AUC" in said, said
         assert f"{Path(run).name}: round 3/3: MAP" in said
 
@@ -133,7 +134,7 @@ def test_what_cannot_work_is_reported_and_the_others_finish(launcher, tmp_path, 
     assert found.done.returncode == 1
     assert "Traceback" not in found.done.stderr
     assert "representation/local=none" in found.done.stderr
-    table = status_table(found.runs)
+    table = status_table(found.runs, KINDS)
     states = table.groupby(table["run"].str.extract(r"(all|none)", expand=False))["state"].apply(list).to_dict()
     assert states == {"all": ["done", "done"], "none": ["failed", "failed"]}
     errors = table["error"].dropna()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from seekloop.logs.learn_folder import LearnFolder
+from seekloop.learning.kind import LEARNING
 from seekloop.logs.run_folder import RunState
 from tests.commands.runs import folder_of, refused, seekloop, worked
 
@@ -41,7 +41,7 @@ def done(small, processes, tmp_path_factory):
     process = processes.start(*command)
     assert process.wait() == 0, process.said()
     (run,) = (place / "runs" / "learning").iterdir()
-    return LearnFolder(run), command, process.said()
+    return RunFolder(run, LEARNING), command, process.said()
 
 
 def tables(folder):
@@ -80,7 +80,10 @@ def test_per_class_accuracy_adds_up_to_all(done):
 def test_asked_again_it_is_found_finished(done):
     folder, command, _ = done
     outcome = worked(seekloop(*command))
-    assert f"already finished, accuracy {folder.summary()['accuracy_final']:.4f}: {folder.path}" in outcome.out
+    assert (
+        f"accuracy_final {folder.summary()['accuracy_final']:.4f}: {folder.path} (force=true runs it again)"
+        in outcome.out
+    )
 
 
 @pytest.mark.parametrize("moment", ["parts/epochs.json", "cycles-0001", "summary.json"])
@@ -91,7 +94,7 @@ def test_killed_it_goes_on_and_ends_the_same(done, processes, tmp_path, moment):
     killed = processes.start(*again, *in_folder(tmp_path), kill_at=moment)
     assert killed.wait() == -9
     (run,) = (tmp_path / "runs" / "learning").iterdir()
-    assert LearnFolder(run).state() is RunState.INTERRUPTED
+    assert RunFolder(run, LEARNING).state() is RunState.INTERRUPTED
     kept = torch.load(run / "parts" / "epoch.pt", weights_only=True)
     reached = {"parts/epochs.json": (0, 1), "cycles-0001": (1, 2), "summary.json": (2, 2)}
     assert (kept["cycle"], kept["epoch"]) == reached[moment]
@@ -99,7 +102,7 @@ def test_killed_it_goes_on_and_ends_the_same(done, processes, tmp_path, moment):
     assert resumed.wait() == 0, resumed.said()
     assert run.name == folder.path.name
     expected = tables(folder)
-    for name, table in tables(LearnFolder(run)).items():
+    for name, table in tables(RunFolder(run, LEARNING)).items():
         pd.testing.assert_frame_equal(table, expected[name])
 
 

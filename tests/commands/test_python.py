@@ -1,10 +1,120 @@
-"""One part, or the loop, by the words of the command line."""
+"""The program from Python: parts by name, boxes in pixels, names of images, arrays, and its errors."""
 
+import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 import seekloop
 from seekloop.contracts.errors import ConfigError
 from tests.worlds import blobs
+
+OVERRIDES = ["representation=lo_all", "loop.budget=6"]
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Twelve pictures of 40 x 20 pixels in a folder with a name that needs quotes, one of them in a folder below."""
+    folder = tmp_path_factory.mktemp("photos") / "fêtes (2024), a=b"
+    (folder / "below").mkdir(parents=True)
+    for number in range(12):
+        Image.new("RGB", (40, 20), (20 * number, 90, 255 - 20 * number)).save(folder / f"{number:02}.png")
+    Image.new("RGB", (40, 20)).save(folder / "below" / "last.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(photographs, tmp_path_factory):
+    stores = tmp_path_factory.mktemp("stores")
+    return seekloop.describe(photographs, "backbone=tiny", "grid=2x2", f'store_dir="{stores}"')
+
+
+def test_a_folder_is_described_and_its_images_have_names(store, photographs):
+    assert store.images == 13
+    assert store.collection.paths[-1] == "below/last.png"
+    again = seekloop.describe(str(photographs), "backbone=tiny", "grid=2x2", f'store_dir="{store.folder.parent}"')
+    assert again.folder == store.folder
+
+
+def test_pixels_are_fractions_of_the_images_size(store):
+    """(10, 5, 30, 20) of 40 x 20 pixels is (0.25, 0.25, 0.75, 1)."""
+    by_pixels = seekloop.session(store, "below/last.png", OVERRIDES, pixels=(10, 5, 30, 20))
+    by_fractions = seekloop.session(store, 12, OVERRIDES, fractions=(0.25, 0.25, 0.75, 1.0))
+    other = seekloop.session(store, 12, OVERRIDES, fractions=(0.0, 0.0, 0.4, 0.4))
+    assert torch.equal(by_pixels.scores, by_fractions.scores)
+    assert not torch.equal(by_pixels.scores, other.scores)
+
+
+def test_arrays_need_the_size_for_pixels():
+    """(0, 0, 320, 240) of 640 x 480 pixels is the first of four cells, as the fractions say."""
+    world = blobs(30).descriptors
+    held = seekloop.describe(world.local, boxes=world.regions.boxes, global_descriptors=world.whole)
+    by_pixels = seekloop.session(held, 0, OVERRIDES, pixels=(0, 0, 320, 240), size=(640, 480))
+    cell = (0.0, 0.0, 0.5, 0.5)
+    assert torch.equal(by_pixels.scores, seekloop.session(held, 0, OVERRIDES, fractions=cell).scores)
+    assert torch.allclose(by_pixels.scores, seekloop.session(world, 0, OVERRIDES, fractions=cell).scores, atol=1e-5)
+    with pytest.raises(ConfigError, match=r"pixels=.*size=\(width, height\)"):
+        seekloop.session(held, 0, OVERRIDES, pixels=(0, 0, 320, 240))
+    with pytest.raises(ConfigError, match=r"image='a.jpg'.*position"):
+        seekloop.session(held, "a.jpg", OVERRIDES)
+
+
+def test_what_is_given_twice_or_unknown_is_refused(store):
+    with pytest.raises(ConfigError, match=r"fractions=.*Give one of them"):
+        seekloop.session(store, 0, OVERRIDES, pixels=(0, 0, 9, 9), fractions=(0.0, 0.0, 0.5, 0.5))
+    with pytest.raises(ConfigError, match=r"image='99.png'.*such as '00.png'"):
+        seekloop.session(store, "99.png", OVERRIDES)
+    with pytest.raises(ConfigError, match=r"source=.*regions="):
+        seekloop.describe("photos", boxes=[[0, 0, 1, 1]])
+    with pytest.raises(ConfigError, match=r"overrides=.*Leave them out"):
+        seekloop.describe([[1.0, 2.0]], "backbone=tiny")
+
+
+def test_annotations_of_objects():
+    """Two objects in image 3, the larger of which is the cat's largest; a class name may be any text."""
+    boxes = [[0, 0, 0.5, 0.5], [0, 0, 1, 1], [0, 0, 0.1, 0.1]]
+    known = seekloop.annotations(["cat", "cat", "7"], [3, 3, 0], boxes)
+    assert known.classes == ("7", "cat")
+    assert known.largest_box(3, 1).tolist() == [0, 0, 1, 1]
+    assert known.relevance(4).int().tolist() == [[1, 0, 0, 0], [0, 0, 0, 1]]
+
+
+def test_a_simulation_over_arrays_finds_what_is_there():
+    """Blobs are separable: once both kinds of answers are there, every average precision is 1."""
+    world = blobs(60)
+    rounds = seekloop.simulate(
+        world.descriptors, world.annotations, "representation=go", "loop.queries=2", "loop.rounds=2", "loop.budget=8"
+    )
+    assert rounds.groupby("round")["labels"].unique().map(list).to_dict() == {0: [6], 1: [14], 2: [22]}
+    assert (rounds["ap"] == 1).all()
+
+
+def test_a_search_is_kept_and_goes_on(store, tmp_path):
+    """Two answers, an open question, another process's turn: the same question and scores; then one answer less."""
+    overrides, folder = [*OVERRIDES, "loop.budget=2"], tmp_path / "search"
+    with (
+        pytest.raises(ConfigError, match="holds no search yet"),
+        seekloop.saved_session(folder, store, None, overrides),
+    ):
+        pass
+    with seekloop.saved_session(folder, store, "00.png", overrides, fractions=(0.0, 0.0, 0.5, 1.0)) as search:
+        start = search.scores
+        search.answer({item.image: True for item in search.ask()})
+        asked, scores = search.ask(), search.scores
+    with seekloop.saved_session(folder, store, overrides=overrides, criteria=["top"]) as search:
+        assert search.ask() == asked
+        assert torch.equal(search.scores, scores)
+        assert asked[0].path == store.collection.paths[asked[0].image]
+        search.use("top")
+        search.undo()
+        search.undo()
+        assert torch.equal(search.scores, start)
+
+
+def test_no_runs_are_an_empty_table(tmp_path):
+    assert isinstance(seekloop.runs(tmp_path), pd.DataFrame)
+    with pytest.raises(ConfigError, match="none of 0 finished runs"):
+        seekloop.runs(tmp_path, "rounds")
 
 
 def test_one_part_is_built_by_its_name_with_its_defaults():
@@ -24,7 +134,7 @@ def test_one_part_is_built_by_its_name_with_its_defaults():
         (("criterion=typiclust", "criterion.neighbours=0"), "criterion.neighbours=0 cannot work: "),
         (
             ("criterion=top", "+criterion.below=1"),
-            "criteria.top.Top takes no such argument. It takes: nothing",
+            "criteria.scores.Top takes no such argument. It takes: nothing",
         ),
         (("user=simulated",), "user.annotations='(missing)' cannot work"),
     ],
@@ -39,7 +149,7 @@ def test_the_loop_and_a_search_of_ones_own_are_built_from_the_same_words():
     world = blobs(40, classes=("star",))
     star = int(world.relevant[0].nonzero()[0, 0])
     loop = seekloop.build_loop(world.descriptors, "representation=gl_concat_all", "criterion=top")
-    search = seekloop.session(world.descriptors, star, None, ["representation=gl_concat_all", "criterion=top"])
+    search = seekloop.session(world.descriptors, star, ["representation=gl_concat_all", "criterion=top"])
     assert loop.representation == search.loop.representation
     assert type(search.loop.criterion).__name__ == "Top"
     with pytest.raises(ConfigError, match="nothing reads it"):

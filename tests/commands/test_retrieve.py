@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from seekloop.commands.kinds import KINDS
 from seekloop.logs.status import status_table
 from tests.commands.runs import SMALL, contents, folder_of, places, refused, results, seekloop, worked
 from tests.logs.wandb_file import Logged
@@ -71,7 +72,10 @@ def test_what_is_to_come_is_said_before_images_are_described(tmp_path, stores):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("wandb.mode=loud", "wandb.mode='loud' is none of auto"), ("verify=full", "only `seekloop extract` reads")],
+    [
+        ("wandb.mode=loud", "wandb.mode='loud' cannot work: it is unknown. Valid: auto"),
+        ("verify=full", "only `seekloop extract` reads"),
+    ],
 )
 def test_what_means_nothing_is_refused_even_where_the_run_is_finished(finished, change, message):
     assert message in refused(seekloop(*finished[1], change))
@@ -135,7 +139,7 @@ def test_killed_in_extraction_and_again_in_a_round_it_ends_like_an_undisturbed_o
     assert "describing 40 images (24 are done already)" in asking.said()
     folder = tmp_path / "runs" / "default" / finished[0].name
     assert sorted(path.stem for path in (folder / "parts").glob("asked-*.parquet"))[-1] == "asked-0002"
-    assert status_table(tmp_path / "runs")["state"].tolist() == ["interrupted"]
+    assert status_table(tmp_path / "runs", KINDS)["state"].tolist() == ["interrupted"]
 
     worked(seekloop(*command))
     assert results(folder) == results(finished[0])
@@ -153,7 +157,7 @@ def test_the_same_run_twice_at_once_is_refused_and_harmless(processes, tmp_path,
     message = refused(seekloop(*command))
     assert f"is being run by process {first.pid}" in message
     assert "Wait until it is done, or stop that process first" in message
-    assert status_table(tmp_path / "runs")["state"].tolist() == ["running"]
+    assert status_table(tmp_path / "runs", KINDS)["state"].tolist() == ["running"]
     (tmp_path / "gate").touch()
     assert first.wait() == 0, first.said()
     assert worked(seekloop(*command)).out.startswith("already finished")

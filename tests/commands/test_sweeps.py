@@ -10,6 +10,7 @@ import yaml
 
 from seekloop.commands.compose import resolve
 from seekloop.commands.configs import conf_dir
+from seekloop.commands.kinds import KINDS
 from seekloop.logs.jobs import JobBook
 from seekloop.logs.status import status_table
 from tests.commands.processes import ROOT, until, without_wandb
@@ -102,7 +103,7 @@ def test_runs_that_were_finished_before_are_told_to_a_new_sweep_all_the_same(tmp
 
 
 def states(runs):
-    return dict(Counter(status_table(runs)["state"]))
+    return dict(Counter(status_table(runs, KINDS)["state"]))
 
 
 def kept(folder):
@@ -121,7 +122,7 @@ def test_killed_in_the_middle_the_same_command_runs_only_what_is_missing(process
     killed = processes.start(*command, kill_at="all-none-4x4-uncertainty-s0*state-0001")
     assert killed.wait() == -signal.SIGKILL, killed.said()
     assert states(runs) == {"done": 2, "interrupted": 1, "missing": 1}
-    assert status_table(runs / "default")["run"].tolist()[-1] == "representation/local=all seed=1"
+    assert status_table(runs / "default", KINDS)["run"].tolist()[-1] == "representation/local=all seed=1"
     before = finished(runs)
     assert len(before) == 2
 
@@ -192,7 +193,7 @@ def test_a_job_that_was_run_in_other_words_is_not_missing(processes, tmp_path, s
 def test_what_fails_before_it_has_a_folder_is_listed_as_failed(tmp_path, stores):
     command = ("retrieve", "-m", *SMALL, "grid=4x4,5", *places(tmp_path, stores))
     assert seekloop(*command).code == 1
-    table = status_table(tmp_path).set_index("state")
+    table = status_table(tmp_path, KINDS).set_index("state")
     assert sorted(table.index) == ["done", "failed"]
     assert table.loc["failed", "run"] == "default: grid=5"
     assert table.loc["failed", "error"].startswith("ConfigError: grid=5 cannot work: it is no grid")
@@ -202,7 +203,7 @@ def test_each_job_is_kept_where_its_experiment_is(processes, tmp_path, stores):
     """Where the sweep goes over experiments, the jobs lie in the folders of both."""
     command = ("retrieve", "-m", *SMALL, "experiment_name=one,two", "seed=0,1", *places(tmp_path, stores))
     assert processes.start(*command, kill_at="heartbeat").wait() == -signal.SIGKILL
-    assert sorted(status_table(tmp_path / "two")["run"]) == ["seed=0", "seed=1"]
+    assert sorted(status_table(tmp_path / "two", KINDS)["run"]) == ["seed=0", "seed=1"]
     assert len(JobBook(tmp_path / "one").jobs()) == 2
 
 

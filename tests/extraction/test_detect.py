@@ -18,7 +18,7 @@ from seekloop.contracts.errors import ConfigError, Interrupted
 from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.records import KINDS
 from seekloop.descriptors.encoding import FromTokens
-from seekloop.extraction.detect import Detection, MasksWithCells, detect, with_cells
+from seekloop.extraction.detect import Detection, MapOfImage, MasksWithCells, detect, with_cells
 from seekloop.extraction.images import ImagesAtTheirSize, Sharded, Sizing
 from seekloop.extraction.trainer import TrainerSettings
 from seekloop.images.transforms import to_pixels
@@ -253,7 +253,7 @@ def test_a_detector_works_in_one_thread_and_leaves_their_number_as_it_was():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        detect(watches, torch.ones(2, 2, 3), 0, 0)
+        detect(watches, MapOfImage(torch.ones(2, 2, 3), torch.tensor([0]), ""), 0)
         threads.append(torch.get_num_threads())
     finally:
         torch.set_num_threads(before)
@@ -345,7 +345,7 @@ def test_stores_are_made_of_what_was_found(tmp_path):
         ({"layer": 2}, "^Detected: layer=2 .*convolutional"),
         ({"trainer": {**TRAINER, "jobs": 0}}, "^TrainerSettings: jobs=0 .*Usual: None"),
         ({"trainer": {**TRAINER, "workers": -1}}, "^TrainerSettings: workers=-1 "),
-        ({"trainer": {**TRAINER, "precision": "16"}}, "^TrainerSettings: precision='16' .*Valid: auto, 32-true"),
+        ({"trainer": {**TRAINER, "precision": "16"}}, "^TrainerSettings: precision='16' .*one of: auto, 32-true"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(tmp_path, changes, named):

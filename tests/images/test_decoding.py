@@ -9,7 +9,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from seekloop.contracts.errors import UnreadableImageError
 from seekloop.images import decoding
-from seekloop.images.decoding import eight_bits, nearly_black, read_header, read_rgb, read_size
+from seekloop.images.decoding import eight_bits, nearly_black, read_header, read_rgb
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -58,7 +58,7 @@ def test_exif_orientation_by_hand(tmp_path, orientation, corner):
     image = read_rgb(tmp_path / "a.png")
     names = {RED: "red", BLUE: "blue"}
     assert f"{names[image.getpixel((0, 0))]} {names[image.getpixel((image.width - 1, 0))]}" == corner
-    assert image.size == read_size(tmp_path / "a.png") == ((4, 2) if orientation < 5 else (2, 4))
+    assert image.size == read_header(tmp_path / "a.png").size == ((4, 2) if orientation < 5 else (2, 4))
 
 
 FORMATS = ("jpg", "png", "tif", "webp", "avif", "heic", "jp2", "mpo", "gif", "bmp")
@@ -77,7 +77,7 @@ def test_header_and_picture_agree_for_every_format_and_orientation(tmp_path, end
     tag = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
     two_colours("RGB").resize((12, 6)).save(path, **({"exif": exif} if way == "exif" else {"xmp": tag}))
     size = read_rgb(path).size
-    assert read_size(path) == size
+    assert read_header(path).size == size
     if way == "exif" and ending in ("jpg", "png", "tif", "webp", "avif", "mpo"):
         assert size == ((6, 12) if 5 <= orientation <= 8 else (12, 6))
 
@@ -94,7 +94,7 @@ def test_the_header_tells_the_stored_size_from_the_upright_one(tmp_path):
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_data_leave_a_whole_picture_readable(tmp_path):
     two_colours("RGB").save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
-    assert read_rgb(tmp_path / "a.jpg").size == read_size(tmp_path / "a.jpg") == (4, 2)
+    assert read_rgb(tmp_path / "a.jpg").size == read_header(tmp_path / "a.jpg").size == (4, 2)
 
 
 GREY = np.array([[0, 1024, 2048, 4095]], dtype=np.uint16)
@@ -135,7 +135,7 @@ def test_heic_is_read_like_any_other_picture(tmp_path):
     heif.register_heif_opener()
     two_colours("RGB").resize((64, 32), Image.Resampling.NEAREST).save(tmp_path / "a.heic", quality=95)
     image = read_rgb(tmp_path / "a.heic")
-    assert image.size == read_size(tmp_path / "a.heic") == (64, 32)
+    assert image.size == read_header(tmp_path / "a.heic").size == (64, 32)
     assert np.abs(np.asarray(image, dtype=int)[16, [8, 56]] - [RED, BLUE]).max() <= 12
     (tmp_path / "a.heic").rename(tmp_path / "a.jpg")  # telephones and mail programs do this
     assert read_rgb(tmp_path / "a.jpg").size == (64, 32)
@@ -209,7 +209,7 @@ def test_what_cannot_be_read_says_why(tmp_path):
             read_rgb(tmp_path / name)
         assert caught.value.path == str(tmp_path / name)
     with pytest.raises(UnreadableImageError, match="not an image"):
-        read_size(tmp_path / "text.jpg")
+        read_header(tmp_path / "text.jpg")
 
 
 @given(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]), st.data())
@@ -233,4 +233,4 @@ def test_an_orientation_that_is_written_as_a_fraction_counts(tmp_path):
     tags.tagtype[0x0112] = 12
     tags[0x0112] = 6.0
     Image.new("RGB", (4, 2)).save(tmp_path / "a.tif", tiffinfo=tags)
-    assert read_size(tmp_path / "a.tif") == read_rgb(tmp_path / "a.tif").size == (2, 4)
+    assert read_header(tmp_path / "a.tif").size == read_rgb(tmp_path / "a.tif").size == (2, 4)

@@ -36,32 +36,32 @@ def test_names_that_fit_two_images_or_none_say_so():
     ],
 )
 def test_names_from_elsewhere_are_matched_by_their_ends_and_told(name, found):
-    matched = NAMES.match([name], "boxes.csv")
-    assert matched.image[name] == found
-    (note,) = matched.problems
+    matched, inexact = NAMES.match([name], "boxes.csv")
+    assert matched[name] == found
+    (note,) = inexact
     assert (note.where, note.kind, note.count) == ("boxes.csv", ProblemKind.NOTE, 1)
     assert repr(name) in note.what
 
 
 def test_an_end_that_fits_two_images_is_not_taken():
-    matched = NAMES.match(["/elsewhere/x.jpg"], "boxes.csv")
-    assert "2 images are meant by '/elsewhere/x.jpg'" in matched.image["/elsewhere/x.jpg"]
-    assert matched.problems == ()
+    matched, inexact = NAMES.match(["/elsewhere/x.jpg"], "boxes.csv")
+    assert "2 images are meant by '/elsewhere/x.jpg'" in matched["/elsewhere/x.jpg"]
+    assert inexact == []
 
 
 def test_an_end_is_not_taken_for_an_image_that_has_a_name_of_its_own_in_the_file():
     """Else an entry of another folder would add its boxes to the photograph that happens to have its name."""
-    matched = NAMES.match(["b/only one.jpg", "c/only one.jpg"], "boxes.csv")
-    assert matched.image["b/only one.jpg"] == 2
-    assert "of the same name is meant by another entry" in matched.image["c/only one.jpg"]
-    both = NAMES.match(["c/only one.jpg", "d/only one.jpg"], "boxes.csv")
-    assert all(isinstance(why, str) for why in both.image.values())
+    matched, _ = NAMES.match(["b/only one.jpg", "c/only one.jpg"], "boxes.csv")
+    assert matched["b/only one.jpg"] == 2
+    assert "of the same name is meant by another entry" in matched["c/only one.jpg"]
+    both, _ = NAMES.match(["c/only one.jpg", "d/only one.jpg"], "boxes.csv")
+    assert all(isinstance(why, str) for why in both.values())
 
 
 def test_a_name_that_is_not_there_gets_the_most_similar_one_with_the_same_number():
     names = ImageNames(["img_07.jpg", "img_08.jpg"])
-    assert names.match(["image_07.jpg"], "x").image["image_07.jpg"].endswith("there is 'img_07.jpg'")
-    assert names.match(["img_09.jpg"], "x").image["img_09.jpg"] == "no image 'img_09.jpg' in the collection"
+    assert names.match(["image_07.jpg"], "x")[0]["image_07.jpg"].endswith("there is 'img_07.jpg'")
+    assert names.match(["img_09.jpg"], "x")[0]["img_09.jpg"] == "no image 'img_09.jpg' in the collection"
 
 
 def test_a_path_that_is_spelled_exactly_is_meant():
@@ -75,4 +75,4 @@ def test_two_paths_of_one_spelling_are_both_meant():
 
 
 def test_what_is_no_address_after_all_is_a_path():
-    assert NAMES.match(["http://[b/only one.jpg"], "f").image["http://[b/only one.jpg"] == 2
+    assert NAMES.match(["http://[b/only one.jpg"], "f")[0]["http://[b/only one.jpg"] == 2

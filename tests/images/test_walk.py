@@ -94,7 +94,7 @@ def test_names_that_are_not_utf8_can_be_printed_and_read(tmp_path):
     assert found.paths == (r"caf\xe9.jpg",)
     assert found.paths[0].encode()
     assert os.fsencode(found.real[0]) == b"caf\xe9.jpg"
-    assert decoding.read_rgb(found.file(found.paths[0])).size == (4, 3)
+    assert decoding.read_rgb(tmp_path / found.real[0]).size == (4, 3)
     assert printable("é.jpg") == "é.jpg"
 
 

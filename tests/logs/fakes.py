@@ -3,6 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from seekloop.logs.run_folder import RunFolder
+from seekloop.protocol.kinds import SEARCHES
+
 CLASSES = ("cat", "dog")
 QUERIES = 2
 BUDGET = 3
@@ -73,6 +76,14 @@ SUMMARY = {
 }
 
 
+def step_of(number):
+    return {"rounds": rounds_of(number), "asked": asked_of(number)}
+
+
+def run_folder(path):
+    return RunFolder(path, SEARCHES)
+
+
 def fill(folder, last=3, until=None):
     """Run the made-up run in `folder`, from wherever it stopped, to `until` or to its end."""
     with folder.claim():
@@ -82,7 +93,7 @@ def fill(folder, last=3, until=None):
             folder.write_queries(queries())
         first = 0 if resumed is None else resumed[0] + 1
         for number in range(first, (last if until is None else until) + 1):
-            folder.add_round(number, rounds_of(number), asked_of(number), {"round": number})
+            folder.add(number, step_of(number), {"round": number})
         if until is None:
             folder.finish(SUMMARY)
     return folder

@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from seekloop.commands.kinds import KINDS
 from seekloop.logs.comparison import against_the_best, areas_of_queries, asked_for, readable
 from seekloop.logs.finished import finished_runs
 from seekloop.logs.report import report
-from seekloop.logs.run_folder import RunFolder
-from tests.logs.fakes import SUMMARY, asked_of, queries, rounds_of
+from tests.logs.fakes import SUMMARY, asked_of, queries, rounds_of, run_folder
 
 
 def run(path, local, seed, ap, start=0, fusion="none"):
@@ -22,7 +22,7 @@ def run(path, local, seed, ap, start=0, fusion="none"):
         start: number of the first image, which tells collections apart.
         fusion: choice.
     """
-    folder = RunFolder(path)
+    folder = run_folder(path)
     area = sum(sum(values) for values in ap.values()) / 4 * 3 / 4
     with folder.claim():
         choices = {"local": local, "fusion": fusion}
@@ -30,7 +30,7 @@ def run(path, local, seed, ap, start=0, fusion="none"):
         folder.write_queries(queries().assign(path=lambda table: [f"{start + n}.jpg" for n in range(len(table))]))
         for number in range(3):
             values = [ap[name][query] * (number > 0) for name in ("cat", "dog") for query in range(2)]
-            folder.add_round(number, rounds_of(number).assign(ap=values), asked_of(number), None)
+            folder.add(number, {"rounds": rounds_of(number).assign(ap=values), "asked": asked_of(number)}, None)
         folder.finish({**SUMMARY, "map_auc": area})
     return folder
 
@@ -46,7 +46,7 @@ def runs(tmp_path):
 
 def test_areas_by_hand(runs):
     """0, 0.2, 0.2 over two intervals: (0.1 + 0.2) / 2 = 0.15."""
-    go = [run for run in finished_runs(runs) if run.folder.path.name == "go0"]
+    go = [run for run in finished_runs(runs, KINDS)[0] if run.folder.path.name == "go0"]
     areas = areas_of_queries(go)["map_auc"].droplevel(["path", "negatives"])
     assert areas["0", "cat", 0] == pytest.approx(0.15)
     assert areas["0", "dog", 1] == pytest.approx(0.3)
@@ -54,7 +54,7 @@ def test_areas_by_hand(runs):
 
 def test_queries_are_paired_by_seed_class_and_number(runs):
     """Gains of cats 0.4 and 0.2 (areas: three quarters of them), of dogs 0: (0.225 + 0) / 2."""
-    table = asked_for(finished_runs(runs), ["local:all,none"])
+    table = asked_for(finished_runs(runs, KINDS)[0], ["local:all,none"])
     row = table.iloc[0]
     assert row[["setting", "against", "queries", "classes"]].tolist() == ["all", "none", 8, 2]
     assert row["map_auc_difference"] == pytest.approx(0.1125)
@@ -62,13 +62,15 @@ def test_queries_are_paired_by_seed_class_and_number(runs):
     assert row["map_auc_p"] < 0.05
     assert row[["coverage_auc_difference", "coverage_auc_low", "coverage_auc_high"]].tolist() == [0, 0, 0]
     assert row["coverage_auc_p"] == 1
-    back = asked_for(finished_runs(runs), ["local:none,all"]).iloc[0]
+    back = asked_for(finished_runs(runs, KINDS)[0], ["local:none,all"]).iloc[0]
     assert back["map_auc_difference"] == pytest.approx(-0.1125)
 
 
 def test_a_query_that_only_one_setting_has_is_left_out(runs):
     run(runs / "all2", "all", 2, {"cat": (1.0, 1.0), "dog": (1.0, 1.0)}, start=20)
-    assert asked_for(finished_runs(runs), ["local:all,none"]).iloc[0]["map_auc_difference"] == pytest.approx(0.1125)
+    assert asked_for(finished_runs(runs, KINDS)[0], ["local:all,none"]).iloc[0]["map_auc_difference"] == pytest.approx(
+        0.1125
+    )
 
 
 def test_runs_of_one_setting_with_the_same_queries_are_averaged(runs):
@@ -76,7 +78,7 @@ def test_runs_of_one_setting_with_the_same_queries_are_averaged(runs):
     for seed in (0, 1):
         ap = {"cat": (0.6, 0.6), "dog": (0.4, 0.4)}
         run(runs / f"fused{seed}", "none", seed, ap, start=10 * seed, fusion="concat")
-    both = asked_for(finished_runs(runs), ["local:all,none", "local/fusion:all/none,none/none"])
+    both = asked_for(finished_runs(runs, KINDS)[0], ["local:all,none", "local/fusion:all/none,none/none"])
     assert both["map_auc_difference"].tolist() == pytest.approx([0.1125 / 2, 0.1125])
 
 
@@ -85,10 +87,10 @@ def test_other_images_are_other_queries(tmp_path):
     run(tmp_path / "a", "none", 0, {"cat": (0.2, 0.4), "dog": (0.4, 0.4)})
     run(tmp_path / "b", "all", 0, {"cat": (0.2, 0.4), "dog": (0.4, 0.4)}, start=50)
     with pytest.raises(ValueError, match=r"compare='local:all,none': the two settings share no query"):
-        asked_for(finished_runs(tmp_path), ["local:all,none"])
-    groups = {"go": finished_runs(tmp_path / "a"), "all": finished_runs(tmp_path / "b")}
-    assert against_the_best(groups).empty
-    report(tmp_path, None, [])
+        asked_for(finished_runs(tmp_path, KINDS)[0], ["local:all,none"])
+    groups = {"go": finished_runs(tmp_path / "a", KINDS)[0], "all": finished_runs(tmp_path / "b", KINDS)[0]}
+    assert against_the_best(groups, ("map_auc",)).empty
+    report(tmp_path, None, [], KINDS)
     assert "No two rows share a query" in (tmp_path / "report.md").read_text()
 
 
@@ -104,13 +106,13 @@ def test_other_images_are_other_queries(tmp_path):
 )
 def test_words_that_mean_nothing_are_refused(words, why, runs):
     with pytest.raises(ValueError, match=why):
-        asked_for(finished_runs(runs), [words])
+        asked_for(finished_runs(runs, KINDS)[0], [words])
 
 
 def test_every_row_is_held_against_the_best_which_sees_no_annotations(runs):
     for seed in (0, 1):
         run(runs / f"box{seed}", "box", seed, {"cat": (1.0, 1.0), "dog": (1.0, 1.0)}, start=10 * seed)
-    found = report(runs, ["local"], [])
+    found = report(runs, ["local"], [], KINDS)
     assert found.differences[["setting", "against"]].to_numpy().tolist() == [
         ["box (upper bound)", "all"],
         ["none", "all"],
@@ -122,7 +124,7 @@ def test_every_row_is_held_against_the_best_which_sees_no_annotations(runs):
 
 
 def test_a_cell_says_difference_and_interval(runs):
-    cells = readable(asked_for(finished_runs(runs), ["local:all,none"])).iloc[0]
+    cells = readable(asked_for(finished_runs(runs, KINDS)[0], ["local:all,none"])).iloc[0]
     assert cells["map_auc difference"].startswith("+0.11")
     assert cells["coverage_auc difference"] == "+0.000 [+0.000, +0.000]"
     assert cells["coverage_auc p"] == "1.000"

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from seekloop.logs.console import Console, found
+from seekloop.logs.console import Console, in_a_line
 
 
 def rows(aps):
@@ -9,7 +9,7 @@ def rows(aps):
 
 def test_classes_count_equally():
     """Cat .2 and .4, dog .9: (.3 + .9) / 2; over queries it would be .5."""
-    assert found(rows([("cat", 0.2), ("cat", 0.4), ("dog", 0.9)])) == "MAP 0.600, coverage 0.500, 4.0 found"
+    assert in_a_line(rows([("cat", 0.2), ("cat", 0.4), ("dog", 0.9)])) == "MAP 0.600, coverage 0.500, 4.0 found"
 
 
 def test_a_file_gets_an_estimate_and_every_fifth_round(capsys):

@@ -10,20 +10,16 @@ import pytest
 import yaml
 
 from seekloop.artifacts.files import refused
+from seekloop.commands.kinds import KINDS
 from seekloop.commands.reports import report as report_command
 from seekloop.commands.reports import status as status_command
-from seekloop.logs import figures
+from seekloop.logs import drawing
 from seekloop.logs import report as reports
-from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
 from seekloop.logs.jobs import JobBook
-from seekloop.logs.kinds import open_run
-from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.report import report
-from seekloop.logs.run_folder import RunFolder
+from seekloop.logs.run_folder import RunFolder, find_runs
 from seekloop.logs.status import COPY, counted, status_table
-from tests.logs.fakes import SUMMARY, asked_of, queries, rounds_of
-
-COMMANDS = {"retrieve": RunFolder, "learn": LearnFolder, "search": SearchFolder, "detect": DetectFolder}
+from tests.logs.fakes import SUMMARY, asked_of, queries, rounds_of, run_folder
 
 
 def config(seed, name=None, **more):
@@ -40,12 +36,14 @@ def config(seed, name=None, **more):
 
 def finished(path, seed, *, named=True, rounds=1, **summary):
     """A run of `retrieve`; `named`: as today, with its run_id in the config."""
-    folder = RunFolder(path)
+    folder = run_folder(path)
     with folder.claim():
         folder.write_config(yaml.safe_dump(config(seed, path.name if named else None)))
         folder.write_queries(queries())
         for number in range(rounds):
-            folder.add_round(number, rounds_of(number).assign(coverage=0.1 * seed), asked_of(number), None)
+            folder.add(
+                number, {"rounds": rounds_of(number).assign(coverage=0.1 * seed), "asked": asked_of(number)}, None
+            )
         folder.finish({**SUMMARY, "machine_seconds": 1.5, **summary})
     return folder
 
@@ -70,7 +68,7 @@ def test_copies_backups_and_renamed_copies_count_once(seeds, capsys):
     run = seeds / "x" / "all-s0"
     for place in ("x/all-s0 (copy)", "backup/deep/all-s0", "x/best run"):
         copied(run, seeds / place)
-    found = report(seeds, None, [])
+    found = report(seeds, None, [], KINDS)
     assert (found.runs, found.keys) == (2, ())
     assert found.table.loc[0, "runs"] == 2
     assert found.table.loc[0, "map_auc_mean"] == pytest.approx(0.6)
@@ -86,7 +84,7 @@ def test_copies_backups_and_renamed_copies_count_once(seeds, capsys):
 def test_only_the_copy_is_left(seeds):
     run = seeds / "x" / "all-s0"
     run.rename(seeds / "x" / "renamed")
-    found = report(seeds, None, [])
+    found = report(seeds, None, [], KINDS)
     assert found.runs == 2
     assert list(found.copies) == []
 
@@ -97,9 +95,9 @@ def test_the_finished_one_of_two_counts(tmp_path):
     copied(whole, tmp_path / "x" / "backup of all-s0")
     for name in ("COMPLETE", "summary.json", "rounds.parquet", "asked.parquet"):
         (whole / name).unlink()
-    found = report(tmp_path, None, [])
+    found = report(tmp_path, None, [], KINDS)
     assert [run.folder.path.name for run in found.groups["all runs"]] == ["backup of all-s0"]
-    table = status_table(tmp_path).set_index("run")
+    table = status_table(tmp_path, KINDS).set_index("run")
     assert table[COPY].dropna().to_dict() == {"x/all-s0": "x/backup of all-s0"}
     assert counted(table) == "1 run: 1 done; and 1 copy"
 
@@ -107,7 +105,7 @@ def test_the_finished_one_of_two_counts(tmp_path):
 def test_copies_whose_numbers_differ_are_told_so(tmp_path, capsys):
     finished(tmp_path / "x" / "all-s0", 0, map_auc=0.5)
     finished(tmp_path / "old" / "all-s0", 0, map_auc=0.9)
-    found = report(tmp_path, None, [])
+    found = report(tmp_path, None, [], KINDS)
     assert found.table["map_auc_mean"].tolist() == [0.5]  # x is the experiment that its config names
     assert (
         "passed over: old/all-s0 is the same run as x/all-s0, which counts, although their numbers differ "
@@ -119,22 +117,22 @@ def test_a_run_that_a_newer_version_has_named_is_the_copy_of_its_earlier_self(tm
     old = finished(tmp_path / "x" / "all-s0", 0, named=False).path
     copied(old, tmp_path / "copy")
     (old / "config.yaml").write_text(yaml.safe_dump(config(0, "all-s0")))
-    assert report(tmp_path, None, []).runs == 1
+    assert report(tmp_path, None, [], KINDS).runs == 1
 
 
 def test_runs_of_an_earlier_version_with_other_results_are_other_runs(tmp_path):
     """The same settings on photographs that changed in between: only their tables tell them apart."""
     first = finished(tmp_path / "x" / "a", 0, named=False)
-    other = RunFolder(tmp_path / "x" / "b")
+    other = run_folder(tmp_path / "x" / "b")
     with other.claim():
         other.write_config(yaml.safe_dump(config(0)))
         other.write_queries(queries())
-        other.add_round(0, rounds_of(0).assign(ap=0.123), asked_of(0), None)
+        other.add(0, {"rounds": rounds_of(0).assign(ap=0.123), "asked": asked_of(0)}, None)
         other.finish(SUMMARY)
-    assert report(tmp_path, None, []).runs == 2
+    assert report(tmp_path, None, [], KINDS).runs == 2
     shutil.rmtree(first.path)
     copied(other.path, tmp_path / "c")
-    assert report(tmp_path, None, []).runs == 1
+    assert report(tmp_path, None, [], KINDS).runs == 1
 
 
 def test_one_run_in_two_experiments_counts_in_the_row_of_each(tmp_path):
@@ -142,39 +140,39 @@ def test_one_run_in_two_experiments_counts_in_the_row_of_each(tmp_path):
         path = tmp_path / experiment / "all-s0"
         finished(path, 0)
         (path / "config.yaml").write_text(yaml.safe_dump({**config(0, "all-s0"), "experiment_name": experiment}))
-    assert report(tmp_path, None, []).runs == 1
-    by_experiment = report(tmp_path, ["experiment_name"], [])
+    assert report(tmp_path, None, [], KINDS).runs == 1
+    by_experiment = report(tmp_path, ["experiment_name"], [], KINDS)
     assert by_experiment.table["runs"].tolist() == [1, 1]
-    compared = report(tmp_path, ["seed"], ["experiment_name:x,y"])
+    compared = report(tmp_path, ["seed"], ["experiment_name:x,y"], KINDS)
     assert compared.differences["queries"].tolist() == [4]
 
 
 def made(kind, path, seed):
     """A finished run of another command, its tables of one row each; and the summary's main number 0.5 + seed / 10."""
-    folder = COMMANDS[kind](path)
+    folder = RunFolder(path, KINDS[kind])
     with folder.claim():
         folder.write_config(yaml.safe_dump({"command": kind, **config(seed, path.name)}, sort_keys=False))
-        tables = {name: _row(schema, seed) for name, schema in folder.TABLES.items()}
+        tables = {name: _row(columns, seed) for name, columns in folder.kind.tables.items()}
         folder.add(0, tables, None)
-        folder.finish({name: 0.5 + seed / 10 for name in folder.AREAS})
+        folder.finish({name: 0.5 + seed / 10 for name in folder.kind.numbers})
     return folder
 
 
-def _row(schema, seed):
+def _row(columns, seed):
     numbers = {"int32": np.int32(0), "double": 0.5 + seed / 10, "string": "all", "bool": True}
-    return pd.DataFrame({field.name: [numbers[str(field.type)]] for field in schema})
+    return pd.DataFrame({name: [numbers[kind]] for name, kind in columns.items()})
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_runs_of_every_command(tmp_path, kind, capsys):
     for seed in (0, 1):
         run = partial(finished, map_auc=0.5 + seed / 10) if kind == "retrieve" else partial(made, kind)
         run(tmp_path / "x" / f"run-s{seed}", seed)
     copied(tmp_path / "x" / "run-s1", tmp_path / "x" / "run-s1 (copy)")
-    assert type(open_run(tmp_path / "x" / "run-s1 (copy)")) is COMMANDS[kind]
+    assert [run.kind for run in find_runs(tmp_path, KINDS)] == [KINDS[kind]] * 3
     report_command([str(tmp_path), "wandb=disabled"])
     table = pd.read_csv(tmp_path / "report.csv")
-    main = COMMANDS[kind].AREAS[0]
+    main = KINDS[kind].numbers[0]
     assert table["runs"].tolist() == [2]
     assert table[f"{main}_mean"].tolist() == pytest.approx([0.55])
     assert "x/run-s1 (copy) is the same run as x/run-s1" in capsys.readouterr().out
@@ -186,7 +184,7 @@ def test_runs_of_every_command(tmp_path, kind, capsys):
 
 
 def test_without_copies_status_has_no_column_for_them(seeds):
-    assert COPY not in status_table(seeds)
+    assert COPY not in status_table(seeds, KINDS)
 
 
 def test_a_folder_that_was_copied_in_part_is_passed_over(seeds, capsys):
@@ -195,7 +193,7 @@ def test_a_folder_that_was_copied_in_part_is_passed_over(seeds, capsys):
         copied(seeds / "x" / "all-s0", place)
         (place / missing).unlink()
     (seeds / "x" / "all-s1" / "summary.json").write_text("{")
-    assert report(seeds, None, []).runs == 1
+    assert report(seeds, None, [], KINDS).runs == 1
     said = capsys.readouterr().out
     assert "passed over: drive without rounds.parquet: it says it is complete, and lacks rounds.parquet" in said
     assert "passed over: x/all-s1: Expecting property name" in said
@@ -204,7 +202,7 @@ def test_a_folder_that_was_copied_in_part_is_passed_over(seeds, capsys):
 def test_nothing_whole_says_what_is_damaged(tmp_path):
     (finished(tmp_path / "a", 0).path / "summary.json").unlink()
     with pytest.raises(ValueError, match=r"no finished run below .*lacks summary\.json"):
-        report(tmp_path, None, [])
+        report(tmp_path, None, [], KINDS)
 
 
 def test_a_copied_sweep_does_not_ask_for_its_jobs_again(tmp_path):
@@ -215,7 +213,7 @@ def test_a_copied_sweep_does_not_ask_for_its_jobs_again(tmp_path):
     copied(tmp_path / "x", tmp_path / "x (copy)")
     finished(tmp_path / "x" / "all-s1", 1)
     book.started("k1", "all-s1")
-    table = status_table(tmp_path).set_index("run")
+    table = status_table(tmp_path, KINDS).set_index("run")
     assert table["state"].to_dict() == {
         "x/all-s0": "done",
         "x/all-s1": "done",
@@ -230,13 +228,13 @@ def test_a_job_whose_run_was_renamed_is_not_missing(tmp_path):
     JobBook(tmp_path / "x").plan({"k0": ["seed=0"]})
     finished(tmp_path / "x" / "all-s0", 0).path.rename(tmp_path / "x" / "best")
     JobBook(tmp_path / "x").started("k0", "all-s0")
-    assert status_table(tmp_path)["state"].tolist() == ["done"]
+    assert status_table(tmp_path, KINDS)["state"].tolist() == ["done"]
 
 
 def test_jobs_of_two_commands_with_the_same_words_are_two(tmp_path):
     JobBook(tmp_path / "x").plan({"k0": ["seed=0"]})
     JobBook(tmp_path / "learning").plan({"other": ["seed=0"]})
-    assert status_table(tmp_path)["state"].tolist() == ["missing", "missing"]
+    assert status_table(tmp_path, KINDS)["state"].tolist() == ["missing", "missing"]
 
 
 FILES = ("report.csv", "report.md", "report_differences.csv", "report_bars.png", "report_curves.png")
@@ -261,7 +259,7 @@ def refusing(code, words=""):
     ],
 )
 def test_a_report_that_cannot_be_written_is_printed_whole(seeds, monkeypatch, capsys, code, why):
-    for module in (reports, figures):
+    for module in (reports, drawing):
         monkeypatch.setattr(module, "write_bytes", refusing(code))
     report_command([str(seeds), "by=local"])
     said = capsys.readouterr().out
@@ -313,5 +311,5 @@ def test_it_has_none_where_nothing_was_lost(tmp_path):
     nothing = {"objects_lost": 0, "objects_by_rule": 9, "files_not_taken": 0, "notes": 4}
     finished(tmp_path / "a", 0, left_out=nothing)
     finished(tmp_path / "b", 1)
-    assert "left_out" not in report(tmp_path, None, []).table
+    assert "left_out" not in report(tmp_path, None, [], KINDS).table
     assert "left out" not in (tmp_path / "report.md").read_text()

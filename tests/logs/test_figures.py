@@ -10,10 +10,10 @@ from matplotlib import pyplot
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from seekloop.logs import figures
-from seekloop.logs.run_folder import RunFolder
+from seekloop.logs import drawing, figures, pictures
+from seekloop.protocol.kinds import SEARCHES
 from seekloop.protocol.summary import per_class
-from tests.logs.fakes import asked_of, fill, queries, rounds_of
+from tests.logs.fakes import asked_of, fill, queries, rounds_of, run_folder
 
 PHOTOS = [Image.fromarray(photo) for photo in load_sample_images().images]
 
@@ -30,13 +30,22 @@ def table(last=3):
     return pd.concat([rounds_of(number) for number in range(last + 1)], ignore_index=True).astype({"precision": float})
 
 
+def sizes():
+    return figures.lines_of_run(SEARCHES, SEARCHES.lines["sizes"], table())
+
+
+def drawn(figure):
+    """Curves of the first panel; seaborn leaves an empty one for each entry of a legend."""
+    return [line for line in figure.axes[0].lines if len(line.get_xdata())]
+
+
 def lines(figure):
     return [[line.get_xydata() for line in axes.lines] for axes in figure.axes]
 
 
 def test_curves_stand_against_round_labels_and_seconds():
     """By hand: coverage is 0.1 + 0.1 t for all, labels 6 + 3 t, seconds 1.8 a label."""
-    panels = lines(figures.curves_of_run(table()))
+    panels = lines(figures.lines_of_run(SEARCHES, SEARCHES.lines["curves"], table()))
     by_round, by_labels, by_seconds = (panel[0] for panel in panels[3:])
     assert by_round == pytest.approx(np.array([[0, 0.1], [1, 0.2], [2, 0.3], [3, 0.4]]))
     assert by_labels[:, 0].tolist() == [6, 9, 12, 15]
@@ -50,18 +59,17 @@ def test_the_band_of_a_comparison_is_the_interval_of_the_mean_over_runs():
     """
     low = table()
     high = low.assign(ap=low["ap"] + 0.02)
-    figure = figures.compare({"go": [low, high], "lo_all": [low]})
-    own, other = (line.get_ydata() for line in figure.axes[0].lines)
+    figure = figures.compare(SEARCHES, {"go": [low, high], "lo_all": [low]})
+    own, other = (line.get_ydata() for line in drawn(figure))
     assert own == pytest.approx(other + 0.01)
-    (band,) = figure.axes[0].collections
-    edges = band.get_paths()[0].vertices
+    edges = figure.axes[0].collections[0].get_paths()[0].vertices
     at_first = edges[edges[:, 0] == 0][:, 1]
     assert at_first.max() - at_first.min() == pytest.approx(2 * 0.12706, abs=1e-4)
 
 
 def test_whiskers_are_the_interval_of_the_mean():
     groups = pd.DataFrame({"map_auc_mean": [0.5, 0.6], "map_auc_std": [0.01, None], "map_auc_ci95": [0.1, None]})
-    figure = figures.bars_of_groups(groups, ["go", "lo_all"])
+    figure = figures.bars_of_groups(SEARCHES, groups, ["go", "lo_all"])
     (whiskers,) = (item for item in figure.axes[0].collections if len(item.get_segments()) == 2)
     spans = sorted(float(segment[:, 0].max() - segment[:, 0].min()) for segment in whiskers.get_segments())
     assert spans == pytest.approx([0.0, 0.2])
@@ -74,11 +82,11 @@ def test_every_label_of_a_comparison_can_be_read(count):
         f"gl_concat_all · 1x1+2x2+4x4 · uncertainty · setting {n:02}": [table().assign(ap=0.02 * n)]
         for n in range(count)
     }
-    figure = figures.compare(runs)
+    figure = figures.compare(SEARCHES, runs)
     figure.draw_without_rendering()
     (legend,) = figure.legends
     words = [text.get_text() for text in legend.get_texts()]
-    assert len(words) == len(figure.axes[0].lines) == min(count, figures.MANY)
+    assert len(words) == len(drawn(figure)) == min(count, figures.MANY)
     assert words[-1].endswith(f"setting {count - 1:02}")
     assert len(set(words)) == len(words)
     box, page = legend.get_window_extent(), figure.bbox
@@ -92,22 +100,22 @@ def test_every_label_of_a_comparison_can_be_read(count):
 
 
 def test_classes_stand_best_first():
-    figure = figures.bars_of_classes(per_class(table()))
+    figure = figures.bars_of_classes(SEARCHES, per_class(table()))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["cat", "dog"]  # from below
 
 
 def sheet_colours(relevant):
     """Colours of the frame of the only thumbnail of round 1, and of its caption."""
     asked = asked_of(1).iloc[:1].assign(relevant=relevant)
-    figure = figures.asked_of_query(asked, queries().iloc[0], read, left_half)
+    figure = pictures.asked_of_query(SEARCHES, asked, queries().iloc[0], read, left_half)
     picture = figure.axes[0].images[0].get_array()
-    left, top = figures.LEFT, figures.TILE + figures.BELOW + figures.GAP
+    left, top = pictures.LEFT, pictures.TILE + pictures.BELOW + pictures.GAP
     caption = next(text for text in figure.axes[0].texts if text.get_text() == "+0.30")
     return "#{:02x}{:02x}{:02x}".format(*picture[top + 1, left + 1]), caption.get_color()
 
 
 @pytest.mark.parametrize(
-    ("relevant", "colour"), [(True, figures.RIGHT), (False, figures.WRONG), (None, figures.UNSURE)]
+    ("relevant", "colour"), [(True, drawing.RIGHT), (False, drawing.WRONG), (None, drawing.UNSURE)]
 )
 def test_right_wrong_and_unsure_have_their_colours(relevant, colour):
     assert sheet_colours(pd.array([relevant], dtype="boolean")) == (colour, colour)
@@ -117,19 +125,19 @@ def test_the_users_box_comes_before_the_best_region():
     relevant, irrelevant, _ = (row for _, row in asked_of(1).iloc[:3].iterrows())
     whole_image = irrelevant.copy()
     whole_image["region"] = -1
-    assert figures.shown_box(relevant, left_half) == (0.1, 0.2, 0.6, 0.9)
-    assert figures.shown_box(irrelevant, left_half) == (0.0, 0.0, 0.5, 1.0)
-    assert figures.shown_box(whole_image, left_half) is None
-    assert figures.shown_box(irrelevant, None) is None
+    assert pictures.shown_box(relevant, left_half) == (0.1, 0.2, 0.6, 0.9)
+    assert pictures.shown_box(irrelevant, left_half) == (0.0, 0.0, 0.5, 1.0)
+    assert pictures.shown_box(whole_image, left_half) is None
+    assert pictures.shown_box(irrelevant, None) is None
 
 
 def test_a_run_leaves_its_figures(tmp_path):
-    folder = fill(RunFolder(tmp_path / "run"), until=2)
-    written = figures.write_figures(folder, per_class(folder.rounds()), read, left_half)
+    folder = fill(run_folder(tmp_path / "run"), until=2)
+    written = figures.write_figures(folder, per_class(folder.table("rounds")), read, left_half)
     assert [path.name for path in written] == [
         "curves.png",
-        "classes.png",
         "sizes.png",
+        "classes.png",
         "asked_cat.png",
         "asked_dog.png",
     ]
@@ -140,8 +148,8 @@ def test_a_run_leaves_its_figures(tmp_path):
 
 
 def test_a_run_of_one_round_and_a_query_that_asked_nothing_can_be_drawn(tmp_path):
-    folder = fill(RunFolder(tmp_path / "run"), until=0)
-    assert len(figures.write_figures(folder, per_class(folder.rounds()), read, None)) == 5
+    folder = fill(run_folder(tmp_path / "run"), until=0)
+    assert len(figures.write_figures(folder, per_class(folder.table("rounds")), read, None)) == 5
 
 
 LONG = ("语" * 30, "语" * 29 + "言", "a" * 260, "a" * 259 + "b", "é" * 100, "x" * 187 + "写")
@@ -166,7 +174,7 @@ ODD = (
 
 
 def test_every_class_name_makes_a_file_name_and_distinct_ones_distinct_names():
-    found = figures.file_names("asked_", [*LONG, *ODD, "Cup", "cup"], ".png")
+    found = drawing.file_names("asked_", [*LONG, *ODD, "Cup", "cup"], ".png")
     assert len({name.lower() for name in found}) == len(LONG) + len(ODD) + 2
     for name in found:
         assert len(f"{name}.png".encode()) <= 200
@@ -176,17 +184,17 @@ def test_every_class_name_makes_a_file_name_and_distinct_ones_distinct_names():
 
 def test_a_long_name_is_cut_between_two_characters_and_ends_in_a_hash():
     """A Chinese character takes nine bytes once quoted. 200 less asked_, .png, + and 16 digits are 173: 19 of them."""
-    (name,) = figures.file_names("asked_", ["语" * 30], ".png")
+    (name,) = drawing.file_names("asked_", ["语" * 30], ".png")
     kept, plus, digest = name.removeprefix("asked_").partition("+")
     assert kept == "%E8%AF%AD" * 19
     assert plus
     assert len(digest) == 16
-    assert figures.file_names("asked_", ["语" * 21], ".png") == ["asked_" + "%E8%AF%AD" * 21]  # 189 of 190 bytes
+    assert drawing.file_names("asked_", ["语" * 21], ".png") == ["asked_" + "%E8%AF%AD" * 21]  # 189 of 190 bytes
 
 
 @given(st.lists(st.text(max_size=60), unique=True, max_size=6))
 def test_names_of_files_are_distinct_and_can_be_written(names):
-    found = figures.file_names("asked_", names, ".png")
+    found = drawing.file_names("asked_", names, ".png")
     assert len({name.lower() for name in found}) == len(names)
     assert all(len(name) <= 196 and name.isascii() for name in found)
 
@@ -201,35 +209,37 @@ def with_classes(folder, names):
     with folder.claim():
         folder.write_queries(renamed(queries()))
         for number in range(2):
-            folder.add_round(number, renamed(rounds_of(number)), renamed(asked_of(1)).assign(round=number), None)
+            folder.add(
+                number, {"rounds": renamed(rounds_of(number)), "asked": renamed(asked_of(1)).assign(round=number)}, None
+            )
     return folder
 
 
 @pytest.mark.parametrize("names", [LONG[:4], ODD[:4], ODD[4:8], ODD[8:12], ODD[13:]])
 def test_classes_of_any_name_are_drawn(tmp_path, names):
-    folder, said = with_classes(RunFolder(tmp_path / "run"), names), []
-    written = figures.write_figures(folder, per_class(folder.rounds()), read, left_half, said.append)
+    folder, said = with_classes(run_folder(tmp_path / "run"), names), []
+    written = figures.write_figures(folder, per_class(folder.table("rounds")), read, left_half, said.append)
     assert said == []
     assert len([path for path in written if path.name.startswith("asked_")]) == len(names)
     assert sorted(path.name for path in (folder.path / "figures").iterdir()) == sorted(path.name for path in written)
 
 
 def test_a_label_can_be_drawn_whatever_is_in_it():
-    assert figures.short("$x^$\n\0\udce9 é写") == r"\$x^\$\n\x00\udce9 é写"
-    assert figures.short("a" * 260) == "a" * 22 + "…" + "a" * 22
+    assert drawing.short("$x^$\n\0\udce9 é写") == r"\$x^\$\n\x00\udce9 é写"
+    assert drawing.short("a" * 260) == "a" * 22 + "…" + "a" * 22
 
 
 def test_a_figure_that_cannot_be_drawn_is_told_and_the_others_are_there(tmp_path):
     """The fourth image is gone: what was asked about dogs and cats in that round cannot be shown."""
-    folder, said = fill(RunFolder(tmp_path / "run"), until=2), []
+    folder, said = fill(run_folder(tmp_path / "run"), until=2), []
 
     def gone(image):
         if image > 2:
             raise FileNotFoundError(2, "No such file or directory", "3.jpg")
         return read(image)
 
-    written = figures.write_figures(folder, per_class(folder.rounds()), gone, left_half, said.append)
-    assert [path.name for path in written] == ["curves.png", "classes.png", "sizes.png"]
+    written = figures.write_figures(folder, per_class(folder.table("rounds")), gone, left_half, said.append)
+    assert [path.name for path in written] == ["curves.png", "sizes.png", "classes.png"]
     place = folder.path / "figures"
     assert said == [
         f"figure {place / name} is missing: No such file or directory. The numbers are whole without it"
@@ -240,11 +250,22 @@ def test_a_figure_that_cannot_be_drawn_is_told_and_the_others_are_there(tmp_path
 def test_a_figure_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "figures").write_text("in the way")
     said = []
-    assert figures.draw_all(tmp_path / "figures", {"a": lambda: figures.sizes_of_run(table())}, said.append) == []
+    assert (
+        drawing.draw_all(
+            tmp_path / "figures",
+            {"a": sizes},
+            said.append,
+        )
+        == []
+    )
     assert said == [
         f"figure {tmp_path / 'figures' / 'a.png'} is missing: File exists. The numbers are whole without it"
     ]
-    assert figures.draw_all(tmp_path, {"b": lambda: 1 / 0, "c": lambda: figures.sizes_of_run(table())}, said.append)
+    assert drawing.draw_all(
+        tmp_path,
+        {"b": lambda: 1 / 0, "c": sizes},
+        said.append,
+    )
     assert "b.png is missing: ZeroDivisionError: division by zero." in said[1]
 
 
@@ -252,8 +273,8 @@ def test_a_full_disk_costs_the_figures_alone(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    folder, said = fill(RunFolder(tmp_path / "run")), []
+    folder, said = fill(run_folder(tmp_path / "run")), []
     monkeypatch.setattr(os, "fsync", full)
-    assert figures.write_figures(folder, per_class(folder.rounds()), read, None, said.append) == []
+    assert figures.write_figures(folder, per_class(folder.table("rounds")), read, None, said.append) == []
     assert len(said) == 5
     assert all("No space left on device" in line for line in said)

@@ -40,17 +40,17 @@ def test_a_run_that_no_sweep_asked_for_is_not_noted(tmp_path):
 def test_jobs_without_a_folder_stand_under_what_tells_them_apart(tmp_path):
     book = JobBook(tmp_path)
     book.plan({"a": ["grid=4x4", "local=all", "seed=0"], "b": ["grid=4x4", "local=none", "seed=0"]})
-    assert [words for words, _ in book.unstarted()] == ["local=all", "local=none"]
+    assert [words for _, words, _ in book.waiting()] == ["local=all", "local=none"]
     book.started("a", "run-a")
     (tmp_path / "run-a").mkdir()
-    assert len(book.unstarted()) == 2  # killed before it had written anything
+    assert len(book.waiting()) == 2  # killed before it had written anything
     (tmp_path / "run-a" / "config.yaml").touch()
-    assert [words for words, _ in book.unstarted()] == ["local=none"]
+    assert [words for _, words, _ in book.waiting()] == ["local=none"]
 
 
 def test_a_single_job_stands_under_all_it_was_asked(tmp_path):
     JobBook(tmp_path).plan({"a": ["local=all", "seed=0"]})
-    assert [words for words, _ in JobBook(tmp_path).unstarted()] == ["local=all seed=0"]
+    assert [words for _, words, _ in JobBook(tmp_path).waiting()] == ["local=all seed=0"]
 
 
 @given(CONFIGS, CONFIGS)

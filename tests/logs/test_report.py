@@ -1,19 +1,19 @@
 import pytest
 import yaml
 
+from seekloop.commands.kinds import KINDS
 from seekloop.logs.finished import FinishedRun, differing_keys, experiments, finished_runs, look_up
-from seekloop.logs.learn_folder import LearnFolder
 from seekloop.logs.report import report, tabulate
 from seekloop.logs.run_folder import RunFolder
-from tests.logs.fakes import SUMMARY, asked_of, queries, rounds_of
+from tests.logs.fakes import SUMMARY, asked_of, queries, rounds_of, run_folder
 
 
 def finished(path, config, **summary):
-    folder = RunFolder(path)
+    folder = run_folder(path)
     with folder.claim():
         folder.write_config(yaml.safe_dump(config))
         folder.write_queries(queries())
-        folder.add_round(0, rounds_of(0), asked_of(0), None)
+        folder.add(0, {"rounds": rounds_of(0), "asked": asked_of(0)}, None)
         folder.finish({**SUMMARY, **summary})
     return folder
 
@@ -43,7 +43,7 @@ def test_mean_deviation_and_interval_by_hand(runs):
 
     95 % interval with one degree of freedom: t = 12.706, times 0.1414 / sqrt(2) = 1.2706.
     """
-    table = tabulate(finished_runs(runs), ("local",)).table.set_index("local")
+    table = tabulate(finished_runs(runs, KINDS)[0], ("local",)).table.set_index("local")
     assert table.loc["none", "runs"] == 2
     assert table.loc["none", "map_auc_mean"] == pytest.approx(0.6)
     assert table.loc["none", "map_auc_std"] == pytest.approx(0.02**0.5)
@@ -53,19 +53,19 @@ def test_mean_deviation_and_interval_by_hand(runs):
 
 
 def test_the_papers_numbers_stand_beside_ours(runs):
-    table = tabulate(finished_runs(runs), ("local",)).table.set_index("local")
+    table = tabulate(finished_runs(runs, KINDS)[0], ("local",)).table.set_index("local")
     assert table.loc["none", ["paper_table", "paper_map_auc", "paper_coverage_auc"]].tolist() == ["1", 0.829, 0.652]
     assert table.loc["all", ["paper_map_auc"]].isna().all()
 
 
-@pytest.mark.parametrize(("kind", "said"), [(RunFolder, {"backbone", "collection"}), (LearnFolder, {"model", "pool"})])
+@pytest.mark.parametrize(("kind", "said"), [("retrieve", {"backbone", "collection"}), ("learn", {"model", "dataset"})])
 def test_beside_the_papers_numbers_stands_what_the_runs_kind_works_on(tmp_path, kind, said):
     """Every run has a backbone in its choices, and learns without it where the model is another."""
-    choices = {"collection": "scenes", "backbone": "tiny", "pool": "mnist", "model": "conv13", "local": "none"}
+    choices = {"collection": "scenes", "backbone": "tiny", "dataset": "mnist", "model": "conv13", "local": "none"}
     folder = finished(tmp_path / "run", config("none", 0))
-    run = FinishedRun(kind(folder.path), {"choices": choices, "paper": {"map_auc": 0.8}}, SUMMARY)
+    run = FinishedRun(RunFolder(folder.path, KINDS[kind]), {"choices": choices, "paper": {"map_auc": 0.8}}, SUMMARY)
     row = tabulate([run], ("local",)).table.iloc[0]
-    assert {key for key in ("collection", "backbone", "pool", "model") if key in row} == said
+    assert {key for key in ("collection", "backbone", "dataset", "model") if key in row} == said
 
 
 def test_the_papers_numbers_cannot_pass_for_ours(tmp_path):
@@ -74,7 +74,7 @@ def test_the_papers_numbers_cannot_pass_for_ours(tmp_path):
     ours = config("none", 0, **said)
     ours["choices"] |= {"backbone": "resnet50_v1", "collection": "voc2012"}
     finished(tmp_path / "a", ours, map_auc=0.9, images=928)
-    report(tmp_path, ["local"], [])
+    report(tmp_path, ["local"], [], KINDS)
     page = (tmp_path / "report.md").read_text()
     header, _, row = (line for line in page.splitlines() if line.startswith("|"))
     cells = dict(zip(*([cell.strip() for cell in line.split("|")] for line in (header, row)), strict=True))
@@ -86,7 +86,7 @@ def test_the_papers_numbers_cannot_pass_for_ours(tmp_path):
 
 
 def test_the_report_is_written_and_printed(runs, capsys):
-    report(runs, None, [])
+    report(runs, None, [], KINDS)
     page = (runs / "report.md").read_text()
     assert "0.600 ± 0.141 [-0.671, 1.871] | 0.829" in page
     assert (runs / "report.csv").read_text().startswith("local,runs,map_auc_mean,map_auc_std,map_auc_ci95,")
@@ -100,7 +100,7 @@ def test_the_report_is_written_and_printed(runs, capsys):
 
 def test_what_else_was_averaged_over_is_said(runs):
     finished(runs / "d", config("none", 0, budget=20), map_auc=0.6)
-    found = report(runs, ["local"], [])
+    found = report(runs, ["local"], [], KINDS)
     assert found.averaged == ("loop.budget",)
     assert (
         "which differ not only in their seeds. They also differ in: `loop.budget`" in (runs / "report.md").read_text()
@@ -147,10 +147,10 @@ def test_two_experiments_of_one_config_are_two_rows(tmp_path):
     """Other images under the same name: 0.5 and 0.7 are not averaged."""
     for name, images, area in (("a", "aaaa", 0.5), ("b", "bbbb", 0.7)):
         finished(tmp_path / name, recorded(images=images), map_auc=area)
-    found = report(tmp_path, None, [])
+    found = report(tmp_path, None, [], KINDS)
     assert found.keys == ("recipe",)
     assert sorted(found.table["map_auc_mean"]) == [0.5, 0.7]
-    assert report(tmp_path, ["loop.budget"], []).averaged == ("recipe",)
+    assert report(tmp_path, ["loop.budget"], [], KINDS).averaged == ("recipe",)
 
 
 def test_numbers_are_ordered_by_size(tmp_path):
@@ -174,9 +174,9 @@ def test_a_choice_comes_before_a_key_and_a_dot_goes_deeper():
 
 def test_an_unknown_key_lists_those_that_differ(runs):
     with pytest.raises(ValueError, match=r"by='lokal' is in no run's config.*the runs: local"):
-        report(runs, ["lokal"], [])
+        report(runs, ["lokal"], [], KINDS)
 
 
 def test_nothing_finished_is_said(tmp_path):
     with pytest.raises(ValueError, match="no finished run below"):
-        report(tmp_path, None, [])
+        report(tmp_path, None, [], KINDS)

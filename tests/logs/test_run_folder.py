@@ -10,8 +10,8 @@ import pytest
 
 from seekloop.artifacts import folder as claim_module
 from seekloop.artifacts.folder import BusyError
-from seekloop.logs.run_folder import RunFolder, RunState
-from tests.logs.fakes import SUMMARY, asked_of, fill, rounds_of
+from seekloop.logs.run_folder import RunState
+from tests.logs.fakes import SUMMARY, asked_of, fill, rounds_of, run_folder
 
 
 def contents(folder):
@@ -24,8 +24,8 @@ class Killed(BaseException):
 
 
 def test_the_columns_come_back_as_they_were_given(tmp_path):
-    folder = fill(RunFolder(tmp_path / "run"))
-    rounds, asked = folder.rounds(), folder.asked()
+    folder = fill(run_folder(tmp_path / "run"))
+    rounds, asked = folder.table("rounds"), folder.table("asked")
     expected = pd.concat([rounds_of(number) for number in range(4)], ignore_index=True)
     expected["precision"] = expected["precision"].astype(float)
     pd.testing.assert_frame_equal(rounds, expected, check_dtype=False)
@@ -38,11 +38,11 @@ def test_the_columns_come_back_as_they_were_given(tmp_path):
 
 
 def test_killed_at_any_write_it_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
-    expected = contents(fill(RunFolder(tmp_path / "whole")))
+    expected = contents(fill(run_folder(tmp_path / "whole")))
     real, kills, state = os.replace, 0, RunState.MISSING
     monkeypatch.setattr(os, "fsync", lambda _: None)
     for moment in range(100):
-        folder = RunFolder(tmp_path / f"killed-{moment}")
+        folder = run_folder(tmp_path / f"killed-{moment}")
         left = iter(range(moment))  # that many files are moved into place, then the lights go out
 
         def replace(source, target, left=left):
@@ -57,8 +57,8 @@ def test_killed_at_any_write_it_goes_on_to_the_same_bytes(tmp_path, monkeypatch)
         except Killed:
             kills += 1
         monkeypatch.setattr(os, "replace", real)
-        last = folder.last_round()
-        assert len(folder.rounds()) == (0 if last is None else 4 * (last + 1))
+        last = folder.last_step()
+        assert len(folder.table("rounds")) == (0 if last is None else 4 * (last + 1))
         if state is RunState.DONE:
             break
         fill(folder)
@@ -68,33 +68,33 @@ def test_killed_at_any_write_it_goes_on_to_the_same_bytes(tmp_path, monkeypatch)
 
 
 def test_a_part_newer_than_the_checkpoint_is_discarded(tmp_path):
-    folder = fill(RunFolder(tmp_path / "run"), until=1)
+    folder = fill(run_folder(tmp_path / "run"), until=1)
     orphan = folder.parts / "rounds-0002.parquet"
     orphan.write_bytes(b"half a round")
-    assert folder.last_round() == 1
+    assert folder.last_step() == 1
     with folder.claim():
         assert folder.resume() == (1, {"round": 1})
     assert not orphan.exists()
 
 
 def test_rounds_follow_one_another(tmp_path):
-    folder = fill(RunFolder(tmp_path / "run"), until=1)
+    folder = fill(run_folder(tmp_path / "run"), until=1)
     with folder.claim(), pytest.raises(ValueError, match="round 3 cannot follow round 1"):
-        folder.add_round(3, rounds_of(3), asked_of(3), None)
+        folder.add(3, {"rounds": rounds_of(3), "asked": asked_of(3)}, None)
 
 
 def test_a_missing_column_is_named(tmp_path):
-    folder = RunFolder(tmp_path / "run")
+    folder = run_folder(tmp_path / "run")
     with folder.claim(), pytest.raises(ValueError, match=r"lacks the columns \['ap'\]"):
-        folder.add_round(0, rounds_of(0).drop(columns="ap"), asked_of(0), None)
+        folder.add(0, {"rounds": rounds_of(0).drop(columns="ap"), "asked": asked_of(0)}, None)
 
 
 def test_the_five_states(tmp_path):
-    folder = RunFolder(tmp_path / "run")
+    folder = run_folder(tmp_path / "run")
     assert folder.state() is RunState.MISSING
     with folder.claim():
         assert folder.state() is RunState.RUNNING
-        assert RunFolder(folder.path).state() is RunState.RUNNING
+        assert run_folder(folder.path).state() is RunState.RUNNING
         folder.write_config("seed: 0\n")
     assert folder.state() is RunState.INTERRUPTED
     with pytest.raises(ValueError, match="two"), folder.claim():
@@ -107,7 +107,7 @@ def test_the_five_states(tmp_path):
 
 
 def test_ctrl_c_is_an_interruption_not_a_failure(tmp_path):
-    folder = RunFolder(tmp_path / "run")
+    folder = run_folder(tmp_path / "run")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("seed: 0\n")
     with pytest.raises(KeyboardInterrupt), folder.claim():
@@ -116,16 +116,16 @@ def test_ctrl_c_is_an_interruption_not_a_failure(tmp_path):
 
 
 def test_two_cannot_run_it(tmp_path):
-    folder = RunFolder(tmp_path / "run")
+    folder = run_folder(tmp_path / "run")
     busy = pytest.raises(BusyError, match=f"run by process {os.getpid()}")
-    with folder.claim(), busy, RunFolder(folder.path).claim():
+    with folder.claim(), busy, run_folder(folder.path).claim():
         pass
     with folder.claim():
         pass
 
 
 def _hold(path, ready):
-    with RunFolder(path).claim():
+    with run_folder(path).claim():
         ready.set()
         time.sleep(60)
 
@@ -136,7 +136,7 @@ def test_a_killed_process_is_seen_dead_at_once(tmp_path):
     process = context.Process(target=_hold, args=(tmp_path / "run", ready))
     process.start()
     assert ready.wait(30)
-    folder = RunFolder(tmp_path / "run")
+    folder = run_folder(tmp_path / "run")
     assert folder.state() is RunState.RUNNING
     process.kill()
     process.join()
@@ -156,13 +156,13 @@ def elsewhere(folder, seconds_ago):
 
 @pytest.mark.parametrize(("seconds_ago", "state"), [(5, RunState.RUNNING), (61, RunState.INTERRUPTED)])
 def test_another_machine_is_alive_for_a_minute_after_its_last_beat(tmp_path, seconds_ago, state):
-    folder = RunFolder(tmp_path / "run")
+    folder = run_folder(tmp_path / "run")
     elsewhere(folder, seconds_ago)
     assert folder.state() is state
 
 
 def test_a_fresh_beat_elsewhere_keeps_us_out_and_a_stale_one_does_not(tmp_path):
-    folder = RunFolder(tmp_path / "run")
+    folder = run_folder(tmp_path / "run")
     elsewhere(folder, 5)
     with pytest.raises(BusyError, match="process 1234 on node-7, last sign of life 5 s ago"), folder.claim():
         pass
@@ -173,7 +173,7 @@ def test_a_fresh_beat_elsewhere_keeps_us_out_and_a_stale_one_does_not(tmp_path):
 
 def test_the_lock_of_a_machine_that_is_gone_is_taken_over(tmp_path, monkeypatch):
     monkeypatch.setattr(claim_module, "PATIENCE_SECONDS", 0.1)
-    gone, folder = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    gone, folder = run_folder(tmp_path / "run"), run_folder(tmp_path / "run")
     with gone.claim():
         elsewhere(folder, 61)  # the lock is still held, as a network file system may do
         with folder.claim():
@@ -185,7 +185,7 @@ def test_the_lock_of_a_machine_that_is_gone_is_taken_over(tmp_path, monkeypatch)
 
 def test_the_heart_beats(tmp_path, monkeypatch):
     monkeypatch.setattr(claim_module, "BEAT_SECONDS", 0.02)
-    folder = RunFolder(tmp_path / "run")
+    folder = run_folder(tmp_path / "run")
     with folder.claim():
         beat = folder.path / "heartbeat"
         assert json.loads(beat.read_text())["host"] == socket.gethostname()
@@ -197,8 +197,8 @@ def test_the_heart_beats(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_says_so_and_keeps_the_rounds_before(tmp_path, monkeypatch):
-    folder = fill(RunFolder(tmp_path / "run"), until=1)
-    expected = contents(fill(RunFolder(tmp_path / "whole")))
+    folder = fill(run_folder(tmp_path / "run"), until=1)
+    expected = contents(fill(run_folder(tmp_path / "whole")))
 
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -206,33 +206,33 @@ def test_a_full_disk_says_so_and_keeps_the_rounds_before(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, folder.claim():
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="Free some space, or choose another runs_dir") as caught:
-            folder.add_round(2, rounds_of(2), asked_of(2), None)
+            folder.add(2, {"rounds": rounds_of(2), "asked": asked_of(2)}, None)
     assert caught.value.errno == errno.ENOSPC
-    assert folder.last_round() == 1
+    assert folder.last_step() == 1
     assert not list(folder.path.rglob("*.tmp"))
     fill(folder)
     assert contents(folder) == expected
 
 
 def test_writing_needs_a_claim(tmp_path):
-    folder = RunFolder(tmp_path / "run")
+    folder = run_folder(tmp_path / "run")
     folder.path.mkdir()
     with pytest.raises(BusyError, match="not claimed"):
         folder.write_config("seed: 0\n")
 
 
 def test_clear_forgets_everything(tmp_path):
-    folder = fill(RunFolder(tmp_path / "run"))
+    folder = fill(run_folder(tmp_path / "run"))
     (folder.path / "figures").mkdir()
     with folder.claim():
         folder.clear()
         assert sorted(entry.name for entry in folder.path.iterdir()) == ["heartbeat", "run.lock"]
     assert folder.state() is RunState.MISSING
-    assert len(fill(folder).rounds()) == 16
+    assert len(fill(folder).table("rounds")) == 16
 
 
 def test_what_is_not_a_number_is_null(tmp_path):
-    folder = fill(RunFolder(tmp_path / "run"), until=0)
+    folder = fill(run_folder(tmp_path / "run"), until=0)
     with folder.claim():
         folder.finish({"map_auc": 0.5, "ap_large": float("nan"), "size_shares": {"small": float("inf"), "large": 0.1}})
     assert folder.summary() == {"map_auc": 0.5, "ap_large": None, "size_shares": {"small": None, "large": 0.1}}

@@ -10,10 +10,10 @@ from PIL import Image
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.logs import wandb_log
 from seekloop.logs.curves import curve
-from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.wandb_log import WandbLog, boxes_of, has_key, identity, on_square, resolve_mode
+from seekloop.protocol.kinds import SEARCHES
 from seekloop.protocol.summary import per_class
-from tests.logs.fakes import SUMMARY, asked_of, fill
+from tests.logs.fakes import SUMMARY, asked_of, fill, run_folder
 from tests.logs.wandb_file import Logged
 
 CONFIG = {"seed": 3, "loop": {"budget": 10, "rounds": 25}, "choices": {"local": "all"}, "recipe": {"kind": "run"}}
@@ -31,8 +31,6 @@ def quarter(_image, region):
 def open_log(folder, mode="offline", pictures=True):
     return WandbLog(
         folder,
-        run_id="run-17",
-        name="all, seed 3",
         group="table_1",
         config=CONFIG,
         mode=mode,
@@ -54,7 +52,7 @@ def no_account(monkeypatch, tmp_path):
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """A run logged round by round, killed after round 1, and gone on with to its end."""
-    folder = RunFolder(tmp_path_factory.mktemp("logged") / "run")
+    folder = run_folder(tmp_path_factory.mktemp("logged") / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("WANDB_SWEEP_ID", raising=False)
         fill(folder, until=1)
@@ -68,13 +66,13 @@ def told(tmp_path_factory):
             log.catch_up()
             fill(folder)
             log.catch_up()
-            log.finish(folder.summary(), per_class(folder.rounds()), [figure])
+            log.finish(folder.summary(), per_class(folder.table("rounds")), [figure])
     return folder, Logged(folder.path)
 
 
 def test_killed_and_resumed_it_leaves_one_whole_curve(told):
     folder, logged = told
-    expected = curve(folder.rounds())
+    expected = curve(SEARCHES.curve, folder.table("rounds"))
     assert logged.curve("round") == [0, 1, 2, 3]
     for name in ("ap", "coverage", "labels", "seconds", "positives", "ap_small", "ap_large"):
         assert logged.curve(name) == pytest.approx(expected[name].tolist())
@@ -91,7 +89,7 @@ def test_curves_can_be_drawn_against_round_labels_and_seconds(told):
 
 def test_the_run_says_what_it_is(told):
     _, logged = told
-    assert (logged.run.run_id, logged.run.run_group, logged.run.display_name) == ("run-17", "table_1", "all, seed 3")
+    assert (logged.run.run_id, logged.run.run_group, logged.run.display_name) == ("run", "table_1", "run")
     assert list(logged.run.tags) == ["voc2012"]
     assert "recipe" not in logged.config
     assert logged.config["loop"] == CONFIG["loop"]
@@ -109,7 +107,7 @@ def test_the_table_of_classes_is_there(told):
     folder, logged = told
     (path,) = logged.curve("classes_table/path")
     table = json.loads(logged.media(path).read_text())
-    expected = per_class(folder.rounds())
+    expected = per_class(folder.table("rounds"))
     assert table["columns"] == list(expected.columns)
     assert [row[0] for row in table["data"]] == ["cat", "dog"]
     assert [row[2] for row in table["data"]] == pytest.approx(expected["map_auc"].tolist())
@@ -136,7 +134,7 @@ def test_the_pictures_are_there_with_answers_and_boxes(told):
 
 
 def test_the_terminal_stays_quiet(tmp_path, capfd):
-    folder = fill(RunFolder(tmp_path / "run"), until=0)
+    folder = fill(run_folder(tmp_path / "run"), until=0)
     with open_log(folder) as log:
         log.catch_up()
     assert capfd.readouterr() == ("", "")
@@ -191,13 +189,13 @@ def test_under_an_agent_the_run_has_the_agents_id(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
     monkeypatch.setenv("WANDB_RUN_ID", "agents1")
     wandb.teardown()  # W&B reads its environment once; an agent starts a process for each run
-    folder = fill(RunFolder(tmp_path / "run"))  # even a run that was done before is told to the sweep
+    folder = fill(run_folder(tmp_path / "run"))  # even a run that was done before is told to the sweep
     with open_log(folder, pictures=False) as log:
-        log.finish(folder.summary(), per_class(folder.rounds()), [])
+        log.finish(folder.summary(), per_class(folder.table("rounds")), [])
     wandb.teardown()
     logged = Logged(folder.path)
     assert (logged.run.run_id, logged.run.sweep_id) == ("agents1", "sweep1")
-    assert logged.config["run_id"] == "run-17"
+    assert logged.config["run_id"] == "run"
     assert logged.curve("map_auc") == [0.7]
 
 
@@ -232,11 +230,11 @@ def test_online_only_what_the_server_lacks_is_sent(tmp_path, monkeypatch, has, s
 
     monkeypatch.setenv("WANDB_API_KEY", "x")
     monkeypatch.setattr(wandb_log.wandb, "init", init)
-    folder = fill(RunFolder(tmp_path / "run"))
+    folder = fill(run_folder(tmp_path / "run"))
     with open_log(folder, mode="auto") as log:
         log.catch_up()
-        log.finish(folder.summary(), per_class(folder.rounds()), [])
-    assert (asked["mode"], asked["resume"], asked["id"]) == ("online", "allow", "run-17")
+        log.finish(folder.summary(), per_class(folder.table("rounds")), [])
+    assert (asked["mode"], asked["resume"], asked["id"]) == ("online", "allow", "run")
     assert list(server.rows) == sent  # rounds 0 to 3, and the end
     assert server.finished == 0
 
@@ -245,7 +243,7 @@ def test_an_unreachable_server_costs_a_warning_and_the_run_is_logged_offline(tmp
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(wandb_log, "LOGIN_SECONDS", 1.0)
-    folder = fill(RunFolder(tmp_path / "run"))
+    folder = fill(run_folder(tmp_path / "run"))
     with caplog.at_level(logging.WARNING), open_log(folder, "online", False) as log:
         log.catch_up()
     assert "W&B could not reach its server" in caplog.text
@@ -253,7 +251,7 @@ def test_an_unreachable_server_costs_a_warning_and_the_run_is_logged_offline(tmp
 
 
 def test_online_without_a_key_is_a_warning_never_a_prompt(tmp_path, caplog):
-    folder = fill(RunFolder(tmp_path / "run"))
+    folder = fill(run_folder(tmp_path / "run"))
     with open_log(folder, "online", False) as log:
         log.catch_up()
     assert "no API key is configured" in caplog.text
@@ -264,23 +262,23 @@ def test_a_broken_wandb_loses_nothing_but_itself(tmp_path, monkeypatch, caplog):
     server = Server(0)
     monkeypatch.setattr(wandb_log.wandb, "init", lambda **_: server)
     monkeypatch.setattr(server, "log", lambda *_args, **_kwargs: 1 / 0)
-    folder = fill(RunFolder(tmp_path / "run"), until=1)
+    folder = fill(run_folder(tmp_path / "run"), until=1)
     with open_log(folder) as log:
         log.catch_up()
         fill(folder)
         log.catch_up()
-        log.finish(SUMMARY, per_class(folder.rounds()), [])
+        log.finish(SUMMARY, per_class(folder.table("rounds")), [])
     assert caplog.text.count("W&B could not log a round: ZeroDivisionError") == 1
-    assert len(folder.rounds()) == 16
+    assert len(folder.table("rounds")) == 16
 
 
 def test_a_table_that_cannot_be_sent_does_not_take_the_results_along(tmp_path, monkeypatch, caplog):
     server = Server(0)
     monkeypatch.setattr(wandb_log.wandb, "init", lambda **_: server)
     monkeypatch.setattr(wandb_log.wandb, "Table", lambda **_: 1 / 0)
-    folder = fill(RunFolder(tmp_path / "run"))
+    folder = fill(run_folder(tmp_path / "run"))
     with open_log(folder) as log:
-        log.finish(SUMMARY, per_class(folder.rounds()), [])
+        log.finish(SUMMARY, per_class(folder.table("rounds")), [])
     assert server.rows[4]["map_auc"] == SUMMARY["map_auc"]
     assert server.summary == SUMMARY
     assert "W&B could not log the table of classes" in caplog.text
@@ -288,10 +286,10 @@ def test_a_table_that_cannot_be_sent_does_not_take_the_results_along(tmp_path, m
 
 
 def test_disabled_writes_nothing(tmp_path):
-    folder = fill(RunFolder(tmp_path / "run"))
+    folder = fill(run_folder(tmp_path / "run"))
     with open_log(folder, "disabled") as log:
         log.catch_up()
-        log.finish(SUMMARY, per_class(folder.rounds()), [Path("nowhere.png")])
+        log.finish(SUMMARY, per_class(folder.table("rounds")), [Path("nowhere.png")])
     assert not (folder.path / "wandb").exists()
 
 
@@ -301,7 +299,7 @@ def test_curves_are_means_over_queries_then_classes():
         [("cat", 0, 0, 0.5, None), ("cat", 1, 0, 0.7, None), ("dog", 0, 0, 0.2, 0.1)],
         columns=["class_name", "query", "round", "ap", "ap_small"],
     ).astype({"ap_small": float})
-    assert curve(frame).loc[0].tolist() == pytest.approx([0.4, 0.1])
+    assert curve(SEARCHES.curve, frame).loc[0].tolist() == pytest.approx([0.4, 0.1])
 
 
 def test_pictures_of_one_panel_have_one_size_and_boxes_follow():

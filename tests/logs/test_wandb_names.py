@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from wandb.sdk.wandb_settings import Settings
 
-from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.wandb_log import WandbLog
 from seekloop.logs.wandb_names import IN_ID, IN_PROJECT, name_of, shortened, tags_of
 from seekloop.protocol.summary import per_class
-from tests.logs.fakes import SUMMARY, fill
+from tests.logs.fakes import SUMMARY, fill, run_folder
 from tests.logs.wandb_file import Logged
 
 WORDS = st.text(st.sampled_from("ab /\\#?%:;,'é\t\n\0\udce9"), max_size=140)
@@ -82,7 +81,7 @@ def test_a_name_that_is_changed_is_told():
 
 
 def open_log(folder, **changes):
-    about = {"run_id": "run-17", "name": "run-17", "group": "x", "config": {}, "mode": "offline", "project": "seekloop"}
+    about = {"group": "x", "config": {}, "mode": "offline", "project": "seekloop"}
     return WandbLog(folder, **{**about, "entity": None, "tags": [], "read": None, "region_box": None, **changes})
 
 
@@ -93,17 +92,17 @@ def open_log(folder, **changes):
         ({"tags": ["x" * 300]}, {}),
         ({"project": "a/b:c%"}, {"project": "a_b_c_"}),
         ({"project": ""}, {}),
-        ({"group": "", "name": " "}, {"run_group": ""}),
-        ({"group": "g" * 300, "name": "n" * 300}, {}),
-        ({"run_id": "sub/run's"}, {"run_id": "sub_run_s"}),
+        ({"group": ""}, {"run_group": ""}),
+        ({"group": "g" * 300}, {}),
+        ({"folder": "run's"}, {"run_id": "run_s"}),
         ({"entity": ""}, {"entity": ""}),
     ],
 )
 def test_nothing_of_it_turns_wandb_off(tmp_path, changes, expected, caplog):
-    folder = fill(RunFolder(tmp_path / "run"))
+    folder = fill(run_folder(tmp_path / changes.pop("folder", "run")))
     with caplog.at_level(logging.WARNING), open_log(folder, **changes) as log:
         log.catch_up()
-        log.finish(SUMMARY, per_class(folder.rounds()), [])
+        log.finish(SUMMARY, per_class(folder.table("rounds")), [])
     assert "could not" not in caplog.text
     logged = Logged(folder.path)
     assert logged.curve("round") == [0, 1, 2, 3]
@@ -114,26 +113,26 @@ def test_nothing_of_it_turns_wandb_off(tmp_path, changes, expected, caplog):
 
 
 def test_disabled_says_nothing_of_names(tmp_path, caplog):
-    with open_log(fill(RunFolder(tmp_path / "run")), mode="disabled", project="a/b", tags=["x" * 99]):
+    with open_log(fill(run_folder(tmp_path / "run")), mode="disabled", project="a/b", tags=["x" * 99]):
         pass
     assert caplog.text == ""
 
 
 def test_the_summary_says_what_was_left_out(tmp_path):
-    folder = fill(RunFolder(tmp_path / "run"))
+    folder = fill(run_folder(tmp_path / "run"))
     left_out = {"objects_lost": 2, "objects_by_rule": 0, "files_not_taken": 1, "notes": 0}
     with open_log(folder) as log:
-        log.finish({**SUMMARY, "left_out": left_out}, per_class(folder.rounds()), [])
+        log.finish({**SUMMARY, "left_out": left_out}, per_class(folder.table("rounds")), [])
     wandb.teardown()
     assert Logged(folder.path).summary["left_out"] == left_out
 
 
 def test_figures_of_classes_with_long_names_are_sent(tmp_path):
     """The key of a figure becomes the name of a file, with a step and a hash behind it."""
-    folder = fill(RunFolder(tmp_path / "run"))
+    folder = fill(run_folder(tmp_path / "run"))
     figure = folder.path / f"asked_{'x' * 190}.png"
     Image.new("RGB", (8, 8)).save(figure)
     with open_log(folder) as log:
-        log.finish(SUMMARY, per_class(folder.rounds()), [figure])
+        log.finish(SUMMARY, per_class(folder.table("rounds")), [figure])
     (path,) = Logged(folder.path).curve(f"figures/{figure.stem}/path")
     assert Logged(folder.path).media(path).exists()

@@ -6,9 +6,10 @@ import pytest
 import wandb
 import yaml
 
-from seekloop.logs import wandb_log, wandb_report
+from seekloop.commands.kinds import KINDS
+from seekloop.logs import wandb_log
 from seekloop.logs.report import report
-from seekloop.logs.status import find_runs
+from seekloop.logs.run_folder import find_runs
 from seekloop.logs.wandb_report import PLACE, scalars, tell_wandb
 from tests.logs.test_comparison import run
 from tests.logs.wandb_file import Logged
@@ -28,7 +29,7 @@ def report_once(tmp_path_factory):
     for seed in (0, 1):
         run(folder / f"go{seed}", "none", seed, {"cat": (0.2, 0.4 + seed), "dog": (0.4, 0.4)}, start=10 * seed)
         run(folder / f"all{seed}", "all", seed, {"cat": (0.6, 0.6 + seed), "dog": (0.4, 0.6)}, start=10 * seed)
-    return folder, report(folder, ["local"], [])
+    return folder, report(folder, ["local"], [], KINDS)
 
 
 @pytest.fixture
@@ -70,9 +71,9 @@ def test_made_again_a_report_replaces_itself_and_no_other(reported):
     for _ in range(2):
         tell_wandb(folder, found, "offline")
     assert len(list((folder / PLACE / "wandb").glob("offline-run-*"))) == 1
-    tell_wandb(folder, report(folder, ["seed"], []), "offline")
+    tell_wandb(folder, report(folder, ["seed"], [], KINDS), "offline")
     assert len(list((folder / PLACE / "wandb").glob("offline-run-*"))) == 2
-    assert len(find_runs(folder)) == 4
+    assert len(find_runs(folder, KINDS)) == 4
 
 
 def test_nothing_is_logged_where_it_is_not_wished(reported, monkeypatch):
@@ -82,7 +83,7 @@ def test_nothing_is_logged_where_it_is_not_wished(reported, monkeypatch):
     first = folder / "all0" / "config.yaml"
     config = yaml.safe_load(first.read_text())
     first.write_text(yaml.safe_dump({**config, "wandb": {"mode": "disabled", "project": "p", "entity": None}}))
-    tell_wandb(folder, report(folder, ["local"], []), None)  # as the first run says
+    tell_wandb(folder, report(folder, ["local"], [], KINDS), None)  # as the first run says
     assert not (folder / PLACE).exists()
 
 
@@ -101,21 +102,21 @@ def test_an_unreachable_server_costs_a_warning_and_a_file(reported, monkeypatch,
     folder, found = reported
     with caplog.at_level(logging.WARNING):
         tell_wandb(folder, found, "online")
-    assert "W&B could not be reached" in caplog.text
+    assert "W&B could not reach its server" in caplog.text
     assert Logged(folder / PLACE).run.job_type == "report"
 
 
 def test_what_wandb_cannot_do_does_not_end_the_report(reported, monkeypatch, caplog):
     folder, found = reported
-    monkeypatch.setattr(wandb_report.wandb, "init", lambda **_: (_ for _ in ()).throw(OSError("no space left")))
+    monkeypatch.setattr(wandb_log.wandb, "init", lambda **_: (_ for _ in ()).throw(OSError("no space left")))
     with caplog.at_level(logging.WARNING):
         tell_wandb(folder, found, "offline")
-    assert "W&B could not log the report: OSError: no space left" in caplog.text
+    assert "W&B could not start: OSError: no space left" in caplog.text
 
 
 def test_empty_cells_are_no_numbers(reported):
     folder, _ = reported
-    one = report(folder, ["local", "seed"], [])
+    one = report(folder, ["local", "seed"], [], KINDS)
     numbers = scalars(one)
     assert "all · 0/map_auc_mean" in numbers
     assert not any(key.endswith("map_auc_std") for key in numbers)

@@ -7,7 +7,7 @@ from hydra.utils import get_object
 from hypothesis import strategies as st
 
 from seekloop.commands.configs import load_entry
-from seekloop.regions.components import components
+from seekloop.regions.segments import components
 
 CONF = Path(__file__).parents[2] / "conf" / "detector"
 DIRECTION = {

@@ -12,10 +12,10 @@ from seekloop.commands.configs import load_entry
 from seekloop.contracts.boxes import iou
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.recipe import settings as settings_of
-from seekloop.regions.claid import Claid, energetic_tokens, gram, likeness, node_of, parity_boxes
-from seekloop.regions.components import components
-from seekloop.regions.ncut import NormalisedCut
-from seekloop.regions.segments import Detector, Segments, mask_boxes
+from seekloop.regions.claid import Claid, energetic_tokens, likeness, node_of, parity_boxes
+from seekloop.regions.cuts import NormalisedCut
+from seekloop.regions.graph import gram
+from seekloop.regions.segments import Detector, Segments, components, mask_boxes
 
 CONF = Path(__file__).parents[2] / "conf" / "detector"
 CLAIDS = sorted(CONF.glob("claid*.yaml"))
@@ -313,9 +313,8 @@ def test_every_setting_is_part_of_what_names_the_regions_found():
     [("variant", "both"), ("alpha", 1.0), ("smallest", 0), ("energetic", 0.0), ("energetic", 1.5), ("max_depth", 0)],
 )
 def test_settings_that_cannot_work(key, value):
-    with pytest.raises(ConfigError, match=f"detector.{key}=") as error:
+    with pytest.raises(ConfigError, match=f"^Claid: {key}="):
         claid(**{key: value})
-    assert error.value.key == f"detector.{key}"
 
 
 def test_only_parity_has_the_released_boxes():

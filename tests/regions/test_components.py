@@ -1,7 +1,6 @@
 import numpy as np
-import pytest
 
-from seekloop.regions.components import components
+from seekloop.regions.segments import components
 
 MASK = np.array([[1, 0, 0, 1], [0, 1, 0, 0], [1, 0, 1, 1]], dtype=bool)
 
@@ -28,8 +27,3 @@ def test_the_ends_of_neighbouring_rows_do_not_touch():
 
 def test_nothing_in_nothing_out():
     assert components(np.zeros((3, 3), dtype=bool), 8, 1) == []
-
-
-def test_six_neighbours_are_of_another_lattice():
-    with pytest.raises(ValueError, match="neighbours=6"):
-        components(MASK, 6, 1)

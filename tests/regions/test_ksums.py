@@ -145,5 +145,5 @@ def test_what_rounding_feigns_moves_nothing():
 def test_settings_that_cannot_work():
     with pytest.raises(ConfigError, match=r"'middle'.*degree"):
         KSums("middle", 500)
-    with pytest.raises(ConfigError, match="passes"):
+    with pytest.raises(ConfigError, match=r"^KSums: epochs=0"):
         KSums("degree", 0)

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import ArpackNoConvergence
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.regions import spectral
+from seekloop.regions import graph as graph_module
 from seekloop.regions.claid import node_of
-from seekloop.regions.cuts import VARIANTS, Node
-from seekloop.regions.ncut import NormalisedCut
-from seekloop.regions.spectral import later_vectors
+from seekloop.regions.cuts import VARIANTS, Node, NormalisedCut
+from seekloop.regions.graph import later_vectors
 
 
 def graph(size, edges):
@@ -82,7 +81,7 @@ def test_where_lanczos_does_not_converge_dense_takes_over(monkeypatch):
     alike = np.kron(np.eye(2), np.ones((40, 40))).astype(bool)
     alike[0, 79] = alike[79, 0] = True
     wanted = cut(alike)
-    monkeypatch.setattr(spectral, "eigsh", exhausted)
+    monkeypatch.setattr(graph_module, "eigsh", exhausted)
     assert np.array_equal(cut(alike, "lanczos"), wanted)
     assert 0 < wanted.sum() < 80
 

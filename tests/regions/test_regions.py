@@ -4,11 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.grids import grid_boxes, parse_grid
 from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import KINDS
-from seekloop.regions.annotated import AnnotatedBoxes, ragged_boxes
-from seekloop.regions.grid import Grid, grid_boxes, parse_grid
-from seekloop.regions.parts import PartsOfImages
+from seekloop.regions.annotated import AnnotatedBoxes
+from seekloop.regions.grid import Grid
+from seekloop.regions.parts import PartsOfImages, ragged
 from tests.extraction.fakes import Noise
 
 NOTHING = Noise(9)
@@ -41,8 +42,16 @@ def test_crops_are_stored_as_asked_in_any_order():
 
 
 def test_the_finest_grid_is_one_grid():
-    with pytest.raises(ConfigError, match=r"regions\.finest"):
+    with pytest.raises(ConfigError, match=r"^Grid: finest="):
         Grid("2x2", "2x2+4x4")
+
+
+def ragged_boxes(image, box, images):
+    """Offsets and boxes of regions whose levels are their positions, and whose kind is that of annotated boxes."""
+    level = torch.arange(len(image))
+    regions = ragged(image, box, level, torch.full_like(level, KINDS.index("box")), images)
+    assert [KINDS[kind] == "whole" for kind in regions.kind] == (regions.boxes[:, 2] == 1).tolist()
+    return regions.offsets, regions.boxes
 
 
 def test_boxes_are_sorted_by_image_and_gaps_filled_with_the_whole():

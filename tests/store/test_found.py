@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.recipe import Recipe
 from seekloop.store import found as found_files
-from seekloop.store.found import FoundImage, FoundWriter, begin, finish, is_finished, read_found
+from seekloop.store.found import FoundImage, FoundWriter, begin, finish, read_found
 from seekloop.store.kept_maps import keep_map, kept_map
+from seekloop.store.manifest import store_folder
 
 
 def image_of(seed, regions, height, width, affine=0.25):
@@ -84,7 +85,7 @@ def test_only_missing_and_damaged_files_are_done_again(tmp_path, monkeypatch):
         [2, 3],
         [4],
     ]
-    assert not is_finished(folder)
+    assert not store_folder(folder).finished
     with pytest.raises(StoreError, match="1 files of regions are missing"):
         finish(folder, 5)
     with pytest.raises(StoreError, match=r"found-00001\.npz is missing or damaged"):

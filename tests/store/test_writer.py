@@ -85,7 +85,7 @@ def test_values_beyond_float16_ask_for_float32(tmp_path):
     whole[1, 0] = 65504
     complete(tmp_path / "fits", manifest(dtype="float16"), whole, LOCAL)
     whole[1, 0] = 70000
-    with pytest.raises(ConfigError, match=r"image 1\.jpg has values up to 7e\+04.*store\.dtype=float32"):
+    with pytest.raises(ConfigError, match=r"image 1\.jpg has values up to 7e\+04.*dtype=float32"):
         write(tmp_path / "over", manifest(dtype="float16"), whole, LOCAL)
     complete(tmp_path / "wide", manifest(dtype="float32"), whole, LOCAL)
 

@@ -18,6 +18,7 @@ from seekloop.contracts.errors import StoreError
 if TYPE_CHECKING:
     import numpy as np
 
+ABANDONED = 3600.0  # seconds after which a draft that nobody changes is that of a dead process
 DRAFTS = ("*.tmp", "*.part")  # the second ending is that of earlier versions
 REASONS = {
     errno.ENOSPC: "its disk has no space left",
@@ -52,21 +53,18 @@ def refused(error: OSError, path: Path, key: str) -> CannotWriteError:
     remedy = f"Choose another {key}."
     if error.errno in FULL:
         remedy = f"Free some space, or choose another {key}; what was finished is kept, and the same command goes on."
-    return cannot_write(error.errno or errno.EIO, path, key, _reason(error, path), remedy)
+    nearest = next(parent for parent in (path, *path.absolute().parents) if os.path.lexists(parent))
+    reason = REASONS.get(error.errno or 0, f"the system says: {error.strerror or error}")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        reason = f"{nearest} is a file, and a folder belongs there"
+    elif error.errno == errno.ENOENT:
+        reason = f"{nearest} takes no new files and folders, or its contents were removed meanwhile"
+    return cannot_write(error.errno or errno.EIO, path, key, reason, remedy)
 
 
 def cannot_write(number: int, path: Path, key: str, reason: str, remedy: str) -> CannotWriteError:
     """The one message."""
     return CannotWriteError(number, f"{key} cannot work: {path} cannot be written, since {reason}. {remedy}")
-
-
-def _reason(error: OSError, path: Path) -> str:
-    nearest = next(parent for parent in (path, *path.absolute().parents) if os.path.lexists(parent))
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return f"{nearest} is a file, and a folder belongs there"
-    if error.errno == errno.ENOENT:
-        return f"{nearest} takes no new files and folders, or its contents were removed meanwhile"
-    return REASONS.get(error.errno or 0, f"the system says: {error.strerror or error}")
 
 
 def make_folder(folder: Path, key: str) -> None:
@@ -106,14 +104,8 @@ def write_through(path: Path, key: str, write: Callable[[Path], object], durable
     except OSError as error:
         raise refused(error, path, key) from error
     finally:
-        _forget(draft)
-
-
-def _forget(draft: Path) -> None:
-    try:
-        draft.unlink(missing_ok=True)
-    except OSError:  # must not hide why the draft was not renamed
-        return
+        with contextlib.suppress(OSError):  # must not hide why the draft was not renamed
+            draft.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes, key: str, durable: bool = True) -> None:

@@ -72,12 +72,7 @@ class Folder:
     """
 
     def __init__(
-        self,
-        path: Path,
-        key: str,
-        guard: Path | None = None,
-        heartbeat: Path | None = None,
-        marker: str = COMPLETE,
+        self, path: Path, key: str, guard: Path | None = None, heartbeat: Path | None = None, marker: str = COMPLETE
     ) -> None:
         self.path, self.key = path, key
         self.guard = guard or path.with_name(f"{path.name}.lock")
@@ -92,7 +87,17 @@ class Folder:
 
     def alive(self) -> bool:
         """Whether a process is writing into it now, here or on another machine."""
-        return self.silence() < STALE_SECONDS if self._elsewhere() else self._locked()
+        if self._elsewhere():
+            return self.silence() < STALE_SECONDS
+        if not self.guard.exists():
+            return False
+        try:
+            with lock(self.guard, self.key, timeout=0.0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # somebody else's folder, open for reading only; or one without locks
+            return self.silence() < STALE_SECONDS
 
     def silence(self) -> float:
         """Seconds since the last sign of life; infinite where there never was one."""
@@ -118,13 +123,61 @@ class Folder:
             Interrupted: if a person stops the process.
         """
         files.make_folder(self.guard.parent, self.key)
-        with self._acquired(wait, doing), self._beating():
+        with self._acquired(wait, doing):
+            self.token = uuid.uuid4().hex
+            owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": self.token}
+            files.write_bytes(self.heartbeat, json.dumps(owner).encode(), self.key)
+            stop = threading.Event()
+            beat = threading.Thread(target=self._beat, args=(stop,), daemon=True, name="heartbeat")
+            beat.start()
             try:
                 yield
-            except KeyboardInterrupt as stop:
-                if kept is None or isinstance(stop, Interrupted):
+            except KeyboardInterrupt as interrupt:
+                if kept is None or isinstance(interrupt, Interrupted):
                     raise
-                raise Interrupted(kept()) from stop
+                raise Interrupted(kept()) from interrupt
+            finally:
+                stop.set()
+                beat.join()
+                with contextlib.suppress(OSError, BusyError):
+                    self.check()
+                    self.heartbeat.unlink(missing_ok=True)
+                self.token = None
+
+    def _acquired(self, wait: Say | None, doing: str) -> AbstractContextManager[object]:
+        """The lock; with `wait`, after another process has let it go."""
+        taken = None if wait is None and self.alive() else self._taken(PATIENCE_SECONDS if wait is None else 0.0)
+        if taken is None and wait is not None:
+            wait(f"another process is {doing} {self.path.name}: waiting for it")
+        while taken is None:
+            if wait is None:
+                owner = self._owner() or {"host": socket.gethostname(), "pid": "?"}
+                seen = "" if self.silence() == float("inf") else f", last sign of life {self.silence():.0f} s ago"
+                raise BusyError(
+                    f"{self.path} is being run by process {owner['pid']} on {owner['host']}{seen}. "
+                    "Wait until it is done, or stop that process first"
+                )
+            time.sleep(POLL_SECONDS)
+            taken = self._taken(POLL_SECONDS)
+        return taken
+
+    def _taken(self, patience: float) -> AbstractContextManager[object] | None:
+        """The lock; None where another process has it."""
+        elsewhere = self._elsewhere()
+        if elsewhere and self.silence() < STALE_SECONDS:
+            return None
+        with contextlib.suppress(Timeout):
+            return lock(self.guard, self.key, patience)
+        if elsewhere:
+            self.guard.unlink(missing_ok=True)  # the lock of a machine that is gone
+            with contextlib.suppress(Timeout):
+                return lock(self.guard, self.key, patience)
+        return None
+
+    def _beat(self, stop: threading.Event) -> None:
+        while not stop.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):  # a hiccup of the file system must not end the work
+                os.utime(self.heartbeat)
 
     def check(self) -> None:
         """Make sure that the folder is still ours.
@@ -168,17 +221,18 @@ class Folder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all. Only inside `claim`."""
-        self.check()
-        path = self.path / name
-        files.make_folder(path.parent, self.key)
-        files.write_bytes(path, content, self.key)
+        files.write_bytes(self._checked(name), content, self.key)
 
     def write_tensors(self, name: str, content: Mapping[str, Any] | None) -> None:
         """Write tensors in plain containers. Only inside `claim`."""
+        files.write_tensors(self._checked(name), content, self.key)
+
+    def _checked(self, name: str) -> Path:
+        """Path of a file to write into the folder, which is ours, and there."""
         self.check()
         path = self.path / name
         files.make_folder(path.parent, self.key)
-        files.write_tensors(path, content, self.key)
+        return path
 
     def finish(self) -> None:
         """Write the marker."""
@@ -214,70 +268,6 @@ class Folder:
         """Bytes of all its files."""
         return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
 
-    @contextlib.contextmanager
-    def _acquired(self, wait: Say | None, doing: str) -> Iterator[None]:
-        taken = None if wait is None and self.alive() else self._taken(PATIENCE_SECONDS if wait is None else 0.0)
-        if taken is None and wait is None:
-            raise BusyError(self._busy())
-        if taken is None and wait is not None:
-            wait(f"another process is {doing} {self.path.name}: waiting for it")
-        while taken is None:
-            time.sleep(POLL_SECONDS)
-            taken = self._taken(POLL_SECONDS)
-        with taken:
-            yield
-
-    def _taken(self, patience: float) -> AbstractContextManager[object] | None:
-        """The lock; None where another process has it."""
-        if self._elsewhere() and self.silence() < STALE_SECONDS:
-            return None
-        with contextlib.suppress(Timeout):
-            return lock(self.guard, self.key, patience)
-        if not self._elsewhere():
-            return None
-        self.guard.unlink(missing_ok=True)  # the lock of a machine that is gone
-        with contextlib.suppress(Timeout):
-            return lock(self.guard, self.key, patience)
-        return None
-
-    @contextlib.contextmanager
-    def _beating(self) -> Iterator[None]:
-        self.token = uuid.uuid4().hex
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": self.token}
-        files.write_bytes(self.heartbeat, json.dumps(owner).encode(), self.key)
-        stop = threading.Event()
-        beat = threading.Thread(target=self._beat, args=(stop,), daemon=True, name="heartbeat")
-        beat.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            beat.join()
-            self._sign_off()
-
-    def _beat(self, stop: threading.Event) -> None:
-        while not stop.wait(BEAT_SECONDS):
-            with contextlib.suppress(OSError):  # a hiccup of the file system must not end the work
-                os.utime(self.heartbeat)
-
-    def _sign_off(self) -> None:
-        with contextlib.suppress(OSError, BusyError):
-            self.check()
-            self.heartbeat.unlink(missing_ok=True)
-        self.token = None
-
-    def _locked(self) -> bool:
-        if not self.guard.exists():
-            return False
-        try:
-            probe = lock(self.guard, self.key, timeout=0.0)
-        except Timeout:
-            return True
-        except OSError:  # somebody else's folder, open for reading only; or one without locks
-            return self.silence() < STALE_SECONDS
-        with probe:
-            return False
-
     def _owner(self) -> dict[str, str] | None:
         try:
             return dict(json.loads(self.heartbeat.read_text()))
@@ -288,21 +278,13 @@ class Folder:
         owner = self._owner()
         return owner is not None and owner["host"] != socket.gethostname()
 
-    def _busy(self) -> str:
-        owner = self._owner() or {"host": socket.gethostname(), "pid": "?"}
-        seen = "" if self.silence() == float("inf") else f", last sign of life {self.silence():.0f} s ago"
-        return (
-            f"{self.path} is being run by process {owner['pid']} on {owner['host']}{seen}. "
-            "Wait until it is done, or stop that process first"
-        )
-
 
 def folders_below(root: Path, key: str, descriptions: tuple[str, ...]) -> list[Folder]:
     """Every folder at or below `root` that holds one of these files, or a marker, in the order of their paths."""
     found = []
-    for place, inside, names in os.walk(root):
+    for path, inside, names in os.walk(root):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         if any(name in names for name in (*descriptions, COMPLETE)):
-            found.append(Folder(Path(place), key))
+            found.append(Folder(Path(path), key))
             inside.clear()
     return found

@@ -1,5 +1,6 @@
 """Numbered shards: arrays with checksums in a record that is written after them, and batches that wait to be one."""
 
+import contextlib
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,8 +50,8 @@ def damaged(folder: Path, shard: int) -> Iterator[tuple[str, str]]:
     try:
         arrays = read_record(folder, shard)["arrays"]
     except (FileNotFoundError, ValueError, KeyError):
+        arrays = {}
         yield record_name(shard), "missing or no JSON"
-        return
     for name, entry in arrays.items():
         if not (folder / name).exists():
             yield name, "missing"
@@ -94,31 +95,22 @@ class Batches:
 
     def check(self, shard: int, expected: Sequence[Span]) -> list[Span]:
         """The batches of a shard that are kept and whole; any other is deleted. Only inside a claim."""
-        whole = [span for span in self.spans(shard) if span in expected and self._whole(shard, span)]
+        whole = []
         for span in self.spans(shard):
+            with contextlib.suppress(*DAMAGED):
+                self.read(shard, span)
+                whole += [span] if span in expected else []
             if span not in whole:
                 self._path(shard, span).unlink()
         return whole
 
-    def drop(self, shard: int) -> None:
-        """Delete the batches of a shard that has been written."""
-        for span in self.spans(shard):
-            self._path(shard, span).unlink()
-
-    def clear(self) -> None:
-        """Delete all batches, once every shard has been written."""
-        for path in self.folder.glob("batch-*.npz"):
+    def clear(self, shard: int | None = None) -> None:
+        """Delete the batches of a shard that has been written; of all, once all have."""
+        for path in self.folder.glob("batch-*.npz" if shard is None else f"batch-{shard:05d}-*.npz"):
             path.unlink()
 
     def _path(self, shard: int, span: Span) -> Path:
         return self.folder / f"batch-{shard:05d}-{span[0]:08d}-{span[1]:08d}.npz"
-
-    def _whole(self, shard: int, span: Span) -> bool:
-        try:
-            self.read(shard, span)
-        except DAMAGED:
-            return False
-        return True
 
 
 class ShardWriter:
@@ -143,19 +135,22 @@ class ShardWriter:
             there[span] = arrays
             if not self._whole(shard):
                 self.batches.keep(shard, span, arrays)
-        self.fold(shard)
+        self._fold(shard)
 
-    def fold(self, shard: int) -> None:
-        """Write a shard if every batch is there, as those of a process that was stopped just before it did."""
+    def leave(self, shard: int) -> None:
+        """Leave a shard to the disk, until its next batch comes; written if every batch is there.
+
+        Every batch is there if a process was stopped just before it wrote the shard.
+        """
+        self._fold(shard)
+        self._open.pop(shard, None)
+
+    def _fold(self, shard: int) -> None:
         there = self._kept(shard)
         if self._whole(shard):
             self.write(shard, [there[span] for span in sorted(there)])
-            self.batches.drop(shard)
+            self.batches.clear(shard)
             del self._open[shard]
-
-    def forget(self, shard: int) -> None:
-        """Leave the batches of an unfinished shard to the disk, until its next one comes."""
-        self._open.pop(shard, None)
 
     def _kept(self, shard: int) -> dict[Span, Arrays]:
         if shard not in self._open:

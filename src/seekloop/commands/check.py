@@ -21,8 +21,8 @@ from seekloop.extraction.estimate import seconds_per_image
 from seekloop.images.files import FileCollection, refuse_losses
 from seekloop.images.inspection import Inspection, inspect
 from seekloop.logs.console import Console
-from seekloop.logs.contact_sheet import BoxedPicture, contact_sheet
-from seekloop.logs.figures import save
+from seekloop.logs.drawing import save
+from seekloop.logs.pictures import BoxedPicture, contact_sheet
 from seekloop.protocol.simulation import Simulation
 
 LISTED_CLASSES = 12

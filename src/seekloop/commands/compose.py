@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from seekloop.commands.configs import conf_dir
 from seekloop.commands.parts import build
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors
 from seekloop.contracts.recipe import Recipe
 from seekloop.logs.console import Console
@@ -20,7 +21,7 @@ from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score
 from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.representation import Representation
 from seekloop.store.index import open_index
-from seekloop.store.index_settings import IndexSettings
+from seekloop.store.index_settings import BUILT_BY, IndexSettings
 from seekloop.store.reader import Store
 
 
@@ -87,6 +88,8 @@ def loop_parts(config: DictConfig) -> LoopParts:
     """
     given = dict(plain(config)["store"]["faiss"])
     sizes = ShortlistSizes(**{one.name: given.pop(one.name) for one in fields(ShortlistSizes)})
+    if config.store.index not in (None, *BUILT_BY):
+        raise ConfigError("store.index", config.store.index, "it is unknown", f"Valid: null, {', '.join(BUILT_BY)}.")
     index = None if config.store.index is None else IndexSettings(config.store.index, **given)
     parts = {name: build(config, name) for name in ("representation", "classifier", "criterion", "engine")}
     return LoopParts(**parts, index=index, shortlist=sizes)

@@ -1,16 +1,14 @@
 """`seekloop extract`: describe a collection's images once; later runs share the store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jaxtyping import Bool
 from omegaconf import DictConfig
-from torch import Tensor
 
 from seekloop.commands.compose import plain
 from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem, counted, first_reasons, many, summarised
+from seekloop.contracts.problems import Problem, first_reasons, many, summarised
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.detect import Detection
@@ -19,6 +17,7 @@ from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
 from seekloop.regions.detected import Detected
 from seekloop.regions.parts import PartsOfImages
+from seekloop.store.reader import Store, open_store
 from seekloop.store.shards import discard, verify
 
 VERIFY = ("none", "full")
@@ -58,6 +57,12 @@ def build_regions(config: DictConfig) -> PartsOfImages:
     if isinstance(regions, Detected):
         return Detection(regions, config.store_dir, build(config, "trainer"))
     return regions
+
+
+def described(extraction: Extraction, grid: str, say: Callable[[str], None]) -> Store:
+    """The store of a stage, described where it is not, with the cells of a grid where its regions are cells."""
+    folder = ensure(extraction, say)
+    return open_store(folder, grid if extraction.plan.manifest.grids is not None else None)
 
 
 def extract(config: DictConfig) -> None:
@@ -104,8 +109,3 @@ def report_problems(problems: Sequence[Problem], console: Console) -> None:
         console.say(summarised(problems))
     for reason in first_reasons(problems):
         console.say(f"  {reason}")
-
-
-def left_out(problems: Sequence[Problem], readable: Bool[Tensor, " n"]) -> dict[str, int]:
-    """How many objects, files and unreadable images the numbers of a run go without."""
-    return {**counted(problems), "images_unreadable": int((~readable).sum())}

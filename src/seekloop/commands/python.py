@@ -1,28 +1,44 @@
-"""The same composition from Python: the overrides of the command line, as strings."""
+"""The program from Python: descriptors, parts, searches, simulations and finished runs.
 
-from collections.abc import Sequence
-from typing import Any
+Overrides are those of the command line, as strings, such as "representation=gl_concat_all" or "grid=4x4".
+"""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
 from omegaconf import DictConfig
 
 from seekloop.commands import compose, parts
 from seekloop.commands.groups import check_groups, check_keys, groups_of
-from seekloop.commands.quoting import check_text
+from seekloop.commands.quoting import check_text, quoted
+from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Descriptors
+from seekloop.contracts.protocols import Collection, Descriptors, KnowsContents
+from seekloop.contracts.recipe import settings
+from seekloop.contracts.records import Annotations
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
-from seekloop.loop.session import Session
+from seekloop.loop.events import Log, SessionFolder
+from seekloop.loop.session import Images, Session
+from seekloop.store.arrays import ArrayDescriptors, array_descriptors
 from seekloop.store.reader import Store, open_store
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import ArrayLike
+
 COMMANDS = ("retrieve", "learn", "search", "detect")
+Box = Sequence[float | int]
 
 
 def extract(*overrides: str) -> Store:
     """Describe a collection, or find it described, and open the store.
 
     Args:
-        overrides: as on the command line, such as "collection=folder", "collection.root=photographs", "grid=4x4".
+        overrides: such as "collection=folder", "collection.root=photographs", "grid=4x4".
 
     Raises:
         ConfigError: if the choices do not fit together.
@@ -33,7 +49,41 @@ def extract(*overrides: str) -> Store:
     config = _config("extract", overrides)
     extraction = prepare(config)
     folder = ensure(extraction, Console().say)
-    return open_store(folder, config.grid if extraction.plan.manifest.grids is not None else None)
+    store = open_store(folder, config.grid if extraction.plan.manifest.grids is not None else None)
+    store.collection = extraction.collection
+    return store
+
+
+def describe(
+    source: "str | Path | ArrayLike",
+    *overrides: str,
+    boxes: "ArrayLike | None" = None,
+    offsets: "ArrayLike | None" = None,
+    global_descriptors: "ArrayLike | None" = None,
+) -> Store | ArrayDescriptors:
+    """Describe the images of a folder, or take arrays as descriptors.
+
+    Args:
+        source: a folder; or an array: (n, d) with a global descriptor per image, or with boxes the local descriptors
+            of regions, (r, d), one image after the other.
+        overrides: for a folder, such as "backbone=dinov2_s", "grid=4x4".
+        boxes: for arrays, of the regions: (x0, y0, x1, y1) in fractions of the image, one per row; without offsets
+            those that every image has.
+        offsets: for arrays whose images have different numbers of regions, (n + 1): the regions of image i are rows
+            `offsets[i]` to `offsets[i + 1] - 1`.
+        global_descriptors: for arrays of regions, (n, d); without them the mean of the regions.
+
+    Raises:
+        ConfigError: if the choices or the arrays do not fit together.
+    """
+    if not isinstance(source, str | Path):
+        if overrides:
+            raise ConfigError("overrides", overrides, "arrays are described already", "Leave them out.", describe)
+        return array_descriptors(source, boxes, offsets, global_descriptors)
+    if boxes is not None or offsets is not None or global_descriptors is not None:
+        why = "boxes, offsets and global_descriptors are those of arrays, and this is a folder"
+        raise ConfigError("source", str(source), why, "Leave them out; regions=... chooses a folder's.", describe)
+    return extract("collection=folder", f"collection.root={quoted(str(source))}", *overrides)
 
 
 def build(*overrides: str) -> Any:  # noqa: ANN401 - whatever the first override names
@@ -59,19 +109,246 @@ def build_loop(descriptors: Descriptors, *overrides: str) -> Loop:
 
 
 def session(
-    descriptors: Descriptors, image: int, box: Sequence[float] | None, overrides: Sequence[str] = ()
+    descriptors: Descriptors,
+    image: int | str,
+    overrides: Sequence[str] = (),
+    *,
+    pixels: Box | None = None,
+    fractions: Box | None = None,
+    size: tuple[int, int] | None = None,
+    criteria: Sequence[str] = (),
 ) -> Session:
     """Start a person's search from one image, with the representation, classifier and criterion of a config.
 
     Args:
-        descriptors: an open store.
-        image: position of the first image.
-        box: where the object is, (x0, y0, x1, y1) in [0, 1]; None: the whole image.
-        overrides: as on the command line, such as "representation=gl_concat_all", "loop.budget=6".
+        descriptors: a store, or arrays.
+        image: the first image: its position, or its path from the collection's folder.
+        overrides: such as "representation=gl_concat_all", "loop.budget=6".
+        pixels: the object's box, (x0, y0, x1, y1) in pixels of the upright image.
+        fractions: the same in fractions of its width and height. Without either, the whole image is the object.
+        size: width and height, for a box in pixels where descriptors are arrays; a store knows its images.
+        criteria: names of criteria that the search may change to (`Session.use`), such as "top".
+
+    Raises:
+        ConfigError: if the image or the size is not known, or the box is given twice.
+        ValueError: if the image is unreadable, or the box has no area inside it.
     """
+    position, box = _example(descriptors, image, pixels, fractions, size)
     config = _config("retrieve", overrides)
+    images = Images(descriptors.images, paths=_paths(descriptors))
+    return _start(compose.build_loop(config, descriptors), config, position, box, images, criteria, None)
+
+
+@contextmanager
+def saved_session(
+    folder: str | Path,
+    descriptors: Descriptors,
+    image: int | str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    pixels: Box | None = None,
+    fractions: Box | None = None,
+    size: tuple[int, int] | None = None,
+    criteria: Sequence[str] = (),
+) -> Iterator[Session]:
+    """Begin a person's search whose events are kept in a folder, or go on with the one that is there.
+
+    Every answer is written before the next question. Images are named by what they hold where the collection knows
+    that: a search goes on after images were added, renamed or removed.
+
+    Args:
+        folder: of the session.
+        descriptors: a store, or arrays, to which images may only be appended.
+        image: the first image of a new search; not needed to go on.
+        overrides: as for `session`; a search goes on with the parts that it began with.
+        pixels: as for `session`; and so on to criteria.
+        fractions: the same in fractions.
+        size: of the image, where descriptors are arrays.
+        criteria: names of criteria that the search may change to.
+
+    Raises:
+        ConfigError: as for `session`, and if a new search has no image.
+        BusyError: if another process has the session.
+        StoreError: if it began with other parts.
+    """
+    collection = _collection(descriptors)
+    contents = collection.contents() if isinstance(collection, KnowsContents) else None
+    images = Images(descriptors.images, contents, _paths(descriptors))
+    config = _config("retrieve", overrides)
+    loop, log = compose.build_loop(config, descriptors), SessionFolder(folder)
+    with log.opened(settings(loop)):
+        if log.read():
+            yield Session(loop, log, images=images, criteria=_criteria(criteria))
+            return
+        if image is None:
+            raise ConfigError("image", image, f"{folder} holds no search yet", "Give the first image.", saved_session)
+        position, box = _example(descriptors, image, pixels, fractions, size)
+        yield _start(loop, config, position, box, images, criteria, log)
+
+
+def _start(
+    loop: Loop,
+    config: DictConfig,
+    image: int,
+    box: Box | None,
+    images: Images,
+    criteria: Sequence[str],
+    log: Log | None,
+) -> Session:
+    return Session.start(
+        loop,
+        image,
+        box,
+        negatives=config.loop.negatives,
+        budget=config.loop.budget,
+        log=log,
+        images=images,
+        criteria=_criteria(criteria),
+    )
+
+
+def _criteria(names: Sequence[str]) -> dict[str, Any]:
+    return {name: build(f"criterion={name}") for name in names}
+
+
+def _collection(descriptors: Descriptors) -> Collection | None:
+    return getattr(descriptors, "collection", None)
+
+
+def _paths(descriptors: Descriptors) -> Sequence[str] | None:
+    collection = _collection(descriptors)
+    return None if collection is None else collection.paths
+
+
+def _example(
+    descriptors: Descriptors,
+    image: int | str,
+    pixels: Box | None,
+    fractions: Box | None,
+    size: tuple[int, int] | None,
+) -> tuple[int, Box | None]:
+    """Position of the first image, and the object's box in fractions."""
+    collection = _collection(descriptors)
+    if isinstance(image, str):
+        if collection is None:
+            why, fix = "these descriptors do not know the names of their images", "Give the image's position."
+            raise ConfigError("image", image, why, fix, session)
+        if image not in collection.paths:
+            why = f"it is none of the {len(collection.paths)} images, such as {collection.paths[0]!r}"
+            raise ConfigError("image", image, why, "Give its path from the collection's folder.", session)
+        image = list(collection.paths).index(image)
+    if pixels is None:
+        return image, fractions
+    if fractions is not None:
+        raise ConfigError("fractions", fractions, "pixels give a box already", "Give one of them.", session)
+    if size is None:
+        if collection is None:
+            why = "these descriptors do not know the sizes of their images"
+            raise ConfigError("pixels", pixels, why, "Give size=(width, height), or fractions=... instead.", session)
+        size = collection.read(image).size
+    width, height = size
+    x0, y0, x1, y1 = pixels
+    return image, box_geometry.pixels(x0, y0, x1, y1, width=width, height=height)
+
+
+def annotations(
+    labels: Sequence[str | None], image: Sequence[int] | None = None, boxes: "ArrayLike | None" = None
+) -> Annotations:
+    """Annotations from plain lists, one entry per object.
+
+    Args:
+        labels: name of the class; None for no object.
+        image: position of the object's image; without it, entry i is of image i.
+        boxes: (x0, y0, x1, y1) in fractions of the image; without them, every object fills its image.
+
+    Example:
+        >>> annotations(["cat", None, "dog", "cat"]).relevance(4).int().tolist()  # cat, dog
+        [[1, 0, 0, 1], [0, 0, 1, 0]]
+    """
+    kept = [row for row, label in enumerate(labels) if label is not None]
+    classes = tuple(sorted({str(labels[row]) for row in kept}))
+    whole = torch.tensor([box_geometry.WHOLE_IMAGE])
+    box = whole.repeat(len(labels), 1) if boxes is None else torch.as_tensor(boxes).float()
+    nothing = torch.zeros(len(kept), dtype=torch.bool)
+    return Annotations(
+        classes,
+        torch.tensor([row if image is None else int(image[row]) for row in kept], dtype=torch.long),
+        torch.tensor([classes.index(str(labels[row])) for row in kept], dtype=torch.long),
+        box[kept],
+        crowd=nothing,
+        difficult=nothing,
+    )
+
+
+def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str) -> "pd.DataFrame":
+    """Run simulated searches over descriptors, without files.
+
+    Args:
+        descriptors: a store, or arrays.
+        annotations: of the images; only the simulated user and the metrics see them.
+        overrides: such as "representation=go", "criterion=typiclust", "loop.queries=5", "loop.rounds=10".
+
+    Returns:
+        One row per search and round; columns as in `rounds.parquet`.
+
+    Raises:
+        ConfigError: if the choices do not fit together, or nothing can be searched for.
+    """
+    import pandas as pd
+
+    from seekloop.protocol.scoreboard import Scoreboard
+    from seekloop.protocol.simulation import Simulation
+
+    config = _config("retrieve", overrides)
+    asked = Simulation(**config.loop, **config.metrics, seed=config.seed)
     loop = compose.build_loop(config, descriptors)
-    return Session.start(loop, image, box, negatives=config.loop.negatives, budget=config.loop.budget)
+    known = annotations.keep(descriptors.readable[annotations.image])
+    queries, _ = asked.draw(known, descriptors.readable, ())
+    draws = loop.representation.local.uses_boxes
+    user = parts.build(config, "user", annotations=known, seed=asked.seed, draws_boxes=draws)
+    paths = [str(image) for image in range(descriptors.images)]
+    measured = {"clusters": asked.clusters, "clusterings": asked.clusterings, "seed": asked.seed}
+    board = Scoreboard(known, queries, loop.global_descriptors, paths, **measured)
+    state = loop.start(queries, [user.seed_seconds(asked.negatives)] * len(queries))
+    rounds = loop.rounds(state, user, rounds=asked.rounds, budget=asked.budget)
+    return pd.concat([board.rounds(done, after) for done, after in rounds], ignore_index=True)
+
+
+def runs(folder: str | Path, table: str | None = None) -> "pd.DataFrame":
+    """Finished runs below a folder as a data frame.
+
+    Args:
+        folder: such as "runs" or "runs/mine".
+        table: None: a row per run, with its choices, its seed, and the numbers of its summary. Or the name of a table,
+            such as "rounds" or "asked": the rows of all runs that have it, with the run's name in front.
+
+    Raises:
+        ConfigError: if no finished run below the folder has such a table.
+    """
+    import pandas as pd
+
+    from seekloop.commands.kinds import KINDS
+    from seekloop.logs.finished import finished_runs
+
+    finished, _ = finished_runs(Path(folder), KINDS)
+    if table is None:
+        return pd.DataFrame([_row(run.folder.path, run.config, run.summary) for run in finished])
+    paths = {run.folder.path: run.folder.path / f"{table}.parquet" for run in finished}
+    tables = {run: pd.read_parquet(path) for run, path in paths.items() if path.is_file()}
+    if not tables:
+        known = sorted({path.stem for run in paths for path in run.glob("*.parquet")})
+        why = f"none of {len(finished)} finished runs below {folder} has it"
+        raise ConfigError("table", table, why, f"Choose from: {', '.join(known) or 'nothing yet'}.", runs)
+    for run, rows in tables.items():
+        rows.insert(0, "run", run.name)
+    return pd.concat(tables.values(), ignore_index=True)
+
+
+def _row(path: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, object]:
+    """A run's choices, seed and numbers."""
+    numbers = {name: value for name, value in summary.items() if not isinstance(value, dict | list)}
+    chosen = {group: name for group, name in config.get("choices", {}).items() if "/" not in group}
+    return {"run": path.name, "folder": str(path), **chosen, "seed": config.get("seed"), **numbers}
 
 
 def _config(command: str, overrides: Sequence[str]) -> DictConfig:

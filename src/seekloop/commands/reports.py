@@ -8,12 +8,13 @@ from seekloop.contracts.errors import ConfigError
 
 def status(arguments: Sequence[str]) -> None:
     """Print the state of every run at or below a folder, and of those that a sweep was asked for and never started."""
+    from seekloop.commands.kinds import KINDS
     from seekloop.logs.run_folder import RunState
     from seekloop.logs.status import COPY, counted, status_table
     from seekloop.logs.tables import print_table
 
     folder = _folder(arguments)
-    table = status_table(folder)
+    table = status_table(folder, KINDS)
     print_table(table, str(folder))
     print(counted(table))
     if COPY in table:
@@ -27,24 +28,25 @@ def report(arguments: Sequence[str]) -> None:
 
     Arguments: the folder; `by=key,key`; `compare=key:value,value`, as often as wished; `wandb=<mode>`.
     """
+    from seekloop.commands.kinds import KINDS
     from seekloop.logs.report import report as write_report
     from seekloop.logs.wandb_log import MODES
     from seekloop.logs.wandb_report import tell_wandb
 
-    said: dict[str, list[str]] = {"by": [], "compare": [], "wandb": []}
+    options: dict[str, list[str]] = {"by": [], "compare": [], "wandb": []}
     folders = []
     for word in arguments:
         name, equals, value = word.partition("=")
-        if equals and name in said:
-            said[name].append(value)
+        if equals and name in options:
+            options[name].append(value)
         else:
             folders.append(word)
-    mode = said["wandb"][-1] if said["wandb"] else None
+    mode = options["wandb"][-1] if options["wandb"] else None
     if mode is not None and mode not in MODES:
         raise ConfigError("wandb", mode, "it is unknown", f"Valid: {', '.join(MODES)}.")
     folder = _folder(folders)
-    by = [key for group in said["by"] for key in group.split(",") if key]
-    tell_wandb(folder, write_report(folder, by or None, said["compare"]), mode)
+    by = [key for group in options["by"] for key in group.split(",") if key]
+    tell_wandb(folder, write_report(folder, by or None, options["compare"], KINDS), mode)
 
 
 def _folder(arguments: Sequence[str]) -> Path:

@@ -41,14 +41,14 @@ def store(arguments: Sequence[str]) -> None:
 
 
 def _stored(options: dict[str, str]) -> list["Stored"]:
-    from seekloop.logs.status import find_runs, read_config
+    from seekloop.logs.run_folder import find_runs
     from seekloop.store.inventory import inventory
 
     stores, runs = Path(options["store_dir"]), Path(options["runs_dir"])
     if not stores.is_dir():
         raise ConfigError("store_dir", str(stores), "there is no such folder", "Name the folder of all stores.")
-    finished = find_runs(runs) if runs.is_dir() else []
-    return inventory(stores, {str(run.path.relative_to(runs)): read_config(run) for run in finished})
+    known = find_runs(runs, {}) if runs.is_dir() else []
+    return inventory(stores, {str(run.path.relative_to(runs)): run.config for run in known})
 
 
 def _list(options: dict[str, str]) -> None:

@@ -100,15 +100,7 @@ def _describe(extraction: Extraction, plan: Plan, say: Callable[[str], None]) ->
 
 
 class Describe(pl.LightningModule):
-    """Backbone, pooling and encoding as one module: images in, descriptors out.
-
-    Args:
-        backbone: the network.
-        pooling: makes global descriptors.
-        encoding: makes local ones.
-        regions: what local ones are made of.
-        rows: images, or crops, at once through the network.
-    """
+    """Backbone, pooling and encoding as one module: images in, descriptors out; `rows` images or crops at once."""
 
     def __init__(self, backbone: Backbone, pooling: Pooling, encoding: Encoding, regions: Regions, rows: int) -> None:
         super().__init__()
@@ -129,10 +121,6 @@ class WriteToStore(pl.Callback):
 
     Not a `BasePredictionWriter`: that one wants to infer the images' positions from the loader and warns when it
     cannot; batches here carry them.
-
-    Args:
-        writer: of the store.
-        fail_fast: stop at an unreadable image instead of recording it.
     """
 
     def __init__(self, writer: writer.StoreWriter, fail_fast: bool) -> None:
@@ -153,8 +141,7 @@ class WriteToStore(pl.Callback):
             UnreadableImageError: with `fail_fast`, for the first image that could not be decoded.
             StoreError: as `StoreWriter.add`.
         """
-        described, decoded = outputs, batch
-        image, readable = described.image.cpu(), described.readable.cpu()
-        if self.fail_fast and decoded.reasons:
-            raise UnreadableImageError(self.writer.paths[int(image[~readable][0])], decoded.reasons[0])
-        self.writer.add(image, described.whole.cpu(), described.local.cpu(), readable, decoded.reasons)
+        image, readable = outputs.image.cpu(), outputs.readable.cpu()
+        if self.fail_fast and batch.reasons:
+            raise UnreadableImageError(self.writer.paths[int(image[~readable][0])], batch.reasons[0])
+        self.writer.add(image, outputs.whole.cpu(), outputs.local.cpu(), readable, batch.reasons)

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from seekloop.backbones.maps import Maps
-from seekloop.contracts.boxes import WHOLE_IMAGE
+from seekloop.contracts.declared import component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.protocols import Collection, KnowsContents
@@ -28,7 +28,7 @@ from seekloop.extraction.trainer import TrainerSettings, own_copy
 from seekloop.lightning.progress import ImagesPerSecond
 from seekloop.lightning.silence import lightning_silenced
 from seekloop.regions.detected import Detected
-from seekloop.regions.parts import Parts, Say
+from seekloop.regions.parts import Parts, Say, ragged
 from seekloop.regions.segments import Detector
 from seekloop.store import found as found_files
 from seekloop.store import kept_maps
@@ -39,7 +39,7 @@ AT_ONCE = 4  # maps that wait for each job, so that jobs end together
 SAYS_NOTHING = 0.05  # share of alike (or of unlike) pairs below which a threshold tells little
 
 
-@dataclass(frozen=True)
+@component
 class Detection:
     """A stage: the regions that a detector finds in a collection, in a folder of their own below the stores.
 
@@ -52,8 +52,8 @@ class Detection:
     """
 
     regions: Detected
-    store_dir: Path | str
-    trainer: TrainerSettings
+    store_dir: Path | str = "stores"
+    trainer: TrainerSettings = TrainerSettings()
 
     def __post_init__(self) -> None:
         _ = self.maps  # whatever the network cannot give is refused now
@@ -84,7 +84,7 @@ class Detection:
         return Parts(None, None, (), False, recipe, find=located)
 
     def located(self, found: FoundRegions) -> Regions:
-        """What was found, with the cells and whole images that are regions besides."""
+        """Found regions, with the cells and whole images that are regions besides."""
         return with_cells(found, grid_boxes(self.regions.grids or ()))
 
     def recipe(self, collection: Collection) -> Recipe:
@@ -113,7 +113,7 @@ class Detection:
         return Path(self.store_dir) / folder_name(f"{collection.name}-{what}", self.regions.backbone.name, recipe.key)
 
     def found(self, collection: Collection, say: Say) -> FoundRegions:
-        """What the detector finds in a collection, without cells and whole images; looked for if it has to be.
+        """The detector's regions of a collection, without cells and whole images; looked for if they have to be.
 
         Raises:
             StoreError: if the disk is full or a file is damaged.
@@ -124,9 +124,12 @@ class Detection:
         def kept() -> str:
             return f"regions of {found_files.kept_images(folder, images):,} of {images:,} images are kept in {folder}"
 
-        if not found_files.is_finished(folder):
-            with store_folder(folder).claim(kept, say, "finding regions in"):
-                if not found_files.is_finished(folder):
+        artifact = store_folder(folder)
+        if artifact.finished:
+            artifact.used()
+        else:
+            with artifact.claim(kept, say, "finding regions in"):
+                if not artifact.finished:
                     self.trainer.runner(self.trainer.resolved_precision)  # refused before any file is made
                     contents = collection.contents() if isinstance(collection, KnowsContents) else None
                     missing = found_files.begin(folder, recipe, images, contents)
@@ -199,12 +202,9 @@ class MapOfImage(NamedTuple):
 
 
 class ReadMaps(pl.LightningModule):
-    """Images in, maps out, in half precision, so that a map that was kept is the same as one that was not.
+    """Images in, maps of a feature out, in half precision, so that one that was kept is the same as one that was not.
 
-    Args:
-        maps: the network.
-        feature: which map.
-        keep: folders where maps stay, per feature.
+    Maps of the features in `keep` stay in its folders.
     """
 
     def __init__(self, maps: Maps, feature: str, keep: Mapping[str, Path]) -> None:
@@ -224,14 +224,9 @@ class ReadMaps(pl.LightningModule):
 
 
 class DetectInJobs(pl.Callback):
-    """Hands maps to detecting processes, some at a time, and what they find to the writer.
+    """Hands maps to detecting processes, some at a time, and what they find to the writer; one job: the main process.
 
-    Args:
-        detector: what they do.
-        seed: each image draws from its own generator, whoever does it.
-        writer: of the regions.
-        paths: of the images, for messages; regions depend on positions.
-        jobs: processes; 1 detects in the main one.
+    Each image draws from its own generator, whoever looks at it.
     """
 
     def __init__(self, detector: Detector, seed: int, writer: FoundWriter, paths: Sequence[str], jobs: int) -> None:
@@ -261,29 +256,31 @@ class DetectInJobs(pl.Callback):
 
     def _detect(self) -> None:
         waiting, self._waiting = self._waiting, []
-        calls = [delayed(self._one)(entry) for entry in waiting]
-        for entry, found in zip(waiting, Parallel(n_jobs=self.jobs)(calls), strict=True):
-            self.writer.add(int(entry.image), found)
-
-    def _one(self, entry: MapOfImage) -> FoundImage:
-        image = int(entry.image)
-        if entry.why:
-            return FoundImage.unreadable(entry.why)
-        try:
-            return detect(self.detector, entry.map, self.seed, image)
-        except ValueError as error:
-            raise ValueError(f"{self.paths[image]}: {error}") from error
+        calls = [
+            delayed(detect)(self.detector, entry, self.seed, self.paths[int(entry.image)])
+            for entry in waiting
+            if not entry.why
+        ]
+        found = iter(Parallel(n_jobs=self.jobs)(calls))
+        for entry in waiting:
+            self.writer.add(int(entry.image), FoundImage.unreadable(entry.why) if entry.why else next(found))
 
 
-def detect(detector: Detector, tokens: Float[Tensor, "h w d"], seed: int, image: int) -> FoundImage:
-    """Find the regions in one image's map, in one thread, so that sums do not depend on how many there are."""
+def detect(detector: Detector, seen: MapOfImage, seed: int, path: str = "") -> FoundImage:
+    """Find the regions in one image's map, in one thread, so that sums do not depend on how many there are.
+
+    Raises:
+        ValueError: as the detector, with the image's path.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
-            rng = generator(seed, "regions", image)
+            rng = generator(seed, "regions", int(seen.image))
             before = rng.get_state()
-            found = detector(tokens, rng)
+            found = detector(seen.map, rng)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     finally:
         torch.set_num_threads(threads)
     affine = float("nan") if found.affine is None else found.affine
@@ -321,18 +318,14 @@ def with_cells(found: FoundRegions, cells: Float[Tensor, "m 4"]) -> Regions:
 
     Cells have level 0.
     """
-    counts = found.offsets.diff()
-    images, fixed = len(counts), len(cells)
-    alone = (counts == 0) & (fixed == 0)
-    order = torch.cat([torch.arange(images).repeat_interleave(n) for n in (fixed, counts, alone.long())])
-    boxes = torch.cat([cells.repeat(images, 1), found.boxes, torch.tensor([WHOLE_IMAGE]).repeat(int(alone.sum()), 1)])
-    nothing = torch.zeros(images * fixed, dtype=torch.long), torch.zeros(int(alone.sum()), dtype=torch.long)
-    level = torch.cat([nothing[0], found.level, nothing[1]])
-    names = ("cell", "found", "whole")
-    kind = torch.repeat_interleave(
-        torch.tensor([KINDS.index(name) for name in names]),
-        torch.tensor([images * fixed, len(found.boxes), int(alone.sum())]),
+    images, fixed = len(found.readable), len(cells)
+    owner = torch.arange(images)
+    kind = torch.tensor([KINDS.index("cell"), KINDS.index("found")])
+    regions = ragged(
+        torch.cat([owner.repeat_interleave(fixed), owner.repeat_interleave(found.offsets.diff())]),
+        torch.cat([cells.repeat(images, 1), found.boxes]),
+        torch.cat([torch.zeros(images * fixed, dtype=torch.long), found.level]),
+        kind.repeat_interleave(torch.tensor([images * fixed, len(found.boxes)])),
+        images,
     )
-    by_image = order.argsort(stable=True)
-    offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(order, minlength=images).cumsum(0)])
-    return Regions(boxes[by_image], offsets, level[by_image], kind[by_image], MasksWithCells(found, cells))
+    return replace(regions, masks=MasksWithCells(found, cells))

@@ -61,12 +61,7 @@ def cut(picture: Image.Image, box: Float[Tensor, " 4"]) -> Image.Image:
 class ImageBatches(Dataset[Decoded]):
     """Whole batches, one an item, so that the division into batches, and every bit, is the same for any workers.
 
-    Args:
-        collection: where images come from.
-        transform: of the backbone.
-        encoding: says which crops follow an image.
-        regions: of the images.
-        spans: first image of each batch, and the one after its last.
+    Each image is followed by the crops that the encoding asks for.
     """
 
     def __init__(
@@ -139,13 +134,7 @@ class Sized(NamedTuple):
 class ImagesAtTheirSize(Dataset[Sized]):
     """Images at the sizes that a detector wants, one by one.
 
-    Args:
-        collection: where images come from.
-        maps: what they are for.
-        sizing: how large they are.
-        kept: folder where the map that the detector looks at may lie already.
-        keep: folders that shall have maps of other features, too: an image that one of them lacks is decoded.
-        images: which ones.
+    One whose map lies already in the folder `kept` is not decoded, unless one of the folders `keep` lacks its map.
     """
 
     def __init__(
@@ -181,7 +170,7 @@ class ImagesAtTheirSize(Dataset[Sized]):
 
 
 class Sharded(pl.LightningDataModule):
-    """What is still to be done, divided among processes by whole shards.
+    """Items that are still to be done, divided among processes by whole shards.
 
     Args:
         dataset: of some items, each a batch.
@@ -210,7 +199,7 @@ class Sharded(pl.LightningDataModule):
 
 
 def start_method() -> str | None:
-    """How workers are started: as Python does it; but in a process of joblib's, whose own way takes none of them."""
+    """Start method of workers: Python's own; but in a process of joblib's, whose own way takes none of them."""
     usual = multiprocessing.get_start_method(allow_none=True)
     known = ("fork", "spawn", "forkserver")
     return None if usual is None or usual in known else known[0 if sys.platform == "linux" else 1]

@@ -1,4 +1,4 @@
-"""What an extraction will hold and where, before any of it is computed."""
+"""Plan of an extraction: content and place of a store, before any of it is computed."""
 
 import contextlib
 from dataclasses import dataclass, replace
@@ -15,10 +15,11 @@ from seekloop.contracts.grids import Grid, check_not_finer
 from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.contracts.records import Regions
-from seekloop.descriptors.encoding import Encoding
-from seekloop.descriptors.pooling import Pooling
+from seekloop.descriptors.encoding import Encoding, FromTokens
+from seekloop.descriptors.pooling import Auto, Pooling
 from seekloop.extraction.images import transform_of
 from seekloop.extraction.trainer import TrainerSettings
+from seekloop.regions import grid
 from seekloop.regions.parts import Parts, PartsOfImages, Say
 from seekloop.store import manifest, shards
 from seekloop.store.manifest import StoreManifest
@@ -93,7 +94,7 @@ class Extraction:
         collection: the images.
         backbone: the network, on the CPU and in float32.
         regions: which parts of images.
-        encoding: from tokens, crops or regions of interest.
+        encoding: tokens, crops or regions of interest.
         pooling: of global descriptors.
         store_dir: folder of all stores.
         trainer: on what the network computes, how many images at once, and how many processes decode.
@@ -104,11 +105,11 @@ class Extraction:
 
     collection: Collection
     backbone: Backbone
-    regions: PartsOfImages
-    encoding: Encoding
-    pooling: Pooling
-    store_dir: Path | str
-    trainer: TrainerSettings
+    regions: PartsOfImages = grid.Grid()
+    encoding: Encoding = FromTokens()
+    pooling: Pooling = Auto()
+    store_dir: Path | str = "stores"
+    trainer: TrainerSettings = TrainerSettings()
     dtype: Literal["float16", "float32"] = "float16"
     shard: Count = 256
     fail_fast: bool = False

@@ -35,12 +35,7 @@ class ClassFolders(ReadDataset):
     Images are brought to a square: shrunk or enlarged until the shorter side fits, then cut in the middle.
 
     Args:
-        images: as in `ReadDataset`.
-        test_images: as in `ReadDataset`.
-        seed: as in `ReadDataset`.
-        normalisation: as in `ReadDataset`.
-        shift: as in `ReadDataset`.
-        flips: as in `ReadDataset`.
+        images, test_images, seed, normalisation, shift, flips: as in `ReadDataset`.
         root: the folder.
         size: side of the images, in pixels.
         test: share held out, stratified, where there are no folders `train` and `test`.
@@ -91,17 +86,17 @@ class ClassFolders(ReadDataset):
         return [[path, content] for path, (_, content) in zip(images.paths, hashes, strict=True)]
 
     def _left_out(self) -> list[Problem]:
-        found = find_images(self._folder())
+        images = find_images(self._folder())
         parts = [f"{part}/" if part else "" for part in self._parts()]
         beside = [
             path
-            for path in found.paths
+            for path in images.paths
             if not any(path.startswith(part) and "/" in path.removeprefix(part) for part in parts)
         ]
         if not beside:
-            return list(found.problems)
+            return list(images.problems)
         why = f"{many(len(beside), 'picture lies', 'pictures lie')} outside the folders of the classes: not taken"
-        return [*found.problems, Problem(beside[0], why, ProblemKind.FILE, len(beside))]
+        return [*images.problems, Problem(beside[0], why, ProblemKind.FILE, len(beside))]
 
     def _folder(self) -> Path:
         fix = "Give a folder with one folder of images per class, or with such folders below train and test."

@@ -139,15 +139,15 @@ def find_listed(coco: Coco, images: ImageFiles, where: str) -> tuple[dict[str, s
     Returns:
         Their paths by name; what is missing or was not taken.
     """
-    matched = ImageNames(images.paths).match((image.name for image in coco.images), where)
+    matched, inexact = ImageNames(images.paths).match((image.name for image in coco.images), where)
     absent = [
         Problem(f"{where}, image {name!r}", why, ProblemKind.FILE)
-        for name, why in matched.image.items()
+        for name, why in matched.items()
         if isinstance(why, str)
     ]
-    paths = {name: images.paths[image] for name, image in matched.image.items() if isinstance(image, int)}
+    paths = {name: images.paths[image] for name, image in matched.items() if isinstance(image, int)}
     not_taken = [problem for problem in images.problems if problem.kind is ProblemKind.FILE]
-    return paths, [*absent, *matched.problems, *not_taken]
+    return paths, [*absent, *inexact, *not_taken]
 
 
 def another_format(content: object) -> str:

@@ -38,9 +38,6 @@ def csv_objects(source: Path, names: ImageNames, headers: Sequence[Header | Unre
         source: the file.
         names: of the collection's images.
         headers: of these images.
-
-    Raises:
-        ConfigError: if a column is missing, or the file is no text.
     """
     rows, problems = read_rows(source)
     above = [any(v > 1 for v in row.corners if math.isfinite(v)) for row in rows]
@@ -48,10 +45,10 @@ def csv_objects(source: Path, names: ImageNames, headers: Sequence[Header | Unre
     if any(above) and not pixels:
         why = f"read as fractions of the image, though {sum(above):,} of {many(len(above), 'row', 'rows')} exceed 1"
         problems.append(Problem(source.name, why, ProblemKind.NOTE, sum(above)))
-    matched = names.match((row.image for row in rows), source.name)
+    matched, inexact = names.match((row.image for row in rows), source.name)
     objects: list[RawObject] = []
     for row in rows:
-        image = matched.image[row.image]
+        image = matched[row.image]
         if isinstance(image, str):
             problems.append(Problem(row.where, image))
         elif not pixels and any(abs(v) > FAR for v in row.corners if math.isfinite(v)):
@@ -59,7 +56,7 @@ def csv_objects(source: Path, names: ImageNames, headers: Sequence[Header | Unre
             problems.append(Problem(row.where, why))
         else:
             objects.append(RawObject(row.where, image, row.name, row.corners, pixels=pixels))
-    return AnnotatedObjects(objects, [*problems, *matched.problems], (), size_hint(objects, headers))
+    return AnnotatedObjects(objects, [*problems, *inexact], (), size_hint(objects, headers))
 
 
 def size_hint(objects: Sequence[RawObject], headers: Sequence[Header | UnreadableImageError]) -> str:
@@ -81,9 +78,6 @@ def read_rows(source: Path) -> tuple[list[Row], list[Problem]]:
 
     Columns may be in any order, their names in capitals or not. Spreadsheets write the mark that the country's settings
     say, some a first line such as `sep=;`, and UTF-16 as "Unicode text".
-
-    Raises:
-        ConfigError: if a column is missing, or the file is no text.
     """
     fix = f"Write UTF-8 with a first line {','.join(COLUMNS)}."
     try:

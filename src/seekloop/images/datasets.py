@@ -16,11 +16,11 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from seekloop.artifacts.files import make_folder
+from seekloop.artifacts.files import CannotWriteError, make_folder
 from seekloop.artifacts.folder import lock
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.learning import ImageSet, Pool
+from seekloop.contracts.learning import Dataset, ImageSet
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import NOT_IN_RECIPE, Recipe, settings
@@ -56,7 +56,7 @@ class ReadDataset(ABC):
     shift: Annotated[int, Ge(0)] = 4
     flips: bool = True
 
-    def load(self) -> Pool:
+    def load(self) -> Dataset:
         """Read the dataset into memory.
 
         Raises:
@@ -71,7 +71,7 @@ class ReadDataset(ABC):
             why = f"images have {side} pixels a side, and reflection reaches no further"
             raise ConfigError("shift", self.shift, why, "Usual: 4 for 32 pixels.", self)
         left_out = tuple(self._left_out())
-        return Pool(self.name, classes, train, test, mean, std, self.shift, self.flips, left_out)
+        return Dataset(self.name, classes, train, test, mean, std, self.shift, self.flips, left_out)
 
     def fingerprint(self) -> str:
         """Hash of the files' contents, and of the settings but the folder."""
@@ -113,12 +113,7 @@ class Digits(ReadDataset):
     """scikit-learn's 1,797 handwritten digits, 8x8 brought to 32x32 (bilinear); needs no files.
 
     Args:
-        images: as in `ReadDataset`.
-        test_images: as in `ReadDataset`.
-        seed: as in `ReadDataset`.
-        normalisation: as in `ReadDataset`.
-        shift: as in `ReadDataset`.
-        flips: as in `ReadDataset`.
+        images, test_images, seed, normalisation, shift, flips: as in `ReadDataset`.
         test: share of the digits that is held out, stratified.
     """
 
@@ -143,12 +138,7 @@ class PublishedDataset(ReadDataset):
     Files whose checksums torchvision knows are compared with them before anything is read.
 
     Args:
-        images: as in `ReadDataset`.
-        test_images: as in `ReadDataset`.
-        seed: as in `ReadDataset`.
-        normalisation: as in `ReadDataset`.
-        shift: as in `ReadDataset`.
-        flips: as in `ReadDataset`.
+        images, test_images, seed, normalisation, shift, flips: as in `ReadDataset`.
         root: folder with the files, or one that has them where torchvision puts them.
         download: whether to fetch the files where they are missing.
     """
@@ -162,20 +152,22 @@ class PublishedDataset(ReadDataset):
     download: bool = field(default=False, metadata=NOT_IN_RECIPE)
 
     def _read(self) -> Content:
-        found = self._found()
-        fix = f"Fetch it again from {self.source}."
-        try:
-            if other := self._not_published(found[0].parent):
+        from torchvision.datasets.utils import check_integrity
+
+        files, fix = self._found(), f"Fetch it again from {self.source}."
+        for name, md5 in self._checksums().items():
+            if not check_integrity(files[0].parent / name, md5):
                 why = f"its MD5 is not that of the published {self.name}, so it is damaged or another file"
-                raise ConfigError("root", self.root, f"{other}: {why}", fix, self)
-            return self._parse(found)
-        except (ConfigError, MemoryError):
+                raise ConfigError("root", self.root, f"{files[0].parent / name}: {why}", fix, self)
+        try:
+            return self._parse(files)
+        except MemoryError:
             raise
         except Exception as error:  # a damaged file raises nearly anything
             raise ConfigError("root", self.root, str(error) or type(error).__name__, fix, self) from error
 
     @abstractmethod
-    def _parse(self, found: list[Path]) -> Content:
+    def _parse(self, files: list[Path]) -> Content:
         """Read the files."""
 
     def _torchvision(self) -> Any:  # noqa: ANN401 - a class without types
@@ -184,28 +176,16 @@ class PublishedDataset(ReadDataset):
         return getattr(datasets, self.reader)
 
     def _checksums(self) -> Mapping[str, str]:
-        """MD5 of the published files by their names, those that torchvision knows."""
+        """MD5 of the published files by their names, as torchvision knows them."""
         return {}
 
-    def _not_published(self, folder: Path) -> Path | None:
-        """First file with another checksum than the published one."""
-        from torchvision.datasets.utils import check_integrity
-
-        return next(
-            (folder / name for name, md5 in self._checksums().items() if not check_integrity(folder / name, md5)), None
-        )
-
     def _contents(self) -> list[list[str]]:
-        found = self._found()
-        hashes = content_hashes(found[0].parent, [path.name for path in found], None)
+        files = self._found()
+        hashes = content_hashes(files[0].parent, [path.name for path in files], None)
         return [[names[0], content] for names, (_, content) in zip(self.files, hashes, strict=True)]
 
     def _found(self) -> list[Path]:
-        """Find the files, all in one folder, or fetch them if that was asked for.
-
-        Raises:
-            ConfigError: if one is missing; the message says which, where it was expected and how to get it.
-        """
+        """Find the files, all in one folder, or fetch them if that was asked for."""
         fix = f"Get the files from {self.source} and give their folder with root=<folder>, or set download=true."
         if self.root is None:
             raise ConfigError("root", None, f"{self.name} is read from its published files", fix, self)
@@ -213,10 +193,12 @@ class PublishedDataset(ReadDataset):
         folder, missing = self._look(root)
         if missing and self.download:
             try:
-                make_folder(root, "pool.root")
-                with lock(root / ".download.lock", "pool.root"):
+                make_folder(root, "dataset.root")
+                with lock(root / ".download.lock", "dataset.root"):
                     for part in self.parts if self._look(root)[1] else ():
                         self._torchvision()(root=str(root), **part, download=True)
+            except CannotWriteError:
+                raise
             except (OSError, RuntimeError) as error:
                 why = f"{self.name} could not be fetched ({error})"
                 raise ConfigError("download", True, why, f"Get the files from {self.source}.", self) from error
@@ -253,9 +235,9 @@ class Mnist(PublishedDataset):
     files = tuple(_idx_names(part, content) for part in ("train", "t10k") for content in ("images-idx3", "labels-idx1"))
     normalisation: Normalisation | None = field(default_factory=lambda: {"mean": (0.1307,) * 3, "std": (0.3081,) * 3})
 
-    def _parse(self, found: list[Path]) -> Content:
-        pixels, labels, test_pixels, test_labels = (read_idx(path) for path in found)
-        return DIGITS, _grey(pixels, labels, found[0]), _grey(test_pixels, test_labels, found[2])
+    def _parse(self, files: list[Path]) -> Content:
+        pixels, labels, test_pixels, test_labels = (read_idx(path) for path in files)
+        return DIGITS, _grey(pixels, labels, files[0]), _grey(test_pixels, test_labels, files[2])
 
 
 @component
@@ -277,8 +259,8 @@ class Svhn(PublishedDataset):
         split = self._torchvision().split_list
         return {split[part][1]: split[part][2] for part in ("train", "test")}
 
-    def _parse(self, found: list[Path]) -> Content:
-        both = [self._torchvision()(str(found[0].parent), **part) for part in self.parts]
+    def _parse(self, files: list[Path]) -> Content:
+        both = [self._torchvision()(str(files[0].parent), **part) for part in self.parts]
         train, test = (ImageSet(torch.from_numpy(one.data).contiguous(), torch.from_numpy(one.labels)) for one in both)
         return DIGITS, train, test
 
@@ -302,10 +284,10 @@ class Cifar10(PublishedDataset):
         kind = self._torchvision()
         return {**dict([*kind.train_list, *kind.test_list]), kind.meta["filename"]: kind.meta["md5"]}
 
-    def _parse(self, found: list[Path]) -> Content:
+    def _parse(self, files: list[Path]) -> Content:
         """Unpickle the batches, which are the published ones."""
         kind = type("Found", (self._torchvision(),), {"base_folder": ""})  # where the files are, not below
-        train, test = (kind(str(found[0].parent), **part) for part in self.parts)
+        train, test = (kind(str(files[0].parent), **part) for part in self.parts)
         return tuple(train.classes), _channels_first(train), _channels_first(test)
 
 

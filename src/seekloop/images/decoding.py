@@ -1,4 +1,4 @@
-"""From an image file of any common kind to an upright 8-bit RGB picture."""
+"""Decode an image file of any common kind to an upright 8-bit RGB picture."""
 
 import warnings
 from contextlib import suppress
@@ -31,7 +31,7 @@ FORMATS = tuple(
 HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})  # read where pillow-heif is installed (extra `heif`)
 SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS) | {".jfif"}
 
-BACKDROP = "white"  # what shows through transparent pixels
+BACKDROP = "white"  # behind transparent pixels
 
 # Tags of TIFF and EXIF.
 ORIENTATION, BITS_PER_SAMPLE, MAX_SAMPLE, S_MAX_SAMPLE = 0x0112, 258, 281, 341
@@ -91,7 +91,7 @@ def read_rgb(path: Path, white: int | None = None) -> Image.Image:
 
     Args:
         path: of the file.
-        white: value of white in grey pictures of 16 bits; None: what the file states (`white_of`).
+        white: value of white in grey pictures of 16 bits; None: that of the file (`white_of`).
 
     Raises:
         UnreadableImageError: if there is no such file, it is empty, cut off, damaged, no image, or larger than 2**29
@@ -101,7 +101,9 @@ def read_rgb(path: Path, white: int | None = None) -> Image.Image:
         if path.stat().st_size == 0:
             raise UnreadableImageError(path, "the file is empty")
         with Image.open(path, formats=formats()) as image:
-            refuse_if_huge(path, image.size)
+            if image.width * image.height > PIXEL_LIMIT:
+                why = f"{image.width} x {image.height} pixels are more than the {PIXEL_LIMIT} allowed"
+                raise UnreadableImageError(path, why)
             stated = white_of(image) if white is None else white
             image.load()
             turn = TURNS.get(orientation_of(image))  # Pillow may have turned a TIFF by now; its tag is then gone
@@ -113,7 +115,7 @@ def read_rgb(path: Path, white: int | None = None) -> Image.Image:
 
 
 def read_header(path: Path) -> Header:
-    """Size and orientation of a picture, from the file's header alone (of a PNG, from the whole file).
+    """Size and orientation of a picture, those of `read_rgb`, from the header alone (of a PNG, from the whole file).
 
     Raises:
         UnreadableImageError: if the header cannot be read.
@@ -128,21 +130,12 @@ def read_header(path: Path) -> Header:
         raise UnreadableImageError(path, reason(error)) from error
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """Width and height of the upright picture, which are those of `read_rgb`.
-
-    Raises:
-        UnreadableImageError: if the header cannot be read.
-    """
-    return read_header(path).size
-
-
 def orientation_of(image: Image.Image) -> int:
     """EXIF orientation of an opened picture, 1 to 8; 1 where there is none, it is damaged, or it has no meaning."""
-    found: object = 1
+    stated: object = 1
     with suppress(Exception):  # damaged EXIF data raise nearly anything, and the picture itself may be whole
-        found = image.getexif().get(ORIENTATION, 1)
-    return int(found) if isinstance(found, (int, float)) and found in TURNS else 1
+        stated = image.getexif().get(ORIENTATION, 1)
+    return int(stated) if isinstance(stated, (int, float)) and stated in TURNS else 1
 
 
 def white_of(image: Image.Image) -> int:
@@ -159,8 +152,8 @@ def white_of(image: Image.Image) -> int:
 
 def _first(value: object) -> int | None:
     """The first number of a tag, which may hold one per channel."""
-    found = value[0] if isinstance(value, tuple) and value else value
-    return int(found) if isinstance(found, (int, float)) else None
+    first = value[0] if isinstance(value, tuple) and value else value
+    return int(first) if isinstance(first, (int, float)) else None
 
 
 def nearly_black(path: Path) -> bool:
@@ -186,26 +179,17 @@ def sixteen_bits(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
-def refuse_if_huge(path: Path, size: tuple[int, int]) -> None:
-    """Raise if decoding would need unreasonable memory."""
-    if size[0] * size[1] > PIXEL_LIMIT:
-        raise UnreadableImageError(path, f"{size[0]} x {size[1]} pixels are more than the {PIXEL_LIMIT} allowed")
-
-
 def reason(error: Exception) -> str:
-    """What Pillow's error means for the file."""
-    match error:
-        case FileNotFoundError():
-            return "there is no such file"
-        case PermissionError():
-            return "the file may not be read by this user"
-        case UnidentifiedImageError():
-            return "not an image in a known format"
-        case Image.DecompressionBombError() | Image.DecompressionBombWarning():
-            return f"more than the {PIXEL_LIMIT} pixels allowed"
-        case MemoryError():
-            return "not enough memory to decode it"
-    return f"damaged or cut off ({type(error).__name__}: {error})"
+    """Cause of Pillow's error, in words for people."""
+    known = {
+        FileNotFoundError: "there is no such file",
+        PermissionError: "the file may not be read by this user",
+        UnidentifiedImageError: "not an image in a known format",
+        Image.DecompressionBombError: f"more than the {PIXEL_LIMIT} pixels allowed",
+        Image.DecompressionBombWarning: f"more than the {PIXEL_LIMIT} pixels allowed",
+        MemoryError: "not enough memory to decode it",
+    }
+    return known.get(type(error), f"damaged or cut off ({type(error).__name__}: {error})")
 
 
 def to_rgb(image: Image.Image, white: int = WIDE) -> Image.Image:
@@ -230,8 +214,5 @@ def eight_bits(values: np.ndarray, white: int = WIDE) -> np.ndarray:
     wide = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
     low, high = wide.min(), wide.max()
     limits = (white, WIDE) if np.issubdtype(values.dtype, np.integer) else (1,)
-    for limit in limits:
-        if low >= 0 and high <= limit:
-            low, high = 0, limit
-            break
+    low, high = next(((0, limit) for limit in limits if low >= 0 and high <= limit), (low, high))
     return np.rint((wide - low) * (255 / (high - low))).astype(np.uint8)

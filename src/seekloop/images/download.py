@@ -74,5 +74,5 @@ def unpacked(archive: Archive, folder: Path) -> Path:
             md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         if md5 != archive.md5:
             raise ValueError(f"its MD5 is {md5}, not {archive.md5}")
-    shutil.unpack_archive(path, folder / "unpacked", **({"filter": "data"} if path.suffix == ".tar" else {}))
+    shutil.unpack_archive(path, folder / "unpacked", filter="data" if path.suffix == ".tar" else None)
     return folder / "unpacked"

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from seekloop.artifacts.files import make_folder, write_bytes
+from seekloop.artifacts.files import ABANDONED, make_folder, remove_drafts, write_bytes
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.contracts.problems import Problem, ProblemKind, counted, first_reasons, many
 from seekloop.contracts.records import Annotations
@@ -23,8 +23,8 @@ from seekloop.images.walk import printable
 # had rested this long when they were read.
 SETTLED_NS = 2_000_000_000
 
-Stamp = tuple[int, int, int]  # size, mtime, ctime: while these stay, the content is taken to have stayed
-Facts = dict[str, list[Any]]  # by path: the three numbers of the stamp, then the facts remembered of the file
+# By path: size, mtime and ctime, then the facts remembered: while the three stay, the content is taken to have stayed.
+Facts = dict[str, list[Any]]
 
 LOOKED_AT = 16  # pictures of 16 bits that are decoded to see whether they use their range
 WIDE_SUFFIXES = (".tif", ".tiff", ".png", ".pgm", ".pnm", ".jp2")
@@ -67,7 +67,7 @@ class FileCollection:
         self.problems = (*problems, *self.nearly_black())
 
     def file(self, image: int) -> Path:
-        """Where the file of an image is."""
+        """Path of an image's file."""
         return self.root / self.renamed.get(self.paths[image], self.paths[image])
 
     def read(self, image: int) -> Image.Image:
@@ -126,9 +126,6 @@ def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: float, owne
         problems: what was left out.
         max_loss: largest share of the objects that may be lost.
         owner: the collection, where it is built already.
-
-    Raises:
-        ConfigError: with the first reasons.
     """
     lost = counted(problems)["objects_lost"]
     if lost <= max_loss * (taken + lost):
@@ -146,11 +143,7 @@ def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: float, owne
 
 
 def existing_folder(root: str | None, what: str) -> Path:
-    """The configured root as an absolute path.
-
-    Raises:
-        ConfigError: if none is configured, or there is no such folder.
-    """
+    """The configured root as an absolute path."""
     if root is None:
         raise ConfigError("root", root, "this collection needs a folder", f"Give the path of {what}.")
     folder = Path(root).expanduser().absolute()
@@ -251,4 +244,5 @@ def load_facts(memory: Path | None) -> Facts:
 def save_facts(memory: Path, entries: Facts) -> None:
     """Replace the facts remembered in one step: a reader sees the old or the new file, never half of one."""
     make_folder(memory.parent, "collection.cache")
+    remove_drafts(memory.parent, ABANDONED)
     write_bytes(memory, json.dumps(entries).encode(), "collection.cache")

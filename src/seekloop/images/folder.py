@@ -17,8 +17,8 @@ from seekloop.images.files import FileCollection, existing_folder, image_headers
 from seekloop.images.frames import Frames
 from seekloop.images.names import ImageNames
 from seekloop.images.objects import AnnotatedObjects, annotations_of
+from seekloop.images.voc import XmlSource, other_image, read_tree, stated_name, xml_objects
 from seekloop.images.walk import ImageFiles, find_files, find_images, printable, stem
-from seekloop.images.xml_files import XmlSource, annotated_by, other_image, read_tree, stated_name
 
 
 class ImageFolder(FileCollection):
@@ -68,11 +68,7 @@ class ImageFolder(FileCollection):
 
 
 def boxes_source(root: Path, boxes: str | None) -> Path | None:
-    """The file or folder of the boxes: looked for from the root first, then from here.
-
-    Raises:
-        ConfigError: if there is no such file or folder.
-    """
+    """The file or folder of the boxes: looked for from the root first, then from here."""
     if boxes is None:
         return None
     source = root / Path(boxes).expanduser()  # an absolute path stays what it is
@@ -90,9 +86,6 @@ def read_boxes(source: Path, images: ImageFiles, headers: Sequence[Header | Unre
         source: a folder of .xml files, a .json or a .csv.
         images: of the collection.
         headers: of these images.
-
-    Raises:
-        ConfigError: if the format is not known.
     """
     ending = source.suffix.lower()
     if source.is_dir():
@@ -114,11 +107,7 @@ def read_boxes(source: Path, images: ImageFiles, headers: Sequence[Header | Unre
 
 
 def boxes_from_xmls(source: Path, paths: Sequence[str]) -> AnnotatedObjects:
-    """VOC's format: each file describes the image of its own name, or the one that it names where there is none.
-
-    Raises:
-        ConfigError: if there are no such files.
-    """
+    """VOC's format: each file describes the image of its own name, or the one that it names where there is none."""
     files, problems = find_files(source, ".xml")
     if not files:
         fix = "Give a COCO .json, a .csv, or a folder of VOC .xml files."
@@ -135,7 +124,7 @@ def boxes_from_xmls(source: Path, paths: Sequence[str]) -> AnnotatedObjects:
         if isinstance(image, str):
             problems.append(Problem(where, image, count=max(1, len(trees[where][1].findall("object")))))
     sources = [XmlSource(where, trees[where][1], image) for where, image in meant.items() if isinstance(image, int)]
-    return annotated_by(sources, [*problems, *notes])
+    return xml_objects(sources, [*problems, *notes])
 
 
 def images_of_xmls(
@@ -160,7 +149,8 @@ def images_of_xmls(
         answers = [one.find(word) for one, word in zip(spellings, (name, name, name.casefold()), strict=True)]
         return next((answer for answer in answers if isinstance(answer, int)), answers[0])
 
-    loose = names.match((s for _, tree in trees.values() if (s := stated_name(tree))), f"<filename> in {source}")
+    in_source = f"<filename> in {source}"
+    loose, inexact = names.match((s for _, tree in trees.values() if (s := stated_name(tree))), in_source)
     meant: dict[str, int | str] = {}
     exact: set[str] = set()
     others: list[str] = []
@@ -168,17 +158,17 @@ def images_of_xmls(
         own, stated = relative.with_suffix(""), stated_name(tree)
         at_place = own_image(own.as_posix())
         answers = [at_place, *([names.find((relative.parent / stated).as_posix())] if stated else [])]
-        answers += [own_image(own.name), *([loose.image[stated]] if stated else [])]
+        answers += [own_image(own.name), *([loose[stated]] if stated else [])]
         image = next((answer for answer in answers if isinstance(answer, int)), answers[-1])
         meant[where] = image
         if isinstance(at_place, int):
             exact.add(where)
-        if isinstance(image, int) and stated and isinstance(loose.image[stated], int) and loose.image[stated] != image:
+        if isinstance(image, int) and stated and isinstance(loose[stated], int) and loose[stated] != image:
             others.append(f"{where} states {stated!r} and is taken for {paths[image]!r}")
     claimed: dict[int, str] = {}
     for where in sorted(meant, key=lambda name: name not in exact):
         image = meant[where]
         if isinstance(image, int) and claimed.setdefault(image, where) != where:
             meant[where] = f"{claimed[image]} describes the same image, {paths[image]!r}"
-    matched = loose.problems if any(isinstance(image, int) for image in loose.image.values()) else ()
-    return meant, [*matched, *other_image(others, f"<filename> in {source}")]
+    inexact = inexact if any(isinstance(image, int) for image in loose.values()) else []
+    return meant, [*inexact, *other_image(others, in_source)]

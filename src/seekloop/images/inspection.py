@@ -53,7 +53,7 @@ def inspect(collection: Collection, decode: bool, progress: Progress = lambda do
         progress: told how many pictures are done.
     """
     files = collection if isinstance(collection, FileCollection) else None
-    headers = dict(enumerate(files.headers() if files else ()))
+    headers = dict(enumerate(files.headers())) if files else dict[int, Header | UnreadableImageError]()
     sizes = {image: header.size for image, header in headers.items() if isinstance(header, Header)}
     unreadable = {image: header.why for image, header in headers.items() if isinstance(header, UnreadableImageError)}
     orientations = {

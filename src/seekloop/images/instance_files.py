@@ -14,7 +14,7 @@ from seekloop.contracts.instances import InstanceSearch, Relevance
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import Annotations
-from seekloop.images.decoding import read_size
+from seekloop.images.decoding import read_header
 from seekloop.images.files import FileCollection
 from seekloop.images.frames import Corners, fractions
 from seekloop.images.objects import RawObject, annotate
@@ -23,11 +23,7 @@ Objects = Sequence[tuple[str, Corners]]  # of one image: instance names, and cor
 
 
 def first_there(folder: Path, names: Sequence[str], what: str) -> Path:
-    """The first of several files or folders that is there.
-
-    Raises:
-        ConfigError: if none is; it says what was looked for.
-    """
+    """The first of several files or folders that is there."""
     for name in names:
         if (folder / name).exists():
             return folder / name
@@ -36,11 +32,7 @@ def first_there(folder: Path, names: Sequence[str], what: str) -> Path:
 
 
 def refuse_missing(root: Path, paths: Sequence[str]) -> None:
-    """Refuse a benchmark with holes, which would compare with nothing.
-
-    Raises:
-        ConfigError: if there are no paths, or a file is missing.
-    """
+    """Refuse a benchmark with holes, which would compare with nothing."""
     if not paths:
         raise ConfigError("root", str(root), "it lists no images", "See the layout in conf/instances.")
     missing = [path for path in paths if not (root / path).is_file()]
@@ -56,13 +48,13 @@ def collection_of_files(
 
     Only the headers of images with objects are read; an object of one that cannot be read is a problem.
     """
-    size = remember(read_size)
+    header = remember(read_header)
     raw: list[RawObject] = []
     problems: list[Problem] = []
     for image, known in sorted(objects.items()):
         try:
             raw += [
-                RawObject(paths[image], image, name, fractions(corners, size(root / paths[image])))
+                RawObject(paths[image], image, name, fractions(corners, header(root / paths[image]).size))
                 for name, corners in known
             ]
         except UnreadableImageError as error:
@@ -137,11 +129,7 @@ def own_images(paths: Sequence[str], queries: Sequence[str]) -> Int[Tensor, " q"
 
 
 def read_lines(file: Path) -> list[list[str]]:
-    """Read the words of every line that has some.
-
-    Raises:
-        ConfigError: if the file is no text.
-    """
+    """Read the words of every line that has some."""
     try:
         return [words for line in file.read_text(encoding="utf-8-sig").splitlines() if (words := line.split())]
     except (OSError, UnicodeDecodeError) as error:
@@ -149,21 +137,13 @@ def read_lines(file: Path) -> list[list[str]]:
 
 
 def extents(file: Path, words: Sequence[str]) -> Corners:
-    """Corners from left, top, width and height in pixels, the left and top edge being 0.
-
-    Raises:
-        ConfigError: if these are not four numbers.
-    """
+    """Corners from left, top, width and height in pixels, the left and top edge being 0."""
     x, y, width, height = numbers(file, words)
     return x, y, x + width, y + height
 
 
 def numbers(file: Path, words: Sequence[str]) -> Corners:
-    """Four numbers of a line.
-
-    Raises:
-        ConfigError: if these are not four numbers.
-    """
+    """Four numbers of a line."""
     try:
         a, b, c, d = (float(word) for word in words)
     except ValueError as error:

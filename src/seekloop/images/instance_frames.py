@@ -60,11 +60,7 @@ def instance_frames(
 
 
 def first_frames(base: Path, frames: Sequence[str], known: Mapping[str, Corners]) -> list[tuple[str, Corners]]:
-    """The first frame of every folder, which shows one object, with its box.
-
-    Raises:
-        ConfigError: if it has none.
-    """
+    """The first frame of every folder, which shows one object, with its box."""
     first = {PurePosixPath(path).parent.name: path for path in sorted(frames, reverse=True)}
     for path in first.values():
         if PurePosixPath(path).stem not in known:
@@ -74,11 +70,7 @@ def first_frames(base: Path, frames: Sequence[str], known: Mapping[str, Corners]
 
 
 def read_queries(file: Path, frames: Sequence[str]) -> list[tuple[str, Corners]]:
-    """Read a list of queries: frames, with their boxes.
-
-    Raises:
-        ConfigError: if there is no such file, or a frame is not there.
-    """
+    """Read a list of queries: frames, with their boxes."""
     if not file.is_file():
         raise ConfigError("queries", str(file), "there is no such file", "Give its path from root.")
     by_name = {PurePosixPath(path).name: path for path in frames}

@@ -88,11 +88,7 @@ def instre(
 
 
 def instances_of_pairs(base: Path) -> dict[str, list[str]]:
-    """For every class of INSTRE-M, the two classes of INSTRE-S1 that its images show, in the order of their boxes.
-
-    Raises:
-        ConfigError: if S1 has not one of either.
-    """
+    """For every class of INSTRE-M, the two classes of INSTRE-S1 that its images show, in the order of their boxes."""
     single = sorted(folder.name for folder in (base / PARTS[0]).iterdir() if folder.is_dir())
     pairs = {}
     for folder in sorted(folder.name for folder in (base / PARTS[2]).iterdir() if folder.is_dir()):
@@ -105,11 +101,7 @@ def instances_of_pairs(base: Path) -> dict[str, list[str]]:
 
 
 def objects(base: Path, paths: Sequence[str], pairs: Mapping[str, Sequence[str]]) -> dict[int, Objects]:
-    """By position, the objects and boxes of every image; images without a text file are left out.
-
-    Raises:
-        ConfigError: if a text file has not as many boxes as its image shows objects.
-    """
+    """By position, the objects and boxes of every image; images without a text file are left out."""
     known: dict[int, Objects] = {}
     for image, path in enumerate(paths):
         file = base / PurePosixPath(path).with_suffix(".txt")
@@ -125,11 +117,7 @@ def objects(base: Path, paths: Sequence[str], pairs: Mapping[str, Sequence[str]]
 
 
 def read_truth(file: Path) -> tuple[list[str], list[str], tuple[Int[Tensor, " _"], ...]]:
-    """Read the paths of the database and of the queries, and the positions of each query's right images.
-
-    Raises:
-        ConfigError: if the file is of another form.
-    """
+    """Read the paths of the database and of the queries, and the positions of each query's right images."""
     try:
         content: dict[str, Any] = io.loadmat(file)  # type: ignore[attr-defined, no-untyped-call]
         database, asked = (

@@ -62,11 +62,7 @@ def mini_ilias(
 
 
 def read_boxes(base: Path, path: str) -> list[Corners]:
-    """Read the boxes beside an image.
-
-    Raises:
-        ConfigError: if the file is missing or empty.
-    """
+    """Read the boxes beside an image."""
     file = base / PurePosixPath(path).with_name(PurePosixPath(path).stem + "_bbox.txt")
     boxes = [extents(file, words) for words in read_lines(file)]
     if not boxes:
@@ -75,11 +71,7 @@ def read_boxes(base: Path, path: str) -> list[Corners]:
 
 
 def distractor_paths(base: Path, distractors: str) -> list[str]:
-    """The images below the folder of distractors, those that mini-ILIAS's list names where it is there.
-
-    Raises:
-        ConfigError: if there is no such folder, or no image of them in it.
-    """
+    """The images below the folder of distractors, those that mini-ILIAS's list names where it is there."""
     folder = base / distractors
     if not folder.is_dir():
         raise ConfigError(

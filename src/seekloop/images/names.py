@@ -3,8 +3,7 @@
 import difflib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -16,19 +15,6 @@ from seekloop.images.walk import RAW_SUFFIXES
 ABSENT = "no image {!r} in the collection"
 SEVERAL = "{} images are meant by {!r}: give the path from the collection's root"
 GUESSES = 3  # names that were not found and get a suggestion
-
-
-@dataclass(frozen=True)
-class Matched:
-    """The images that the names of one annotation file mean.
-
-    Attributes:
-        image: by name, the image's position in the collection, or why there is none.
-        problems: names that were not taken literally.
-    """
-
-    image: Mapping[str, int | str]
-    problems: tuple[Problem, ...]
 
 
 class ImageNames:
@@ -60,12 +46,15 @@ class ImageNames:
             return SEVERAL.format(len(same), name)
         return same[0] if same else ABSENT.format(name)
 
-    def match(self, names: Iterable[str], source: str) -> Matched:
+    def match(self, names: Iterable[str], source: str) -> tuple[dict[str, int | str], list[Problem]]:
         """Find the images of all names of one annotation file.
 
         Args:
             names: as the file has them.
             source: the file, for people.
+
+        Returns:
+            By name, the image's position in the collection, or why there is none; names that were not taken literally.
         """
         images: dict[str, int | str] = {name: self.find(name) for name in dict.fromkeys(names)}
         literal = {image for image in images.values() if isinstance(image, int)}
@@ -85,10 +74,10 @@ class ImageNames:
             if similar := difflib.get_close_matches(normal(name), likely, n=1, cutoff=0.6):
                 images[name] = f"{images[name]}; there is {similar[0]!r}"
         if not by_end:
-            return Matched(images, ())
+            return images, []
         shown = ", ".join(f"{name!r} for {self.paths[int(images[name])]!r}" for name in by_end[:2])
         count = many(len(by_end), "name was matched by its end", "names were matched by their ends")
-        return Matched(images, (Problem(source, f"{count}, such as {shown}", ProblemKind.NOTE, len(by_end)),))
+        return images, [Problem(source, f"{count}, such as {shown}", ProblemKind.NOTE, len(by_end))]
 
     def _by_end(self, name: str) -> int | str:
         """The one image with the longest end of this path, or why there is none."""

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -115,7 +115,7 @@ def annotations_of(
     for one in source.objects:
         try:
             box = frames.upright(one.where, one.image, one.size, one.box) if one.pixels else one.box
-            upright.append(replace(one, box=box, pixels=False))
+            upright.append(RawObject(one.where, one.image, one.name, box, one.crowd, one.difficult))
         except UnreadableImageError as error:
             problems.append(Problem(one.where, f"its box has no image size to refer to: {error.why}"))
         except ValueError as error:

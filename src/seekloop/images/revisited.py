@@ -71,11 +71,7 @@ def revisited(name: str = "roxford5k", root: str | None = None, cache: str | Non
 
 
 def read_truth(file: Path) -> Mapping[str, Any]:
-    """Read the pickle's dictionary.
-
-    Raises:
-        ConfigError: if it is damaged, holds anything but plain data, or is of another form.
-    """
+    """Read the pickle's dictionary."""
     try:
         content = read_plain(file)
     except ValueError as error:
@@ -91,11 +87,7 @@ def read_truth(file: Path) -> Mapping[str, Any]:
 
 
 def corners(file: Path, query: Mapping[str, Any]) -> Corners:
-    """The query's box in pixels.
-
-    Raises:
-        ConfigError: if it has none.
-    """
+    """The query's box in pixels."""
     box = [float(v) for v in query.get("bbx", ())]
     if len(box) != 4:
         raise ConfigError("root", str(file), "a query has no bbx of four numbers", "Take the published one.")
@@ -103,11 +95,7 @@ def corners(file: Path, query: Mapping[str, Any]) -> Corners:
 
 
 def positions(file: Path, query: Mapping[str, Any], keys: Sequence[str], images: int) -> Int[Tensor, " _"]:
-    """Positions of all images in some of a query's lists.
-
-    Raises:
-        ConfigError: if a list is missing, or names an image that is not there.
-    """
+    """Positions of all images in some of a query's lists."""
     if missing := [key for key in keys if key not in query]:
         fix = "Take the one of the revisited benchmark, not of the original one."
         raise ConfigError("root", str(file), f"a query has no list of {' or '.join(missing)} images", fix)

@@ -1,4 +1,4 @@
-"""How large the objects of a collection are: what tells easy collections from hard ones."""
+"""Sizes of a collection's objects: small ones are hard to search for."""
 
 from collections import Counter
 

@@ -38,11 +38,10 @@ def stratified(labels: Int[Tensor, " n"], total: int, rng: Generator) -> Int[Ten
     Raises:
         ValueError: if there are fewer images.
     """
-    counts = torch.bincount(labels)
-    drawn = [
-        members[torch.randperm(len(members), generator=rng)[:share]]
-        for share, members in zip(shares(counts, total).tolist(), _members(labels, len(counts)), strict=True)
-    ]
+    drawn = []
+    for label, share in enumerate(shares(torch.bincount(labels), total).tolist()):
+        members = (labels == label).nonzero()[:, 0]
+        drawn.append(members[torch.randperm(len(members), generator=rng)[:share]])
     return torch.cat(drawn).sort().values if drawn else labels[:0]
 
 
@@ -52,7 +51,3 @@ def divided(labels: Int[Tensor, " n"], share: float, rng: Generator) -> tuple[In
     rest = torch.ones(len(labels), dtype=torch.bool)
     rest[held] = False
     return rest.nonzero()[:, 0], held
-
-
-def _members(labels: Int[Tensor, " n"], classes: int) -> list[Int[Tensor, " _"]]:
-    return [(labels == c).nonzero()[:, 0] for c in range(classes)]

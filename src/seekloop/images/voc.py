@@ -1,20 +1,30 @@
 """PASCAL VOC 2012, and the XML format that it made common."""
 
+import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from xml.etree import ElementTree
 
 from seekloop.contracts.declared import Share, declared
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.problems import Problem, ProblemKind
+from seekloop.contracts.problems import Problem, ProblemKind, many
 from seekloop.images.decoding import suffixes
 from seekloop.images.download import Archive, fetch
 from seekloop.images.files import FileCollection, existing_folder, image_headers, refuse_losses
-from seekloop.images.frames import Frames
-from seekloop.images.objects import annotations_of
+from seekloop.images.frames import Corners, Frames, known_size
+from seekloop.images.objects import AnnotatedObjects, RawObject, annotations_of, as_number, class_name, flag
 from seekloop.images.walk import find_images, stem
-from seekloop.images.xml_files import XmlSource, annotated_by, other_image, read_tree, stated_name
 
+CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+DECLARED = re.compile(rb"""^[^<]{0,8}<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
+DECLARATION = re.compile(r"^\s*<\?xml.*?\?>", re.DOTALL)
+WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}
+"""Encodings that hold more characters than the ones declared, in which files are often written all the same."""
 SECOND_COLUMN = re.compile(r"\s+-?[01]$")  # of the lists of single classes: whether an image shows the class
 
 ARCHIVE = Archive(
@@ -23,6 +33,14 @@ ARCHIVE = Archive(
     member="VOCdevkit/VOC2012",
     target="VOC2012",
 )
+
+
+class XmlSource(NamedTuple):
+    """One parsed file: its name for people, its content, and the position of its image in the collection."""
+
+    where: str
+    tree: ElementTree.Element
+    image: int
 
 
 class Voc2012(FileCollection):
@@ -61,7 +79,7 @@ class Voc2012(FileCollection):
             for source in sources
             if (stated := stated_name(source.tree)) and bare(stated) != bare(source.where)
         ]
-        source = annotated_by(sources, [*problems, *missing, *other_image(others, "Annotations")])
+        source = xml_objects(sources, [*problems, *missing, *other_image(others, "Annotations")])
         frames = Frames(image_headers(folder, paths, cache))
         annotations, problems = annotations_of(source, frames, difficult=difficult)
         refuse_losses(len(annotations.image), problems, max_loss)
@@ -139,8 +157,8 @@ def listed_files(folder: Path, names: Sequence[str], listed_in: str) -> tuple[li
     paths: list[str] = []
     problems = [problem for problem in pictures.problems if problem.kind is ProblemKind.FILE]
     for name in names:
-        bare = stem(name) if PurePosixPath(name).suffix.lower() in suffixes() else name
-        options = (f"{name}.jpg", name, by_stem.get(bare), by_stem.get(bare.casefold()))
+        plain = stem(name) if PurePosixPath(name).suffix.lower() in suffixes() else name
+        options = (f"{name}.jpg", name, by_stem.get(plain), by_stem.get(plain.casefold()))
         path = next((option for option in options if option in there), None)
         if path is None:
             why = f"listed in {listed_in}, but there is no such file"
@@ -148,3 +166,121 @@ def listed_files(folder: Path, names: Sequence[str], listed_in: str) -> tuple[li
         else:
             paths.append(f"JPEGImages/{path}")
     return list(dict.fromkeys(paths)), problems
+
+
+def read_tree(path: Path) -> ElementTree.Element:
+    """Parse an XML file in the encoding that it declares, if Python knows that encoding.
+
+    The parser itself knows UTF-8, UTF-16 and encodings of one byte. Others (GBK, Shift_JIS, Big5, ...) are decoded
+    first. A file that is not in the encoding it declares is tried in a wider one of the same script, then as UTF-8.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it cannot be parsed; the message says why.
+    """
+    content = path.read_bytes()
+    try:
+        return _plain(ElementTree.fromstring(content))
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        first = error
+    declared = DECLARED.match(content)
+    encoding = declared.group(1).decode() if declared else "utf-8"
+    wide = content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE))
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        name = encoding
+    for attempt in ("utf-32" if wide else encoding, WIDER.get(name, name), "utf-8-sig"):
+        try:
+            text = content.decode(attempt)
+        except LookupError:
+            first = ValueError(f"its encoding {encoding!r} is not known")
+        except UnicodeDecodeError as error:
+            first = ValueError(f"its bytes are not {encoding} ({error.reason})")
+        else:
+            try:
+                return _plain(ElementTree.fromstring(DECLARATION.sub("", text.lstrip("\ufeff"))))
+            except ElementTree.ParseError as error:
+                first = error
+    raise ValueError(str(first) or type(first).__name__) from first
+
+
+def _plain(tree: ElementTree.Element) -> ElementTree.Element:
+    """The tree without namespaces, which VOC has none of.
+
+    Raises:
+        ValueError: if it is another format's.
+    """
+    for element in tree.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    if tree.tag.lower() != "annotation":
+        raise ValueError(f"it is no VOC file: its first tag is <{tree.tag}>, and VOC's is <annotation>")
+    return tree
+
+
+def stated_name(tree: ElementTree.Element) -> str:
+    """The image's name that a file states; empty where it states none."""
+    return (tree.findtext("filename") or "").strip()
+
+
+def xml_objects(sources: Iterable[XmlSource], problems: Iterable[Problem]) -> AnnotatedObjects:
+    """The objects of several files, in pixels, classes in VOC's order; each that is not understood is a problem.
+
+    Args:
+        sources: the files.
+        problems: known already.
+    """
+    objects: list[RawObject] = []
+    problems = list(problems)
+    for where, tree, image in sources:
+        elements = tree.findall("object")  # direct children: a person's <part> has a box inside its object
+        if deeper := len(list(tree.iter("object"))) - len(elements):
+            problems.append(Problem(where, "objects inside other tags are not read", count=deeper))
+        size = known_size(tree.findtext("size/width"), tree.findtext("size/height"))
+        for number, element in enumerate(elements, start=1):
+            one = f"{where}, object {number}"
+            try:
+                name, box, difficult = xml_object(element)
+            except ValueError as error:
+                problems.append(Problem(one, f"not understood: {error}"))
+            else:
+                objects.append(RawObject(one, image, name, box, difficult=difficult, pixels=True, size=size))
+    return AnnotatedObjects(objects, problems, CLASSES)
+
+
+def xml_object(element: ElementTree.Element) -> tuple[str, Corners, bool]:
+    r"""Class and box of one object, and whether it is difficult.
+
+    Corners count pixels from 1 and both belong to the box: it spans (xmin - 1) / w to xmax / w.
+
+    Raises:
+        ValueError: with the reason, if something is missing or no number.
+    """
+    name = class_name(element.findtext("name") or "")
+    if not name:
+        raise ValueError("it has no <name>")
+    x0, y0, x1, y1 = (xml_number(element, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax"))
+    difficult = flag((element.findtext("difficult") or "0").strip(), "<difficult>")
+    if x1 < x0 or y1 < y0:  # before 1 is taken off, which would hide a box of one pixel
+        return name, (x0, y0, x1, y1), difficult
+    return name, (x0 - 1, y0 - 1, x1, y1), difficult
+
+
+def xml_number(element: ElementTree.Element, tag: str) -> float:
+    """Read the number in a tag."""
+    text = element.findtext(tag)
+    if text is None:
+        raise ValueError(f"it has no <{tag}>")
+    try:
+        return as_number(text.strip())
+    except ValueError as error:
+        raise ValueError(f"<{tag}> should be a number, and is {text!r}") from error
+
+
+def other_image(states: Sequence[str], where: str) -> list[Problem]:
+    """The problem of files that state another image than that of their own name."""
+    if not states:
+        return []
+    files = many(len(states), "file states", "files state")
+    why = f"{files} another image than that of the file's own name, which counts: {states[0]}"
+    return [Problem(where, why, ProblemKind.NOTE, len(states))]

@@ -1,6 +1,6 @@
 """Two settings over the same queries: what each query gains, and whether that could be chance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,17 +8,14 @@ import pandas as pd
 from seekloop.logs.finished import UPPER_BOUND, FinishedRun, check_keys, look_up, value_of
 from seekloop.logs.intervals import paired_bootstrap
 
-AREAS = {"map_auc": "ap", "coverage_auc": "coverage"}
-"""The compared numbers, and the column of the rounds table whose area they are."""
 QUERY = ["seed", "class_name", "query", "path", "negatives"]
-"""What makes two queries the same: also their first image and the negatives that they start with."""
+"""Properties that make two queries the same: also their first image and the negatives that they start with."""
 PART = "/"
 
 
 def areas_of_queries(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     """Areas under the curves of every query, indexed by `QUERY`; the mean where several runs have the same query."""
-    tables = [_areas(run) for run in runs]
-    return pd.concat(tables).groupby(level=QUERY, dropna=False).mean()
+    return pd.concat([_areas(run) for run in runs]).groupby(level=QUERY, dropna=False).mean()
 
 
 def compare(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, object]:
@@ -26,7 +23,7 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, object]:
 
     Args:
         one: areas by query, as of `areas_of_queries`.
-        other: the same of the setting it is held against.
+        other: the same of the setting it is compared with.
 
     Returns:
         `queries` that both have (0: nothing else is there), their `classes`, and for each area `_difference`, `_low`,
@@ -36,25 +33,29 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, object]:
     if not len(shared):
         return {"queries": 0}
     row: dict[str, object] = {"queries": len(shared), "classes": shared.get_level_values("class_name").nunique()}
-    for name in AREAS:
-        found = paired_bootstrap(one.loc[shared, name] - other.loc[shared, name])
-        row |= {f"{name}_difference": found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-        row[f"{name}_p"] = found.p
+    for name in one.columns.astype(str):
+        drawn = paired_bootstrap(one.loc[shared, name] - other.loc[shared, name])
+        row |= {f"{name}_difference": drawn.mean, f"{name}_low": drawn.low, f"{name}_high": drawn.high}
+        row[f"{name}_p"] = drawn.p
     return row
 
 
-def against_the_best(groups: Mapping[str, Sequence[FinishedRun]]) -> pd.DataFrame:
-    """Every group against the one with the highest MAP-AUC, over the queries they share; no row where there are none.
+def against_the_best(groups: Mapping[str, Sequence[FinishedRun]], paired: Collection[str]) -> pd.DataFrame:
+    """Every group against the one with the highest main number, over the queries they share; no row where none are.
 
-    The upper bound, which sees the annotations, is held against the best but is not the best.
+    The upper bound, which sees the annotations, is compared with the best but is not the best.
+
+    Args:
+        groups: the runs of each setting.
+        paired: the numbers that are compared.
     """
     areas = {label: areas_of_queries(runs) for label, runs in groups.items()}
     methods = [label for label in groups if UPPER_BOUND not in label] or list(groups)
-    best = max(methods, key=lambda label: _mean_area(groups[label]), default="")
-    rows = [
-        {"setting": label, "against": best, **compare(areas[label], areas[best])} for label in groups if label != best
-    ]
-    return _table([row for row in rows if row["queries"]])
+    means = {label: np.mean([run.summary[run.folder.kind.numbers[0]] for run in groups[label]]) for label in methods}
+    best = max(means, key=lambda label: means[label], default="")
+    others = [label for label in groups if label != best]
+    rows = [{"setting": label, "against": best, **compare(areas[label], areas[best])} for label in others]
+    return _table([row for row in rows if row["queries"]], paired)
 
 
 def asked_for(runs: Sequence[FinishedRun], comparisons: Sequence[str]) -> pd.DataFrame:
@@ -65,13 +66,13 @@ def asked_for(runs: Sequence[FinishedRun], comparisons: Sequence[str]) -> pd.Dat
     Raises:
         ValueError: the words are of another form, name what no run has, or two settings that share no query.
     """
-    return _table([_asked_for(runs, words) for words in comparisons])
+    return _table([_asked_for(runs, words) for words in comparisons], runs[0].folder.kind.paired)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """The table with `difference [interval]` in one cell."""
     shown = table[["setting", "against", "queries"]].astype(str)
-    for name in AREAS:
+    for name in [str(name).removesuffix("_p") for name in table if str(name).endswith("_p")]:
         columns = [table[f"{name}_{part}"] for part in ("difference", "low", "high")]
         shown[f"{name} difference"] = [_with_interval(*cells) for cells in zip(*columns, strict=True)]
         shown[f"{name} p"] = ["" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in table[f"{name}_p"]]
@@ -97,53 +98,41 @@ def _asked_for(runs: Sequence[FinishedRun], words: str) -> dict[str, object]:
             "compare=local/fusion:all/concat,none/none"
         )
     if pair[0] == pair[1]:
-        raise ValueError(f"compare={words!r} holds a setting against itself; name two")
-    names = keys_of(words)
+        raise ValueError(f"compare={words!r} compares a setting with itself; name two")
+    names, areas = keys_of(words), []
     check_keys(runs, names, "compare")
-    one, other = (_with_values(runs, names, value.split(PART), words) for value in pair)
-    found = {"setting": pair[0], "against": pair[1], **compare(areas_of_queries(one), areas_of_queries(other))}
-    if not found["queries"]:
+    for setting in pair:
+        wanted = list(zip(names, setting.split(PART), strict=True))
+        chosen = [run for run in runs if all(v in (value_of(run, k), str(look_up(run.config, k))) for k, v in wanted)]
+        if not chosen:
+            known = ", ".join(sorted({PART.join(value_of(run, key) for key in names) for run in runs}))
+            raise ValueError(f"compare={words!r}: no finished run has {setting!r}. There are {known}")
+        areas.append(areas_of_queries(chosen))
+    row = {"setting": pair[0], "against": pair[1], **compare(*areas)}
+    if not row["queries"]:
         raise ValueError(
-            f"compare={words!r}: the two settings share no query, so they cannot be held against each other query by "
-            "query. Run both on the same collection with the same seed"
+            f"compare={words!r}: the two settings share no query, so they cannot be compared query by query. Run both "
+            "on the same collection with the same seed"
         )
-    return found
-
-
-def _with_values(
-    runs: Sequence[FinishedRun], keys: Sequence[str], values: Sequence[str], words: str
-) -> list[FinishedRun]:
-    found = [
-        run
-        for run in runs
-        if all(v in (value_of(run, k), str(look_up(run.config, k))) for k, v in zip(keys, values, strict=True))
-    ]
-    if not found:
-        known = sorted({PART.join(value_of(run, key) for key in keys) for run in runs})
-        raise ValueError(f"compare={words!r}: no finished run has {PART.join(values)!r}. There are {', '.join(known)}")
-    return found
+    return row
 
 
 def _areas(run: FinishedRun) -> pd.DataFrame:
-    rounds = run.folder.rounds()
-    columns = {}
-    for name, column in AREAS.items():
-        by_round = rounds.pivot(index=["class_name", "query"], columns="round", values=column).sort_index(axis=1)
-        last = by_round.shape[1] - 1
-        values = np.trapezoid(by_round, axis=1) / last if last else by_round.iloc[:, 0]
-        columns[name] = pd.Series(values, index=by_round.index)
+    kind, columns = run.folder.kind, {}
+    steps = run.folder.table(next(iter(kind.tables)))
+    for name, column in kind.paired.items():
+        by_step = steps.pivot(index=["class_name", "query"], columns=kind.step, values=column).sort_index(axis=1)
+        last = by_step.shape[1] - 1
+        values = np.trapezoid(by_step, axis=1) / last if last else by_step.iloc[:, 0]
+        columns[name] = pd.Series(values, index=by_step.index)
     starts = run.folder.queries().set_index(["class_name", "query"])
     table = pd.DataFrame(columns).join(starts[["path", "negatives"]])
     table["negatives"] = [tuple(images) for images in table["negatives"]]
-    return table.assign(seed=str(run.config.get("seed"))).reset_index().set_index(QUERY)[list(AREAS)]
+    return table.assign(seed=str(run.config.get("seed"))).reset_index().set_index(QUERY)[list(kind.paired)]
 
 
-def _mean_area(runs: Sequence[FinishedRun]) -> float:
-    return float(np.mean([float(str(run.summary["map_auc"])) for run in runs]))
-
-
-def _table(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    parts = [f"{name}_{part}" for name in AREAS for part in ("difference", "low", "high", "p")]
+def _table(rows: Sequence[Mapping[str, object]], paired: Collection[str]) -> pd.DataFrame:
+    parts = [f"{name}_{part}" for name in paired for part in ("difference", "low", "high", "p")]
     return pd.DataFrame(rows, columns=["setting", "against", "queries", "classes", *parts])
 
 

@@ -1,4 +1,4 @@
-"""What a person watching a run sees: messages, and rounds as they pass."""
+"""Messages and progress of a run, for the person watching it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -36,23 +36,24 @@ class Console:
     def rounds(self, total: int, first: int) -> Iterator[Show]:
         """Progress over rounds; call the result with each round's number and its rows of results.
 
+        Where the output is no terminal, a line every few rounds, and after the first timed one an estimate of the rest.
+
         Args:
             total: number of the last round.
             first: number of the round that the run starts, or goes on, from.
         """
-        if self.name or not self.terminal.is_terminal:
-            yield self._lines(total)
-            return
-        columns = (
-            TextColumn("rounds"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-        )
-        with Progress(*columns, console=self.terminal) as progress:
-            task = progress.add_task("", total=total, completed=first)
-            yield lambda number, rows: progress.update(task, completed=number, description=found(rows))
+        started: list[float] = []
+
+        def show(number: int, rows: "pd.DataFrame") -> None:
+            started.append(time.monotonic())
+            if len(started) == 2 and number < total:
+                left = duration((started[1] - started[0]) * GROWTH * (total - number))
+                self.say(f"about {left} for the rounds to come")
+            if number % EVERY == 0 or number == total:
+                self.say(f"round {number}/{total}: {in_a_line(rows)}")
+
+        with self._bar("rounds", total, first, False) as move:
+            yield show if move is None else lambda number, rows: move(number, in_a_line(rows))
 
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -62,28 +63,19 @@ class Console:
             what: is being done.
             total: how many there are.
         """
+        with self._bar(what, total, 0, True) as move:
+            yield (lambda done: None) if move is None else lambda done: move(done, "")
+
+    @contextmanager
+    def _bar(self, what: str, total: int, done: int, transient: bool) -> Iterator[Callable[[int, str], None] | None]:
+        """A bar that is moved to a number, with words behind it; None where the output is no terminal of this run."""
         if self.name or not self.terminal.is_terminal:
-            yield lambda done: None
+            yield None
             return
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.terminal, transient=True) as progress:
-            task = progress.add_task("", total=total)
-            yield lambda done: progress.update(task, completed=done)
-
-    def _lines(self, total: int) -> Show:
-        """A line every few rounds; after the first timed one, an estimate of the whole."""
-        started: list[float] = []
-
-        def show(number: int, rows: "pd.DataFrame") -> None:
-            started.append(time.monotonic())
-            if len(started) == 2 and number < total:
-                self.say(
-                    f"about {duration((started[1] - started[0]) * GROWTH * (total - number))} for the rounds to come"
-                )
-            if number % EVERY == 0 or number == total:
-                self.say(f"round {number}/{total}: {found(rows)}")
-
-        return show
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        with Progress(TextColumn(what), *columns, console=self.terminal, transient=transient) as progress:
+            task = progress.add_task("", total=total, completed=done)
+            yield lambda number, words: progress.update(task, completed=number, description=words)
 
 
 def duration(seconds: float) -> str:
@@ -98,7 +90,7 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def found(rows: "pd.DataFrame") -> str:
+def in_a_line(rows: "pd.DataFrame") -> str:
     """MAP, coverage and positives of one round: mean of each class first, then over classes."""
     means = rows.groupby("class_name")[["ap", "coverage", "positives"]].mean().mean()
     return f"MAP {means['ap']:.3f}, coverage {means['coverage']:.3f}, {means['positives']:.1f} found"

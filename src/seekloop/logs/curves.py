@@ -1,46 +1,30 @@
-"""From one row per query to one number per round: mean over a class's queries first, then over classes."""
+"""From the rows of a table to one number per step: mean over the queries of a class first, then over classes."""
 
 import pandas as pd
 
-INDEXED = ("ap_exact", "ap_change", "pick_recall", "certified", "scanned", "shortlist", "search_seconds")
-"""Columns that a run through an index has beside the others."""
-
-VALUES = (
-    "ap",
-    "coverage",
-    "precision",
-    "positives",
-    "labels",
-    "seconds",
-    "ap_small",
-    "ap_medium",
-    "ap_large",
-    *INDEXED,
-)
-"""Columns of the rounds table that are averaged into curves, where they are there."""
+from seekloop.logs.kind import Curve
 
 
-def per_class(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Mean over each class's queries; index (class_name, round), columns those of `VALUES` that are there.
+def curve(of: Curve, table: pd.DataFrame, *, spread: bool = False) -> pd.DataFrame:
+    """Mean curves of a table; index: the axis, and before it what is kept apart.
 
-    Empty cells (a class without small objects) are left out of the mean, and stay empty where all are.
-    """
-    values = [name for name in VALUES if name in rounds.columns]
-    return rounds.groupby(["class_name", "round"], sort=False)[values].mean()
+    Empty cells (a class without small objects) are left out of a mean, which is empty where all are.
 
-
-def curve(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Mean over classes of the class means; index round.
+    Args:
+        of: which columns, and what is averaged over.
+        table: its rows.
+        spread: the standard deviation (n in the denominator) in place of the mean, over what is averaged over last.
 
     Example:
         >>> rows = [("cat", 0, 0, 0.5), ("cat", 1, 0, 0.7), ("dog", 0, 0, 0.2)]
         >>> frame = pd.DataFrame(rows, columns=["class_name", "query", "round", "ap"])
-        >>> float(curve(frame).loc[0, "ap"])
+        >>> float(curve(Curve("rounds", "round", ("ap",), over=("query", "class_name")), frame).loc[0, "ap"])
         0.4
     """
-    return per_class(rounds).groupby("round", sort=True).mean()
-
-
-def spread(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Standard deviation (n in the denominator) over the class means; index round."""
-    return per_class(rounds).groupby("round", sort=True).std(ddof=0)
+    keys = [*([of.apart] if of.apart else []), *of.over[::-1], of.axis]
+    frame = table.set_index(keys)[[name for name in (*of.values, *of.against) if name in table]]
+    for name in of.over:
+        keys.remove(name)
+        groups = frame.groupby(level=keys, sort=not of.apart and len(keys) == 1)
+        frame = groups.std(ddof=0) if spread and name == of.over[-1] else groups.mean()
+    return frame

@@ -3,15 +3,17 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from seekloop.logs.run_folder import RunFolder
-from seekloop.logs.status import find_runs, read_config
+from seekloop.logs.kind import Kinds
+from seekloop.logs.run_folder import RunFolder, find_runs
+
+Json = Any  # None, bool, int, float, str, and lists and dictionaries of these
 
 DRAWN = frozenset({"seed", "split", "once"})
 """Settings of a recipe, and of whatever is in it, that tell runs of one experiment apart."""
@@ -37,34 +39,26 @@ class FinishedRun:
     summary: Mapping[str, object]
 
 
-def finished_runs(folder: Path) -> list[FinishedRun]:
-    """The runs below `folder` that are done and whole; copies are among them."""
-    return found_finished(folder)[0]
-
-
-def found_finished(folder: Path) -> tuple[list[FinishedRun], dict[Path, str]]:
+def finished_runs(folder: Path, kinds: Kinds) -> tuple[list[FinishedRun], dict[Path, str]]:
     """The runs below `folder` that are done and whole, and the folders that say so and are not, each with the reason.
 
-    Such folders come from copying: a synchronised drive may have brought `COMPLETE` before the tables.
+    Copies are among the runs. A folder that is not whole comes from copying: a synchronised drive may have brought
+    `COMPLETE` before the tables.
     """
     whole, damaged = [], {}
-    for run in find_runs(folder):
+    for run in find_runs(folder, kinds):
         if not run.complete.exists():
             continue
         try:
-            _check_files(run)
-            whole.append(FinishedRun(run, read_config(run), run.summary()))
+            needed = [*(f"{table}.parquet" for table in run.kind.tables), "summary.json", "config.yaml"]
+            needed += ["queries.parquet"] if run.kind.queries else []
+            missing = [name for name in needed if not (run.path / name).is_file()]
+            if missing:
+                raise FileNotFoundError(f"it says it is complete, and lacks {', '.join(missing)}")
+            whole.append(FinishedRun(run, run.config, run.summary()))
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             damaged[run.path] = " ".join(str(error).split())
     return whole, damaged
-
-
-def _check_files(run: RunFolder) -> None:
-    needed = (*(f"{table}.parquet" for table in run.TABLES), "summary.json", "config.yaml")
-    needed += ("queries.parquet",) if type(run) is RunFolder else ()
-    missing = [name for name in needed if not (run.path / name).is_file()]
-    if missing:
-        raise FileNotFoundError(f"it says it is complete, and lacks {', '.join(missing)}")
 
 
 def value_of(run: FinishedRun, key: str) -> str:
@@ -79,13 +73,11 @@ def check_keys(runs: Sequence[FinishedRun], keys: Sequence[str], asked: str) -> 
         ValueError: naming those that differ between the runs.
     """
     configs = [run.config for run in runs]
-    known = known_keys(configs)
+    known = {key for config in configs for key in [*_all_keys(config), *_choices(config)]}
     for key in keys:
         if key not in known:
-            differ = ", ".join(differing_keys(configs))
-            raise ValueError(
-                f"{asked}={key!r} is in no run's config. Keys that differ between the runs: {differ or 'none'}"
-            )
+            differ = ", ".join(differing_keys(configs)) or "none"
+            raise ValueError(f"{asked}={key!r} is in no run's config. Keys that differ between the runs: {differ}")
 
 
 def look_up(config: Mapping[str, object], key: str) -> object:
@@ -108,38 +100,43 @@ def look_up(config: Mapping[str, object], key: str) -> object:
     return value
 
 
-def known_keys(configs: Sequence[Mapping[str, object]]) -> set[str]:
-    """Every key that can be looked up in one of the configs."""
-    return {key for config in configs for key in [*_all_keys(config), *_choices(config)]}
-
-
 def experiments(configs: Sequence[Mapping[str, object]]) -> list[dict[str, Any]]:
     """Recipe of the experiment of each run: the run's own without seeds and without accidents of the machine.
 
     Where a run was made before recipes were recorded, all are compared by the choices and sections of their configs.
     """
-    recorded = all(isinstance(config.get(RECIPE), Mapping) for config in configs)
-    return [_experiment(config[RECIPE] if recorded else _sections(config)) for config in configs]
+    if all(isinstance(config.get(RECIPE), Mapping) for config in configs):
+        return [_experiment(config[RECIPE]) for config in configs]
+    apart = ACCIDENTS["config"]
+    return [
+        _experiment(
+            {
+                "kind": "config",
+                "settings": {
+                    key: _but(value, apart)
+                    for key, value in config.items()
+                    if isinstance(value, Mapping) or key == "grid"
+                },
+            }
+        )
+        for config in configs
+    ]
 
 
-def _sections(config: Mapping[str, object]) -> dict[str, object]:
-    sections = {key: value for key, value in config.items() if isinstance(value, Mapping) or key == "grid"}
-    chosen = sections.pop("choices", {})
-    kept = {key: value for key, value in chosen.items() if key not in ACCIDENTS["config"]}
-    return {"kind": "config", "settings": {**sections, "choices": kept}}
-
-
-def _experiment(recipe: Any) -> dict[str, Any]:
-    apart = ACCIDENTS.get(recipe["kind"], frozenset())
-    settings = {key: value for key, value in recipe["settings"].items() if key not in apart}
+def _experiment(recipe: Json) -> dict[str, Any]:
+    settings = _but(recipe["settings"], ACCIDENTS.get(recipe["kind"], frozenset()))
     inputs = {one["kind"]: _experiment(one) for one in recipe.get("inputs", ())}
     return {"kind": recipe["kind"], **inputs, **_without_draws(settings)}
 
 
-def _without_draws(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_draws(one) for key, one in value.items() if key not in DRAWN}
-    return [_without_draws(one) for one in value] if isinstance(value, list) else value
+def _but(values: Json, apart: Collection[str]) -> Json:
+    return {key: one for key, one in values.items() if key not in apart} if isinstance(values, Mapping) else values
+
+
+def _without_draws(value: Json) -> Json:
+    if isinstance(value, list):
+        return [_without_draws(one) for one in value]
+    return {key: _without_draws(one) for key, one in _but(value, DRAWN).items()} if isinstance(value, dict) else value
 
 
 def differing_keys(configs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:

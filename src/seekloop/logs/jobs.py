@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from seekloop.artifacts.files import make_folder, write_json
+from seekloop.artifacts.files import ABANDONED, make_folder, remove_drafts, write_json
 from seekloop.logs.run_folder import RunFolder, RunState
 
 JOBS = ".jobs"
@@ -50,6 +50,7 @@ class JobBook:
 
         The same overrides may come to mean other settings, when a default changes: the earlier job is then replaced.
         """
+        remove_drafts(self.place, ABANDONED)
         renewed = {tuple(overrides): key for key, overrides in jobs.items()}
         for key, job in self.jobs().items():
             if renewed.get(job.overrides, key) != key:
@@ -72,43 +73,34 @@ class JobBook:
 
     def jobs(self) -> dict[str, Job]:
         """All of them by their keys, in the order of their overrides."""
-        found = {path.stem: self._read(path.stem) for path in self.place.glob("*.json")}
-        known = [(key, job) for key, job in found.items() if job is not None]
+        jobs = {path.stem: self._read(path.stem) for path in self.place.glob("*.json")}
+        known = [(key, job) for key, job in jobs.items() if job is not None]
         return dict(sorted(known, key=lambda entry: entry[1].overrides))
 
-    def unstarted(self) -> list[tuple[str, Job]]:
-        """Jobs without a folder of their own, each with the overrides that tell it from the other jobs."""
-        return [(words, job) for _, words, job in self.waiting()]
-
     def waiting(self) -> list[tuple[str, str, Job]]:
-        """The same with their keys."""
+        """Jobs without a folder of their own: key, the overrides that tell it from the other jobs, job."""
         jobs = self.jobs()
         common = set.intersection(*(set(job.overrides) for job in jobs.values())) if len(jobs) > 1 else set()
         waiting = [(key, job) for key, job in jobs.items() if not self.has_begun(job)]
         return [(key, " ".join(word for word in job.overrides if word not in common), job) for key, job in waiting]
 
     def has_begun(self, job: Job) -> bool:
-        """Has a job a folder that says how far it is?"""
-        return job.run is not None and begun(self.folder / job.run)
+        """Whether a job has a folder that says how far it is."""
+        return job.run is not None and RunFolder(self.folder / job.run).state() is not RunState.MISSING
 
     def _file(self, key: str) -> Path:
         return self.place / f"{key}.json"
 
     def _read(self, key: str) -> Job | None:
         try:
-            told = json.loads(self._file(key).read_text())
+            values = json.loads(self._file(key).read_text())
         except OSError:  # absent; or the folder cannot be used, which whoever writes there will explain
             return None
-        return Job(tuple(told["overrides"]), told["run"], told["error"])
+        return Job(tuple(values["overrides"]), values["run"], values["error"])
 
     def _write(self, key: str, job: Job) -> None:
         make_folder(self.place, "runs_dir")
         write_json(self._file(key), asdict(job), "runs_dir")
-
-
-def begun(run: Path) -> bool:
-    """Has a run left anything that says how far it is?"""
-    return RunFolder(run).state() is not RunState.MISSING
 
 
 def settings_key(config: Mapping[str, object]) -> str:
@@ -121,8 +113,8 @@ def settings_key(config: Mapping[str, object]) -> str:
         >>> settings_key({"seed": 0, "runs_dir": "here"}) == settings_key({"runs_dir": "there", "seed": 0})
         True
     """
-    told = {key: value for key, value in config.items() if key not in APART}
-    return hashlib.blake2b(json.dumps(told, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
+    settings = {key: value for key, value in config.items() if key not in APART}
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
 
 
 def find_books(folder: Path) -> list[JobBook]:

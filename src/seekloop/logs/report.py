@@ -1,4 +1,4 @@
-"""What the finished runs below a folder say together: tables over their seeds, beside the paper's numbers."""
+"""Reports of finished runs: tables over their seeds, beside the paper's numbers."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,31 +9,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from seekloop.artifacts.files import write_bytes
-from seekloop.logs import comparison, evaluation_figures, figures, learn_figures
+from seekloop.logs import comparison, drawing, figures
 from seekloop.logs.copies import sorted_out
-from seekloop.logs.evaluation_folder import DetectFolder, SearchFolder
-from seekloop.logs.finished import FinishedRun, check_keys, differing_keys, found_finished, value_of
+from seekloop.logs.finished import FinishedRun, check_keys, differing_keys, finished_runs, value_of
 from seekloop.logs.intervals import half_width
-from seekloop.logs.kinds import command_of
-from seekloop.logs.learn_folder import LearnFolder
-from seekloop.logs.run_folder import RunFolder
+from seekloop.logs.kind import Kinds, RunKind
 from seekloop.logs.tables import cell, print_table
 
-Compare = Callable[[Mapping[str, Sequence[pd.DataFrame]]], Figure]
-
-COMPARED: Mapping[type[RunFolder], Compare] = {
-    LearnFolder: learn_figures.compare,
-    SearchFolder: evaluation_figures.compare_searches,
-    DetectFolder: evaluation_figures.compare_recalls,
-}
-"""How the curves of each kind of run are drawn together; those of `retrieve` by `figures.compare`."""
 PAGE, PICTURES = "report.md", ("report_curves.png", "report_bars.png")
 FILES = ("report.csv", "report_differences.csv", PAGE, *PICTURES)
 LEFT_OUT = "left_out"
 LOST = ("objects_lost", "files_not_taken")
 """Counts of a summary's `left_out` that are losses: what is left out by rule, and notes, are none."""
-OURS, OURS_LEARNING = ("collection", "backbone"), ("dataset", "model")
-"""Said of a row of ours where the paper's number stands beside it; the latter of learning runs."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +49,22 @@ class Report:
 
     @property
     def runs(self) -> int:
-        """How many runs there are in all rows."""
+        """Number of runs in all rows."""
         return sum(len(members) for members in self.groups.values())
 
     @property
-    def kind(self) -> type[RunFolder]:
-        """What the runs are."""
-        return type(next(iter(self.groups.values()))[0].folder)
+    def kind(self) -> RunKind:
+        """Kind of the runs."""
+        return next(iter(self.groups.values()))[0].folder.kind
 
     @property
     def curves(self) -> dict[str, list[pd.DataFrame]]:
-        """The rounds (or cycles) tables of each row's runs, by its label."""
-        name = next(iter(self.kind.TABLES))
+        """The first tables (of rounds, cycles) of each row's runs, by its label."""
+        name = next(iter(self.kind.tables))
         return {label: [run.folder.table(name) for run in members] for label, members in self.groups.items()}
 
 
-def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Report:
+def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str], kinds: Kinds) -> Report:
     """Group the finished runs below `folder` by config keys; mean, deviation and confidence interval over the rest.
 
     Writes `report.md`, `report.csv`, `report_differences.csv`, `report_curves.png` and `report_bars.png` into `folder`,
@@ -86,34 +73,34 @@ def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str]) -> Re
     Args:
         folder: where to look, and where the report goes.
         by: config keys; a group's choice (`local`) before a key of the config (`loop.budget`). None or empty: the keys
-            that differ between the runs.
-        compare: settings to hold against each other over the same queries, such as `local:all,none`; empty: every row
-            against the best.
+            that tell the runs' experiments apart.
+        compare: settings to compare over the same queries, such as `local:all,none`; empty: every row with the best.
+        kinds: of the runs, by their commands.
 
     Raises:
         ValueError: no run is done, a key is in no run's config, or two settings cannot be compared.
     """
-    runs, damaged = found_finished(folder)
+    runs, damaged = finished_runs(folder, kinds)
     if not runs:
         broken = "".join(f". {path}: {why}" for path, why in damaged.items())
         raise ValueError(f"no finished run below {folder}. `seekloop status {folder}` says what is there{broken}")
-    found = tabulate(runs, tuple(by) if by else differing_keys([run.config for run in runs]), compare)
-    found = replace(found, damaged=damaged)
-    found = replace(found, unwritten=_write(found, folder))
-    _show(found, folder)
-    return found
+    result = tabulate(runs, tuple(by) if by else differing_keys([run.config for run in runs]), compare)
+    result = replace(result, damaged=damaged)
+    result = replace(result, unwritten=_write(result, folder))
+    _show(result, folder)
+    return result
 
 
-def _write(found: Report, folder: Path) -> dict[str, str]:
+def _write(result: Report, folder: Path) -> dict[str, str]:
     """Write the report's files; a file that cannot be written or drawn comes back with the reason."""
     texts = {
-        "report.csv": found.table.to_csv(index=False),
-        "report_differences.csv": found.differences.to_csv(index=False),
-        "report.md": markdown(found, folder),
+        "report.csv": result.table.to_csv(index=False),
+        "report_differences.csv": result.differences.to_csv(index=False),
+        "report.md": markdown(result, folder),
     }
     drawn: dict[str, Callable[[], Figure]] = {
-        "report_curves.png": lambda: COMPARED.get(found.kind, figures.compare)(found.curves),
-        "report_bars.png": lambda: figures.bars_of_groups(found.table, list(found.groups)),
+        "report_curves.png": lambda: figures.compare(result.kind, result.curves),
+        "report_bars.png": lambda: figures.bars_of_groups(result.kind, result.table, list(result.groups)),
     }
     unwritten = {}
     for name in (*texts, *drawn):
@@ -121,61 +108,57 @@ def _write(found: Report, folder: Path) -> dict[str, str]:
             if name in texts:
                 write_bytes(folder / name, texts[name].encode(), "folder")
             else:
-                figures.save(drawn[name](), folder / name, "folder")
+                drawing.save(drawn[name](), folder / name, "folder")
         except Exception as error:  # the table is worth more than its files
             if not isinstance(error, OSError) and name in texts:
                 raise
-            unwritten[name] = figures.reason(error)
+            unwritten[name] = drawing.reason(error)
     return unwritten
 
 
-def _show(found: Report, folder: Path) -> None:
+def _show(result: Report, folder: Path) -> None:
     """Print the areas, which fit a terminal; the page has the rest. All numbers, where there is no page."""
-    table = _readable(found)
-    hidden = [name.removesuffix("_mean") for name in found.table.columns if name.endswith("_mean")]
-    hidden = [name for name in hidden if name not in found.kind.AREAS and PAGE not in found.unwritten]
-    print_table(table.drop(columns=hidden), f"{found.runs} finished runs below {folder}")
-    if len(found.differences):
+    table = _readable(result)
+    hidden = [name.removesuffix("_mean") for name in result.table.columns if name.endswith("_mean")]
+    hidden = [name for name in hidden if name not in result.kind.numbers and PAGE not in result.unwritten]
+    print_table(table.drop(columns=hidden), f"{result.runs} finished runs below {folder}")
+    if len(result.differences):
         title = "The same queries under two settings: the first minus the second"
-        print_table(comparison.readable(found.differences), title)
-    for line in passed_over(found, folder):
+        print_table(comparison.readable(result.differences), title)
+    for line in passed_over(result, folder):
         print(line)
-    rest = "" if PAGE in found.unwritten else f"; {', '.join([*hidden, 'notes'])}: {folder / PAGE}"
+    rest = "" if PAGE in result.unwritten else f"; {', '.join([*hidden, 'notes'])}: {folder / PAGE}"
     print(f"mean ± deviation [95 % interval]{rest}")
-    pictures = ", ".join(str(folder / name) for name in PICTURES if name not in found.unwritten)
+    pictures = ", ".join(str(folder / name) for name in PICTURES if name not in result.unwritten)
     print(f"figures: {pictures}{'; ' if pictures else ''}of each run: {folder}/**/figures/")
-    for line in _not_written(found, folder):
-        print(line)
+    unwritten = result.unwritten
+    if unwritten:
+        reasons = set(unwritten.values())
+        named = ", ".join(f"{name} ({why})" for name, why in unwritten.items())
+        if len(unwritten) == len(FILES) and len(reasons) == 1:
+            print(f"nothing was written to {folder}: {reasons.pop()}. The table above is all there is")
+        else:
+            print(f"not written to {folder}: {named}")
+    earlier = [name for name in unwritten if (folder / name).is_file()]
+    if earlier:
+        print(f"of an earlier report, not of this one: {', '.join(earlier)}")
 
 
-def _not_written(found: Report, folder: Path) -> list[str]:
-    """Files missing from the folder, with the reasons."""
-    if not found.unwritten:
-        return []
-    earlier = [name for name in found.unwritten if (folder / name).is_file()]
-    stale = [f"of an earlier report, not of this one: {', '.join(earlier)}"] if earlier else []
-    reasons = set(found.unwritten.values())
-    if len(found.unwritten) == len(FILES) and len(reasons) == 1:
-        return [f"nothing was written to {folder}: {reasons.pop()}. The table above is all there is", *stale]
-    told = ", ".join(f"{name} ({why})" for name, why in found.unwritten.items())
-    return [f"not written to {folder}: {told}", *stale]
-
-
-def passed_over(found: Report, folder: Path) -> list[str]:
+def passed_over(result: Report, folder: Path) -> list[str]:
     """The folders that do not count, a line each, with the reason."""
+
+    def name(path: Path) -> str:
+        return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
     lines = []
-    for copy, original in found.copies:
-        mine, other = _metrics(copy.summary), _metrics(original.summary)
-        differing = [name for name in found.kind.AREAS if mine.get(name) != other.get(name)]
-        told = [f"{name} {cell(mine.get(name))} there, {cell(other.get(name))} here" for name in differing]
-        but = f", although their numbers differ ({'; '.join(told)}): remove the one that is wrong" if told else ""
-        names = [_relative(run.folder.path, folder) for run in (copy, original)]
-        lines.append(f"passed over: {names[0]} is the same run as {names[1]}, which counts{but}")
-    return lines + [f"passed over: {_relative(path, folder)}: {why}" for path, why in found.damaged.items()]
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+    for copy, original in result.copies:
+        there, here = _metrics(copy.summary), _metrics(original.summary)
+        differing = [number for number in result.kind.numbers if there.get(number) != here.get(number)]
+        numbers = [f"{one} {cell(there.get(one))} there, {cell(here.get(one))} here" for one in differing]
+        but = f", although their numbers differ ({'; '.join(numbers)}): remove the one that is wrong" if numbers else ""
+        counts = f"is the same run as {name(original.folder.path)}, which counts"
+        lines.append(f"passed over: {name(copy.folder.path)} {counts}{but}")
+    return lines + [f"passed over: {name(path)}: {why}" for path, why in result.damaged.items()]
 
 
 def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence[str] = ()) -> Report:
@@ -183,9 +166,7 @@ def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence
     check_keys(runs, by, "by")
     check_kinds(runs, compare)
     told_apart = [*by, *(key for words in compare for key in comparison.keys_of(words))]
-    sorted_runs = sorted_out(
-        runs, lambda run: (run.folder, run.config), lambda run: tuple(value_of(run, key) for key in told_apart)
-    )
+    sorted_runs = sorted_out(runs, lambda run: run.folder, lambda run: tuple(value_of(run, key) for key in told_apart))
     runs = sorted_runs.counted
     grouped: dict[tuple[str, ...], list[FinishedRun]] = {}
     for run in runs:
@@ -194,8 +175,12 @@ def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence
     rows = [{**dict(zip(by, values, strict=True)), **_statistics(members)} for values, members in ordered.items()]
     groups = {" · ".join(values) or "all runs": members for values, members in ordered.items()}
     averaged = {key for members in groups.values() for key in differing_keys([run.config for run in members])}
-    paired = groups if type(runs[0].folder) is RunFolder else {}
-    differences = comparison.asked_for(runs, compare) if compare else comparison.against_the_best(paired)
+    paired = runs[0].folder.kind.paired
+    differences = (
+        comparison.asked_for(runs, compare)
+        if compare
+        else comparison.against_the_best(groups if paired else {}, paired)
+    )
     table = pd.DataFrame(rows).astype({LEFT_OUT: "Int64"})
     if not (table[LEFT_OUT].fillna(0) > 0).any():
         table = table.drop(columns=LEFT_OUT)
@@ -204,80 +189,71 @@ def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence
 
 
 def check_kinds(runs: Sequence[FinishedRun], compare: Sequence[str]) -> None:
-    """Refuse what has no meaning: runs of different commands in one table, queries of runs that have none.
+    """Refuse what has no meaning: runs of different kinds in one table, queries of runs that have none.
 
     Raises:
         ValueError: saying what to do.
     """
-    kinds = {type(run.folder) for run in runs}
+    kinds = {run.folder.kind.command: run.folder.kind for run in runs}
     if len(kinds) > 1:
-        told = " and of ".join(sorted(f"`{command_of(kind)}`" for kind in kinds))
-        raise ValueError(f"runs of {told} do not go into one table: report their folders apart")
-    if compare and kinds != {RunFolder}:
-        told = command_of(next(iter(kinds)))
-        raise ValueError(f"compare={compare[0]!r} holds queries against each other, and runs of `{told}` have none")
+        commands = " and of ".join(f"`{command}`" for command in sorted(kinds))
+        raise ValueError(f"runs of {commands} do not go into one table: report their folders apart")
+    ((command, kind),) = kinds.items()
+    if compare and not kind.paired:
+        raise ValueError(f"compare={compare[0]!r} compares queries, and runs of `{command}` have none")
 
 
-def markdown(found: Report, folder: Path = Path()) -> str:
+def markdown(result: Report, folder: Path = Path()) -> str:
     """The report as a Markdown page; folders are named from `folder` on."""
-    lines = [f"# Report over {found.runs} runs", "", _as_markdown(_readable(found)), "", *_notes(found), ""]
-    lines += [f"- {line}" for line in passed_over(found, folder)]
-    lines += [""] if found.copies or found.damaged else []
-    if len(found.differences):
-        lines += [
-            "## The same queries under two settings",
-            "",
-            _as_markdown(comparison.readable(found.differences)),
-            "",
-        ]
-        lines += [PAIRED, ""]
-    elif len(found.groups) > 1 and found.kind is RunFolder:
-        lines += ["No two rows share a query, so none are held against each other.", ""]
+    tables = [_readable(result), *([comparison.readable(result.differences)] if len(result.differences) else [])]
+    first, *second = [table.to_markdown(index=False, disable_numparse=True) for table in tables]
+    lines = [f"# Report over {result.runs} runs", "", first, "", *_notes(result), ""]
+    lines += [f"- {line}" for line in passed_over(result, folder)]
+    lines += [""] if result.copies or result.damaged else []
+    if second:
+        lines += ["## The same queries under two settings", "", *second, "", PAIRED, ""]
+    elif len(result.groups) > 1 and result.kind.paired:
+        lines += ["No two rows share a query, so none are compared.", ""]
     return "\n".join([*lines, "![curves](report_curves.png)", "", "![areas](report_bars.png)", ""])
 
 
 PAIRED = (
-    "Setting minus the one it is held against, over the queries that both have (same seed, class, first image and "
+    "Setting minus the one it is compared with, over the queries that both have (same seed, class, first image and "
     "negatives): mean difference [95 % interval], and the two-sided p of no difference. Bootstrap, 10,000 resamples of "
     "the queries within each class; the classes are fixed. p is not corrected for the number of comparisons. Both are "
     "empty where a class has a single query."
 )
 
 
-def _notes(found: Report) -> list[str]:
-    """What the numbers of the table are."""
+def _notes(result: Report) -> list[str]:
+    """Explanations of the numbers of the table."""
     over = "the runs of a row (its seeds)"
-    if found.averaged:
-        keys = ", ".join(f"`{key}`" for key in found.averaged)
+    if result.averaged:
+        keys = ", ".join(f"`{key}`" for key in result.averaged)
         over = f"the runs of a row, which differ not only in their seeds. They also differ in: {keys}"
     lines = [
         f"Mean ± standard deviation [95 % interval of the mean, by Student's t] over {over}. A single run has neither. "
-        "AUC: area under the curve over rounds / rounds (of `learn`: cycles)."
+        f"AUC: area under the curve over {result.kind.step}s / {result.kind.step}s."
     ]
-    if LEFT_OUT in found.table:
+    if LEFT_OUT in result.table:
         lines += [
             "",
             "*left out*: annotated objects lost and files not taken, of the run of a row that has most of both.",
         ]
-    if _has_paper(found.table):
-        lines += ["", "Columns *in the paper* are the paper's own measurements, with what *the paper used* says. They "]
-        lines[-1] += "are replicated only where a row's images, their number and the network are the same."
+    if "paper_setup" in result.table:
+        lines += [
+            "",
+            "Columns *in the paper* are the paper's own measurements, with what *the paper used* says. They are "
+            "replicated only where a row's images, their number and the network are the same.",
+        ]
     return lines
 
 
-def _has_paper(table: pd.DataFrame) -> bool:
-    return "paper_setup" in table
-
-
-def _as_markdown(table: pd.DataFrame) -> str:
-    return table.to_markdown(index=False, disable_numparse=True)
-
-
-def _readable(found: Report) -> pd.DataFrame:
+def _readable(result: Report) -> pd.DataFrame:
     """The table with `mean ± std [interval]` in one cell, and the paper's number, named as such, beside ours."""
-    table = found.table
-    ours = [name for name in (*OURS, *OURS_LEARNING, "images") if name in table and name not in found.keys]
-    shown = table[[*found.keys, *ours, "runs"]].map(cell)
+    table = result.table
+    ours = [name for name in (*result.kind.subject, "images") if name in table and name not in result.keys]
+    shown = table[[*result.keys, *ours, "runs"]].map(cell)
     if LEFT_OUT in table:
         shown["left out"] = table[LEFT_OUT].map(cell)
     nothing = pd.Series(math.nan, index=table.index)
@@ -286,7 +262,7 @@ def _readable(found: Report) -> pd.DataFrame:
         shown[metric] = [_with_interval(*cells) for cells in zip(*columns, strict=True)]
         if f"paper_{metric}" in table:
             shown[f"{metric} in the paper"] = table[f"paper_{metric}"].map(cell)
-    if _has_paper(table):
+    if "paper_setup" in table:
         shown["the paper used"] = table["paper_setup"].map(cell)
     return shown
 
@@ -298,20 +274,18 @@ def _with_interval(mean: float, deviation: float, half: float) -> str:
 
 
 def _statistics(runs: Sequence[FinishedRun]) -> dict[str, object]:
+    """A row of the table."""
     row: dict[str, object] = {"runs": len(runs), LEFT_OUT: most_left_out(runs)}
-    summaries = pd.DataFrame([_metrics(run.summary) for run in runs])
-    for name in summaries.columns:
-        values = summaries[name].dropna()
-        row[f"{name}_mean"] = values.mean()
-        row[f"{name}_std"] = values.std(ddof=1)
-        row[f"{name}_ci95"] = half_width(values)
+    for name, column in pd.DataFrame([_metrics(run.summary) for run in runs]).items():
+        values = column.dropna()
+        row |= {f"{name}_mean": values.mean(), f"{name}_std": values.std(ddof=1), f"{name}_ci95": half_width(values)}
     return {**row, **_paper(runs)}
 
 
 def most_left_out(runs: Sequence[FinishedRun]) -> int | None:
     """Objects lost and files not taken in the run that has most; None where no run has counted them."""
-    told = [run.summary.get(LEFT_OUT) for run in runs]
-    sums = [sum(int(counts.get(name) or 0) for name in LOST) for counts in told if isinstance(counts, Mapping)]
+    noted = [run.summary.get(LEFT_OUT) for run in runs]
+    sums = [sum(int(counts.get(name) or 0) for name in LOST) for counts in noted if isinstance(counts, Mapping)]
     return max(sums, default=None)
 
 
@@ -328,12 +302,12 @@ def _paper(runs: Sequence[FinishedRun]) -> dict[str, object]:
         return {}
     same = {key: value for key, value in named[0].items() if all(note.get(key) == value for note in named)}
     setups = {str(run.config.get("paper_setup") or "a setup not named here") for run in runs}
-    told = {f"paper_{key}": str(value) if key == "table" else value for key, value in same.items()}
+    published = {f"paper_{key}": str(value) if key == "table" else value for key, value in same.items()}
     where = f"Table {same['table']}: " if "table" in same else ""
-    keys = OURS_LEARNING if isinstance(runs[0].folder, LearnFolder) else OURS
-    ours = {key: ", ".join(sorted({value_of(run, key) for run in runs})) for key in keys}
+    subject = runs[0].folder.kind.subject
+    ours = {key: ", ".join(sorted({value_of(run, key) for run in runs})) for key in subject}
     images = ", ".join(sorted({str(run.summary.get("images", "?")) for run in runs}))
-    return {**told, "paper_setup": where + " or ".join(sorted(setups)), **ours, "images": images}
+    return {**published, "paper_setup": where + " or ".join(sorted(setups)), **ours, "images": images}
 
 
 def _natural(value: str) -> tuple[bool, float, str]:

@@ -1,27 +1,36 @@
-"""The folder of one run: what it found so far, round by round, whole whenever it is looked at."""
+"""The folder of one run: what it found so far, step by step, whole whenever it is looked at."""
 
 import contextlib
 import json
 import math
+import os
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pyarrow as pa
+import yaml
 
 from seekloop.artifacts.files import read_tensors, remove_drafts, write_bytes
 from seekloop.artifacts.folder import Folder
 from seekloop.logs import files
+from seekloop.logs.kind import Kinds, RunKind, kind_of
+from seekloop.logs.names import renamed
+
+if TYPE_CHECKING:
+    import torch
 
 Checkpoint = Mapping[str, Any] | None
+UNKNOWN = RunKind("")
+MARKS = ("config.yaml", "COMPLETE", "error.txt", "heartbeat")
 
 
 class RunState(StrEnum):
-    """What can be said of a run from its folder alone."""
+    """State of a run, as its folder alone tells."""
 
     MISSING = "missing"
     RUNNING = "running"
@@ -33,27 +42,29 @@ class RunState(StrEnum):
 class RunFolder:
     """`runs/<experiment_name>/<run_id>/`.
 
-    While a run goes on, `parts/` holds one Parquet file of results and one of questions per round, and the loop's
-    checkpoint named after the last round that is whole. The checkpoint is written last: until it stands, the round
-    does not count. `finish` merges the parts; `COMPLETE` is the last file written.
+    While a run goes on, `parts/` holds one Parquet file per table and step, and a checkpoint named after the last step
+    that is whole. The checkpoint is written last: until it stands, the step does not count. Within a step,
+    `parts/epoch.pt` holds the last whole epoch, and `parts/epochs.json` its rows, for those who watch. `finish` merges
+    the parts; `COMPLETE` is the last file written.
 
     Args:
         path: the folder; made when the run is claimed.
+        kind: what its tables are.
     """
 
-    STEP: ClassVar[str] = "round"
-    """What a run is counted in; a column of its first table."""
-    TABLES: ClassVar[Mapping[str, pa.Schema]] = {"rounds": files.ROUNDS, "asked": files.ASKED}
-    """Its tables by the names of their files, each with the columns that it must have."""
-    AREAS: ClassVar[tuple[str, ...]] = ("map_auc", "coverage_auc")
-    """The numbers of its summary that runs are compared by, the main one first."""
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, kind: RunKind = UNKNOWN) -> None:
+        self.path, self.kind = Path(path), kind
         self.parts = self.path / "parts"
         self._folder = Folder(self.path, "runs_dir", self.path / "run.lock", self.path / "heartbeat")
         self.complete = self._folder.marker
         self._error = self.path / "error.txt"
+
+    @cached_property
+    def config(self) -> dict[str, object]:
+        """The resolved config of the run, in today's names; empty where none was written."""
+        path = self.path / "config.yaml"
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where that is there: many runs, long configs
+        return renamed(yaml.load(path.read_text(), Loader=loader) or {}) if path.exists() else {}
 
     def state(self) -> RunState:
         """Running, done, failed, interrupted, or never started."""
@@ -85,11 +96,17 @@ class RunFolder:
         """
         with self._folder.claim(self._kept):
             self._error.unlink(missing_ok=True)
-            self._sweep()
+            for folder in (self.path, *(entry for entry in self.path.iterdir() if entry.is_dir())):
+                remove_drafts(folder)  # of a killed process
+            if self.complete.exists() and self.parts.exists():
+                shutil.rmtree(self.parts)
             try:
                 yield
             except Exception as error:
-                self._keep(error)
+                last_line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                text = "".join(traceback.format_exception(error)).rstrip() + f"\n\n{last_line}\n"
+                with contextlib.suppress(OSError):  # a full disk must not hide what went wrong
+                    write_bytes(self._error, text.encode(), "runs_dir")
                 raise
 
     def clear(self) -> None:
@@ -102,57 +119,53 @@ class RunFolder:
 
     def write_queries(self, queries: pd.DataFrame) -> None:
         """Write `queries.parquet`, one row per query."""
-        self._folder.write("queries.parquet", files.parquet_bytes(queries, None))
+        self._folder.write("queries.parquet", files.parquet_bytes(queries, {}))
 
     def queries(self) -> pd.DataFrame:
         """The queries of this run."""
-        return files.read_parquet([self.path / "queries.parquet"], None)
-
-    def add_round(self, number: int, rounds: pd.DataFrame, asked: pd.DataFrame, checkpoint: Checkpoint) -> None:
-        """Keep one round of all queries. A kill at any instant leaves this round whole, or the one before.
-
-        Args:
-            number: of the round; must follow the last one.
-            rounds: one row per query, columns as in docs/metrics.md.
-            asked: one row per question answered in this round.
-            checkpoint: what the loop needs to go on from here: tensors, numbers and text in plain containers.
-
-        Raises:
-            ValueError: the round is not the one that follows, or a column is missing.
-            OSError: the disk is full; earlier rounds are kept.
-        """
-        self.add(number, {"rounds": rounds, "asked": asked}, checkpoint)
+        return files.read_parquet([self.path / "queries.parquet"], {})
 
     def add(self, number: int, tables: Mapping[str, pd.DataFrame], checkpoint: Checkpoint) -> None:
-        """Keep one step with all its tables, as `add_round` does.
+        """Keep one step. A kill at any instant leaves this step whole, or the one before.
+
+        Args:
+            number: of the step; must follow the last one.
+            tables: all tables of the kind, with its columns as in docs/metrics.md.
+            checkpoint: what is needed to go on from here: tensors, numbers and text in plain containers.
 
         Raises:
             ValueError: the step is not the one that follows, or a column is missing.
             OSError: the disk is full; earlier steps are kept.
         """
-        last = self.last_round()
+        last, step = self.last_step(), self.kind.step
         if number != (0 if last is None else last + 1):
-            raise ValueError(f"{self.STEP} {number} cannot follow {self.STEP} {last} in {self.path}")
-        for name, schema in self.TABLES.items():
-            self._folder.write(f"parts/{name}-{number:04d}.parquet", files.parquet_bytes(tables[name], schema))
+            raise ValueError(f"{step} {number} cannot follow {step} {last} in {self.path}")
+        for name, columns in self.kind.tables.items():
+            self._folder.write(f"parts/{name}-{number:04d}.parquet", files.parquet_bytes(tables[name], columns))
         self._folder.write_tensors(f"parts/state-{number:04d}.pt", checkpoint)
         if last is not None:
             self._state(last).unlink(missing_ok=True)
 
-    def last_round(self) -> int | None:
-        """Number of the last whole round, if there is one."""
+    def add_once(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Keep the only step, in place of one that a process left which ended before the run was complete."""
+        self._state(0).unlink(missing_ok=True)
+        self.add(0, tables, None)
+
+    def last_step(self) -> int | None:
+        """Number of the last whole step, if there is one."""
         if self.complete.exists():
-            return int(self.table(next(iter(self.TABLES)))[self.STEP].max())
+            name, columns = next(iter(self.kind.tables.items()))
+            return int(self.table(name)[self.kind.step].max()) if self.kind.step in columns else 0
         numbers = [int(path.stem.removeprefix("state-")) for path in self.parts.glob("state-*.pt")]
         return max(numbers, default=None)
 
     def resume(self) -> tuple[int, Any] | None:
-        """Number of the last whole round and its checkpoint; what was written after it is discarded.
+        """Number of the last whole step and its checkpoint; what was written after it is discarded.
 
         Raises:
             StoreError: the checkpoint is damaged, or of an earlier version of the program.
         """
-        last = self.last_round()
+        last = self.last_step()
         if last is None or self.complete.exists():
             return None
         self._folder.check()
@@ -162,26 +175,60 @@ class RunFolder:
                 path.unlink()
         return last, read_tensors(self._state(last), "force=true starts the run anew.")
 
-    def rounds(self) -> pd.DataFrame:
-        """The results of all whole rounds so far."""
-        return self.table("rounds")
-
-    def asked(self) -> pd.DataFrame:
-        """The questions of all whole rounds so far."""
-        return self.table("asked")
-
     def table(self, name: str) -> pd.DataFrame:
-        """One of `TABLES`, with all whole steps so far."""
-        return files.read_parquet(self._tables(name), self.TABLES[name])
+        """A table of the kind, with all whole steps so far."""
+        if self.complete.exists():
+            paths = [self.path / f"{name}.parquet"]
+        else:
+            last = self.last_step()
+            steps = range(0 if last is None else last + 1)
+            paths = [self.parts / f"{name}-{number:04d}.parquet" for number in steps]
+        return files.read_parquet(paths, self.kind.tables[name])
+
+    def keep(self, step: int, checkpoint: dict[str, Any]) -> None:
+        """Keep an epoch in place of the one before. A kill at any instant leaves one of them whole."""
+        name = self.kind.step
+        self._folder.write_tensors("parts/epoch.pt", {name: step, **checkpoint})
+        self._folder.write("parts/epochs.json", json.dumps({name: step, "rows": checkpoint["rows"]}).encode())
+
+    def kept(self, step: int) -> dict[str, Any] | None:
+        """The last whole epoch, if it is of this step."""
+        path = self.parts / "epoch.pt"
+        if not path.exists():
+            return None
+        checkpoint: dict[str, Any] = read_tensors(path, f"Delete it: the {self.kind.step} begins again.")
+        return checkpoint if checkpoint[self.kind.step] == step else None
+
+    def under_way(self) -> pd.DataFrame:
+        """The epochs of the step that is not over yet; no rows where none is under way."""
+        last, path, name = self.last_step(), self.parts / "epochs.json", self.kind.step
+        written = json.loads(path.read_text()) if path.exists() else {name: None, "rows": []}
+        fresh = written[name] == (0 if last is None else last + 1)
+        return pd.DataFrame(written["rows"] if fresh else []).assign(**{name: written[name]})
+
+    def keep_view(self, step: int, view: "dict[str, torch.Tensor]") -> None:
+        """Keep what a step's network makes of the images, in `views/`."""
+        self._folder.write_tensors(f"views/{step:04d}.pt", view)
+
+    def view(self, step: int) -> "dict[str, torch.Tensor]":
+        """View that `keep_view` was given.
+
+        Raises:
+            ValueError: if nothing was kept.
+        """
+        path = self.path / "views" / f"{step:04d}.pt"
+        if not path.exists():
+            raise ValueError(f"{path} is not there: run it with keep_views=true, and force=true if it is done already")
+        return dict(read_tensors(path, "Run it again with keep_views=true and force=true."))
 
     def summary(self) -> dict[str, object]:
-        """What `finish` was given."""
+        """Summary that `finish` was given."""
         return dict(json.loads((self.path / "summary.json").read_text()))
 
     def finish(self, summary: Mapping[str, object]) -> None:
         """Merge the parts, write the summary, mark the run complete, and drop the parts."""
-        for name, schema in self.TABLES.items():
-            self._folder.write(f"{name}.parquet", files.parquet_bytes(self.table(name), schema))
+        for name, columns in self.kind.tables.items():
+            self._folder.write(f"{name}.parquet", files.parquet_bytes(self.table(name), columns))
         text = json.dumps(_without_nan(summary), indent=2, allow_nan=False) + "\n"
         self._folder.write("summary.json", text.encode())
         self._folder.check()
@@ -189,31 +236,13 @@ class RunFolder:
         shutil.rmtree(self.parts)
 
     def _kept(self) -> str:
-        last = self.last_round()
+        last, epochs, step = self.last_step(), len(self.under_way()), self.kind.step
         whole = 0 if last is None else last + 1
-        return f"{whole} finished {self.STEP}{' is' if whole == 1 else 's are'} kept in {self.path}"
+        more = f", and {epochs} of the next one's epochs" if epochs else ""
+        return f"{whole} finished {step}{' is' if whole == 1 else 's are'} kept in {self.path}{more}"
 
     def _state(self, number: int) -> Path:
         return self.parts / f"state-{number:04d}.pt"
-
-    def _tables(self, kind: str) -> list[Path]:
-        if self.complete.exists():
-            return [self.path / f"{kind}.parquet"]
-        last = self.last_round()
-        return [] if last is None else [self.parts / f"{kind}-{number:04d}.parquet" for number in range(last + 1)]
-
-    def _sweep(self) -> None:
-        """Remove what a killed process left half written."""
-        for folder in (self.path, *(entry for entry in self.path.iterdir() if entry.is_dir())):
-            remove_drafts(folder)
-        if self.complete.exists() and self.parts.exists():
-            shutil.rmtree(self.parts)
-
-    def _keep(self, error: Exception) -> None:
-        last_line = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        text = "".join(traceback.format_exception(error)).rstrip() + f"\n\n{last_line}\n"
-        with contextlib.suppress(OSError):  # a full disk must not hide what went wrong
-            write_bytes(self._error, text.encode(), "runs_dir")
 
 
 def _without_nan(value: object) -> object:
@@ -221,3 +250,17 @@ def _without_nan(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _without_nan(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def find_runs(folder: Path, kinds: Kinds) -> list[RunFolder]:
+    """Every run folder at or below `folder`, in the order of their paths; hidden folders hold none."""
+    runs = []
+    for path, inside, names in os.walk(folder):
+        if any(mark in names for mark in MARKS):
+            run = RunFolder(path)
+            with contextlib.suppress(OSError, ValueError, yaml.YAMLError):  # told when the config is needed
+                run.kind = kind_of(run.config, kinds)
+            runs.append(run)
+            inside.clear()
+        inside[:] = [name for name in inside if not name.startswith(".")]
+    return sorted(runs, key=lambda run: run.path)

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 import pandas as pd
 from PIL import Image, ImageOps
 
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.lazy import lazily
-from seekloop.logs.curves import INDEXED, curve
+from seekloop.logs.curves import curve
+from seekloop.logs.kind import Columns, Curve, RunKind
 from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.wandb_names import IN_ID, IN_PROJECT, name_of, tags_of
 
@@ -26,8 +28,7 @@ else:
 
 MODES = ("auto", "online", "offline", "disabled")
 NAMES = {"run_id": "the run's id", "name": "the run's name", "group": "experiment_name", "project": "wandb.project"}
-CURVES = ("ap", "coverage", "precision", "positives", "ap_small", "ap_medium", "ap_large", *INDEXED)
-AXES = ("labels", "seconds")
+REFUSED = {"run_id": IN_ID, "project": IN_PROJECT}
 THUMBNAIL = 320  # pixels, side of the pictures sent: W&B wants those of one panel to be of one size
 LOGIN_SECONDS = 30.0
 FINISH_SECONDS = 300.0  # then the rest stays on disk, to be sent with `wandb sync`
@@ -50,11 +51,10 @@ class WandbLog:
     again; online, the rounds that the server lacks are sent.
 
     Args:
-        folder: of the run.
-        run_id: becomes W&B's id, except under a sweep agent, which has its own.
-        name: for people.
+        folder: of the run. Its name becomes W&B's name and id, except under a sweep agent, which has its own id.
         group: name of the experiment.
         config: the resolved config.
+        artifacts: names of the folders of descriptors, regions and weights that the run used.
         mode: auto, online, offline or disabled. auto is online where an API key is configured, else offline.
         project: of W&B.
         entity: user or team of W&B; None for the key's own.
@@ -67,10 +67,9 @@ class WandbLog:
         self,
         folder: RunFolder,
         *,
-        run_id: str,
-        name: str,
         group: str,
         config: Mapping[str, object],
+        artifacts: Sequence[str] = (),
         mode: str,
         project: str | None,
         entity: str | None,
@@ -80,23 +79,32 @@ class WandbLog:
     ) -> None:
         self.folder, self.read, self.region_box = folder, read, region_box
         self.mode = resolve_mode(mode, os.environ)
-        taken, said = _taken(run_id=(run_id, IN_ID), project=(project, IN_PROJECT), group=(group, ""), name=(name, ""))
+        run_id, messages = folder.path.name, list[str]()
+        given = {"run_id": run_id, "name": run_id, "group": group, "project": project}
+        taken = {}
+        for what, name in given.items():
+            taken[what], changes = name_of(NAMES[what], name, REFUSED.get(what, ""))
+            messages += changes
         kept, cut = tags_of(tags)
         if self.mode != "disabled":
-            for line in [*said, *cut]:
+            for line in [*messages, *cut]:
                 _log.warning(line)
-        place = (taken["project"], name_of("wandb.entity", entity)[0])
-        self._identity = identity(taken["run_id"] or run_id, *place, os.environ)
+        owner, _ = name_of("wandb.entity", entity)
+        self._identity = identity(taken["run_id"] or run_id, taken["project"], owner, os.environ)
+        described = {key: value for key, value in config.items() if key != RECIPE}
         self._about = {
             "name": taken["name"],
             "group": taken["group"],
             "tags": kept,
-            "config": {key: value for key, value in config.items() if key != RECIPE} | {"run_id": run_id},
+            "config": described | {"run_id": run_id, "artifacts": list(artifacts)},
             "dir": str(folder.path),
         }
         self._run: wandb.Run | None = None
         if self.mode != "disabled":
-            self._start()
+            self._run = begin(self.mode, {**self._identity, **self._about}, "offline-run-*")
+        if self._run is not None:
+            with harmless("set up its axes", GOES_ON):
+                define_axes(self._run, folder.kind)
         self._next = 0 if self._run is None else self._run.starting_step
 
     def __enter__(self) -> "WandbLog":
@@ -109,122 +117,96 @@ class WandbLog:
         """Send every whole round that has not been sent."""
         if self._run is None:
             return
-        with self._harmless("log a round", GOES_ON), self._once():
-            for step, row in self.rows(self._next):
-                self._run.log(row, step=step)
-                self._next = step + 1
-
-    def rows(self, first: int) -> Iterator[tuple[int, dict[str, object]]]:
-        """What there is to tell from step `first` on: steps of W&B, here rounds, and their values."""
-        rounds = self.folder.rounds()
-        means = curve(rounds[rounds["round"] >= first])
-        for number in means.index:
-            yield int(number), {**curve_row(int(number), means.loc[number]), **self._pictures(int(number))}
-
-    def end(self) -> int:
-        """The step after the last one."""
-        return int(self.folder.rounds()["round"].max()) + 1
-
-    def define_axes(self, run: "wandb.Run") -> None:
-        """Tell W&B what each curve is drawn against."""
-        define_axes(run)
+        with harmless("log a round", GOES_ON):
+            try:
+                for step, row in enumerate(rows_of(self.folder)):
+                    if step >= self._next:
+                        self._run.log({**row, **self._pictures(row)}, step=step)
+                        self._next = step + 1
+            except Exception:  # would fail in every round: W&B is given up
+                run, self._run = self._run, None
+                with contextlib.suppress(Exception):
+                    run.finish(exit_code=1)
+                raise
 
     def finish(self, summary: Mapping[str, object], classes: pd.DataFrame, figures: Sequence[Path]) -> None:
         """Send what is known at the end: summary, table of classes, figures. Nothing if the server has it already."""
         self.catch_up()
         if self._run is None:
             return
-        end = self.end()
+        end = len(rows_of(self.folder))
         numbers: dict[str, object] = {key: value for key, value in summary.items() if isinstance(value, (int, float))}
-        if self._next <= end:
-            self._tell("the results", end, lambda: numbers)  # first, and alone: a sweep waits for them
-            self._tell("the table of classes", end, lambda: {"classes_table": wandb.Table(dataframe=classes)})
-            self._tell("the figures", end, lambda: {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
-        with self._harmless("log the summary", GOES_ON):
+        parts: dict[str, Callable[[], dict[str, object]]] = {
+            "the results": lambda: numbers,  # first, and alone: a sweep waits for them
+            "the table of classes": lambda: {"classes_table": wandb.Table(dataframe=classes)},
+            "the figures": lambda: {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures},
+        }
+        for what, row in parts.items() if self._next <= end else ():
+            with harmless(f"log {what}", "The rest is logged."):
+                self._run.log(row(), step=end)
+        with harmless("log the summary", GOES_ON):
             self._run.summary.update(dict(summary))
 
     def close(self, exit_code: int) -> None:
         """Send what is left and leave; 0 where the run went well."""
         if self._run is None:
             return
-        with self._harmless("finish", GOES_ON):
+        with harmless("finish", GOES_ON):
             self._run.finish(exit_code=exit_code)
         self._run = None
 
-    def _tell(self, what: str, step: int, row: Callable[[], dict[str, object]]) -> None:
-        with self._harmless(f"log {what}", "The rest is logged."):
-            if self._run is not None:
-                self._run.log(row(), step=step)
-
-    def _start(self) -> None:
-        with self._harmless("set up", GOES_ON):
-            wandb.setup(settings=quiet_settings())
-        if self.mode == "online" and not has_key(os.environ):
-            _log.warning(NO_KEY)  # W&B would stop and ask for one
-            self.mode = "offline"
-        if self.mode == "online":
-            with self._harmless("reach its server", "This run is logged offline; send it later with `wandb sync`."):
-                self._run = self._init("online")
-                return
-            wandb.teardown()  # it holds on to the id of the run it could not start
-            self.mode = "offline"
-        with self._harmless("start", GOES_ON):
-            self._forget_earlier()
-            self._run = self._init("offline")
-
-    def _init(self, mode: str) -> "wandb.Run":
-        resume = "allow" if mode == "online" else None
-        run = wandb.init(mode=mode, resume=resume, settings=quiet_settings(), **self._identity, **self._about)  # type: ignore[arg-type]
-        self.define_axes(run)
-        return run
-
-    def _forget_earlier(self) -> None:
-        """Remove the offline files of earlier attempts: all rounds are told again."""
-        for earlier in (self.folder.path / "wandb").glob("offline-run-*"):
-            shutil.rmtree(earlier, ignore_errors=True)
-
-    def _pictures(self, number: int) -> dict[str, object]:
-        if self.read is None:
+    def _pictures(self, row: Mapping[str, object]) -> dict[str, object]:
+        """Pictures of the images that a step asked about; of several searches the first is followed."""
+        asked, step = self.folder.kind.asked, self.folder.kind.step
+        of = self.folder.kind.curve
+        if self.read is None or asked is None or of is None or of.axis not in row:
             return {}
-        asked = self.folder.asked()
-        if asked.empty:
-            return {}
-        first = asked.iloc[0]  # one query is followed from round to round
-        mine = asked[asked["class_name"].eq(first["class_name"]) & asked["query"].eq(first["query"])]
-        shown = [self._picture(row) for _, row in mine[mine["round"] == number].iterrows()]
+        table = self.folder.table("asked")
+        for name in asked.query:
+            table = table[table[name].eq(table[name].iloc[0])] if len(table) else table
+        shown = [self._picture(one) for _, one in table[table[step] == row[step]].head(asked.most).iterrows()]
         return {"asked": shown} if shown else {}
 
     def _picture(self, row: pd.Series) -> "wandb.Image":
-        image = self.read(int(row["image"])) if self.read is not None else Image.new("RGB", (1, 1))
-        canvas, frame = on_square(image, THUMBNAIL)
-        answer = answer_of(row["relevant"])
-        caption = f"{row['class_name']}: {answer}, score {row['score']:.3g}"
-        return wandb.Image(canvas, caption=caption, boxes=boxes_of(row, self.region_box, frame), file_type="jpg")
-
-    @contextlib.contextmanager
-    def _once(self) -> Iterator[None]:
-        """What fails in here would fail in every round: W&B is then given up."""
-        try:
-            yield
-        except Exception:
-            run, self._run = self._run, None
-            if run is not None:
-                with contextlib.suppress(Exception):
-                    run.finish(exit_code=1)
-            raise
-
-    @contextlib.contextmanager
-    def _harmless(self, what: str, instead: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # whatever W&B raises, the run is worth more
-            _log.warning("W&B could not %s: %s: %s. %s", what, type(error).__name__, error, instead)
+        if self.read is None or self.folder.kind.asked is None:
+            raise ValueError("there is nothing to read images with")
+        canvas, frame = on_square(self.read(int(row["image"])), THUMBNAIL)
+        boxes = boxes_of(row, self.region_box, frame) if "region" in row else None
+        return wandb.Image(canvas, caption=self.folder.kind.asked.description(row), boxes=boxes, file_type="jpg")
 
 
-def _taken(**given: tuple[str | None, str]) -> tuple[dict[str, str | None], list[str]]:
-    """Names as W&B takes them, and what was done to them; of each the pattern of what is refused in it."""
-    found = {what: name_of(NAMES[what], name, refused) for what, (name, refused) in given.items()}
-    return {what: name for what, (name, _) in found.items()}, [line for _, said in found.values() for line in said]
+@contextlib.contextmanager
+def harmless(what: str, instead: str) -> Iterator[None]:
+    """Turn whatever W&B raises into one warning: the numbers are worth more."""
+    try:
+        yield
+    except Exception as error:
+        _log.warning("W&B could not %s: %s: %s. %s", what, type(error).__name__, error, instead)
+
+
+def begin(mode: str, about: Mapping[str, Any], earlier: str) -> "wandb.Run | None":
+    """Begin a run of W&B, online where that can be, else offline; None where W&B can do neither.
+
+    Args:
+        mode: online or offline.
+        about: arguments of `wandb.init`.
+        earlier: names of the offline files of earlier attempts, which are replaced, as everything is told again.
+    """
+    settings: Any = None
+    with harmless("set up", GOES_ON):
+        settings = quiet_settings()
+        wandb.setup(settings=settings)
+    if mode == "online" and has_key(os.environ):
+        with harmless("reach its server", "This is logged offline; send it later with `wandb sync`."):
+            return wandb.init(mode="online", resume="allow", settings=settings, **about)
+        wandb.teardown()  # it holds on to the id of the run it could not start
+    elif mode == "online":
+        _log.warning(NO_KEY)  # W&B would stop and ask for one
+    with harmless("start", GOES_ON):
+        for folder in (Path(about["dir"]) / "wandb").glob(earlier):
+            shutil.rmtree(folder, ignore_errors=True)
+        return wandb.init(mode="offline", settings=settings, **about)
+    return None
 
 
 def quiet_settings() -> "wandb.Settings":
@@ -242,13 +224,13 @@ def quiet_settings() -> "wandb.Settings":
 
 
 def resolve_mode(mode: str, environ: Mapping[str, str]) -> str:
-    """What `wandb.mode` means here: `auto` follows WANDB_MODE, else is online where an API key is configured.
+    """Resolve `wandb.mode`: `auto` follows WANDB_MODE, else is online where an API key is configured.
 
     Raises:
-        ValueError: an unknown mode.
+        ConfigError: if the mode is unknown.
     """
     if mode not in MODES:
-        raise ValueError(f"wandb.mode={mode!r} is none of {', '.join(MODES)}")
+        raise ConfigError("mode", mode, "it is unknown", f"Valid: {', '.join(MODES)}.", WandbLog)
     if mode != "auto":
         return mode
     wished = environ.get("WANDB_MODE", "")
@@ -258,54 +240,79 @@ def resolve_mode(mode: str, environ: Mapping[str, str]) -> str:
 
 
 def has_key(environ: Mapping[str, str]) -> bool:
-    """Is an API key configured, in the environment or in a netrc file?"""
+    """Look for an API key in the environment and in netrc files."""
     if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
     named = environ.get("NETRC")
-    places = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
-    for place in places:
+    files = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
+    for file in files:
         with contextlib.suppress(OSError, netrc.NetrcParseError):
-            if netrc.netrc(place).hosts.get(host):
+            if netrc.netrc(file).hosts.get(host):
                 return True
     return False
 
 
 def identity(run_id: str, project: str | None, entity: str | None, environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Which run of W&B this is: ours, or the one that a sweep agent has prepared and waits for."""
+    """Identity of the run of W&B: ours, or the one that a sweep agent has prepared and waits for."""
     if environ.get("WANDB_SWEEP_ID"):
         return {}
     own = {"project": project, "entity": entity}
     return own if environ.get("WANDB_RUN_ID") else {**own, "id": run_id}
 
 
-def define_axes(run: "wandb.Run") -> None:
-    """Tell W&B what each curve is drawn against."""
-    run.define_metric("round", hidden=True)
-    for axis in AXES:
-        run.define_metric(axis, step_metric="round")
-    for name in CURVES:
-        run.define_metric(name, step_metric="round")
-        for axis in AXES:
+def define_axes(run: "wandb.Run", kind: RunKind) -> None:
+    """Tell W&B what each curve is drawn against. Of a curve along words it counts the steps itself."""
+    of = kind.curve
+    if of is None or kind.tables[of.table][of.axis] == "string":
+        return
+    run.define_metric(of.axis, hidden=True)
+    for axis in of.against:
+        run.define_metric(axis, step_metric=of.axis)
+    for name in of.values:
+        run.define_metric(name, step_metric=of.axis)
+        for axis in of.against:
             run.define_metric(f"against_{axis}/{name}", step_metric=axis, summary="none")
 
 
-def curve_row(number: int, means: pd.Series) -> dict[str, object]:
-    """The values of one round under W&B's keys; empty values are left out."""
-    known = {str(name): float(value) for name, value in means.items() if not math.isnan(value)}
-    row: dict[str, object] = {"round": number, **known}
-    for axis in AXES:
-        if axis in known:
-            row.update({f"against_{axis}/{name}": known[name] for name in CURVES if name in known})
-    return row
+def rows_of(folder: RunFolder) -> list[dict[str, object]]:
+    """All that there is to tell W&B, a row for each of its steps: every step after what is followed within it."""
+    kind = folder.kind
+    if kind.curve is None:
+        return []
+    steps = curve_rows(kind.curve, folder.table(kind.curve.table), kind.tables[kind.curve.table])
+    if kind.inner is None:
+        return steps
+    columns = kind.tables[kind.inner.table]
+    inner = curve_rows(kind.inner, folder.table(kind.inner.table), columns)
+    rows = []
+    for one in steps:
+        rows += [row for row in inner if row[kind.step] == one[kind.step]] + [one]
+    under_way = folder.under_way()
+    return rows + (curve_rows(kind.inner, under_way, columns) if len(under_way) else [])
 
 
-ANSWERS = ("irrelevant", "relevant", "unsure", "best region")
+def curve_rows(of: Curve, table: pd.DataFrame, columns: Columns) -> list[dict[str, object]]:
+    """The values of a curve under W&B's keys, a row for each place on its axis; empty values are left out."""
+    means = curve(of, table)
+    counted = {name: table[name].tolist() for name in of.counted}
+    rows: dict[object, dict[str, object]] = {}
+    for number, (at, values) in enumerate(means.iterrows()):
+        apart, axis = at if isinstance(at, tuple) else ("", at)
+        position = number if counted else axis
+        row = rows.setdefault(position, {of.axis: CASTS[columns[of.axis]](axis)})
+        row |= {name: int(cells[number]) for name, cells in counted.items()}
+        known = {str(name): float(value) for name, value in values.items() if not math.isnan(value)}
+        prefix = f"{apart}/" if of.apart else of.prefix
+        row |= {prefix + name: value for name, value in known.items()}
+        for against in of.against:
+            if against in known:
+                row |= {f"against_{against}/{name}": known[name] for name in of.values if name in known}
+    return list(rows.values())
 
 
-def answer_of(relevant: object) -> str:
-    """The word for a cell of the column `relevant`."""
-    return "unsure" if pd.isna(relevant) else "relevant" if relevant else "irrelevant"  # type: ignore[call-overload]
+CASTS: Mapping[str, Callable[[Any], object]] = {"int32": int, "double": float, "string": str}
+LABELS = ["irrelevant", "relevant", "unsure", "best region"]
 
 
 def on_square(image: Image.Image, side: int) -> tuple[Image.Image, Box]:
@@ -342,16 +349,17 @@ def boxes_of(row: pd.Series, region_box: RegionBox | None, frame: Box) -> dict[s
     drawn = []
     if not pd.isna(row["x0"]):
         x0, y0, x1, y1 = (float(row[side]) for side in ("x0", "y0", "x1", "y1"))
-        drawn.append((ANSWERS.index(answer_of(row["relevant"])), (x0, y0, x1, y1)))
+        answer = "unsure" if pd.isna(row["relevant"]) else "relevant" if row["relevant"] else "irrelevant"
+        drawn.append((answer, (x0, y0, x1, y1)))
     if region_box is not None and row["region"] >= 0:
-        drawn.append((ANSWERS.index("best region"), region_box(int(row["image"]), int(row["region"]))))
+        drawn.append(("best region", region_box(int(row["image"]), int(row["region"]))))
     data = [
         {
             "position": dict(zip(("minX", "minY", "maxX", "maxY"), within(box, frame), strict=True)),
-            "class_id": kind,
+            "class_id": LABELS.index(kind),
             "box_caption": label,
             "scores": {"score": float(row["score"])},
         }
         for kind, box in drawn
     ]
-    return {"asked": {"box_data": data, "class_labels": dict(enumerate(ANSWERS))}} if data else None
+    return {"asked": {"box_data": data, "class_labels": dict(enumerate(LABELS))}} if data else None

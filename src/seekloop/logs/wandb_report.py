@@ -3,8 +3,7 @@
 import hashlib
 import logging
 import os
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,8 @@ import pandas as pd
 
 from seekloop.artifacts.files import make_folder
 from seekloop.contracts.lazy import lazily
-from seekloop.logs.finished import FinishedRun
 from seekloop.logs.report import PICTURES, Report
-from seekloop.logs.wandb_log import NO_KEY, has_key, identity, quiet_settings, resolve_mode
+from seekloop.logs.wandb_log import begin, harmless, identity, resolve_mode
 from seekloop.logs.wandb_names import IN_PROJECT, LONGEST_KEY, name_of, shortened
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ JOB = "report"
 _log = logging.getLogger(__name__)
 
 
-def tell_wandb(folder: Path, found: Report, mode: str | None) -> None:
+def tell_wandb(folder: Path, result: Report, mode: str | None) -> None:
     """Log a report to W&B, where its runs were: same project, entity and mode, grouped with them, job type `report`.
 
     The same report of the same folder is one run of W&B: made again, it replaces what it said. What W&B cannot do
@@ -36,89 +34,56 @@ def tell_wandb(folder: Path, found: Report, mode: str | None) -> None:
 
     Args:
         folder: that was reported, whose figures are sent.
-        found: the report.
+        result: the report.
         mode: auto, online, offline or disabled; None: as the first run says, auto where it says nothing.
     """
-    first = next(iter(found.groups.values()))[0]
-    settings = _settings(first)
+    runs = [run for members in result.groups.values() for run in members]
+    settings = runs[0].config.get("wandb")
+    settings = settings if isinstance(settings, Mapping) else {}
     mode = resolve_mode(mode or str(settings.get("mode", "auto")), os.environ)
     if mode == "disabled":
         return
-    name = f"{JOB}-{_digest(folder, found)}"
-    try:
-        run = _open(folder, name, mode, settings, _about(folder, found, first))
-        _tell(run, folder, found)
+    pairs: list[list[str]] = result.differences[["setting", "against"]].to_numpy().tolist()
+    text = repr((str(folder.resolve()), result.keys, pairs))
+    name = f"{JOB}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+    with harmless("log the report", "" if result.unwritten else "Its files hold everything."):
+        make_folder(folder / PLACE, "folder")
+        project, changes = name_of("wandb.project", settings.get("project", "seekloop"), IN_PROJECT)
+        for line in changes:
+            _log.warning(line)
+        about = {
+            **identity(name, project, name_of("wandb.entity", settings.get("entity"))[0], {}),
+            "name": name_of("name", f"report of {folder.resolve().name} by {', '.join(result.keys) or 'nothing'}")[0],
+            "group": name_of("group", runs[0].config.get("experiment_name", folder.resolve().name))[0],
+            "job_type": JOB,
+            "config": {
+                "by": list(result.keys),
+                "averaged": list(result.averaged),
+                "runs": sorted(run.folder.path.name for run in runs),
+            },
+            "dir": str(folder / PLACE),
+        }
+        run = begin(mode, about, f"offline-run-*-{name}")
+        if run is None:
+            return
+        tables = {"report": result.table, **({"differences": result.differences} if pairs else {})}
+        written = [name for name in PICTURES if name not in result.unwritten]
+        row: dict[str, Any] = {key: wandb.Table(dataframe=_plain(table)) for key, table in tables.items()}
+        run.log(row | {f"figures/{Path(name).stem}": wandb.Image(str(folder / name)) for name in written})
+        run.summary.update({"runs": result.runs, **scalars(result)})
         run.finish()
-    except Exception as error:  # whatever W&B raises, the report's files are written, or its table is printed
-        rest = "" if found.unwritten else " Its files hold everything."
-        _log.warning("W&B could not log the report: %s: %s.%s", type(error).__name__, error, rest)
 
 
-def scalars(found: Report) -> dict[str, float]:
+def scalars(result: Report) -> dict[str, float]:
     """Numbers of the table as `<row>/<column>`, of the differences as `<setting> - <against>/<column>`; none empty."""
-    pairs = [f"{row['setting']} - {row['against']}" for _, row in found.differences.iterrows()]
-    return {**_cells(found.table, list(found.groups)), **_cells(found.differences, pairs)}
-
-
-def _cells(table: pd.DataFrame, labels: Sequence[str]) -> dict[str, float]:
-    numbers = table.select_dtypes("number").astype(float)
-    rows = zip([shortened(label, LONGEST_KEY) for label in labels], numbers.to_dict("records"), strict=True)
-    return {f"{label}/{column}": value for label, row in rows for column, value in row.items() if value == value}
-
-
-def _open(folder: Path, name: str, mode: str, settings: Mapping[str, object], about: Mapping[str, Any]) -> "wandb.Run":
-    """A run of W&B, online where that can be, else offline."""
-    place = folder / PLACE
-    make_folder(place, "folder")
-    project, told = name_of("wandb.project", settings.get("project", "seekloop"), IN_PROJECT)
-    for line in told:
-        _log.warning(line)
-    entity, _ = name_of("wandb.entity", settings.get("entity"))
-    ours = {**about, "dir": str(place), "settings": quiet_settings()}
-    ours |= identity(name, project, entity, {})
-    if mode == "online" and not has_key(os.environ):
-        _log.warning(NO_KEY)  # W&B would stop and ask for one
-        mode = "offline"
-    if mode == "online":
-        try:
-            return wandb.init(mode="online", resume="allow", **ours)
-        except Exception as error:  # no network: the report goes to a file
-            _log.warning("W&B could not be reached: %s. The report is logged offline.", error)
-            wandb.teardown()  # it holds on to the id of the run it could not start
-    for earlier in (place / "wandb").glob(f"offline-run-*-{name}"):
-        shutil.rmtree(earlier, ignore_errors=True)
-    return wandb.init(mode="offline", **ours)
-
-
-def _tell(run: "wandb.Run", folder: Path, found: Report) -> None:
-    row: dict[str, object] = {"report": wandb.Table(dataframe=_plain(found.table))}
-    if len(found.differences):
-        row["differences"] = wandb.Table(dataframe=_plain(found.differences))
-    written = [name for name in PICTURES if name not in found.unwritten]
-    row |= {f"figures/{Path(name).stem}": wandb.Image(str(folder / name)) for name in written}
-    run.log(row)
-    run.summary.update({"runs": found.runs, **scalars(found)})
-
-
-def _about(folder: Path, found: Report, first: FinishedRun) -> dict[str, Any]:
-    runs = sorted(run.folder.path.name for members in found.groups.values() for run in members)
-    return {
-        "name": name_of("name", f"report of {folder.resolve().name} by {', '.join(found.keys) or 'nothing'}")[0],
-        "group": name_of("group", first.config.get("experiment_name", folder.resolve().name))[0],
-        "job_type": JOB,
-        "config": {"by": list(found.keys), "averaged": list(found.averaged), "runs": runs},
-    }
-
-
-def _settings(first: FinishedRun) -> Mapping[str, object]:
-    settings = first.config.get("wandb")
-    return settings if isinstance(settings, Mapping) else {}
-
-
-def _digest(folder: Path, found: Report) -> str:
-    pairs: Sequence[object] = found.differences[["setting", "against"]].to_numpy().tolist()
-    told = repr((str(folder.resolve()), found.keys, pairs))
-    return hashlib.blake2b(told.encode(), digest_size=4).hexdigest()
+    pairs = [f"{row['setting']} - {row['against']}" for _, row in result.differences.iterrows()]
+    cells: dict[str, Any] = {}
+    for table, labels in ((result.table, list(result.groups)), (result.differences, pairs)):
+        numbers = table.select_dtypes("number").astype(float).to_dict("records")
+        for label, row in zip(labels, numbers, strict=True):
+            known = {name: value for name, value in row.items() if value == value}
+            cells |= {f"{shortened(label, LONGEST_KEY)}/{name}": value for name, value in known.items()}
+    return cells
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,10 +1,14 @@
 """A finished run in few numbers: of each search, of each class, of all."""
 
+import math
+from collections.abc import Sequence
+
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from seekloop.contracts.problems import Problem, counted
 from seekloop.metrics.curves import area_under_curve, first_reached
 from seekloop.metrics.strata import STRATA
 
@@ -74,7 +78,7 @@ def summarise(rounds: pd.DataFrame) -> dict[str, float | int | None]:
 
 
 def _indexed(rounds: pd.DataFrame) -> dict[str, float]:
-    """What an index did, where there was one: means over rounds, a class's searches, classes."""
+    """Measures of an index, where there was one: means over rounds, a class's searches, classes."""
     if "pick_recall" not in rounds:
         return {}
     classes = rounds.groupby("class_name")[list(INDEXED)].mean()
@@ -84,3 +88,13 @@ def _indexed(rounds: pd.DataFrame) -> dict[str, float]:
 def _area(values: Float[Tensor, "q t"]) -> Float[Tensor, " q"]:
     """Area under the curve; the value itself where there is only round 0."""
     return values[:, 0] if values.shape[1] == 1 else area_under_curve(values)
+
+
+def left_out(problems: Sequence[Problem], readable: Bool[Tensor, " n"]) -> dict[str, int]:
+    """Counts of the objects, files and unreadable images that the numbers of a run go without."""
+    return {**counted(problems), "images_unreadable": int((~readable).sum())}
+
+
+def number(value: float) -> float | None:
+    """A number as a summary has it: None where it is none."""
+    return None if math.isnan(value) else float(value)

@@ -1,1 +1,1 @@
-"""Which parts of an image get a descriptor of their own."""
+"""Parts of an image that get a descriptor of their own."""

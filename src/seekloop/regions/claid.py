@@ -2,25 +2,28 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import field
 from itertools import islice
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from seekloop.contracts.errors import ConfigError
-from seekloop.regions.components import components
-from seekloop.regions.cuts import UNLIKE, VARIANTS, Bisect, Node
-from seekloop.regions.segments import Segments, mask_boxes
+from seekloop.contracts.declared import Count, component
+from seekloop.regions.cuts import VARIANTS, Bisect, Node
+from seekloop.regions.graph import UNLIKE, Cosine, gram
+from seekloop.regions.ksums import KSums
+from seekloop.regions.segments import Segments, components, mask_boxes
 
-BLOCK = 256  # rows of a product
+PURITY = {"paper": 0.2, "parity": 0.1}
 RELEASED_PATCH = 8  # pixels of a token in the released code, whose boxes `variant=parity` repeats
 
 
-@dataclass(frozen=True)
+@component
 class Claid:
     r"""Class-agnostic regions at every level of a hierarchy of cuts.
 
@@ -50,26 +53,16 @@ class Claid:
         Sun et al., "Class Agnostic Instance-level Descriptor for Visual Instance Search" (CLAID).
     """
 
-    variant: str
-    alpha: float
-    termination: float | None
-    purity: float | Mapping[str, float] | None
-    smallest: int
-    energetic: float
-    max_depth: int | None
-    bisect: Bisect
+    variant: Literal["paper", "parity"] = "paper"
+    alpha: Cosine = 0.2
+    termination: float | None = 0.97
+    purity: float | Mapping[str, float] | None = field(default_factory=lambda: dict(PURITY))
+    smallest: Count = 15
+    energetic: Annotated[float, Interval(gt=0, le=1)] = 0.3
+    max_depth: Count | None = None
+    bisect: Bisect = KSums()
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise ConfigError("detector.variant", self.variant, "it is unknown", f"Choose from {list(VARIANTS)}.")
-        if not -1 < self.alpha < 1:
-            raise ConfigError("detector.alpha", self.alpha, "it is a cosine that some pairs exceed", "Usual: 0.2.")
-        if self.smallest < 1:
-            raise ConfigError("detector.smallest", self.smallest, "it counts tokens of a region", "Usual: 15.")
-        if not 0 < self.energetic <= 1:
-            raise ConfigError("detector.energetic", self.energetic, "it is a share of the tokens", "Usual: 0.3.")
-        if self.max_depth is not None and self.max_depth < 1:
-            raise ConfigError("detector.max_depth", self.max_depth, "it counts levels", "Usual: null, no limit.")
         if isinstance(self.purity, Mapping):  # from here on it is the variant's: what a store's key is made of
             object.__setattr__(self, "purity", float(self.purity[self.variant]))
 
@@ -92,8 +85,10 @@ class Claid:
         for depth, parts in enumerate(islice(self._levels(root, (h, w), rng), self.max_depth), start=1):
             for part in parts:
                 purity = float(energetic[part.members].mean())
-                if self._is_region(purity):
-                    masks.append(inside(part, h * w).reshape(h, w))
+                if not isinstance(self.purity, float | int) or purity > self.purity:
+                    mask = np.zeros(h * w, dtype=bool)
+                    mask[part.members] = True
+                    masks.append(mask.reshape(h, w))
                     level.append(depth)
                     score.append(purity)
         found = torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, h, w))
@@ -105,50 +100,30 @@ class Claid:
             parity_boxes(found, RELEASED_PATCH) if self.variant == "parity" else None,
         )
 
-    def _is_region(self, purity: float) -> bool:
-        return not isinstance(self.purity, float | int) or purity > self.purity
-
     def _levels(self, root: Node, size: tuple[int, int], rng: Generator) -> Iterator[list[Node]]:
         """Components of each level; the next is cut only when it is asked for."""
+        variant = VARIANTS[self.variant]
         nodes = [root] if len(root.members) > self.smallest else []
         while nodes:
-            parts = [part for node in nodes for part in self._parts(node, size, rng)]
+            parts = []
+            for node in nodes:
+                second = self.bisect(node, variant, rng)
+                for side in (~second, second) if second.any() and not second.all() else ():
+                    mask = np.zeros(size[0] * size[1], dtype=bool)
+                    mask[node.members[side]] = True
+                    for members in components(mask.reshape(size), 8, self.smallest):
+                        parts.append(node.part(members, np.searchsorted(node.members, members)))
             yield parts
-            nodes = [part for part in parts if self._cut_on(part)]
-
-    def _parts(self, node: Node, size: tuple[int, int], rng: Generator) -> list[Node]:
-        """Components of both sides of a cut; none where one side is empty."""
-        second = self.bisect(node, VARIANTS[self.variant], rng)
-        if second.all() or not second.any():
-            return []
-        found = []
-        for side in (~second, second):
-            mask = np.zeros(size[0] * size[1], dtype=bool)
-            mask[node.members[side]] = True
-            found += components(mask.reshape(size), 8, self.smallest)
-        return [node.part(members, np.searchsorted(node.members, members)) for members in found]
-
-    def _cut_on(self, part: Node) -> bool:
-        """Whether a component goes to the next level."""
-        if len(part.members) <= self.smallest:  # what a cut leaves of it is too small
-            return False
-        return self.termination is None or likeness(part, VARIANTS[self.variant].diagonal) < self.termination
+            # what a cut leaves of a component of `smallest` tokens is too small
+            large = [part for part in parts if len(part.members) > self.smallest]
+            limit = self.termination
+            nodes = [part for part in large if limit is None or likeness(part, variant.diagonal) < limit]
 
 
 def node_of(tokens: Float[Tensor, "n d"], alpha: float) -> Node:
     """All tokens of an image, by their cosines. A token of length 0 is alike to none."""
     cosines = gram(F.normalize(tokens, dim=1)).numpy()
     return Node(np.arange(len(tokens)), cosines, np.count_nonzero(cosines > alpha, axis=1), alpha)
-
-
-def gram(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
-    """Inner products of each row with each; nearly half of them are copied across the diagonal: half the time."""
-    products = rows.new_empty(len(rows), len(rows))
-    for start in range(0, len(rows), BLOCK):
-        stop = start + BLOCK
-        products[start:stop, start:] = rows[start:stop] @ rows[start:].T
-        products[stop:, start:stop] = products[start:stop, stop:].T
-    return products
 
 
 def energetic_tokens(tokens: Float[Tensor, "n d"], share: float) -> Bool[np.ndarray, " n"]:
@@ -175,13 +150,6 @@ def likeness(part: Node, diagonal: bool) -> float:
     if diagonal:
         ones, edges = ones + part.alike_to_themselves, edges + len(part.members)
     return (ones + UNLIKE * (edges - ones)) / part.pairs
-
-
-def inside(part: Node, tokens: int) -> Bool[np.ndarray, " {tokens}"]:
-    """Which of so many tokens are in it."""
-    mask = np.zeros(tokens, dtype=bool)
-    mask[part.members] = True
-    return mask
 
 
 def parity_boxes(masks: Bool[Tensor, "m h w"], patch: int) -> Float[Tensor, "m 4"]:

@@ -1,4 +1,4 @@
-"""A set of tokens that may be cut in two, and what a way of cutting must do."""
+"""A set of tokens that may be cut in two, by k-sums (`ksums.py`) or by the normalised cut."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, no_type_check, runtime_checkable
@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from torch import Generator
 
 from seekloop.contracts.compiled import compiled
+from seekloop.contracts.declared import component
+from seekloop.regions.graph import Solver, cut_vector, peak_positive
 
 Array = NDArray[Any]
-UNLIKE = 1e-5  # weight of an edge between tokens that are not alike; those that are have 1
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Where CLAID's paper and the code released with it part; thresholds that differ stand in conf/detector/claid.yaml.
+    """Differences between CLAID's paper and the code released with it; those of thresholds: conf/detector/claid.yaml.
 
     Attributes:
         released: whether a token changes sides only for a gain above its own squared length (equal to it is enough
@@ -75,8 +76,35 @@ class Bisect(Protocol):
     """A way of cutting a node in two."""
 
     def __call__(self, node: Node, variant: Variant, rng: Generator) -> Bool[np.ndarray, " s"]:
-        """Which tokens are on the second side; all on one side where there is nothing to cut."""
+        """Mask of the second side; all tokens on one side where there is nothing to cut."""
         ...
+
+
+@component
+class NormalisedCut:
+    r"""Cut a node in two where the relaxed normalised cut of its thresholded graph is above its mean.
+
+    .. math:: (D - A) v = \lambda D v, \qquad A_{ij} = 1 \text{ where alike, else } 10^{-5}
+
+    v belongs to the second smallest eigenvalue. Its sign is such that the entry farthest from 0 is above. Where all
+    pairs of different tokens have the same weight, no vector comes second, and there is no cut.
+
+    Args:
+        solver: dense, as TokenCut's authors do, or lanczos; see `graph.later_vectors`.
+
+    Reference:
+        Shi & Malik, "Normalized Cuts and Image Segmentation", PAMI 2000; the weights are those of TokenCut.
+    """
+
+    solver: Solver = "lanczos"
+
+    def __call__(self, node: Node, variant: Variant, rng: Generator) -> Bool[np.ndarray, " s"]:
+        """The second side; both variants cut alike, and only a starting point is drawn."""
+        vector = cut_vector(node.cosines > node.alpha, self.solver, rng)
+        if vector is None:
+            return np.zeros(len(node.members), dtype=bool)
+        signed = peak_positive(vector)
+        return signed > signed.mean()
 
 
 # `no_type_check` keeps the shape hook of the tests away from functions that numba must see as they are written.

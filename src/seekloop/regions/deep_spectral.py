@@ -1,21 +1,17 @@
 """Deep spectral segmentation: objects as eigenvectors of the graph of an image's attention keys."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from seekloop.contracts.errors import ConfigError
-from seekloop.regions.flood import check_connectivity, largest_piece, segments_of
-from seekloop.regions.likeness import cosines_of, rows_of
-from seekloop.regions.segments import Segments
-from seekloop.regions.spectral import check_solver, later_vectors, peak_positive, says_nothing
+from seekloop.contracts.declared import Count, component
+from seekloop.regions.graph import Solver, cosines_of, later_vectors, peak_positive, rows_of, says_nothing
+from seekloop.regions.segments import Connectivity, Segments, largest_piece
 
 ROUNDING = 1e-9  # of an eigenvector's largest entry: smaller entries are 0
 
 
-@dataclass(frozen=True)
+@component
 class DeepSpectral:
     r"""The largest piece of where the second eigenvector is positive; and, if asked for, of later ones.
 
@@ -42,16 +38,10 @@ class DeepSpectral:
         Segmentation and Localization", CVPR 2022.
     """
 
-    vectors: int
-    connectivity: int
-    centre: bool
-    solver: str
-
-    def __post_init__(self) -> None:
-        if self.vectors < 1:
-            raise ConfigError("detector.vectors", self.vectors, "no region would be found", "The authors': 1.")
-        check_connectivity(self.connectivity)
-        check_solver(self.solver)
+    vectors: Count = 1
+    connectivity: Connectivity = 4
+    centre: bool = False
+    solver: Solver = "lanczos"
 
     def __call__(self, tokens: Float[Tensor, "h w d"], rng: Generator) -> Segments:
         """Regions in the order of their eigenvalues, scores falling.
@@ -62,12 +52,12 @@ class DeepSpectral:
         h, w, _ = tokens.shape
         weights = cosines_of(rows_of(tokens, self.centre)).clamp(min=0).double().numpy()
         if says_nothing(weights):
-            return segments_of([], (h, w), None)
+            return Segments.ranked([], (h, w), None)
         weights /= weights.max()
         vectors = later_vectors(weights, self.vectors, self.solver, rng)
         sides = [(minority_positive(vector) > 0).reshape(h, w) for vector in vectors.T]
         pieces = {piece.tobytes(): piece for piece in (largest_piece(side, self.connectivity) for side in sides)}
-        return segments_of(list(pieces.values()), (h, w), None)
+        return Segments.ranked(list(pieces.values()), (h, w), None)
 
 
 def minority_positive(vector: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

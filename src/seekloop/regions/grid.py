@@ -1,5 +1,6 @@
 """Regular grids: every image is cut into the same cells."""
 
+from seekloop.contracts.declared import component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.grids import common_grid, divides, grid_boxes, parse_grid, write_grid
 from seekloop.contracts.protocols import Collection
@@ -7,9 +8,8 @@ from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import Regions
 from seekloop.regions.parts import Parts
 
-__all__ = ["Grid", "grid_boxes", "parse_grid"]
 
-
+@component
 class Grid:
     """Cells of one grid, or of several together.
 
@@ -24,16 +24,18 @@ class Grid:
         ConfigError: if `grid` is no list of grids, or `finest` is not one grid.
     """
 
-    def __init__(self, grid: str, finest: str) -> None:
-        self.grids = parse_grid(grid)
-        finest_grids = parse_grid(finest)
-        if len(finest_grids) > 1:
-            raise ConfigError("regions.finest", finest, "it is more than one grid", "Write one, such as 4x4.")
-        self.finest = finest_grids[0]
+    grid: str = "4x4"
+    finest: str = "4x4"
+
+    def __post_init__(self) -> None:
+        parse_grid(self.grid, "grid", self)
+        if len(parse_grid(self.finest, "finest", self)) > 1:
+            raise ConfigError("finest", self.finest, "it is more than one grid", "Write one, such as 4x4.", self)
 
     def parts(self, collection: Collection, poolable: bool) -> Parts:
         """The cells to store; the same for every collection."""
-        shared = self.finest if all(divides(grid, self.finest) for grid in self.grids) else common_grid(self.grids)
-        grids = (shared,) if poolable else tuple(sorted(self.grids))
+        asked, (finest,) = parse_grid(self.grid), parse_grid(self.finest)
+        shared = finest if all(divides(grid, finest) for grid in asked) else common_grid(asked)
+        grids = (shared,) if poolable else tuple(sorted(asked))
         recipe = Recipe("regions", {"class": "Grid", "grids": write_grid(grids)})
-        return Parts(Regions(grid_boxes(grids), None), grids, self.grids, poolable, recipe)
+        return Parts(Regions(grid_boxes(grids), None), grids, asked, poolable, recipe)

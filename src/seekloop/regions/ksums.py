@@ -15,8 +15,7 @@ for the sides and the inner products :math:`G` that the affinities need anyway,
 so that looking at a token takes no product at all, and a move one pass over a row of G. (W.-L. Zhao et al., k-sums.)
 """
 
-from dataclasses import dataclass
-from typing import Any, no_type_check
+from typing import Any, Literal, no_type_check
 
 import numpy as np
 import torch
@@ -25,16 +24,15 @@ from numpy.typing import NDArray
 from torch import Generator
 
 from seekloop.contracts.compiled import REORDER, compiled
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.declared import Count, component
 from seekloop.regions.cuts import Node, Variant
 
 Array = NDArray[Any]
-SEEDS = ("degree", "random")
 # Of the gain per token of the node: what rounding of products in single precision can feign.
 _ROUNDING = 1e-6
 
 
-@dataclass(frozen=True)
+@component
 class KSums:
     """Cut a node in two by k-sums.
 
@@ -44,18 +42,15 @@ class KSums:
         epochs: most passes over all tokens of the node.
     """
 
-    seeds: str
-    epochs: int
-
-    def __post_init__(self) -> None:
-        if self.seeds not in SEEDS:
-            raise ConfigError("detector.bisect", self.seeds, "no such seeds", f"Set its seeds to one of {list(SEEDS)}.")
-        if self.epochs < 1:
-            raise ConfigError("detector.bisect", self.epochs, "its epochs are passes to make", "Usual: 500.")
+    seeds: Literal["degree", "random"] = "degree"
+    epochs: Count = 500
 
     def __call__(self, node: Node, variant: Variant, rng: Generator) -> Bool[np.ndarray, " s"]:
         """The second side; tokens are visited in one order drawn from `rng`, in every pass."""
-        first, second = _any_two(node, rng) if self.seeds == "random" else by_degree(node.alike)
+        if self.seeds == "random":
+            first, second = torch.randperm(len(node.members), generator=rng)[:2].tolist()
+        else:
+            first, second = by_degree(node.alike)
         side = nearer(node.cosines[[first, second]], node.alpha if variant.released else None)
         order = torch.randperm(len(side), generator=rng).numpy()
         return k_sums(node.cosines, side, order, self.epochs, variant.released)
@@ -71,13 +66,8 @@ def by_degree(alike: Int[np.ndarray, " s"]) -> tuple[int, int]:
     return int(alike.argmin()), len(alike) - 1 - int(alike[::-1].argmax())
 
 
-def _any_two(node: Node, rng: Generator) -> tuple[int, int]:
-    first, second = torch.randperm(len(node.members), generator=rng)[:2].tolist()
-    return first, second
-
-
 def nearer(cosines: Float[np.ndarray, "2 s"], alpha: float | None) -> Bool[np.ndarray, " s"]:
-    """Which tokens are nearer to the second of two seeds than to the first.
+    """Mask of the tokens that are nearer to the second of two seeds than to the first.
 
     Args:
         cosines: of all tokens with each of the two.

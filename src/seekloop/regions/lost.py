@@ -1,22 +1,19 @@
 """LOST: the one object of an image, grown from the token that the fewest others resemble."""
 
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from seekloop.contracts.errors import ConfigError
-from seekloop.regions.flood import check_connectivity, piece_of, segments_of
-from seekloop.regions.likeness import products_of, rows_of, share_of_pairs
-from seekloop.regions.segments import Segments
-
-AFFINITIES = ("binary", "real")
+from seekloop.contracts.declared import Count, component
+from seekloop.regions.graph import products_of, rows_of, share_of_pairs
+from seekloop.regions.segments import Connectivity, Segments, piece_of
 
 
-@dataclass(frozen=True)
+@component
 class Lost:
-    r"""What the seed and its like resemble, as far as it hangs together around the seed.
+    r"""One region around a seed: all that the seed and its like resemble, as far as it hangs together.
 
     Objects cover less of an image than background does, and resemble themselves: the seed is the token of lowest
     degree,
@@ -46,17 +43,10 @@ class Lost:
         Siméoni et al., "Localizing Objects with Self-Supervised Transformers and no Labels", BMVC 2021.
     """
 
-    k: int
-    affinity: str
-    connectivity: int
-    centre: bool
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ConfigError("detector.k", self.k, "nothing would grow from no seed", "The paper's: 100.")
-        if self.affinity not in AFFINITIES:
-            raise ConfigError("detector.affinity", self.affinity, "it is unknown", f"Choose from {list(AFFINITIES)}.")
-        check_connectivity(self.connectivity)
+    k: Count = 100
+    affinity: Literal["binary", "real"] = "binary"
+    connectivity: Connectivity = 4
+    centre: bool = False
 
     def __call__(self, tokens: Float[Tensor, "h w d"], rng: Generator) -> Segments:
         """The object, if there is one; `affine` is the share of pairs that correlate positively.
@@ -68,11 +58,11 @@ class Lost:
         products = products_of(rows_of(tokens, self.centre)).numpy()
         affine = share_of_pairs(products > 0)
         if affine is None or affine in (0.0, 1.0):
-            return segments_of([], (h, w), affine)
+            return Segments.ranked([], (h, w), affine)
         seeds = seeds_of(products, self.k)
         weights = products[seeds] if self.affinity == "real" else products[seeds] > 0
         mask = weights.sum(axis=0, dtype=np.float64) > 0
-        return segments_of([piece_of(mask.reshape(h, w), int(seeds[0]), self.connectivity)], (h, w), affine)
+        return Segments.ranked([piece_of(mask.reshape(h, w), int(seeds[0]), self.connectivity)], (h, w), affine)
 
 
 def degrees(products: Float[np.ndarray, "n n"]) -> Int[np.ndarray, " n"]:

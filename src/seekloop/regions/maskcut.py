@@ -1,18 +1,13 @@
 """MaskCut: several objects of an image, each by a normalised cut of what the earlier ones have left."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import binary_fill_holes  # type: ignore[attr-defined]
 from torch import Generator, Tensor
 
-from seekloop.contracts.errors import ConfigError
-from seekloop.regions.flood import check_connectivity, piece_of, segments_of
-from seekloop.regions.likeness import cosines_of, rows_of, share_of_pairs
-from seekloop.regions.segments import Segments
-from seekloop.regions.spectral import check_solver, peak_positive
-from seekloop.regions.tokencut import check_tau, cut_vector
+from seekloop.contracts.declared import Count, component
+from seekloop.regions.graph import Cosine, Solver, cosines_of, cut_vector, peak_positive, rows_of, share_of_pairs
+from seekloop.regions.segments import Connectivity, Segments, piece_of
 
 Mask = Bool[np.ndarray, "h w"]
 
@@ -20,7 +15,7 @@ SMALLEST = 0.01  # share of the image that a mask after the first must exceed
 OVERLAP = 0.5  # IoU with the one before it that it must not exceed
 
 
-@dataclass(frozen=True)
+@component
 class MaskCut:
     r"""A cut as TokenCut's, again and again, each time with the tokens found so far set to zero.
 
@@ -52,20 +47,13 @@ class MaskCut:
         Wang et al., "Cut and Learn for Unsupervised Object Detection and Instance Segmentation" (CutLER), CVPR 2023.
     """
 
-    tau: float
-    rounds: int
-    connectivity: int
-    centre: bool
-    parity: bool
-    fill_holes: bool
-    solver: str
-
-    def __post_init__(self) -> None:
-        check_tau(self.tau)
-        check_connectivity(self.connectivity)
-        check_solver(self.solver)
-        if self.rounds < 1:
-            raise ConfigError("detector.rounds", self.rounds, "no mask would be found", "The paper's: 3.")
+    tau: Cosine = 0.15
+    rounds: Count = 3
+    connectivity: Connectivity = 4
+    centre: bool = False
+    parity: bool = False
+    fill_holes: bool = False
+    solver: Solver = "lanczos"
 
     def __call__(self, tokens: Float[Tensor, "h w d"], rng: Generator) -> Segments:
         """The masks in the order found, scores falling; `affine` is the share of pairs above tau in the first round.
@@ -75,31 +63,23 @@ class MaskCut:
         """
         h, w, _ = tokens.shape
         alike = (cosines_of(rows_of(tokens, self.centre)) > self.tau).numpy()
-        masks = self._masks(alike, (h, w), rng)
-        if self.fill_holes:
-            masks = [filled(mask, masks) for mask in masks]
-        return segments_of(masks, (h, w), share_of_pairs(alike))
-
-    def _masks(self, alike: Bool[np.ndarray, "n n"], size: tuple[int, int], rng: Generator) -> list[Mask]:
-        taken = before = np.zeros(size, dtype=bool)
+        taken = before = np.zeros((h, w), dtype=bool)
         masks: list[Mask] = []
         for number in range(self.rounds):
             left = ~taken.reshape(-1)
-            mask = self._cut(alike & left[:, None] & left, size, rng)
+            vector, mask = cut_vector(alike & left[:, None] & left, self.solver, rng), np.zeros((h, w), dtype=bool)
+            if vector is not None:
+                side, seed = foreground(vector.reshape(h, w))
+                mask = piece_of(side, seed, self.connectivity)
             if number > 0 and (overlap(mask, before) > OVERLAP or mask.mean() <= SMALLEST):
                 if not self.parity:
                     break
                 mask = np.zeros_like(mask)
             masks.append(mask & ~taken)
             taken, before = taken | mask, mask
-        return masks
-
-    def _cut(self, alike: Bool[np.ndarray, "n n"], size: tuple[int, int], rng: Generator) -> Mask:
-        vector = cut_vector(alike, self.solver, rng)
-        if vector is None:
-            return np.zeros(size, dtype=bool)
-        side, seed = foreground(vector.reshape(size))
-        return piece_of(side, seed, self.connectivity)
+        if self.fill_holes:
+            masks = [filled(mask, masks) for mask in masks]
+        return Segments.ranked(masks, (h, w), share_of_pairs(alike))
 
 
 def foreground(vector: Float[np.ndarray, "h w"]) -> tuple[Mask, int]:

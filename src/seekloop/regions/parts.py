@@ -1,13 +1,18 @@
-"""What a choice of regions comes down to for one collection."""
+"""The regions that a choice of regions gives for one collection."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.grids import Grid
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.recipe import Recipe
-from seekloop.contracts.records import Regions
+from seekloop.contracts.records import KINDS, Regions
 
 Say = Callable[[str], None]
 
@@ -21,7 +26,7 @@ class Parts:
         grids: the grids whose cells they are; None for ragged regions.
         asked: the grids that will be read from them; empty for ragged regions.
         poolable: whether coarser cells may be averaged from them: only where they are means of tokens.
-        recipe: what they depend on beside the images: an input of the descriptors' recipe.
+        recipe: of the regions, an input of the descriptors' recipe.
         find: looks for them, which is long work the first time; takes where messages for people go.
         truth: whether they tell where annotated objects are, which no method may know.
     """
@@ -55,3 +60,28 @@ class PartsOfImages(Protocol):
             poolable: whether descriptors are means of tokens.
         """
         ...
+
+
+def ragged(
+    image: Int[Tensor, " o"], box: Float[Tensor, "o 4"], level: Int[Tensor, " o"], kind: Int[Tensor, " o"], images: int
+) -> Regions:
+    """Regions sorted by image, otherwise in this order; an image that has none has itself as its region, at level 0.
+
+    Example:
+        >>> boxes = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 1.0]])
+        >>> found = ragged(torch.tensor([2, 2]), boxes, torch.tensor([1, 1]), torch.tensor([2, 2]), 3)
+        >>> found.offsets, found.level
+        (tensor([0, 1, 2, 4]), tensor([0, 0, 1, 1]))
+    """
+    alone = torch.ones(images, dtype=torch.bool).index_fill(0, image, False).nonzero()[:, 0]
+    owner = torch.cat([image, alone])
+    order = owner.argsort(stable=True)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(owner, minlength=images).cumsum(0)])
+    whole = torch.tensor(WHOLE_IMAGE, dtype=box.dtype).expand(len(alone), 4)
+    fill = torch.zeros_like(alone)
+    return Regions(
+        torch.cat([box, whole])[order].contiguous(),
+        offsets,
+        torch.cat([level, fill])[order],
+        torch.cat([kind, fill + KINDS.index("whole")])[order],
+    )

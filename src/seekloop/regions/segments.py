@@ -1,12 +1,19 @@
-"""What a region method finds in one image: masks on the map of tokens, and the boxes around them."""
+"""Regions of one image: masks on its map of tokens, the boxes around them, and the pieces that hang together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.ndimage import label  # type: ignore[attr-defined]
 from torch import Generator, Tensor
+
+Connectivity = Literal[4, 8]
+"""Tokens that hang together: 4: those that share an edge; 8: those that share a corner, too."""
+TOUCHING = {4: np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]]), 8: np.ones((3, 3), dtype=int)}
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,13 @@ class Segments:
         """The box around each mask, edges of tokens included, in fractions of the image."""
         return mask_boxes(self.masks) if self.other_boxes is None else self.other_boxes
 
+    @staticmethod
+    def ranked(masks: Sequence[Bool[np.ndarray, "h w"]], size: tuple[int, int], affine: float | None) -> "Segments":
+        """Regions without a hierarchy, the first ones being the most likely objects; empty masks are left out."""
+        kept = torch.from_numpy(np.array([mask for mask in masks if mask.any()], dtype=bool).reshape(-1, *size))
+        score = 1 / torch.arange(1.0, len(kept) + 1, dtype=torch.float32)
+        return Segments(kept, torch.zeros(len(kept), dtype=torch.long), score, affine)
+
 
 @runtime_checkable
 class Detector(Protocol):
@@ -55,17 +69,57 @@ def mask_boxes(masks: Bool[Tensor, "m h w"]) -> Float[Tensor, "m 4"]:
         >>> mask_boxes(mask)
         tensor([[0.4000, 0.2500, 0.8000, 0.5000]])
     """
-    _, h, w = masks.shape
-    columns, rows = masks.any(dim=1), masks.any(dim=2)
-    if not bool(columns.any(dim=1).all()):
+    if not bool(masks.flatten(1).any(dim=1).all()):
         raise ValueError("an empty mask has no box")
-    x0, x1 = _ends(columns)
-    y0, y1 = _ends(rows)
-    return torch.stack([x0 / w, y0 / h, x1 / w, y1 / h], dim=1)
+    edges = []
+    for inside in (masks.any(dim=1).int(), masks.any(dim=2).int()):  # along x, then along y
+        tokens = inside.shape[1]
+        edges.append((inside.argmax(dim=1).float() / tokens, (tokens - inside.flip(1).argmax(dim=1)).float() / tokens))
+    (x0, x1), (y0, y1) = edges
+    return torch.stack([x0, y0, x1, y1], dim=1)
 
 
-def _ends(inside: Bool[Tensor, "m t"]) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-    """Position of the first True of each row, and the one after its last."""
-    first = inside.int().argmax(dim=1)
-    last = inside.shape[1] - inside.flip(1).int().argmax(dim=1)
-    return first.float(), last.float()
+def components(mask: Bool[np.ndarray, "h w"], connectivity: Connectivity, smallest: int) -> list[Int[np.ndarray, " s"]]:
+    """Connected components of a mask.
+
+    Args:
+        mask: True is inside.
+        connectivity: see `Connectivity`.
+        smallest: components of fewer tokens are left out.
+
+    Returns:
+        Positions of each one's tokens, row by row, ascending; components by their first position.
+
+    Example:
+        >>> components(np.eye(2, dtype=bool), 8, 1)
+        [array([0, 3])]
+        >>> components(np.eye(2, dtype=bool), 4, 1)
+        [array([0]), array([3])]
+    """
+    labels, _ = label(mask, TOUCHING[connectivity])
+    inside = np.flatnonzero(labels)
+    numbers = labels.reshape(-1)[inside]
+    parts = np.split(inside[np.argsort(numbers, kind="stable")], np.bincount(numbers)[1:].cumsum())[:-1]
+    return [part for part in parts if len(part) >= smallest]
+
+
+def piece_of(mask: Bool[np.ndarray, "h w"], seed: int, connectivity: Connectivity) -> Bool[np.ndarray, "h w"]:
+    """The component of a mask that holds a token, counted row by row; empty where the token is outside.
+
+    Example:
+        >>> piece_of(np.array([[True, False, True], [True, False, True]]), 5, 4).tolist()
+        [[False, False, True], [False, False, True]]
+    """
+    labels, _ = label(mask, TOUCHING[connectivity])
+    return mask & (labels == labels.reshape(-1)[seed])
+
+
+def largest_piece(mask: Bool[np.ndarray, "h w"], connectivity: Connectivity) -> Bool[np.ndarray, "h w"]:
+    """The component of most tokens, the first of equals; empty where the mask is.
+
+    Example:
+        >>> largest_piece(np.array([[True, False, True], [False, False, True]]), 4).tolist()
+        [[False, False, True], [False, False, True]]
+    """
+    labels, _ = label(mask, TOUCHING[connectivity])
+    return mask & (labels == np.bincount(labels[mask], minlength=2).argmax())

@@ -1,20 +1,15 @@
 """TokenCut: the one object of an image, by a normalised cut of the graph of its attention keys."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from seekloop.contracts.errors import ConfigError
-from seekloop.regions.cuts import UNLIKE
-from seekloop.regions.flood import check_connectivity, piece_of, segments_of
-from seekloop.regions.likeness import cosines_of, rows_of, share_of_pairs
-from seekloop.regions.segments import Segments
-from seekloop.regions.spectral import check_solver, later_vectors, peak_positive, says_nothing
+from seekloop.contracts.declared import component
+from seekloop.regions.graph import Cosine, Solver, cosines_of, cut_vector, peak_positive, rows_of, share_of_pairs
+from seekloop.regions.segments import Connectivity, Segments, piece_of
 
 
-@dataclass(frozen=True)
+@component
 class TokenCut:
     r"""The side of the relaxed normalised cut that holds its most decided token, as far as it hangs together there.
 
@@ -37,15 +32,10 @@ class TokenCut:
         Wang et al., "Self-supervised Transformers for Unsupervised Object Discovery using Normalized Cut", CVPR 2022.
     """
 
-    tau: float
-    connectivity: int
-    centre: bool
-    solver: str
-
-    def __post_init__(self) -> None:
-        check_tau(self.tau)
-        check_connectivity(self.connectivity)
-        check_solver(self.solver)
+    tau: Cosine = 0.2
+    connectivity: Connectivity = 4
+    centre: bool = False
+    solver: Solver = "lanczos"
 
     def __call__(self, tokens: Float[Tensor, "h w d"], rng: Generator) -> Segments:
         """The object, if there is one; `affine` is the share of pairs above tau.
@@ -58,25 +48,9 @@ class TokenCut:
         affine = share_of_pairs(alike)
         vector = cut_vector(alike, self.solver, rng)
         if vector is None:
-            return segments_of([], (h, w), affine)
+            return Segments.ranked([], (h, w), affine)
         side, seed = foreground(vector)
-        return segments_of([piece_of(side.reshape(h, w), seed, self.connectivity)], (h, w), affine)
-
-
-def check_tau(tau: float) -> None:
-    """Refuse what separates nothing.
-
-    Raises:
-        ConfigError: if no cosine is above it, or all are.
-    """
-    if not -1 < tau < 1:
-        raise ConfigError("detector.tau", tau, "it is a cosine that some pairs exceed", "Usual: 0.2.")
-
-
-def cut_vector(alike: Bool[np.ndarray, "n n"], solver: str, rng: Generator) -> Float[np.ndarray, " n"] | None:
-    """The second eigenvector of the thresholded graph; None where all pairs of different tokens weigh the same."""
-    weights = np.where(alike, 1.0, UNLIKE)
-    return None if says_nothing(weights) else later_vectors(weights, 1, solver, rng)[:, 0]
+        return Segments.ranked([piece_of(side.reshape(h, w), seed, self.connectivity)], (h, w), affine)
 
 
 def foreground(vector: Float[np.ndarray, " n"]) -> tuple[Bool[np.ndarray, " n"], int]:

@@ -20,14 +20,14 @@ from seekloop.contracts.recipe import Recipe
 from seekloop.store import growth
 from seekloop.store.manifest import KEY, store_folder
 
-DESCRIPTION = "regions.json"  # what the regions are of
+DESCRIPTION = "regions.json"  # the recipe of the regions
 SHARD = 64  # images per file
 OPEN = 2  # shards of masks kept in memory
 
 
 @dataclass(frozen=True)
 class FoundImage:
-    """What was found in one image.
+    """Regions found in one image.
 
     Attributes:
         boxes: around each region, in [0, 1].
@@ -56,7 +56,7 @@ class FoundImage:
 
 @dataclass(frozen=True)
 class FoundRegions:
-    """What was found in a whole collection.
+    """Regions found in a whole collection.
 
     Attributes:
         folder: where it lies.
@@ -171,8 +171,7 @@ def begin(folder: Path, recipe: Recipe, images: int, contents: Sequence[str] | N
                 for image in taken:
                     writer.add(image, known.image(int(before.row[image])))
             missing.append(left)
-            writer.shards.fold(shard)
-            writer.shards.forget(shard)
+            writer.shards.leave(shard)
     return [shard for shard in missing if shard]
 
 
@@ -192,11 +191,6 @@ def kept_images(folder: Path, images: int) -> int:
     return count
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether all of it is there."""
-    return store_folder(folder).finished
-
-
 def finish(folder: Path, images: int) -> None:
     """Mark as finished.
 
@@ -211,7 +205,7 @@ def finish(folder: Path, images: int) -> None:
 
 
 def read_found(folder: Path) -> tuple[FoundRegions, list[str]]:
-    """What was found, and for each image why it could not be read, empty where it was.
+    """The found regions, and for each image why it could not be read, empty where it was.
 
     Raises:
         StoreError: if a file is missing or damaged.

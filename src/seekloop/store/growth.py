@@ -36,7 +36,7 @@ class Earlier:
 
     @property
     def images(self) -> int:
-        """How many images are taken over."""
+        """Number of images that are taken over."""
         return int((self.row >= 0).sum())
 
 
@@ -67,16 +67,16 @@ def earlier(
     """
     wanted, best = recipe.without(ANY), None
     for path in sorted(folder.parent.glob(f"*/{description}")):
-        place = path.parent
+        other = path.parent
         try:
-            if place == folder or Recipe.from_plain(files.read_json(path)["recipe"]).without(ANY) != wanted:
+            if other == folder or Recipe.from_plain(files.read_json(path)["recipe"]).without(ANY) != wanted:
                 continue
-            known = files.read_json(place / CONTENTS)
-            may = usable(place) if store_folder(place).finished else None
+            known = files.read_json(other / CONTENTS)
+            may = usable(other) if store_folder(other).finished else None
         except (StoreError, OSError, ValueError, KeyError):  # an unfinished or damaged one has nothing to give
             continue
         if may is not None:
-            found = Earlier(place, _matched(known, contents, may))
+            found = Earlier(other, _matched(known, contents, may))
             best = found if found.images > (best.images if best else 0) else best
     return best
 

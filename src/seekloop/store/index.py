@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -27,12 +26,13 @@ Faiss = Any  # the module, and its objects, which carry no types
 GPU_LARGEST_K = 2048  # a search on a GPU returns no more
 BLOCK_BYTES = 2**26  # of float32 vectors read at once
 CODE_ROUNDS = 10  # of k-means for each code; faiss's 25 take most of the building time and gain little
+ENDINGS = (".faiss", "-images.npy", ".json")
 SPARE = 0.9  # share of the free memory that an index may take
 
 
 @runtime_checkable
 class Vectors(Protocol):
-    """What an index is made of.
+    """The vectors that an index is made of.
 
     Attributes:
         images: n.
@@ -53,13 +53,13 @@ class Vectors(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What a search returned.
+    """The vectors that a search returned.
 
     Attributes:
         score: inner products with each query's hyperplane, highest first; -inf after the last one found.
         image: whose vectors they are; -1 after the last one found.
         exact: whether every vector that was not found certainly scores no higher than the last one found.
-        final: whether a larger search could find nothing more.
+        final: whether the search was exhausted: a larger one finds nothing more.
     """
 
     score: Float[Tensor, "q k"]
@@ -69,7 +69,7 @@ class Found:
 
     @property
     def known(self) -> Bool[Tensor, "q k"]:
-        """Which places are filled."""
+        """Mask of the positions that are filled."""
         return self.image >= 0
 
     @property
@@ -91,7 +91,8 @@ class Index:
     def __init__(self, index: Faiss, owner: Int[Tensor, " r"], norm: float, settings: IndexSettings) -> None:
         self._faiss = load_faiss()
         self._clusters = int(index.nlist) if settings.clustered else 0
-        self._gpus = _gpus(self._faiss) if settings.kind in ("flat", "ivf") else 0
+        on_gpus = settings.kind in ("flat", "ivf") and hasattr(self._faiss, "index_cpu_to_all_gpus")
+        self._gpus = int(self._faiss.get_num_gpus()) if on_gpus else 0
         self._index = self._faiss.index_cpu_to_all_gpus(index) if self._gpus else index
         self.owner = owner
         self.rows = len(owner)
@@ -110,10 +111,15 @@ class Index:
         k = max(1, min(k, most))
         everywhere = self._aim(k, widening, len(weights))
         rows = np.ascontiguousarray(weights.detach().cpu().float().numpy())
-        score, place = (torch.from_numpy(found) for found in self._index.search(rows, k))
-        image = torch.where(place >= 0, self.owner[place.clamp(min=0)], -1)
+        score, row = (torch.from_numpy(found) for found in self._index.search(rows, k))
+        image = torch.where(row >= 0, self.owner[row.clamp(min=0)], -1)
         exact = everywhere and not self.settings.coded and self.settings.kind != "hnsw"
-        return Found(score.masked_fill(place < 0, -torch.inf), image, exact, k == most and everywhere)
+        return Found(score.masked_fill(row < 0, -torch.inf), image, exact, k == most and everywhere)
+
+    def write(self, path: Path) -> None:
+        """Let faiss write it."""
+        plain = self._faiss.index_gpu_to_cpu(self._index) if self._gpus else self._index
+        self._faiss.write_index(plain, str(path))
 
     def _aim(self, k: int, widening: int, queries: int) -> bool:
         """Set how hard to look; returns whether that is as hard as possible."""
@@ -150,15 +156,15 @@ def open_index(vectors: Vectors, settings: IndexSettings, folder: Path | None, s
     factory = settings.factory(vectors.rows, vectors.dim)
     if folder is None:
         return _built(vectors, settings, factory, say)
-    place = IndexFiles(folder, index_recipe(vectors, settings).key)
-    if (found := place.load(settings, lambda _: None)) is not None:
+    kept = IndexFiles(folder, index_recipe(vectors, settings).key)
+    if (found := kept.load(settings, lambda _: None)) is not None:
         return found
     with store_folder(folder).claim(lambda: f"the descriptors in {folder} are kept, the index is not", say):
-        if (found := place.load(settings, say)) is not None:
+        if (found := kept.load(settings, say)) is not None:
             return found
         files.remove_drafts(folder)
         built = _built(vectors, settings, factory, say)
-        place.save(built)
+        kept.save(built)
     return built
 
 
@@ -193,78 +199,68 @@ class IndexFiles:
     folder: Path
     key: str
 
-    @property
-    def index(self) -> Path:
-        """What faiss wrote."""
-        return self.folder / f"index-{self.key[:12]}.faiss"
-
-    @property
-    def owner(self) -> Path:
-        """The image of each vector."""
-        return self.folder / f"index-{self.key[:12]}-images.npy"
-
-    @property
-    def record(self) -> Path:
-        """Checksums of the two, and the length of the longest vector."""
-        return self.folder / f"index-{self.key[:12]}.json"
+    def path(self, ending: str) -> Path:
+        """One of the files: what faiss wrote, the image of each vector, and the record of the checksums of both."""
+        return self.folder / f"index-{self.key[:12]}{ending}"
 
     def load(self, settings: IndexSettings, say: Callable[[str], None]) -> Index | None:
         """The index, or None where it is absent or damaged.
 
         Checksums are compared first: faiss trusts what it reads, and a damaged file could end the process.
         """
-        if not self.record.exists():
+        index, owner, record = map(self.path, ENDINGS)
+        if not record.exists():
             return None
         try:
-            record = files.read_json(self.record)
-            for path in (self.index, self.owner):
-                if files.checksum(path) != record[path.name]:
+            known = files.read_json(record)
+            for path in (index, owner):
+                if files.checksum(path) != known[path.name]:
                     raise ValueError(f"{path.name} has another checksum")
-            faiss = load_faiss()
-            index = faiss.read_index(str(self.index))
-            return Index(index, shards.map_array(self.owner).clone().long(), float(record["norm"]), settings)
+            images = shards.map_array(owner).clone().long()
+            return Index(load_faiss().read_index(str(index)), images, float(known["norm"]), settings)
         except (FileNotFoundError, KeyError, ValueError, RuntimeError) as error:
-            say(f"{self.index} is damaged and will be built again ({error})")
+            say(f"{index} is damaged and will be built again ({error})")
             return None
 
-    def save(self, index: Index) -> None:
+    def save(self, built: Index) -> None:
         """Write the files, each whole or not at all, the record last.
 
         Raises:
             StoreError: if they cannot be written, such as on a full disk.
         """
-        self.record.unlink(missing_ok=True)
+        index, owner, record = map(self.path, ENDINGS)
+        record.unlink(missing_ok=True)
         try:
-            files.write_through(self.index, KEY, partial(_write_faiss, index))
+            files.write_through(index, KEY, built.write)
         except (OSError, RuntimeError) as error:
+            free = shutil.disk_usage(self.folder).free / 1e6
             raise StoreError(
-                f"{self.index} could not be written ({shutil.disk_usage(self.folder).free / 1e6:,.0f} MB are free; "
-                f"{error}). Free some space, or use store.index=ivfpq, which is smaller, or store.index=null."
+                f"{index} could not be written ({free:,.0f} MB are free; {error}). Free some space, or use "
+                "store.index=ivfpq, which is smaller, or store.index=null."
             ) from error
-        owner = files.write_array(self.owner, index.owner.to(torch.int32).numpy(), KEY)
-        sums = {self.index.name: files.checksum(self.index), self.owner.name: owner["blake2b"]}
-        files.write_json(self.record, {**sums, "norm": index.norm, **index.settings.build_identity(index.rows)}, KEY)
-
-
-def _write_faiss(index: Index, path: Path) -> None:
-    faiss, plain = load_faiss(), index._index
-    faiss.write_index(faiss.index_gpu_to_cpu(plain) if index._gpus else plain, str(path))
+        images = files.write_array(owner, built.owner.to(torch.int32).numpy(), KEY)
+        sums = {index.name: files.checksum(index), owner.name: images["blake2b"]}
+        files.write_json(record, {**sums, "norm": built.norm, **built.settings.build_identity(built.rows)}, KEY)
 
 
 def _built(vectors: Vectors, settings: IndexSettings, factory: str, say: Callable[[str], None]) -> Index:
     """Train on a sample and add everything, block after block."""
     if vectors.rows == 0:
-        raise ConfigError("store.index", settings.kind, "the store holds no region to find", "Use store.index=null.")
-    needed = settings.bytes(vectors.rows, vectors.dim)
-    _check_memory(settings, needed)
+        raise ConfigError("index", settings.kind, "the store holds no region to find", "Use index=null.", settings)
+    needed, free = settings.bytes(vectors.rows, vectors.dim), free_memory()
+    if needed > SPARE * free:
+        why = f"it takes {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
+        raise ConfigError("index", settings.kind, why, "Use index=ivfpq or pq, or a larger machine.", settings)
     say(f"building a {settings.kind} index of {vectors.rows:,} vectors x {vectors.dim}: {needed / 1e6:,.1f} MB")
     faiss = load_faiss()
     faiss.omp_set_num_threads(torch.get_num_threads())
     index = faiss.index_factory(vectors.dim, factory, faiss.METRIC_INNER_PRODUCT)
-    if sample := settings.sample(vectors.rows):
-        _train(index, settings, _sample(vectors, sample))
-    blocks = _blocks(torch.arange(vectors.images), vectors)
+    if sample := settings.sample(vectors.rows):  # at least so many vectors, of images drawn at random
+        count = min(vectors.images, -(-sample * vectors.images // vectors.rows))
+        drawn = torch.randperm(vectors.images, generator=generator(0, "index", "sample"))[:count].sort().values
+        _train(index, settings, np.concatenate([vectors.read(some)[0].numpy() for some in _blocks(drawn, vectors)]))
     owner, norm = [], 0.0
+    blocks = _blocks(torch.arange(vectors.images), vectors)
     for images in track(blocks, "index", console=Console(stderr=True), transient=True):
         rows, image = vectors.read(images)
         index.add(np.ascontiguousarray(rows.numpy()))
@@ -286,30 +282,11 @@ def _train(index: Faiss, settings: IndexSettings, sample: np.ndarray) -> None:
     index.train(sample)
 
 
-def _sample(vectors: Vectors, rows: int) -> np.ndarray:
-    """At least so many vectors (or all), of images drawn at random."""
-    count = min(vectors.images, -(-rows * vectors.images // vectors.rows))
-    drawn = torch.randperm(vectors.images, generator=generator(0, "index", "sample"))[:count].sort().values
-    return np.concatenate([vectors.read(images)[0].numpy() for images in _blocks(drawn, vectors)])
-
-
 def _blocks(images: Int[Tensor, " k"], vectors: Vectors) -> list[Tensor]:
     per_image = max(1.0, vectors.rows / vectors.images) * vectors.dim * 4
     return list(torch.split(images, max(1, int(BLOCK_BYTES / per_image))))
 
 
-def _check_memory(settings: IndexSettings, needed: int) -> None:
-    free = free_memory()
-    if needed > SPARE * free:
-        why = f"it takes {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
-        raise ConfigError("store.index", settings.kind, why, "Use store.index=ivfpq or pq, or a larger machine.")
-
-
 def free_memory() -> int:
     """Bytes that a process can still take, the system's file cache included."""
     return int(psutil.virtual_memory().available)
-
-
-def _gpus(faiss: Faiss) -> int:
-    """GPUs that faiss can use; none where it was built without."""
-    return int(faiss.get_num_gpus()) if hasattr(faiss, "index_cpu_to_all_gpus") else 0

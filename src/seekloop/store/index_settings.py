@@ -1,11 +1,14 @@
-"""Kinds of faiss index, and what each of them needs to be told."""
+"""Kinds of faiss index, and the settings of each."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Interval
+
+from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
 
+Kind = Literal["flat", "ivf", "pq", "ivfpq", "hnsw"]
 BUILT_BY = {
     "flat": (),
     "ivf": ("nlist",),
@@ -20,12 +23,11 @@ SEARCHED_BY = {"flat": (), "ivf": ("nprobe",), "pq": (), "ivfpq": ("nprobe",), "
 
 ROWS_PER_CENTRE = 39  # with fewer, k-means only memorises; faiss warns below the same number
 SAMPLE_PER_CENTRE = 64
-LARGEST_BITS = 12
 
 
-@dataclass(frozen=True)
+@component
 class IndexSettings:
-    """Which index, and its parameters; those of other kinds are ignored.
+    """Kind of an index, and its parameters; those of other kinds have no effect.
 
     Args:
         kind: flat, ivf, pq, ivfpq or hnsw.
@@ -40,25 +42,13 @@ class IndexSettings:
         ConfigError: if a number has no meaning.
     """
 
-    kind: str
-    nlist: int | None
-    nprobe: int | None
-    pq_m: int
-    pq_bits: int
-    hnsw_m: int
-    hnsw_ef: int
-
-    def __post_init__(self) -> None:
-        if self.kind not in BUILT_BY:
-            raise ConfigError("store.index", self.kind, "it is unknown", f"Valid: null, {', '.join(BUILT_BY)}.")
-        for name in (*BUILT_BY[self.kind], *SEARCHED_BY[self.kind]):
-            value = getattr(self, name)
-            optional = name in ("nlist", "nprobe")
-            if not (optional and value is None) and not (_whole(value) and value >= 1):
-                raise ConfigError(f"store.faiss.{name}", value, "it counts something", "Choose 1 or more.")
-        if "pq_bits" in BUILT_BY[self.kind] and self.pq_bits > LARGEST_BITS:
-            why = f"2^{self.pq_bits} centres for each part of a vector are too many to learn"
-            raise ConfigError("store.faiss.pq_bits", self.pq_bits, why, f"Choose up to {LARGEST_BITS}; usual: 8.")
+    kind: Kind
+    nlist: Count | None = None
+    nprobe: Count | None = None
+    pq_m: Count = 64
+    pq_bits: Annotated[int, Interval(ge=1, le=12)] = 8  # 2^12 centres for each code: more are too many to learn
+    hnsw_m: Count = 32
+    hnsw_ef: Count = 64
 
     @property
     def clustered(self) -> bool:
@@ -71,63 +61,51 @@ class IndexSettings:
         return "pq_m" in BUILT_BY[self.kind]
 
     def build_identity(self, rows: int) -> dict[str, Any]:
-        """What determines the index of so many vectors, by name."""
+        """Settings that determine the index of so many vectors."""
         given = {name: getattr(self, name) for name in BUILT_BY[self.kind]}
         return {"kind": self.kind, **given, **({"nlist": self.clusters(rows)} if self.clustered else {})}
 
     def identity(self) -> dict[str, Any]:
-        """What determines which images are proposed, beside the collection."""
+        """Settings that determine which images are proposed, beside the collection."""
         names = (*BUILT_BY[self.kind], *SEARCHED_BY[self.kind])
         return {"kind": self.kind, **{name: getattr(self, name) for name in names}}
 
     def clusters(self, rows: int) -> int:
-        """How many clusters so many vectors are divided into."""
+        """Number of clusters that so many vectors are divided into."""
         wished = round(2 * math.sqrt(rows)) if self.nlist is None else self.nlist
         return max(1, min(wished, rows // ROWS_PER_CENTRE))
 
     def probes(self, clusters: int, widening: int) -> int:
-        """How many of them a search looks into, after the shortlist has grown by `widening`."""
+        """Number of clusters that a search looks into, after the shortlist has grown by `widening`."""
         first = -(-clusters // 8) if self.nprobe is None else self.nprobe
         return min(clusters, first * widening)
 
     def sample(self, rows: int) -> int:
-        """How many vectors it is trained on; 0 where there is nothing to train."""
+        """Number of vectors that it is trained on; 0 where there is nothing to train."""
         centres = max(self.clusters(rows) if self.clustered else 0, 2**self.pq_bits if self.coded else 0)
         return min(rows, SAMPLE_PER_CENTRE * centres)
 
     def factory(self, rows: int, dim: int) -> str:
-        """The index in faiss's own words.
+        """The index in the words of faiss.
 
         Raises:
             ConfigError: if such vectors cannot be coded in this way.
         """
-        if self.coded:
-            self._check_codes(rows, dim)
+        if self.coded and dim % self.pq_m:
+            fitting = [m for m in range(1, dim + 1) if dim % m == 0 and m <= 2 * self.pq_m]
+            why = f"it does not divide the {dim} dimensions of a vector"
+            raise ConfigError("pq_m", self.pq_m, why, f"Choose {fitting[-1]}, for instance.", self)
+        if self.coded and 2**self.pq_bits > rows:
+            why = f"{2**self.pq_bits} centres cannot be learnt from {rows} vectors"
+            lower = f"Choose up to {rows.bit_length() - 1}, or use" if rows > 1 else "Use"
+            raise ConfigError("pq_bits", self.pq_bits, why, f"{lower} index=flat.", self)
         codes = f"PQ{self.pq_m}x{self.pq_bits}" if self.coded else "Flat"
         if self.kind == "hnsw":
             return f"HNSW{self.hnsw_m},Flat"
         return f"IVF{self.clusters(rows)},{codes}" if self.clustered else codes
 
     def bytes(self, rows: int, dim: int) -> int:
-        """About what the index takes in memory, and on disk."""
+        """Size of the index in memory and on disk, about."""
         vector = -(-self.pq_m * self.pq_bits // 8) if self.coded else 4 * dim
         links = 8 * self.hnsw_m if self.kind == "hnsw" else 0
         return rows * (vector + links + (8 if self.clustered else 0) + 8)
-
-    def _check_codes(self, rows: int, dim: int) -> None:
-        if dim % self.pq_m:
-            fitting = [m for m in range(1, dim + 1) if dim % m == 0 and m <= 2 * self.pq_m]
-            why = f"it does not divide the {dim} dimensions of a vector"
-            raise ConfigError("store.faiss.pq_m", self.pq_m, why, f"Choose {fitting[-1]}, for instance.")
-        if 2**self.pq_bits > rows:
-            why = f"{2**self.pq_bits} centres cannot be learnt from {rows} vectors"
-            lower = (
-                f"Choose up to {rows.bit_length() - 1}, or use store.index=flat."
-                if rows > 1
-                else "Use store.index=flat."
-            )
-            raise ConfigError("store.faiss.pq_bits", self.pq_bits, why, lower)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

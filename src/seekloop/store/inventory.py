@@ -1,5 +1,6 @@
 """Inventory of a store folder: kind, size and last use of every artifact, and the runs that need it."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,56 +44,44 @@ def inventory(store_dir: Path, configs: Mapping[str, Mapping[str, Any]]) -> list
         store_dir: the folder.
         configs: the resolved configs of runs, with their recipes, by the runs' names.
     """
-    needed = {name: set(keys_needed(config)) for name, config in configs.items()}
+    needed = {name: set(_keys_needed(config)) for name, config in configs.items()}
     found = []
     for folder in folders_below(store_dir, KEY, (*DESCRIBED, WEIGHTS, "checkpoint.pt")):
-        kind, keys = identified(folder.path)
+        kind, keys = _identified(folder.path)
         if kind:
-            runs = [name for name, wanted in needed.items() if any(_matches(key, wanted) for key in keys)]
-            found.append(_stored(folder, kind, tuple(sorted(runs))))
+            runs = [name for name, wanted in needed.items() if any(key.startswith(tuple(keys)) for key in wanted)]
+            marker = folder.path / (WEIGHTS if kind == "weights" else COMPLETE)
+            state = "in use" if folder.alive() else "finished" if marker.exists() else "unfinished"
+            times = [path.stat().st_mtime for path in folder.path.iterdir() if path.is_file()]
+            used = max(times, default=0.0)
+            found.append(Stored(folder, kind, state, folder.size(), used, tuple(sorted(runs))))
     return found
 
 
-def _stored(folder: Folder, kind: str, runs: tuple[str, ...]) -> Stored:
-    marker = folder.path / (WEIGHTS if kind == "weights" else COMPLETE)
-    state = "in use" if folder.alive() else "finished" if marker.exists() else "unfinished"
-    times = [path.stat().st_mtime for path in folder.path.iterdir() if path.is_file()]
-    return Stored(folder, kind, state, folder.size(), max(times, default=0.0), runs)
-
-
-def _matches(key: str, wanted: set[str]) -> bool:
-    return key in wanted or (len(key) == WEIGHTS_KEY and any(one.startswith(key) for one in wanted))
-
-
-def identified(folder: Path) -> tuple[str, list[str]]:
-    """The kind of an artifact, and the keys by which runs may ask for it; nothing where it is none.
+def _identified(folder: Path) -> tuple[str, list[str]]:
+    """The kind of an artifact, and the keys, or beginnings of them, by which runs ask for it; nothing if it is none.
 
     Descriptors have two: with their regions, and without, for runs that read global descriptors only.
     """
     for name, kind in DESCRIBED.items():
-        try:
+        with contextlib.suppress(OSError, ValueError):
             described = files.read_json(folder / name)
-        except (OSError, ValueError):
-            continue
-        keys = [str(described.get("key"))]
-        if kind == "descriptors" and "recipe" in described:
-            recipe = Recipe.from_plain(described["recipe"])
-            keys.append(Recipe(recipe.kind, recipe.settings).key)
-        return kind, keys
+            keys = [str(described.get("key"))]
+            if kind == "descriptors" and "recipe" in described:
+                recipe = Recipe.from_plain(described["recipe"])
+                keys.append(Recipe(recipe.kind, recipe.settings).key)
+            return kind, keys
     if (folder / WEIGHTS).exists() or (folder / "checkpoint.pt").exists():
-        return "weights", [folder.name[-WEIGHTS_KEY:]]
+        return "weights", [folder.name[-WEIGHTS_KEY:]] if len(folder.name) >= WEIGHTS_KEY else []
     return "", []
 
 
-def keys_needed(config: Mapping[str, Any]) -> Iterator[str]:
+def _keys_needed(config: Mapping[str, Any]) -> Iterator[str]:
     """Keys of everything that a run was made from, however far back."""
     if "store_key" in config:
         yield str(config["store_key"])
-    if "recipe" in config:
-        yield from _inputs(Recipe.from_plain(config["recipe"]))
-
-
-def _inputs(recipe: Recipe) -> Iterator[str]:
-    for one in recipe.inputs:
-        yield one.key
-        yield from _inputs(one)
+    waiting = list(Recipe.from_plain(config["recipe"]).inputs) if "recipe" in config else []
+    while waiting:
+        recipe = waiting.pop()
+        yield recipe.key
+        waiting += recipe.inputs

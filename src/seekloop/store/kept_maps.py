@@ -13,7 +13,7 @@ from seekloop.contracts.recipe import Recipe
 from seekloop.store import growth
 from seekloop.store.manifest import KEY, store_folder
 
-DESCRIPTION = "maps.json"  # what the maps are of
+DESCRIPTION = "maps.json"  # the recipe of the maps
 
 
 def begin(folder: Path, recipe: Recipe, contents: Sequence[str] | None = None) -> None:
@@ -47,7 +47,7 @@ def finish(folder: Path, images: Sequence[int]) -> None:
 
 
 def map_path(folder: Path, image: int) -> Path:
-    """Where one image's map lies."""
+    """File of one image's map."""
     return folder / f"{image:07d}.npy"
 
 

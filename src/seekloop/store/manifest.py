@@ -1,4 +1,4 @@
-"""What a store holds: everything that determines its content, and how it is cut into files."""
+"""Description of a store: everything that determines its content, and how it is cut into files."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -68,7 +68,7 @@ class StoreManifest:
 
     @property
     def cells(self) -> int | None:
-        """How many fixed regions an image has; None where they are ragged."""
+        """Number of fixed regions of an image; None where they are ragged."""
         return None if self.grids is None else len(grid_boxes(self.grids))
 
     def span(self, shard: int) -> tuple[int, int]:

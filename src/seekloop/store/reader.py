@@ -1,4 +1,4 @@
-"""The reader: descriptors of any images from the memory-mapped shards, cells pooled as asked for, unit length."""
+"""Reader of descriptors: those of any images from the memory-mapped shards, cells pooled as asked for, unit length."""
 
 import itertools
 from bisect import bisect_left, bisect_right
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from seekloop.artifacts.shards import record_name
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.grids import Grid, check_not_finer, divides, grid_boxes, parse_grid, pool_cells, write_grid
+from seekloop.contracts.protocols import Collection
 from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import FEW_QUERIES, ArrayBlock, Block, Regions
 from seekloop.store import manifest, shards
@@ -31,20 +32,24 @@ class Store:
         folder: where the files are.
         manifest: what they hold.
         grids: the grids that local descriptors are read as; None for ragged regions.
+        collection: the images, where whoever opened the store knows them.
     """
 
+    collection: Collection | None = None
+
     def __init__(self, folder: Path, described: StoreManifest, grids: tuple[Grid, ...] | None) -> None:
-        self.folder = folder
-        self.manifest = described
-        self.images = described.images
-        self.dim = described.dim
-        self.grids = grids
-        offsets = None if grids is not None else _load(folder / manifest.OFFSETS)
-        boxes = grid_boxes(grids) if grids is not None else _load(folder / manifest.BOXES)
-        level, kind = (_load_if_there(folder / name) for name in (manifest.LEVELS, manifest.KINDS))
-        self.regions = Regions(boxes, offsets, level, kind)
+        self.folder, self.manifest, self.grids = folder, described, grids
+        self.images, self.dim = described.images, described.dim
+        if grids is not None:
+            self.regions = Regions(grid_boxes(grids), None)
+        else:
+            paths = (folder / manifest.LEVELS, folder / manifest.KINDS)
+            level, kind = (_load(path) if path.exists() else None for path in paths)
+            self.regions = Regions(_load(folder / manifest.BOXES), _load(folder / manifest.OFFSETS), level, kind)
         self.readable: Bool[Tensor, " n"] = _load(folder / manifest.READABLE)
-        self._whole, self._local = _map_all(folder, described, offsets)
+        expected = [shards.shapes(described, self.regions.offsets, shard) for shard in range(described.shards)]
+        maps = [[_map(folder / name, shape) for name, shape in shapes.items()] for shapes in expected]
+        self._whole, self._local = [whole for whole, _ in maps], [local for _, local in maps]
         self._starts = torch.tensor([described.span(s)[0] for s in range(described.shards)] + [self.images])
 
     @property
@@ -71,9 +76,11 @@ class Store:
             cells = self._cells(images)
             offsets = torch.arange(len(images) + 1) * cells.shape[1]
             return ArrayBlock(images, whole, cells.flatten(0, 1), offsets)
-        return ArrayBlock(images, whole, *self._ragged(images, self.regions.offsets))
+        rows, offsets = self._ragged(images, self.regions.offsets)
+        return ArrayBlock(images, whole, unit_length(_gather(self._local, self._rows, rows)), offsets)
 
     def _mapped(self, images: Int[Tensor, " b"], local: bool) -> "MappedBlock":
+        """Images that follow each other, as they are stored."""
         first, end = int(images[0]), int(images[-1]) + 1
         whole = _slices(self._whole, self._starts, first, end)
         if not local:
@@ -95,28 +102,31 @@ class Store:
     def _cells(self, images: Int[Tensor, " b"]) -> Float[Tensor, "b m d"]:
         stored, asked = self.manifest.grids or (), self.grids or ()
         cells = _gather(self._local, self._starts, images)
-        if self.manifest.poolable and asked != stored:
-            (rows, columns), n = stored[0], len(images)
-            fine = cells.float().reshape(n, rows, columns, self.dim)
+        if asked == stored:
+            return unit_length(cells)
+        if self.manifest.poolable:
+            fine = cells.float().reshape(len(images), *stored[0], self.dim)
             return torch.cat([unit_length(pool_cells(fine, grid)) for grid in asked], dim=1)
-        return unit_length(cells if asked == stored else cells[:, _columns(stored, asked)])
+        ends = list(itertools.accumulate((rows * columns for rows, columns in stored), initial=0))
+        positions = [stored.index(grid) for grid in asked]
+        return unit_length(cells[:, torch.cat([torch.arange(ends[at], ends[at + 1]) for at in positions])])
 
     def stored_rows(self, images: Int[Tensor, " k"]) -> tuple[Float[Tensor, "k d"], Float[Tensor, "*r d"]]:
         """Global and local descriptors of these images as they are stored: not of unit length, of the finest grid."""
-        offsets = self.regions.offsets
+        whole, offsets = _gather(self._whole, self._starts, images), self.regions.offsets
         if offsets is None:
-            return _gather(self._whole, self._starts, images), _gather(self._local, self._starts, images)
-        rows = torch.cat([torch.arange(int(offsets[image]), int(offsets[image + 1])) for image in images.tolist()])
-        return _gather(self._whole, self._starts, images), _gather(self._local, self._rows, rows)
+            return whole, _gather(self._local, self._starts, images)
+        return whole, _gather(self._local, self._rows, self._ragged(images, offsets)[0])
 
+    @staticmethod
     def _ragged(
-        self, images: Int[Tensor, " b"], offsets: Int[Tensor, " ends"]
-    ) -> tuple[Float[Tensor, "r d"], Int[Tensor, " b+1"]]:
+        images: Int[Tensor, " b"], offsets: Int[Tensor, " ends"]
+    ) -> tuple[Int[Tensor, " r"], Int[Tensor, " b+1"]]:
+        """The rows of these images' local descriptors, and where each image's begin among them."""
         counts = offsets[images + 1] - offsets[images]
         ends = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
         within = torch.arange(int(ends[-1])) - torch.repeat_interleave(ends[:-1], counts)
-        rows = torch.repeat_interleave(offsets[images], counts) + within
-        return unit_length(_gather(self._local, self._rows, rows)), ends
+        return torch.repeat_interleave(offsets[images], counts) + within, ends
 
 
 class MappedBlock(Block):
@@ -184,29 +194,18 @@ def open_store(path: Path | str, grid: str | None) -> Store:
         raise StoreError(
             f"{folder} lacks {len(absent)} shards or they are cut short ({names}). Extract again to repair them."
         )
-    return Store(folder, described, _asked(described, grid))
-
-
-def _asked(described: StoreManifest, grid: str | None) -> tuple[Grid, ...] | None:
+    stored = described.grids
     if grid is None:
-        return described.grids
-    if described.grids is None:
+        return Store(folder, described, stored)
+    if stored is None:
         raise ConfigError("grid", grid, "this store holds drawn boxes, not cells", "Use regions=grid.")
     grids = parse_grid(grid)
     if described.tokens is not None:
         check_not_finer(grids, described.tokens)
-    stored = described.grids
     held = all(divides(g, stored[0]) for g in grids) if described.poolable else set(grids) <= set(stored)
     if not held:
         raise ConfigError("grid", grid, f"the store holds {write_grid(stored)}", "Extract with this grid first.")
-    return grids
-
-
-def _columns(stored: tuple[Grid, ...], asked: tuple[Grid, ...]) -> Int[Tensor, " m"]:
-    """Positions of the asked grids' cells among the stored ones."""
-    ends = list(itertools.accumulate((rows * columns for rows, columns in stored), initial=0))
-    places = [stored.index(grid) for grid in asked]
-    return torch.cat([torch.arange(ends[place], ends[place + 1]) for place in places])
+    return Store(folder, described, grids)
 
 
 def _load(path: Path) -> Tensor:
@@ -216,23 +215,7 @@ def _load(path: Path) -> Tensor:
         raise StoreError(f"{path} is missing or damaged. Delete {path.parent} and extract again.") from error
 
 
-def _load_if_there(path: Path) -> Tensor | None:
-    return _load(path) if path.exists() else None
-
-
-def _map_all(
-    folder: Path, described: StoreManifest, offsets: Int[Tensor, " ends"] | None
-) -> tuple[list[Tensor], list[Tensor]]:
-    whole, local = [], []
-    for shard in range(described.shards):
-        expected = shards.shapes(described, offsets, shard)
-        maps = [_map_checked(folder / name, shape) for name, shape in expected.items()]
-        whole.append(maps[0])
-        local.append(maps[1])
-    return whole, local
-
-
-def _map_checked(path: Path, shape: tuple[int, ...]) -> Tensor:
+def _map(path: Path, shape: tuple[int, ...]) -> Tensor:
     try:
         found = shards.map_array(path)
     except (OSError, ValueError) as error:

@@ -77,8 +77,7 @@ class StoreWriter:
                     whole, local = store.stored_rows(earlier.row[image])
                     readable = torch.ones(len(image), dtype=torch.bool)
                     self.add(image, whole.float(), local.float().flatten(0, -2), readable, [])
-            self.shards.fold(shard)
-            self.shards.forget(shard)
+            self.shards.leave(shard)
         return [shard for shard in missing if shard]
 
     def add(
@@ -148,10 +147,11 @@ class StoreWriter:
         limit = float(np.finfo(self.manifest.dtype).max)
         if (peak > limit).any():
             raise ConfigError(
-                "store.dtype",
+                "dtype",
                 self.manifest.dtype,
                 f"{self._names(image[peak > limit])} has values up to {float(peak.max()):.3g}, beyond {limit:.3g}",
-                "Set store.dtype=float32.",
+                "Set dtype=float32.",
+                self,
             )
 
     def _names(self, image: Int[Tensor, " k"]) -> str:
@@ -179,8 +179,8 @@ def earlier_store(
         drew: images whose regions depend on their position; None: none do.
     """
 
-    def usable(place: Path) -> growth.Usable:
-        store = open_store(place, None)
+    def usable(other: Path) -> growth.Usable:
+        store = open_store(other, None)
         readable = store.readable.tolist()
 
         def may(row: int, image: int) -> bool:

@@ -337,7 +337,7 @@ def test_unreadable_and_narrow_photographs_are_passed_over(tmp_path):
     ],
 )
 def test_what_cannot_be_is_refused(photographs, key, value):
-    with pytest.raises(ConfigError, match=rf"collection\.{key}="):
+    with pytest.raises(ConfigError, match=rf"Pasted: {key}="):
         pasted(photographs, **{key: value})
 
 

@@ -14,7 +14,6 @@ from seekloop.images.generated.scenes import (
     Scenes,
     arrange,
     digit_split,
-    extent,
     paint,
     photographs,
     visible_digits,
@@ -127,7 +126,7 @@ def test_extent_by_hand():
     """Marked pixels (row 1, columns 2 and 3) of 4 x 4: x from 2/4 to 4/4, y from 1/4 to 2/4."""
     seen = np.zeros((4, 4), dtype=bool)
     seen[1, 2:] = True
-    assert extent(seen) == (0.5, 0.25, 1.0, 0.5)
+    assert visible_digits([Layer(np.uint8(255) * seen, 3)])[1].tolist() == [[0.5, 0.25, 1.0, 0.5]]
 
 
 def test_scenes_travel_light():
@@ -136,7 +135,7 @@ def test_scenes_travel_light():
     assert copy.read(2).tobytes() == Scenes(3, 64, 0).read(2).tobytes()
 
 
-@pytest.mark.parametrize(("images", "size", "key"), [(0, 256, "collection.images"), (3, 8, "collection.size")])
+@pytest.mark.parametrize(("images", "size", "key"), [(0, 256, "images=0"), (3, 8, "size=8")])
 def test_impossible_scenes_are_refused(images, size, key):
     with pytest.raises(ConfigError, match=key):
         Scenes(images, size, 0)

@@ -55,14 +55,14 @@ def about(centre: Point, rotation: float, scale: float, shear: float, target: Po
 
 
 def apply(map: Map, point: tuple[Number, Number]) -> tuple[Number, Number]:
-    """Where a point goes, or where many do."""
+    """Map a point, or many."""
     (a, b, c), (d, e, f) = map
     x, y = point
     return a * x + b * y + c, d * x + e * y + f
 
 
 def inverse(map: Map) -> Map:
-    """The way back.
+    """Invert a map.
 
     Raises:
         ValueError: if there is none, because the map flattens the plane.
@@ -77,7 +77,7 @@ def inverse(map: Map) -> Map:
 
 
 def determinant(map: Map) -> float:
-    """By how much areas grow; negative if it mirrors."""
+    """Factor by which areas grow; negative if the map mirrors."""
     (a, b, _), (d, e, _) = map
     return a * e - b * d
 
@@ -90,7 +90,7 @@ def reach(map: Map, ellipse: Ellipse) -> Point:
 
 
 def radius(map: Map, ellipse: Ellipse, size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
-    """How far out the middle of every pixel is in the warped ellipse: 0 in the middle, 1 on the outline.
+    """Distance of every pixel's middle from that of the warped ellipse: 1 on the outline, in any direction.
 
     Args:
         map: from where the ellipse is to where the pixels are.
@@ -113,7 +113,7 @@ def disc(points: int) -> Float[np.ndarray, "{points} 2"]:
 
 
 def warped(picture: Image.Image, corners: Corners, map: Map, size: tuple[int, int]) -> Image.Image:
-    """What the part of a picture inside a box looks like after the map; black where it does not reach.
+    """Warp the part of a picture inside a box; black where it does not reach.
 
     The part is first brought to about its final size with a filter that looks at every pixel, then moved.
 

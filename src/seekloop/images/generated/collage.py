@@ -33,7 +33,7 @@ HALVINGS = 12  # steps to the place of a patch that covers the share wanted
 
 @dataclass(frozen=True)
 class Ranges:
-    """What copies are drawn from: degrees to either side, factors from and to, shear to either side."""
+    """Ranges that copies are drawn from: degrees to either side, factors from and to, shear to either side."""
 
     rotation: float
     scale: tuple[float, float]
@@ -57,7 +57,7 @@ class Cover:
 
 @dataclass(frozen=True)
 class Paste:
-    """What one picture is made of.
+    """Parts of one picture.
 
     Attributes:
         instance: which object.
@@ -79,7 +79,7 @@ class Paste:
 
 
 def draw_map(ellipse: Ellipse, unit: float, size: tuple[int, int], ranges: Ranges, rng: np.random.Generator) -> Map:
-    """How an object is turned, enlarged and sheared, and where it goes: nearly all of it is within the picture.
+    """Draw how an object is turned, enlarged and sheared, and where it goes: nearly all of it is within the picture.
 
     Args:
         ellipse: the object in its photograph.
@@ -106,7 +106,7 @@ def draw_cover(
     fitted: tuple[int, int],
     rng: np.random.Generator,
 ) -> Cover:
-    """A patch that hides a part of an object, from a random direction.
+    """Draw a patch that hides a part of an object, from a random direction.
 
     Args:
         map: of the object.
@@ -118,10 +118,10 @@ def draw_cover(
     """
     size_of_disc = math.sqrt(abs(determinant(map)) * ellipse.radii[0] * ellipse.radii[1])
     radii = tuple(min(size_of_disc * float(rng.uniform(*COVER_SIZE)), FITS * side) for side in fitted)
-    place = tuple(float(rng.uniform(one, side - one)) for one, side in zip(radii, fitted, strict=True))
+    middle = tuple(float(rng.uniform(one, side - one)) for one, side in zip(radii, fitted, strict=True))
     direction, wanted = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(*HIDDEN))
     start = apply(map, ellipse.centre)
-    points = points_of(map, ellipse)
+    points = np.stack(apply(map, tuple((disc(POINTS) * ellipse.radii + ellipse.centre).T)), axis=1)
     points = points[((points >= 0) & (points <= size)).all(axis=1)]
     near, far = 0.0, max(reach(map, ellipse)) + max(radii)
 
@@ -129,28 +129,19 @@ def draw_cover(
         return start[0] + distance * math.cos(direction), start[1] + distance * math.sin(direction)
 
     for _ in range(HALVINGS):
-        middle = (near + far) / 2
-        out = (((points - centre(middle)) / radii) ** 2).sum(axis=1)
+        half = (near + far) / 2
+        out = (((points - centre(half)) / radii) ** 2).sum(axis=1)
         hides_more = np.count_nonzero(out < COVER_OPAQUE**2) > wanted * POINTS
-        near, far = (middle, far) if hides_more else (near, middle)
-    return Cover(photograph, Ellipse((place[0], place[1]), (radii[0], radii[1])), centre(far))
-
-
-def points_of(map: Map, ellipse: Ellipse) -> Float[np.ndarray, "points 2"]:
-    """Points spread evenly over the warped ellipse, those outside the picture, too."""
-    x, y = (disc(POINTS) * ellipse.radii + ellipse.centre).T
-    return np.stack(apply(map, (x, y)), axis=1)
-
-
-def covered(cover: Cover, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """The pixels where a patch is what one sees: where it is at least half opaque."""
-    return radius(cover.map, cover.ellipse, size) < COVER_OPAQUE
+        near, far = (half, far) if hides_more else (near, half)
+    return Cover(photograph, Ellipse((middle[0], middle[1]), (radii[0], radii[1])), centre(far))
 
 
 def visible(paste: Paste) -> Bool[np.ndarray, "h w"]:
-    """The pixels where the object is what one sees."""
+    """The pixels where the object is not covered: a patch hides it where it is at least half opaque."""
     inside = radius(paste.map, paste.ellipse, paste.size) < 1
-    return inside if paste.cover is None else inside & ~covered(paste.cover, paste.size)
+    if paste.cover is None:
+        return inside
+    return inside & ~(radius(paste.cover.map, paste.cover.ellipse, paste.size) < COVER_OPAQUE)
 
 
 def extent(seen: Bool[np.ndarray, "h w"]) -> Corners:

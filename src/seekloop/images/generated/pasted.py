@@ -1,7 +1,7 @@
 """The built-in instance benchmark: objects cut from photographs and pasted on others, rendered when read.
 
-Whoever has photographs with boxes can make it again: what is where follows from the photographs and the seed alone. The
-truth about each object is its visible box, and the affine map that brought it there.
+Every picture follows from the photographs and the seed alone, so that anybody who has them can make it again. The truth
+about each object is its visible box, and the affine map that brought it there.
 """
 
 import csv
@@ -14,15 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from seekloop.contracts import boxes as box_geometry
+from seekloop.contracts.declared import Count, Positive, Share, declared
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.protocols import Collection
@@ -82,39 +84,39 @@ class Pasted:
         ConfigError: if a number makes no sense, or the source has too few objects or photographs.
     """
 
+    @declared
     def __init__(
         self,
         source: Collection,
-        instances: int,
-        copies: int,
-        distractors: int,
-        image_size: int,
-        object_area: Sequence[float],
-        rotation: float,
-        scale: Sequence[float],
-        shear: float,
-        brightness: Sequence[float],
-        occluded: float,
-        seed: int,
+        instances: Count = 50,
+        copies: Annotated[int, Ge(2)] = 10,
+        distractors: Annotated[int, Ge(0)] = 200,
+        image_size: Annotated[int, Ge(2 * SMALLEST_SIDE)] = 400,
+        object_area: Sequence[Positive] = (0.04, 0.5),
+        rotation: float = 30.0,
+        scale: Sequence[Positive] = (0.5, 1.5),
+        shear: float = 0.2,
+        brightness: Sequence[Positive] = (0.7, 1.3),
+        occluded: Share = 0.3,
+        seed: int = 0,
     ) -> None:
-        check_counts(instances, copies, distractors, image_size)
         self.ranges = Ranges(rotation, pair("scale", scale), shear, pair("brightness", brightness))
-        self.object_area, self.occluded = pair("object_area", object_area), share("occluded", occluded)
+        self.object_area, self.occluded = pair("object_area", object_area), float(occluded)
         self.name, self.source, self.seed = "pasted", source, seed
         self.copies, self.distractors, self.image_size = copies, distractors, image_size
         self.sizes: dict[int, tuple[int, int] | None] = {}  # of the photographs opened so far; None: not to be used
         self.instances = self._choose(instances)
-        self.paths: Sequence[str] = tuple(self._names())
+        self.paths: Sequence[str] = (
+            *(f"{one.name}/{copy:03d}.png" for one in self.instances for copy in range(copies)),
+            *(f"distractors/{number:05d}.png" for number in range(distractors)),
+        )
         self.problems: Sequence[Problem] = tuple(source.problems)
 
     def read(self, image: int) -> Image.Image:
-        """Render one picture."""
+        """Render one picture: background, object, patch."""
         if image >= len(self.instances) * self.copies:
             return self._fitted(self.plain[image - len(self.instances) * self.copies])
-        return self.render(self.paste(image))
-
-    def render(self, paste: Paste) -> Image.Image:
-        """Background, object, patch."""
+        paste = self.paste(image)
         picture = self._fitted(paste.background)
         lay_object(picture, self.source.read(self.instances[paste.instance].photograph), paste)
         if paste.cover is not None:
@@ -122,7 +124,7 @@ class Pasted:
         return picture
 
     def paste(self, image: int) -> Paste:
-        """What one picture with an object is made of."""
+        """Draw the parts of one picture with an object."""
         number, copy = divmod(image, self.copies)
         instance, photographs = self.instances[number], self.photographs[number]
         rng = np.random.Generator(np.random.PCG64(derived_seed(self.seed, "pasted", number, copy)))
@@ -140,7 +142,7 @@ class Pasted:
 
     @cached_property
     def pastes(self) -> tuple[Paste, ...]:
-        """What every picture with an object is made of. Opens the photographs, but renders nothing."""
+        """Parts of every picture with an object. Opens the photographs, but renders nothing."""
         return tuple(self.paste(image) for image in range(len(self.instances) * self.copies))
 
     @cached_property
@@ -165,16 +167,26 @@ class Pasted:
     def photographs(self) -> tuple[tuple[int, ...], ...]:
         """Per instance, photographs that do not show its class: backgrounds of its copies, then those of patches."""
         shown = self.source.annotations.relevance(len(self.source.paths))
-        return tuple(self._photographs_for(number, shown[one.label]) for number, one in enumerate(self.instances))
+        photographs = []
+        for number, instance in enumerate(self.instances):
+            without = [photograph for photograph in self._free if not shown[instance.label][photograph]]
+            usable = tuple(islice(self._shuffled(without, "backgrounds", number), 2 * self.copies))
+            if len(usable) <= self.copies:  # one more than the copies need, for patches
+                name = self.source.annotations.classes[instance.label]
+                why = f"{len(usable)} photographs of {self.source.name} are left that do not show {name}"
+                fix = f"Ask for {max(len(usable) - 1, 1)} or fewer."
+                raise ConfigError("copies", self.copies, why, fix, self)
+            photographs.append(usable)
+        return tuple(photographs)
 
     @cached_property
     def plain(self) -> tuple[int, ...]:
         """The photographs that are distractors."""
-        found = tuple(islice(self._shuffled(self._free, "distractors", 0), self.distractors))
-        if len(found) < self.distractors:
-            why = f"{self.source.name} has {len(found)} photographs that no object is cut from"
-            raise ConfigError("collection.distractors", self.distractors, why, "Ask for fewer of them.")
-        return found
+        plain = tuple(islice(self._shuffled(self._free, "distractors", 0), self.distractors))
+        if len(plain) < self.distractors:
+            why = f"{self.source.name} has {len(plain)} photographs that no object is cut from"
+            raise ConfigError("distractors", self.distractors, why, "Ask for fewer of them.", self)
+        return plain
 
     def fingerprint(self) -> str:
         """Hash of the arguments, of the source, and of the first pictures' pixels."""
@@ -198,10 +210,10 @@ class Pasted:
             for path, paste in zip(self.paths, self.pastes, strict=False):  # distractors have none
                 box = (int(side) for side in extent(visible(paste)))
                 rows.writerow((path, self.instances[paste.instance].name, *box))
-        told = {path: self._told(paste) for path, paste in zip(self.paths, self.pastes, strict=False)}
-        (root / "maps.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+        maps = {path: self._described(paste) for path, paste in zip(self.paths, self.pastes, strict=False)}
+        (root / "maps.json").write_text(json.dumps(maps, indent=1), encoding="utf-8")
 
-    def _told(self, paste: Paste) -> dict[str, Any]:
+    def _described(self, paste: Paste) -> dict[str, Any]:
         """One picture's entry in maps.json; lengths in pixels."""
         instance = self.instances[paste.instance]
         return {
@@ -213,11 +225,6 @@ class Pasted:
             "brightness": paste.gain,
             "occluded_by": None if paste.cover is None else self.source.paths[paste.cover.photograph],
         }
-
-    def _names(self) -> Iterator[str]:
-        for instance in self.instances:
-            yield from (f"{instance.name}/{copy:03d}.png" for copy in range(self.copies))
-        yield from (f"distractors/{number:05d}.png" for number in range(self.distractors))
 
     def _choose(self, wanted: int) -> tuple[Instance, ...]:
         """Objects of the wanted size, each from a photograph of its own, the classes in turn."""
@@ -231,22 +238,14 @@ class Pasted:
             photograph, label = int(known.image[row]), int(known.label[row])
             if len(taken) < wanted and photograph not in taken and self._size(photograph) is not None:
                 name = f"{known.classes[label].replace('/', '_')}_{len(taken):04d}"
-                corners = pixels(known.box[row].tolist(), self._known_size(photograph))
+                (x0, y0, x1, y1), (width, height) = known.box[row].tolist(), self._known_size(photograph)
+                corners = x0 * width, y0 * height, x1 * width, y1 * height
                 taken[photograph] = Instance(name, label, photograph, corners)
         if len(taken) < wanted:
             why = f"{len(taken)} photographs of {self.source.name} show an object of the size asked for"
-            fix = "Ask for fewer, widen collection.object_area, or take a source with more boxes."
-            raise ConfigError("collection.instances", wanted, why, fix)
+            fix = "Ask for fewer, widen object_area, or take a source with more boxes."
+            raise ConfigError("instances", wanted, why, fix, self)
         return tuple(taken.values())
-
-    def _photographs_for(self, number: int, shown: Tensor) -> tuple[int, ...]:
-        without = [photograph for photograph in self._free if not shown[photograph]]
-        found = tuple(islice(self._shuffled(without, "backgrounds", number), 2 * self.copies))
-        if len(found) <= self.copies:  # one more than the copies need, for patches
-            name = self.source.annotations.classes[self.instances[number].label]
-            why = f"{len(found)} photographs of {self.source.name} are left that do not show {name}"
-            raise ConfigError("collection.copies", self.copies, why, f"Ask for {max(len(found) - 1, 1)} or fewer.")
-        return found
 
     @cached_property
     def _free(self) -> tuple[int, ...]:
@@ -255,13 +254,13 @@ class Pasted:
         return tuple(photograph for photograph in range(len(self.source.paths)) if photograph not in used)
 
     def _shuffled(self, photographs: Sequence[int], purpose: str, number: int) -> Iterator[int]:
-        """These photographs in an order of their own, without those that cannot be used."""
+        """Photographs in an order of their own, without those that cannot be used."""
         rng = generator(self.seed, "pasted", purpose, number)
         order = torch.randperm(len(photographs), generator=rng).tolist()
-        return (photographs[place] for place in order if self._size(photographs[place]) is not None)
+        return (photographs[one] for one in order if self._size(photographs[one]) is not None)
 
     def _is_occluded(self, number: int, copy: int) -> bool:
-        """So that of the copies of every instance the share asked for is, but for less than one copy."""
+        """Whether a patch covers a copy: of every instance's copies the share asked for, but for less than one."""
         start = torch.rand((), generator=generator(self.seed, "pasted", "occluded", number)).item()
         return math.floor((copy + 1) * self.occluded + start) > math.floor(copy * self.occluded + start)
 
@@ -305,38 +304,12 @@ def in_turn(rows: Iterable[int], labels: Sequence[int]) -> list[int]:
     return [row for _, row in sorted(turns, key=lambda one: one[0])]
 
 
-def pixels(box: Sequence[float], size: tuple[int, int]) -> Corners:
-    """A box in pixels."""
-    x0, y0, x1, y1 = box
-    return x0 * size[0], y0 * size[1], x1 * size[0], y1 * size[1]
-
-
-def check_counts(instances: int, copies: int, distractors: int, image_size: int) -> None:
-    """Raise if there would be nothing to search for, or pictures too small to show it."""
-    counts = {"instances": (instances, 1), "copies": (copies, 2), "distractors": (distractors, 0)}
-    for key, (count, least) in {**counts, "image_size": (image_size, 2 * SMALLEST_SIDE)}.items():
-        if count < least:
-            raise ConfigError(f"collection.{key}", count, f"{least} is the least", "Ask for more.")
-
-
 def pair(key: str, values: Sequence[float]) -> tuple[float, float]:
-    """Two rising positive numbers.
+    """Two rising numbers.
 
     Raises:
         ConfigError: if they are not that.
     """
-    if len(values) != 2 or not 0 < values[0] <= values[1]:
-        why = "it must be two positive numbers, the lower one first"
-        raise ConfigError(f"collection.{key}", list(values), why, "Write [0.5, 1.5], for instance.")
+    if len(values) != 2 or values[0] > values[1]:
+        raise ConfigError(key, list(values), "it must be two numbers, the lower one first", "Write [0.5, 1.5], say.")
     return float(values[0]), float(values[1])
-
-
-def share(key: str, value: float) -> float:
-    """A number from 0 to 1.
-
-    Raises:
-        ConfigError: if it is not that.
-    """
-    if not 0 <= value <= 1:
-        raise ConfigError(f"collection.{key}", value, "a share is from 0 to 1", "Write 0.3, for instance.")
-    return float(value)

@@ -9,17 +9,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.declared import Count, declared
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.randomness import derived_seed
 from seekloop.contracts.records import Annotations
+from seekloop.images.generated.collage import extent
 
 CLASSES = tuple(str(digit) for digit in range(10))
 PARTS = ("training", "search")
@@ -29,14 +32,14 @@ DIGITS_PER_SCENE = (1, 1, 2, 2, 3, 4)  # one of these, all equally likely
 EXTENTS = ((16, 58), (16, 58), (64, 200), (64, 200), (260, 420))
 KEPT = 0.75  # share of a digit's pixels that must stay visible
 ATTEMPTS = 12  # places to try before an object is left out
-INKED = [255 * (v >= 64) for v in range(256)]  # from ink to what belongs to the digit
+INKED = [255 * (v >= 64) for v in range(256)]  # from ink to the pixels of the digit
 SHARPEN = [min(max((v - 88) * 3, 0), 255) for v in range(256)]  # from enlarged ink to opacity
 PROBES = 4  # scenes whose pixels go into the fingerprint
 
 
 @dataclass(frozen=True)
 class Digits:
-    """Scanned digits: ink from 0 to 255, and what they are."""
+    """Scanned digits: ink from 0 to 255, and their classes."""
 
     scans: UInt8[np.ndarray, "k 8 8"]
     labels: Int[np.ndarray, " k"]
@@ -65,15 +68,12 @@ def digit_split(part: str) -> Digits:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    rows = [halves(np.flatnonzero(data.target == digit))[PARTS.index(part)] for digit in range(10)]
-    chosen = np.sort(np.concatenate(rows))
+    rows = [np.flatnonzero(data.target == digit) for digit in range(10)]
+    first = part == PARTS[0]
+    halves = [some[: len(some) // 2] if first else some[len(some) // 2 :] for some in rows]
+    chosen = np.sort(np.concatenate(halves))
     scans = np.minimum(data.images[chosen].astype(np.int64) * 16, 255).astype(np.uint8)
     return Digits(scans, data.target[chosen].astype(np.int64))
-
-
-def halves(rows: Int[np.ndarray, " k"]) -> tuple[Int[np.ndarray, " i"], Int[np.ndarray, " j"]]:
-    """The first and the second half."""
-    return rows[: len(rows) // 2], rows[len(rows) // 2 :]
 
 
 @cache
@@ -88,10 +88,10 @@ def photographs() -> tuple[Image.Image, ...]:
 def render_scene(
     digits: Digits, photographs: Sequence[Image.Image], size: int, rng: np.random.Generator
 ) -> tuple[Image.Image, Int[Tensor, " o"], Float[Tensor, "o 4"]]:
-    """One square picture of digits among clutter on a crop of a photograph, with what is visible where.
+    """Render a square picture of digits among clutter on a crop of a photograph.
 
     Args:
-        digits: what to choose from.
+        digits: to choose from.
         photographs: backgrounds to choose from, each at least 64 pixels high and wide.
         size: height and width of the picture.
         rng: source of all choices.
@@ -104,7 +104,7 @@ def render_scene(
 
 
 def arrange(digits: Digits, size: int, rng: np.random.Generator) -> list[Layer]:
-    """Choose and place what is pasted, from back to front: clutter, digits, then a little clutter over them."""
+    """Draw the layers, from back to front: clutter, digits, then a little clutter over them."""
     layers = [Layer(clutter_mask(size, rng), None) for _ in range(rng.integers(2, 6))]
     wanted = DIGITS_PER_SCENE[int(rng.integers(len(DIGITS_PER_SCENE)))]
     for _ in range(wanted):
@@ -119,8 +119,13 @@ def place_digit(layers: list[Layer], digits: Digits, size: int, rng: np.random.G
     """Add a digit where it hides no other one too much; the same layers where no such place was found."""
     which = rng.integers(len(digits.labels))
     stamp = digit_stamp(digits.scans[which], size, rng)
+    slack_x, slack_y = stamp.width // 8, stamp.height // 8  # a little of it may stick out
     for _ in range(ATTEMPTS):
-        mask = stamp_somewhere(stamp, size, rng)
+        x = rng.integers(-slack_x, max(size - stamp.width + slack_x, 1 - slack_x))
+        y = rng.integers(-slack_y, max(size - stamp.height + slack_y, 1 - slack_y))
+        picture = Image.new("L", (size, size))
+        picture.paste(stamp, (int(x), int(y)))
+        mask = np.asarray(picture)
         candidate = [*layers, Layer(mask, int(digits.labels[which]))]
         inside = np.count_nonzero(mask >= 128) >= 0.85 * np.count_nonzero(np.asarray(stamp) >= 128)
         if inside and all_kept(candidate):
@@ -135,32 +140,17 @@ def digit_stamp(scan: UInt8[np.ndarray, "8 8"], size: int, rng: np.random.Genera
     margin = 2  # pixels of the scan: room for the stroke's soft edge, and for turning
     padded = Image.new("L", (ink.width + 2 * margin, ink.height + 2 * margin))
     padded.paste(ink, (margin, margin))
-    width, height = stamp_extent(ink.width / ink.height, size, rng)
+    low, high = EXTENTS[int(rng.integers(len(EXTENTS)))]
+    area = int(rng.integers(low, high)) * size * size / 1000
+    aspect = ink.width / ink.height * int(rng.integers(85, 130)) / 100
+    width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
+    shrink = min(1.0, 0.94 * size / max(width, height))  # not beyond the picture
+    width, height = width * shrink, height * shrink
     enlarged = round(padded.width * width / ink.width), round(padded.height * height / ink.height)
     large = padded.resize(enlarged, Image.Resampling.BICUBIC)
     turned = large.rotate(int(rng.integers(-14, 15)), Image.Resampling.BILINEAR)  # smooth already
     sharp = turned.point(SHARPEN)
     return sharp.crop(sharp.getbbox())
-
-
-def stamp_extent(shape: float, size: int, rng: np.random.Generator) -> tuple[float, float]:
-    """Width and height in pixels of one of the three sizes, near the ink's own shape, and not beyond the picture."""
-    low, high = EXTENTS[int(rng.integers(len(EXTENTS)))]
-    area = int(rng.integers(low, high)) * size * size / 1000
-    aspect = shape * int(rng.integers(85, 130)) / 100
-    width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
-    shrink = min(1.0, 0.94 * size / max(width, height))
-    return width * shrink, height * shrink
-
-
-def stamp_somewhere(stamp: Image.Image, size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
-    """Put the stamp at a random place of an empty picture; a little of it may stick out."""
-    mask = Image.new("L", (size, size))
-    slack_x, slack_y = stamp.width // 8, stamp.height // 8
-    x = rng.integers(-slack_x, max(size - stamp.width + slack_x, 1 - slack_x))
-    y = rng.integers(-slack_y, max(size - stamp.height + slack_y, 1 - slack_y))
-    mask.paste(stamp, (int(x), int(y)))
-    return np.asarray(mask)
 
 
 def clutter_mask(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
@@ -184,7 +174,7 @@ def clutter_mask(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "s s"
 
 
 def visible_masks(layers: Sequence[Layer]) -> list[Bool[np.ndarray, "s s"]]:
-    """For every layer, the pixels where it is what one sees."""
+    """For every layer, the pixels where nothing covers it."""
     covered = np.zeros(layers[0].mask.shape, dtype=bool)
     seen = []
     for layer in reversed(layers):
@@ -205,20 +195,13 @@ def all_kept(layers: Sequence[Layer]) -> bool:
 
 def visible_digits(layers: Sequence[Layer]) -> tuple[Int[Tensor, " o"], Float[Tensor, "o 4"]]:
     """Class and box of every digit, from back to front; the box fits the part that nothing covers."""
-    found = [
-        (layer.label, extent(seen))
+    digits = [
+        (layer.label, [side / len(seen) for side in extent(seen)])
         for layer, seen in zip(layers, visible_masks(layers), strict=True)
         if layer.label is not None
     ]
-    labels = torch.tensor([label for label, _ in found], dtype=torch.int64)
-    return labels, torch.tensor([box for _, box in found], dtype=torch.float32).reshape(-1, 4)
-
-
-def extent(seen: Bool[np.ndarray, "s s"]) -> tuple[float, float, float, float]:
-    """The smallest box around the marked pixels, as fractions."""
-    (top, bottom), (left, right) = (np.flatnonzero(seen.any(axis))[[0, -1]] for axis in (1, 0))
-    size = len(seen)
-    return left / size, top / size, (right + 1) / size, (bottom + 1) / size
+    labels = torch.tensor([label for label, _ in digits], dtype=torch.int64)
+    return labels, torch.tensor([box for _, box in digits], dtype=torch.float32).reshape(-1, 4)
 
 
 def paint(
@@ -237,12 +220,24 @@ def paint(
 def paint_layer(
     picture: Image.Image, mask: Image.Image, box: tuple[int, int, int, int], readable: bool, rng: np.random.Generator
 ) -> None:
-    """Lay one thing on the picture, in two colours that blend from top to bottom."""
+    """Lay one thing on the picture, in two colours that blend from top to bottom.
+
+    Where it must be readable, the colours' brightness differs from that of the ground.
+    """
     below = np.asarray(picture.resize((1, 1), Image.Resampling.BOX, box=box))[0, 0].tolist()
-    first, second = (Image.new("RGB", mask.size, colour_against(below, readable, rng)) for _ in range(2))
+    luma = (299 * below[0] + 587 * below[1] + 114 * below[2]) // 1000  # by the weights of ITU-R BT.601
+    sheets = []
+    for _ in range(2):
+        colour = [int(v) for v in rng.integers(0, 256, 3)]
+        if readable:
+            share = int(rng.integers(55, 90))  # how far, in hundredths, towards white or black
+            colour = [(v * (100 - share) + (255 if luma < 120 else 0) * share) // 100 for v in colour]
+        sheets.append(Image.new("RGB", mask.size, (colour[0], colour[1], colour[2])))
     blend = Image.linear_gradient("L").resize(mask.size, Image.Resampling.BILINEAR)
     opacity = int(rng.integers(220, 256))
-    picture.paste(Image.composite(first, second, blend), box, mask.point([v * opacity // 255 for v in range(256)]))
+    picture.paste(
+        Image.composite(sheets[0], sheets[1], blend), box, mask.point([v * opacity // 255 for v in range(256)])
+    )
 
 
 def background(photograph: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:
@@ -257,21 +252,6 @@ def background(photograph: Image.Image, size: int, rng: np.random.Generator) -> 
     return crop.point([min(v * gain // 100 + lift, 255) for v in range(256)] * 3)
 
 
-def colour_against(below: Sequence[int], readable: bool, rng: np.random.Generator) -> tuple[int, int, int]:
-    """Any colour; where it must be readable, one whose brightness differs from what lies below."""
-    colour = [int(v) for v in rng.integers(0, 256, 3)]
-    if readable:
-        share = int(rng.integers(55, 90))  # how far, in hundredths, towards white or black
-        target = 255 if brightness(below) < 120 else 0
-        colour = [(v * (100 - share) + target * share) // 100 for v in colour]
-    return colour[0], colour[1], colour[2]
-
-
-def brightness(colour: Sequence[int]) -> int:
-    """Luma by the weights of ITU-R BT.601."""
-    return (299 * colour[0] + 587 * colour[1] + 114 * colour[2]) // 1000
-
-
 class Scenes:
     """Digits among clutter on photographs; class = digit. Uses only digits that the `tiny` backbone never saw.
 
@@ -281,14 +261,11 @@ class Scenes:
         seed: other numbers, other scenes.
 
     Raises:
-        ConfigError: if there are no images, or they are too small for digits.
+        ConfigError: if there are no images, or they are too small for digits (64 pixels).
     """
 
-    def __init__(self, images: int, size: int, seed: int) -> None:
-        if images < 1:
-            raise ConfigError("collection.images", images, "there is nothing to search", "Ask for 1 or more.")
-        if size < SMALLEST_SIZE:
-            raise ConfigError("collection.size", size, "digits would be unreadable", f"{SMALLEST_SIZE} is the least.")
+    @declared
+    def __init__(self, images: Count = 600, size: Annotated[int, Ge(SMALLEST_SIZE)] = 256, seed: int = 0) -> None:
         self.name = "scenes"
         self.images, self.size, self.seed = images, size, seed
         self.paths = tuple(f"scene_{image:06d}.png" for image in range(images))

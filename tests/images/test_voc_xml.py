@@ -1,6 +1,6 @@
 import pytest
 
-from seekloop.images.xml_files import read_tree, stated_name
+from seekloop.images.voc import read_tree, stated_name
 
 TEXT = "<annotation><filename>{}</filename></annotation>"
 

@@ -4,21 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from seekloop.commands.detect import evaluated, first_boxes, images_table, recall_table, without_stand_ins
+from seekloop.commands.detect import located
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.records import KINDS, Regions
 from seekloop.extraction.detect import Detection, with_cells
-from seekloop.logs.console import Console
+from seekloop.protocol.region_measures import first_boxes, images_table, recall_table, without_stand_ins
 from seekloop.regions.grid import Grid
 from seekloop.store.found import FoundRegions
 from tests.extraction.fakes import Noise, annotations
 
 LEFT, RIGHT, TOP = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5)
 QUARTER = (0.0, 0.0, 0.5, 0.5)
-CONFIG = OmegaConf.create({"detect": {"threshold": 0.5, "shown": 1}})
 
 
 def found(readable=(True, True, True, True)):
@@ -87,7 +85,7 @@ def test_numbers_of_a_grid_by_hand():
     objects = [(0, (0.5, 0.0, 1.0, 0.5)), (1, QUARTER), (2, (0.0, 0.0, 0.5, 0.36)), (1, (0.0, 0.0, 1.0, 1.0))]
     images = Noise(3, objects)
     images.annotations.crowd[3] = True
-    summary = dict(evaluated(CONFIG, images, Grid("2x2", "4x4"), Console()).summary)
+    summary = located(images, Grid("2x2", "4x4"), print).measure(0.5)[1]
     assert set(summary.pop("left_out").values()) == {0}
     assert summary == pytest.approx(
         {
@@ -106,7 +104,7 @@ def test_numbers_of_a_grid_by_hand():
 def test_images_that_could_not_be_read_do_not_count():
     """Of the objects on images 0 and 3 the latter is not looked for; two are left whose first box is right."""
     images = Noise(4, [(0, LEFT), (2, TOP), (3, RIGHT)])
-    summary = evaluated(CONFIG, images, Given(found((True, True, True, False))), Console()).summary
+    summary = located(images, Given(found((True, True, True, False))), print).measure(0.5)[1]
     assert (summary["corloc"], summary["recall_mean"], summary["objects"], summary["images"]) == (1, 1, 2, 3)
     assert summary["affine_share"] == pytest.approx(0.25)
     assert summary["regions_per_image"] == 6 / 4  # the whole image in place of nothing is none

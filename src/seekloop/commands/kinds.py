@@ -1,0 +1,6 @@
+"""Kinds of the runs that our commands leave."""
+
+from seekloop.learning.kind import LEARNING
+from seekloop.protocol.kinds import INSTANCES, REGIONS, SEARCHES
+
+KINDS = {kind.command: kind for kind in (SEARCHES, LEARNING, INSTANCES, REGIONS)}

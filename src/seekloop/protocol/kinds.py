@@ -1,0 +1,136 @@
+"""Kinds of the runs that are measured against annotations: tables with their columns, curves, figures, main numbers."""
+
+import pandas as pd
+
+from seekloop.logs.kind import Asked, Curve, Lines, RunKind, columns
+
+SIZES = ("small", "medium", "large")
+INDEXED = ("ap_exact", "ap_change", "pick_recall", "certified", "scanned", "shortlist", "search_seconds")
+"""Columns that a run through an index has beside the others."""
+AP_SIZES = tuple(f"ap_{size}" for size in SIZES)
+BOX = columns("double", ("x0", "y0", "x1", "y1"))
+WHERE = {"class_name": "string", "query": "int32", "round": "int32"}
+
+ROUNDS = Curve(
+    "rounds",
+    "round",
+    ("ap", "coverage", "precision", "positives", *AP_SIZES, *INDEXED),
+    over=("query", "class_name"),
+    against=("labels", "seconds"),
+)
+
+
+def answer_of(relevant: object) -> str:
+    """Name the answer in a cell of the column `relevant`."""
+    return "unsure" if pd.isna(relevant) else "relevant" if relevant else "irrelevant"  # type: ignore[call-overload]
+
+
+SEARCHES = RunKind(
+    command="retrieve",
+    step="round",
+    tables={
+        "rounds": {
+            **WHERE,
+            **columns("int32", ("labels", "positives")),
+            **columns("double", ("seconds", "ap", "coverage", "precision", *AP_SIZES)),
+        },
+        "asked": {
+            **WHERE,
+            **{"image": "int32", "path": "string", "region": "int32", "score": "double", "relevant": "bool"},
+            **BOX,
+        },
+    },
+    numbers=("map_auc", "coverage_auc"),
+    labels={
+        "ap": "MAP",
+        "labels": "labelled images",
+        "seconds": "user's time (s)",
+        "map_auc": "area under MAP",
+        "coverage_auc": "area under coverage",
+        **{f"ap_{size}": f"{size} objects" for size in SIZES},
+    },
+    printed={"map_auc": "MAP-AUC", "coverage_auc": "coverage-AUC"},
+    curve=ROUNDS,
+    steps="loop.rounds",
+    reached=("map", "ap"),
+    compared=("ap", "coverage"),
+    paired={"map_auc": "ap", "coverage_auc": "coverage"},
+    subject=("collection", "backbone"),
+    lines={
+        "curves": Lines(ROUNDS, {"MAP": ("ap",), "coverage": ("coverage",)}, ("round", "labels", "seconds"), band=True),
+        "sizes": Lines(ROUNDS, {"MAP": AP_SIZES}, ("round",)),
+    },
+    bars=("map_auc", "coverage_auc"),
+    asked=Asked(
+        right=lambda row: None if pd.isna(row["relevant"]) else bool(row["relevant"]),
+        caption=lambda row: f"{row['score']:+.2f}",
+        description=lambda row: f"{row['class_name']}: {answer_of(row['relevant'])}, score {row['score']:.3g}",
+        query=("class_name", "query"),
+        most=1000,
+    ),
+    queries=True,
+)
+
+RESULTS = Curve("results", "cutoff", ("ap", "ap_trapezoid", "precision", "miou"), over=("query",), apart="setup")
+
+INSTANCES = RunKind(
+    command="search",
+    step="evaluation",
+    tables={
+        "results": {
+            **{"query": "int32", "name": "string", "setup": "string", "cutoff": "string", "positives": "int32"},
+            **columns("double", RESULTS.values),
+        },
+        "ranking": {
+            **{"query": "int32", "rank": "int32", "image": "int32", "path": "string"},
+            **{"score": "double", "relevant": "bool"},
+            **BOX,
+        },
+    },
+    numbers=("map_50", "map_100", "map_all", "miou_all"),
+    labels={
+        "cutoff": "cut-off of the ranking",
+        "ap": "mAP",
+        "map_50": "mAP-50",
+        "map_100": "mAP-100",
+        "map_all": "mAP, whole ranking",
+        "miou_all": "mIoU of the returned box",
+    },
+    curve=RESULTS,
+    compared=("ap",),
+    subject=("collection", "backbone"),
+)
+
+RECALL = Curve("recall", "iou", ("recall", *(f"recall_{size}" for size in SIZES)))
+
+REGIONS = RunKind(
+    command="detect",
+    step="evaluation",
+    tables={
+        "recall": columns("double", ("iou", *RECALL.values)),
+        "images": {
+            **{"image": "int32", "path": "string", "regions": "int32"},
+            **columns("double", ("affine", "first_iou", "best_iou")),
+        },
+    },
+    numbers=("corloc", "recall_50", "recall_75", "regions_per_image"),
+    labels={
+        "iou": "overlap (IoU) asked for",
+        "recall": "recall of annotated objects",
+        "corloc": "CorLoc",
+        "recall_50": "recall at IoU 0.5",
+        "recall_75": "recall at IoU 0.75",
+        "regions_per_image": "regions per image",
+    },
+    curve=RECALL,
+    compared=("recall",),
+    subject=("collection", "backbone"),
+    lines={
+        "recall": Lines(
+            RECALL,
+            {"recall of annotated objects": RECALL.values},
+            ("iou",),
+            {"recall": "all", **{f"recall_{size}": size for size in SIZES}},
+        )
+    },
+)
