@@ -1,4 +1,4 @@
-"""The program from Python: parts by name, boxes in pixels, names of images, arrays, and errors that say what to give."""
+"""The program from Python: parts by name, boxes in pixels, names of images, arrays, and what errors say."""
 
 import pandas as pd
 import pytest

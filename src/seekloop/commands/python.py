@@ -241,10 +241,12 @@ def _example(
         return image, fractions
     if fractions is not None:
         raise ConfigError("fractions", fractions, "pixels give a box already", "Give one of them.", session)
-    if size is None and collection is None:
-        why = "these descriptors do not know the sizes of their images"
-        raise ConfigError("pixels", pixels, why, "Give size=(width, height), or fractions=... instead.", session)
-    width, height = size or collection.read(image).size
+    if size is None:
+        if collection is None:
+            why = "these descriptors do not know the sizes of their images"
+            raise ConfigError("pixels", pixels, why, "Give size=(width, height), or fractions=... instead.", session)
+        size = collection.read(image).size
+    width, height = size
     x0, y0, x1, y1 = pixels
     return image, box_geometry.pixels(x0, y0, x1, y1, width=width, height=height)
 
