@@ -62,7 +62,7 @@ def entry(path: Path) -> Entry:
     text = path.read_text(encoding="utf-8")
     values = load_entry(path)
     shared = text.startswith("# @package _global_") or path.parent == CONF
-    group = str(path.parent.relative_to(CONF)).replace("/", ".")
+    group = str(path.parent.relative_to(CONF)).replace("/", ".") if path.is_relative_to(CONF) else path.parent.name
     prefix = "" if shared else f"{group}."
     target = str(values.get("_target_", "")).removeprefix("seekloop.")
     found = [

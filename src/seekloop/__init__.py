@@ -1,8 +1,8 @@
 """seekloop finds every image that shows an object, with a person in the loop.
 
-`describe` gives the descriptors of a folder or of arrays, `session` starts a person's search, `build` builds one part
-by its name, `simulate` runs simulated searches, `runs` reads finished runs as data frames. All are imported on first
-use, so that `import seekloop` is quick.
+`describe` gives the descriptors of a folder or of arrays, `session` starts a person's search, `build` gives one part by
+its name, `simulate` runs simulated searches, `runs` reads finished runs as data frames. All are imported on first use,
+so that `import seekloop` is quick.
 """
 
 import importlib

@@ -1,9 +1,11 @@
 """Training rows of the loop's kind: unit length, clustered, few positives, duplicates and near-duplicates."""
 
 import torch
-from torch.nn import functional as F
 
 from seekloop.contracts.records import TrainingRows
+from seekloop.testing import problem
+
+__all__ = ["batch", "pick", "problem", "problems"]
 
 
 def batch(rows, labels, weights=None, query=None):
@@ -18,20 +20,6 @@ def batch(rows, labels, weights=None, query=None):
         weight[q, :n] = 1.0 if weights is None else torch.as_tensor(weights[q], dtype=torch.float32)
     first = table[:, 0] if query is None else torch.as_tensor(query, dtype=torch.float32)
     return TrainingRows.padded(table, answer, weight, answer != 0, first)
-
-
-def problem(size, dim, seed, positives=0.3, spread=1.0):
-    """Rows (size, dim) and labels (size): a shared mean, a class direction, a tenth of the rows twice."""
-    rng = torch.Generator().manual_seed(seed)
-    labels = torch.where(torch.rand(size, generator=rng) < positives, 1.0, -1.0)
-    labels[0], labels[1:6] = 1.0, -1.0
-    mean, direction = torch.randn(2, dim, generator=rng)
-    rows = mean + 0.2 * labels[:, None] * direction + spread * torch.randn(size, dim, generator=rng)
-    again = size // 10
-    if again:
-        rows[-again:], labels[-again:] = rows[:again], labels[:again]  # the same row twice
-        rows[-again // 2 :] += 1e-4 * torch.randn(again - again // 2, dim, generator=rng)[: len(rows[-again // 2 :])]
-    return F.normalize(rows, dim=1), labels
 
 
 def problems(sizes, dim, seed=0, **kind):

@@ -11,7 +11,7 @@ from tests.commands.runs import SMALL, folder_of, photograph, places, refused, s
         ("classifier=svm_cuml", "pip install 'seekloop[cuml]'"),
         ("classifier.cost=-1", "classifier.cost=-1 cannot work"),
         ("user.label_noise=1.5", "user.label_noise=1.5 cannot work"),
-        ("wandb.mode=loud", "wandb.mode='loud' is none of auto"),
+        ("wandb.mode=loud", "wandb.mode='loud' cannot work: it is unknown. Valid: auto"),
         ("metrics.clusters=0", "metrics.clusters=0 cannot work"),
         ("engine.memory=-1", "engine.memory=-1 cannot work"),
         ("loop.classes=3", "loop.classes=3 cannot work: it is no list"),

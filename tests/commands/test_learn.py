@@ -80,7 +80,10 @@ def test_per_class_accuracy_adds_up_to_all(done):
 def test_asked_again_it_is_found_finished(done):
     folder, command, _ = done
     outcome = worked(seekloop(*command))
-    assert f"already finished, accuracy {folder.summary()['accuracy_final']:.4f}: {folder.path}" in outcome.out
+    assert (
+        f"accuracy_final {folder.summary()['accuracy_final']:.4f}: {folder.path} (force=true runs it again)"
+        in outcome.out
+    )
 
 
 @pytest.mark.parametrize("moment", ["parts/epochs.json", "cycles-0001", "summary.json"])

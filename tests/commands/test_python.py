@@ -1,4 +1,4 @@
-"""The program from Python: parts by name, boxes in pixels, names of images, arrays, and what errors say."""
+"""The program from Python: parts by name, boxes in pixels, names of images, arrays, and its errors."""
 
 import pandas as pd
 import pytest
@@ -134,7 +134,7 @@ def test_one_part_is_built_by_its_name_with_its_defaults():
         (("criterion=typiclust", "criterion.neighbours=0"), "criterion.neighbours=0 cannot work: "),
         (
             ("criterion=top", "+criterion.below=1"),
-            "criteria.top.Top takes no such argument. It takes: nothing",
+            "criteria.scores.Top takes no such argument. It takes: nothing",
         ),
         (("user=simulated",), "user.annotations='(missing)' cannot work"),
     ],

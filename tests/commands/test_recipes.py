@@ -21,7 +21,7 @@ def recipe_of(*overrides):
     """The recipe of a run of `retrieve`, and the words of its name."""
     config = resolve("retrieve", [*SMALL, *overrides])
     parts, extraction = loop_parts(config), prepare(config)
-    simulation = Simulation.of({**config.loop, **config.metrics, "seed": config.seed})
+    simulation = Simulation(**config.loop, **config.metrics, seed=config.seed)
     user = simulated_user(config, parts, extraction.collection.annotations)
     return recipes.retrieval(parts, simulation, user, extraction.plan)
 

@@ -72,7 +72,10 @@ def test_what_is_to_come_is_said_before_images_are_described(tmp_path, stores):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("wandb.mode=loud", "wandb.mode='loud' is none of auto"), ("verify=full", "only `seekloop extract` reads")],
+    [
+        ("wandb.mode=loud", "wandb.mode='loud' cannot work: it is unknown. Valid: auto"),
+        ("verify=full", "only `seekloop extract` reads"),
+    ],
 )
 def test_what_means_nothing_is_refused_even_where_the_run_is_finished(finished, change, message):
     assert message in refused(seekloop(*finished[1], change))

@@ -81,7 +81,10 @@ def test_a_search_finds_itself_and_leaves_its_tables(ground):
             want = measured(rows, asked.boxes[query], cutoff, most)
             assert {key: -1.0 if at[key] != at[key] else at[key] for key in want} == pytest.approx(want, abs=1e-6)
     assert (folder / "figures" / "results.png").stat().st_size > 10_000
-    (told,) = [row for row in Logged(folder).history if row.get("cutoff") == "5"]
+    logged = Logged(folder)
+    assert {(ground / "stores" / name / "COMPLETE").exists() for name in logged.config["artifacts"]} == {True}
+    assert [name.split("-")[0] for name in logged.config["artifacts"]] == ["scenes", "scenes_queries"]
+    (told,) = [row for row in logged.history if row.get("cutoff") == "5"]
     assert told["all/ap"] == pytest.approx(summary["map_5"])
     assert "already finished" in worked(seekloop("search", *settings, "wandb.mode=offline")).out
 

@@ -9,9 +9,9 @@ import torch
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
-from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.records import CandidateView
-from tests.criteria.views import crowd, rngs, view
+from seekloop.testing import check_criterion
+from tests.criteria.views import rngs, view
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "criterion").glob("*.yaml"))
 DRAWS = ("random", "badge")  # the first image at least
@@ -44,51 +44,8 @@ def test_every_line_of_the_yaml_explains_itself(entry):
     assert all("  # " in line for line in lines[1:] if not line.startswith("_target_"))
 
 
-def test_is_a_criterion(criterion):
-    assert isinstance(criterion, Criterion)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("budget", [1, 4, 10])
-def test_chooses_distinct_candidates_and_repeats_itself(criterion, budget, dtype):
-    shown = crowd(3, 60, seed=budget, dtype=dtype)
-    first, again = (criterion(shown, budget, rngs(3)) for _ in range(2))
-    assert first.shape == (3, budget)
-    assert shown.candidate.gather(1, first).all()
-    assert all(row.unique().numel() == budget for row in first)
-    assert torch.equal(first, again)
-
-
-def test_queries_do_not_depend_on_their_company(criterion):
-    shown = crowd(3, 60, seed=1)
-    together = criterion(shown, 5, rngs(3))
-    for query in range(3):
-        alone = slice(query, query + 1)
-        names = ("scores", "candidate", "answers", "probabilities")
-        single = dataclasses.replace(shown, **{name: getattr(shown, name)[alone] for name in names})
-        assert torch.equal(criterion(single, 5, rngs(3)[alone]), together[alone])
-
-
-def test_takes_everything_that_is_left(criterion):
-    shown = crowd(2, 40, seed=2)
-    left = int(shown.candidate.sum(dim=1).min())
-    chosen = criterion(shown, left, rngs(2))
-    assert chosen[0].sort().values.equal(shown.candidate[0].nonzero()[:, 0])
-    assert chosen[1].unique().numel() == left
-
-
-def test_copes_with_a_collection_of_one_image_many_times(criterion):
-    """Equal scores, equal descriptors: nothing to go by."""
-    shown = view(torch.zeros(1, 20), answers=[[1] + [0] * 19], whole=torch.eye(2, dtype=torch.float64)[[0] * 20])
-    assert criterion(shown, 6, rngs(1)).unique().numel() == 6
-
-
-@pytest.mark.parametrize("path", [path for path in FILES if path.stem not in DRAWS], ids=lambda path: path.stem)
-def test_ties_go_to_the_lower_position(path):
-    """Not for draws, which have no ties."""
-    criterion = instantiate(OmegaConf.load(path))
-    shown = view(torch.zeros(1, 9), answers=[[0, 0, 0, -1, 0, 0, 0, 0, 0]], whole=torch.ones(9, 1).double())
-    assert criterion(shown, 4, rngs(1)).tolist() == [[0, 1, 2, 4]]
+def test_keeps_the_contract_of_criteria(entry, criterion):
+    check_criterion(criterion, draws=entry.stem in DRAWS)
 
 
 def test_too_few_candidates_are_refused_with_the_numbers(criterion):

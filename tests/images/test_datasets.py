@@ -9,7 +9,7 @@ from hydra.utils import get_class
 
 from seekloop.commands.configs import load_entry
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.learning import Pool, PoolSource
+from seekloop.contracts.learning import Dataset, DatasetSource
 from seekloop.images.datasets import channel_statistics, enlarged, padded, read_idx
 from tests.images.dataset_files import (
     cifar10_files,
@@ -46,8 +46,8 @@ def test_every_published_dataset_is_read_with_its_settings(tmp_path, name, publi
     publish(name, tmp_path)
     found = source(name, root=str(tmp_path))
     pool = found.load()
-    assert isinstance(found, PoolSource)
-    assert isinstance(pool, Pool)
+    assert isinstance(found, DatasetSource)
+    assert isinstance(pool, Dataset)
     assert pool.name == found.name == name
     assert pool.train.images.shape[1:] == pool.test.images.shape[1:] == (3, 32, 32)
     assert int(pool.train.labels.max()) < len(pool.classes)

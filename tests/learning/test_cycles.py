@@ -8,9 +8,9 @@ from seekloop.contracts.randomness import derived_seed
 from seekloop.criteria.scores import Random
 from seekloop.learning.cycles import Learning, Learnt, PseudoLabeller, State, view_of
 from seekloop.learning.tables import per_class, summarise, tables_of
-from tests.learning.worlds import pool
+from tests.learning.worlds import dataset
 
-POOL = pool(10)
+DATASET = dataset(10)
 
 
 class LookedUp:
@@ -24,7 +24,7 @@ class LookedUp:
         known = task.labels.clamp(min=0)
         sure = torch.nn.functional.one_hot(known, 3).float() * 0.8 + 0.2 / 3
         evaluation = Evaluation(torch.eye(len(known))[:, :6], sure)
-        return Learnt(evaluation, sure[: len(POOL.test)], [{"stage": "supervised", "epoch": 0, "loss": 1.0}], None)
+        return Learnt(evaluation, sure[: len(DATASET.test)], [{"stage": "supervised", "epoch": 0, "loss": 1.0}], None)
 
 
 class Sure(Random):
@@ -39,7 +39,7 @@ class Sure(Random):
 
 def learning(criterion=None, split=0, budget=4):
     labeller = criterion if isinstance(criterion, PseudoLabeller) else None
-    return Learning(POOL, criterion or Random(), LookedUp(), 6, budget, 0, split, labeller)
+    return Learning(DATASET, criterion or Random(), LookedUp(), 6, budget, 0, split, labeller)
 
 
 def asked_by(chosen, count=4, state=None):
@@ -55,7 +55,7 @@ def test_labels_grow_by_the_budget_and_nobody_is_asked_twice():
     assert [len(cycle.asked) for cycle, _ in turns] == [4, 4, 4, 0]
     for task in chosen.fit.tasks:
         known = task.labels >= 0
-        assert (task.labels[known] == POOL.train.labels[known]).all()
+        assert (task.labels[known] == DATASET.train.labels[known]).all()
 
 
 def test_it_goes_on_from_any_cycle_as_if_nothing_had_happened():
@@ -99,7 +99,7 @@ def test_tables_of_a_cycle_by_hand():
     """Ten test images per class, looked up by position: those below the labelled ones are taken for class 0."""
     chosen = learning()
     cycle, _ = next(chosen.cycles(chosen.start(), 2))
-    tables = tables_of(cycle, POOL, 0, 1.5)
+    tables = tables_of(cycle, DATASET, 0, 1.5)
     (row,) = tables["cycles"].to_dict("records")
     right = 10 + int((chosen.start().asked % 3 != 0).sum())  # class 0 always, the others where they were looked up
     assert row["accuracy"] == pytest.approx(right / 30)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.learning import ImageSet, Pool
+from seekloop.contracts.learning import Dataset, ImageSet
 from seekloop.contracts.randomness import generator
 from seekloop.learning.splits import balanced, check_budget, revealed
-from tests.learning.worlds import pool
+from tests.learning.worlds import dataset
 
 
 @given(st.integers(3, 20), st.integers(0, 20))
@@ -41,7 +41,7 @@ def test_only_what_was_asked_is_revealed():
 def lopsided(counts):
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     images = ImageSet(torch.zeros(len(labels), 3, 2, 2, dtype=torch.uint8), labels)
-    return Pool("lopsided", tuple("abc"), images, images, (0.0,) * 3, (1.0,) * 3, 0, False)
+    return Dataset("lopsided", tuple("abc"), images, images, (0.0,) * 3, (1.0,) * 3, 0, False)
 
 
 @pytest.mark.parametrize(
@@ -57,21 +57,21 @@ def lopsided(counts):
     ],
 )
 def test_what_the_pool_cannot_give_is_refused_with_numbers(settings, key, says):
-    """The pool has 60 images of 3 classes. 6 + 29 x 1 = 35 fit, 6 + 29 x 5 do not."""
+    """The dataset has 60 images of 3 classes. 6 + 29 x 1 = 35 fit, 6 + 29 x 5 do not."""
     with pytest.raises(ConfigError, match=says) as refused:
-        check_budget(pool(20), *settings)
+        check_budget(dataset(20), *settings)
     assert refused.value.key == key
 
 
 def test_every_advice_about_the_budget_can_be_followed():
     for initial, cycles, budget in itertools.product(range(6, 10), range(1, 8), range(1, 8)):
         try:
-            check_budget(pool(3), initial, cycles, budget)
+            check_budget(dataset(3), initial, cycles, budget)
         except ConfigError as error:
             fewer = int(re.search(r"cycles=(\d+)", str(error))[1])
-            check_budget(pool(3), initial, fewer, budget)
+            check_budget(dataset(3), initial, fewer, budget)
             if smaller := re.search(r"At most (\d+) would fit", str(error)):
-                check_budget(pool(3), initial, cycles, int(smaller[1]))
+                check_budget(dataset(3), initial, cycles, int(smaller[1]))
 
 
 def test_a_class_missing_from_the_pool_is_named():

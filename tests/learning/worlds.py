@@ -1,4 +1,4 @@
-"""A pool whose answer is known, and a network small enough to train in a test."""
+"""A dataset whose answer is known, and a network small enough to train in a test."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seekloop.contracts.learning import ImageSet, Network, Pool
+from seekloop.contracts.learning import Dataset, ImageSet, Network
 from seekloop.contracts.randomness import generator
 
 CLASSES = ("red", "green", "blue")
@@ -22,9 +22,9 @@ def image_set(count, seed, noise=40):
     return ImageSet(noisy.clamp(0, 255).to(torch.uint8), labels)
 
 
-def pool(count=20, noise=40):
+def dataset(count=20, noise=40):
     channels = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
-    return Pool(
+    return Dataset(
         "colours", CLASSES, image_set(count, 0, noise), image_set(count, 1, noise), *channels, shift=1, flips=True
     )
 

@@ -7,7 +7,7 @@ import wandb
 import yaml
 
 from seekloop.commands.kinds import KINDS
-from seekloop.logs import wandb_log, wandb_report
+from seekloop.logs import wandb_log
 from seekloop.logs.report import report
 from seekloop.logs.run_folder import find_runs
 from seekloop.logs.wandb_report import PLACE, scalars, tell_wandb
@@ -108,7 +108,7 @@ def test_an_unreachable_server_costs_a_warning_and_a_file(reported, monkeypatch,
 
 def test_what_wandb_cannot_do_does_not_end_the_report(reported, monkeypatch, caplog):
     folder, found = reported
-    monkeypatch.setattr(wandb_report.wandb, "init", lambda **_: (_ for _ in ()).throw(OSError("no space left")))
+    monkeypatch.setattr(wandb_log.wandb, "init", lambda **_: (_ for _ in ()).throw(OSError("no space left")))
     with caplog.at_level(logging.WARNING):
         tell_wandb(folder, found, "offline")
     assert "W&B could not start: OSError: no space left" in caplog.text

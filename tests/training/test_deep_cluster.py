@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from seekloop.commands.configs import load_entry
 from seekloop.contracts.errors import ConfigError, StoreError
-from seekloop.contracts.learning import ImageSet, Network, Pool, Pretrainer
+from seekloop.contracts.learning import Dataset, ImageSet, Network, Pretrainer
 from seekloop.contracts.randomness import generator
 from seekloop.training.conv13 import Conv13
 from seekloop.training.deep_cluster import Clustering, DeepCluster, measured
@@ -34,14 +34,14 @@ class Small(Network):
         return F.normalize(self.body(pixels).mean(dim=(2, 3)), dim=1)
 
 
-def pool(count=40):
+def dataset(count=40):
     """Two classes: red and blue noise."""
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(count) % 2
     images = torch.randint(0, 80, (count, 3, 8, 8), generator=rng)
     images[torch.arange(count), labels * 2] += 150
     some = ImageSet(images.to(torch.uint8), labels)
-    return Pool("noise", ("red", "blue"), some, some, (0.5,) * 3, (0.3,) * 3, 2, True)
+    return Dataset("noise", ("red", "blue"), some, some, (0.5,) * 3, (0.3,) * 3, 2, True)
 
 
 def pretrainer(name="thesis", **keys):
@@ -53,7 +53,7 @@ def pretrainer(name="thesis", **keys):
 
 def run(folder, network=None, seed=1, **keys):
     network = network or Small()
-    return network, pretrainer(**keys)(network, pool(), folder, seed)
+    return network, pretrainer(**keys)(network, dataset(), folder, seed)
 
 
 @pytest.mark.parametrize("name", ["thesis", "released", "original"])
@@ -142,7 +142,7 @@ def test_it_brings_the_classes_out(tmp_path):
 
 def test_heads_depend_on_the_epoch():
     settings = pretrainer(new_head=True)
-    module = Clustering(Small(), pool(), settings, 4, 1, {})
+    module = Clustering(Small(), dataset(), settings, 4, 1, {})
     optimiser = torch.optim.SGD(module.head.parameters(), lr=1.0)
     first = module.head.weight.clone()
     module.begin(lambda word: generator(1, 1, word), 1, optimiser)
@@ -185,12 +185,12 @@ def test_settings_that_cannot_work_are_refused(tmp_path, keys, message):
 
 def test_clusters_are_counted_per_class_and_sobel_is_found():
     settings = pretrainer(clusters=None)
-    assert settings.number_of_clusters(Small(), pool()) == 10
-    assert pretrainer(sobel=True).number_of_clusters(Conv13(16, 0.5, True).build(2, 0), pool()) == 4
+    assert settings.number_of_clusters(Small(), dataset()) == 10
+    assert pretrainer(sobel=True).number_of_clusters(Conv13(16, 0.5, True).build(2, 0), dataset()) == 4
 
 
 def test_frozen_networks_are_refused():
     network = Small()
     network.frozen = True
     with pytest.raises(ConfigError, match=r"pretraining='DeepCluster' .*model=frozen"):
-        pretrainer().number_of_clusters(network, pool())
+        pretrainer().number_of_clusters(network, dataset())

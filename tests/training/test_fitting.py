@@ -17,9 +17,9 @@ from seekloop.learning.splits import balanced, revealed
 from seekloop.learning.training import Training
 from seekloop.training.fitting import LightningFit, load_features, together
 from seekloop.training.views import Pictures, view
-from tests.learning.worlds import Smalls, pool
+from tests.learning.worlds import Smalls, dataset
 
-POOL = pool()
+DATASET = dataset()
 TRAINING = Training(
     epochs=5,
     iterations=4,
@@ -65,7 +65,7 @@ class Kept:
 
 def fit(scheme=SEMI, keeper=None, **changes):
     settings = {
-        "pool": POOL,
+        "dataset": DATASET,
         "source": Smalls(),
         "training": TRAINING,
         "scheme": scheme,
@@ -75,15 +75,15 @@ def fit(scheme=SEMI, keeper=None, **changes):
         "split": 0,
         "accelerator": "cpu",
         "keeper": keeper or Kept(),
-        "watch": lambda known, labels: pseudo_label_measures(known, POOL.train.labels, labels),
+        "watch": lambda known, labels: pseudo_label_measures(known, DATASET.train.labels, labels),
         "tell": lambda *_: None,
     }
     return LightningFit(**(settings | changes))
 
 
 def task(cycle=0, extra=None):
-    first = balanced(POOL.train.labels, 3, 6, generator(0, "initial"))
-    return Task(cycle, revealed(POOL.train.labels, first), extra)
+    first = balanced(DATASET.train.labels, 3, 6, generator(0, "initial"))
+    return Task(cycle, revealed(DATASET.train.labels, first), extra)
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +94,9 @@ def whole():
 
 def test_it_learns_what_six_labels_tell(whole):
     learnt, _ = whole
-    assert accuracy(confusion(POOL.test.labels, learnt.test.argmax(dim=1), 3)) > 0.9
-    torch.testing.assert_close(learnt.train.features.norm(dim=1), torch.ones(len(POOL.train)))
-    torch.testing.assert_close(learnt.train.probabilities.sum(dim=1), torch.ones(len(POOL.train)))
+    assert accuracy(confusion(DATASET.test.labels, learnt.test.argmax(dim=1), 3)) > 0.9
+    torch.testing.assert_close(learnt.train.features.norm(dim=1), torch.ones(len(DATASET.train)))
+    torch.testing.assert_close(learnt.train.probabilities.sum(dim=1), torch.ones(len(DATASET.train)))
 
 
 def test_a_warm_up_comes_first_and_pseudo_labels_are_measured_every_epoch(whole):
@@ -148,7 +148,7 @@ def test_cycles_splits_and_seeds_differ(whole):
 
 
 def test_views_do_not_depend_on_how_many_images_are_looked_at_once():
-    network, pictures = Smalls().build(3, 0), Pictures(POOL.train.images, POOL)
+    network, pictures = Smalls().build(3, 0), Pictures(DATASET.train.images, DATASET)
     one, other = (view(network, pictures, size, "32-true", None) for size in (7, 60))
     torch.testing.assert_close(one.features, other.features)
     assert network.training
@@ -169,7 +169,7 @@ def test_a_frozen_network_learns_its_head_alone():
     trained, started = (checkpoint["network"] for checkpoint in (keeper.all[-1], keeper.all[0]))
     assert torch.equal(trained["convolution.weight"], started["convolution.weight"])
     assert not torch.equal(trained["head.weight"], started["head.weight"])
-    assert learnt.train.features.shape == (len(POOL.train), before.dim)
+    assert learnt.train.features.shape == (len(DATASET.train), before.dim)
 
 
 def test_the_criterions_own_labels_are_trained_on():
@@ -202,6 +202,9 @@ def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"convolution.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
     with pytest.raises(StoreError, match=r"other.pt holds the weights of another network: 2 parts differ"):
         load_features(network, tmp_path / "other.pt")
+    (tmp_path / "broken.pt").write_bytes(b"x")
+    with pytest.raises(StoreError, match=r"broken.pt is damaged"):
+        load_features(network, tmp_path / "broken.pt")
     saved = Smalls().build(5, 1)
     torch.save({name: value for name, value in saved.state_dict().items() if "head" not in name}, tmp_path / "own.pt")
     head = network.head.weight.clone()

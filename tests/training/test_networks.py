@@ -1,6 +1,6 @@
 import torch
 
-from seekloop.contracts.learning import ImageSet, Pool
+from seekloop.contracts.learning import Dataset, ImageSet
 from seekloop.training.conv13 import Conv13
 from seekloop.training.networks import Sobel, seen_by
 
@@ -33,8 +33,8 @@ class Trained:
 
 def test_networks_trained_before_see_images_as_they_did_then():
     images = ImageSet(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
-    pool = Pool("p", ("a",), images, images, (0.0,) * 3, (1.0,) * 3, 0, False)
-    assert seen_by(pool, Conv13(16, 0.0, False)) is pool
-    seen = seen_by(pool, Trained())
+    dataset = Dataset("p", ("a",), images, images, (0.0,) * 3, (1.0,) * 3, 0, False)
+    assert seen_by(dataset, Conv13(16, 0.0, False)) is dataset
+    seen = seen_by(dataset, Trained())
     assert (seen.mean, seen.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert seen.train is images

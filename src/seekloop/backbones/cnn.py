@@ -69,7 +69,7 @@ class MapTokens(Readout):
         return 0
 
     def maps(self, pixels: Float[Tensor, "b 3 h w"], features: Sequence[str], block: int) -> FeatureMaps:
-        """The map's cells."""
+        """Cells of the map."""
         del features, block
         return {"tokens": self.tokens(pixels).patches}
 

@@ -33,7 +33,7 @@ class Maps(nn.Module):
     def __init__(self, backbone: Backbone, features: Sequence[str], layer: int | None) -> None:
         super().__init__()
         if not isinstance(backbone, Readout) or not backbone.any_size:
-            why = "it takes images of one size only, and regions are found at each image's own"
+            why = "it takes images of one size only, and detectors need each image's own"
             fix = "Choose a ViT of timm's VisionTransformer or Eva classes (DINO, DINOv2, DINOv3, SigLIP), or a CNN."
             raise ConfigError("backbone", backbone.name, why, fix)
         for feature in features:
@@ -46,7 +46,7 @@ class Maps(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> FeatureMaps:
-        """The map of each feature, of some images of one size, in float32; one pass for all.
+        """Map of each feature, of some images of one size, in float32; one pass for all.
 
         Raises:
             ValueError: if the size is no multiple of `patch`.

@@ -34,7 +34,7 @@ def choose(models: Mapping[str, str], registers: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image in [0, 1] becomes input.
+    """Way of an image in [0, 1] to the network's input.
 
     Attributes:
         image_size: (height, width) that it is brought to.

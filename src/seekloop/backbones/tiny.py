@@ -20,7 +20,7 @@ VARIANTS = {"four": "tiny"}
 
 
 class Tiny(PatchTokens):
-    """The small transformer that comes with the package, or one that was trained with its recipe.
+    """Small transformer that comes with the package, or one that was trained with its recipe.
 
     Args:
         registers: `four` or `own`; there is no variant without registers.

@@ -61,14 +61,14 @@ def compared(runs: Sequence[RunFolder], cycle: int, count: int) -> tuple[pd.Data
     """One row per run but the first; and the ranks by each run's criterion, the first one's first."""
     views = [run.view(cycle) for run in runs]
     config = runs[0].config
-    pool = instantiate(config["dataset"]).load()
+    dataset = instantiate(config["dataset"]).load()
     propagation: Propagation = instantiate(config["propagation"])
-    pseudo = [propagation(view["features"], view["labels"], len(pool.classes)) for view in views]
+    pseudo = [propagation(view["features"], view["labels"], len(dataset.classes)) for view in views]
     ranked = {run.path.name: _ranked(run.config, views[0], cycle, count) for run in runs}
     first, rows = ranked[runs[0].path.name], []
     for run, view, labels in zip(runs[1:], views[1:], pseudo[1:], strict=True):
         untold = (views[0]["labels"] < 0) & (view["labels"] < 0)
-        same = compare_labels(pseudo[0], labels, pool.train.labels, untold)
+        same = compare_labels(pseudo[0], labels, dataset.train.labels, untold)
         other = ranked[run.path.name]
         either = (first < count) | (other < count)
         both = int(((first < count) & (other < count)).sum())

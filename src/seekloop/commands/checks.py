@@ -6,7 +6,6 @@ from omegaconf import DictConfig, OmegaConf
 from seekloop.commands.compose import LoopParts
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import CandidateView
-from seekloop.logs.wandb_log import resolve_mode
 from seekloop.loop.engine import check_transductive
 from seekloop.loop.shortlist import require_by_score, require_linear
 from seekloop.representations.local import Box
@@ -28,7 +27,6 @@ def check_learning(config: DictConfig) -> None:
             raise ConfigError(key, value, "it is no whole number", "Write it in digits, such as 10.")
     if config.accelerator not in ACCELERATORS:
         raise ConfigError("accelerator", config.accelerator, "it is unknown", f"Choose from {', '.join(ACCELERATORS)}.")
-    resolve_mode(config.wandb.mode, {})
 
 
 def check(parts: LoopParts, *, truth: bool) -> None:

@@ -74,8 +74,8 @@ class LoopParts:
             folder = descriptors.folder if isinstance(descriptors, Store) else None
             recipe = descriptors.recipe if isinstance(descriptors, Store) else Recipe("arrays", {})
             vectors = ClassifiedVectors(descriptors, self.representation, recipe)
-            sizes = {"candidates": self.shortlist.candidates, "limit": float(self.shortlist.limit)}
-            shortlist = Shortlist(open_index(vectors, self.index, folder, say), self.criterion, **sizes)
+            index, sizes = open_index(vectors, self.index, folder, say), self.shortlist
+            shortlist = Shortlist(index, self.criterion, candidates=sizes.candidates, limit=float(sizes.limit))
         parts = (self.representation, self.classifier, self.criterion)
         return Loop(descriptors, *parts, seed=seed, engine=self.engine, shortlist=shortlist)
 
@@ -91,8 +91,8 @@ def loop_parts(config: DictConfig) -> LoopParts:
     if config.store.index not in (None, *BUILT_BY):
         raise ConfigError("store.index", config.store.index, "it is unknown", f"Valid: null, {', '.join(BUILT_BY)}.")
     index = None if config.store.index is None else IndexSettings(config.store.index, **given)
-    parts = (build(config, path) for path in ("representation", "classifier", "criterion", "engine"))
-    return LoopParts(*parts, index, sizes)
+    parts = {name: build(config, name) for name in ("representation", "classifier", "criterion", "engine")}
+    return LoopParts(**parts, index=index, shortlist=sizes)
 
 
 def build_loop(config: DictConfig, descriptors: Descriptors) -> Loop:

@@ -1,15 +1,17 @@
 """`seekloop detect`: find regions in a collection, draw them, and compare them with the annotated boxes."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
+from annotated_types import Ge, Interval
 from omegaconf import DictConfig
 
 from seekloop.commands.compose import choices
 from seekloop.commands.extract import build_regions, report_collection
 from seekloop.commands.parts import build
 from seekloop.commands.recipes import detection
-from seekloop.commands.task import Outcome, Run, Task, refuse
+from seekloop.commands.task import Outcome, Run, Task, refuse, section
+from seekloop.contracts.declared import component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.detect import Detection
@@ -23,12 +25,23 @@ if TYPE_CHECKING:
     from seekloop.logs.pictures import RegionsOfImage
 
 
+@component
+class Settings:
+    """Numbers of the measures of regions.
+
+    Args:
+        shown: images whose regions are drawn.
+        threshold: overlap (IoU) from which on the first region of an image counts as right: CorLoc.
+    """
+
+    shown: Annotated[int, Ge(0)] = 6
+    threshold: Annotated[float, Interval(gt=0, le=1)] = 0.5
+
+
 def detect(config: DictConfig) -> float:
     """Find the regions of a config and measure them, or find that it was done; returns CorLoc."""
     refuse(config)
-    if not 0 < config.detect.threshold <= 1:
-        why = "it is no overlap"
-        raise ConfigError("detect.threshold", config.detect.threshold, why, "Customary: 0.5.")
+    chosen = section(config, "detect", Settings)
     collection: Collection = build(config, "collection")
     regions = build_regions(config)
     parts = regions.parts(collection, poolable=False)
@@ -38,10 +51,10 @@ def detect(config: DictConfig) -> float:
     def find(run: Run) -> Outcome:
         report_collection(collection, run.console)
         measures = located(collection, regions, run.console.say)
-        run.artifacts += [measures.found.folder] if measures.found else []
-        tables, summary = measures.measure(config.detect.threshold)
+        run.artifacts += [measures.detected.folder] if measures.detected else []
+        tables, summary = measures.measure(chosen.threshold)
         run.folder.add_once(tables)
-        shown = measures.readable.nonzero()[:, 0][: config.detect.shown].tolist()
+        shown = measures.readable.nonzero()[:, 0][: chosen.shown].tolist()
 
         def draw() -> "Figure":
             from seekloop.logs.pictures import hierarchy
@@ -63,8 +76,8 @@ def detect(config: DictConfig) -> float:
 def located(collection: Collection, regions: PartsOfImages, say: Say) -> RegionMeasures:
     """The regions of a collection, found if they have to be, ready to be measured."""
     if isinstance(regions, Detection):
-        found = regions.found(collection, say)
-        return RegionMeasures(collection, regions.located(found), found)
+        detected = regions.found(collection, say)
+        return RegionMeasures(collection, regions.located(detected), detected)
     return RegionMeasures(collection, regions.parts(collection, poolable=False).located(say), None)
 
 

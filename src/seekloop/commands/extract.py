@@ -1,6 +1,6 @@
 """`seekloop extract`: describe a collection's images once; later runs share the store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -17,6 +17,7 @@ from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
 from seekloop.regions.detected import Detected
 from seekloop.regions.parts import PartsOfImages
+from seekloop.store.reader import Store, open_store
 from seekloop.store.shards import discard, verify
 
 VERIFY = ("none", "full")
@@ -56,6 +57,12 @@ def build_regions(config: DictConfig) -> PartsOfImages:
     if isinstance(regions, Detected):
         return Detection(regions, config.store_dir, build(config, "trainer"))
     return regions
+
+
+def described(extraction: Extraction, grid: str, say: Callable[[str], None]) -> Store:
+    """The store of a stage, described where it is not, with the cells of a grid where its regions are cells."""
+    folder = ensure(extraction, say)
+    return open_store(folder, grid if extraction.plan.manifest.grids is not None else None)
 
 
 def extract(config: DictConfig) -> None:

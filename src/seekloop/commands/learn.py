@@ -1,4 +1,4 @@
-"""`seekloop learn`: deep active learning over a pool, from images to accuracy against labels."""
+"""`seekloop learn`: deep active learning over a dataset, from images to accuracy against labels."""
 
 import time
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ import pandas as pd
 from omegaconf import DictConfig
 from PIL import Image
 
-from seekloop.commands import recipes
 from seekloop.commands.checks import check_learning
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import report_problems
 from seekloop.commands.parts import build
+from seekloop.commands.recipes import named
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.contracts.errors import ConfigError, StoreError
-from seekloop.contracts.learning import NetworkSource, Pool, PoolSource, Pretrainer, Propagation
+from seekloop.contracts.learning import Dataset, DatasetSource, NetworkSource, Pretrainer, Propagation
 from seekloop.contracts.problems import counted
 from seekloop.contracts.randomness import derived_seed
-from seekloop.contracts.recipe import Recipe
+from seekloop.contracts.recipe import Json, Recipe, settings
 from seekloop.learning.cycles import Learning, PseudoLabeller, Row, State
 from seekloop.learning.kind import LEARNING
 from seekloop.learning.measures import pseudo_label_measures
@@ -42,7 +42,7 @@ class Parts:
     """Parts of a config, built; the images are not read yet."""
 
     config: DictConfig
-    source: PoolSource
+    source: DatasetSource
     network: NetworkSource
     pretraining: Pretrainer | None
     scheme: Scheme
@@ -52,9 +52,29 @@ class Parts:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """Everything that the result depends on."""
-        built = (self.source, self.network, self.pretraining, self.scheme, self.training, self.criterion)
-        return recipes.learning(self.config, *built, self.propagation)
+        """Everything that the result depends on. Label propagation is a part where the scheme propagates labels."""
+        known: dict[str, Json] = {
+            "command": "learn",
+            "network": settings(self.network),
+            "scheme": settings(self.scheme),
+            "training": settings(self.training),
+            "criterion": settings(self.criterion),
+            "learning": plain(self.config.learning),
+            "seed": self.config.seed,
+            "split": self.config.split,
+            "propagation": settings(self.propagation) if self.scheme.propagates else None,
+        }
+        return Recipe("run", known, (self._images, *([] if self.pretraining is None else [self._weights])))
+
+    @property
+    def _images(self) -> Recipe:
+        return Recipe("dataset", {"content": self.source.fingerprint()})
+
+    @property
+    def _weights(self) -> Recipe:
+        """Recipe of the pre-trained weights."""
+        parts = {"network": settings(self.network), "pretraining": settings(self.pretraining)}
+        return Recipe("weights", {**parts, "seed": self.config.seed}, (self._images,))
 
     @property
     def labeller(self) -> PseudoLabeller | None:
@@ -66,9 +86,8 @@ class Parts:
         """Folder of the pre-trained weights that this run starts from; None without pre-training."""
         if self.pretraining is None:
             return None
-        recipe = recipes.weights(self.source, self.network, self.pretraining, self.config.seed)
         words = [choices().get(group) for group in ("dataset", "model", "pretraining")]
-        return Path(self.config.store_dir) / "pretrained" / recipes.named(words, recipe)
+        return Path(self.config.store_dir) / "pretrained" / named(words, self._weights)
 
 
 def parts_of(config: DictConfig) -> Parts:
@@ -110,35 +129,32 @@ def learn(config: DictConfig) -> float:
 def cycles(parts: Parts, run: Run) -> Outcome:
     """Run the cycles that a claimed folder lacks, each kept before the next begins."""
     config, folder, say = parts.config, run.folder, run.console.say
-    pool = seen_by(parts.source.load(), parts.network)
-    report_problems(pool.problems, run.console)
+    dataset = seen_by(parts.source.load(), parts.network)
+    report_problems(dataset.problems, run.console)
     numbers = config.learning
-    try:
-        check_budget(pool, numbers.initial, numbers.cycles, numbers.budget)
-    except ConfigError as error:
-        raise error.located("learning") from error
+    check_budget(dataset, numbers.initial, numbers.cycles, numbers.budget)
     if parts.labeller is not None and parts.scheme.propagates:
         why = "this criterion has pseudo-labels of its own, which propagated ones would replace"
         fix = "Use semi=none with it, with or without pre-training."
         raise ConfigError("semi", choices().get("semi"), why, fix)
-    run.read = lambda image: Image.fromarray(pool.train.images[image].permute(1, 2, 0).contiguous().numpy())
+    run.read = lambda image: Image.fromarray(dataset.train.images[image].permute(1, 2, 0).contiguous().numpy())
     log = run.log()
     fit = LightningFit(
-        pool=pool,
+        dataset=dataset,
         source=parts.network,
         training=parts.training,
         scheme=parts.scheme,
         propagation=parts.propagation,
-        weights=pretrained(parts, pool, run),
+        weights=pretrained(parts, dataset, run),
         seed=config.seed,
         split=config.split,
         accelerator=config.accelerator,
         keeper=folder,
-        watch=lambda known, labels: pseudo_label_measures(known, pool.train.labels, labels),
+        watch=lambda known, labels: pseudo_label_measures(known, dataset.train.labels, labels),
         tell=Talk(run, parts.training.epochs).epoch,
     )
     first = (numbers.initial, numbers.budget, config.seed, config.split)
-    learning = Learning(pool, parts.criterion, fit, *first, parts.labeller, say)
+    learning = Learning(dataset, parts.criterion, fit, *first, parts.labeller, say)
     state = resumed(run) or learning.start()
     log.catch_up()
     started = time.monotonic()
@@ -148,7 +164,7 @@ def cycles(parts: Parts, run: Run) -> Outcome:
             seen = cycle.learnt.train
             view = {"features": seen.features, "probabilities": seen.probabilities, "labels": cycle.labels}
             folder.keep_view(cycle.number, view)
-        tables = tables_of(cycle, pool, config.split, seconds)
+        tables = tables_of(cycle, dataset, config.split, seconds)
         for name, columns in LEARNING.tables.items():  # empty where a scheme has no pseudo-labels, weights, questions
             tables[name] = tables[name].reindex(columns=list(dict.fromkeys([*columns, *tables[name]])))
         folder.add(cycle.number, tables, {"run": folder.path.name, **after.pack()})
@@ -161,10 +177,10 @@ def cycles(parts: Parts, run: Run) -> Outcome:
     return Outcome(
         {
             **summarise(table),
-            "images": len(pool.train),
-            "test_images": len(pool.test),
-            "classes": len(pool.classes),
-            "left_out": counted(pool.problems),
+            "images": len(dataset.train),
+            "test_images": len(dataset.test),
+            "classes": len(dataset.classes),
+            "left_out": counted(dataset.problems),
             "epochs": int(table["epochs"].sum()),
             "iterations": int(folder.table("epochs")["iterations"].sum()),
             "machine_seconds": round(float(table["seconds"].sum()), 2),
@@ -188,13 +204,13 @@ def resumed(run: Run) -> State | None:
     return State.unpack(checkpoint)
 
 
-def pretrained(parts: Parts, pool: Pool, run: Run) -> Path | None:
+def pretrained(parts: Parts, dataset: Dataset, run: Run) -> Path | None:
     """File of pre-trained weights, made by whichever run needs them first."""
     if parts.pretraining is None or parts.weights is None:
         return None
     with claimed(parts.weights, run.console.say):
         seed = derived_seed(parts.config.seed, "pretraining")
-        return parts.pretraining(parts.network.build(len(pool.classes), seed), pool, parts.weights, seed)
+        return parts.pretraining(parts.network.build(len(dataset.classes), seed), dataset, parts.weights, seed)
 
 
 def share_right(row: Mapping[Any, Any]) -> str:

@@ -19,7 +19,7 @@ from seekloop.contracts.errors import ConfigError
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "collection": ("contracts.protocols.Collection",),
-    "dataset": ("contracts.learning.PoolSource",),
+    "dataset": ("contracts.learning.DatasetSource",),
     "backbone": ("contracts.protocols.Backbone",),
     "model": ("contracts.learning.NetworkSource",),
     "regions": ("regions.parts.PartsOfImages", "regions.detected.Detected"),

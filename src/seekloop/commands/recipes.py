@@ -7,12 +7,9 @@ from omegaconf import DictConfig
 from seekloop.commands.compose import LoopParts, choices, plain
 from seekloop.contracts.grids import write_grid
 from seekloop.contracts.instances import InstanceSearch
-from seekloop.contracts.learning import NetworkSource, PoolSource, Pretrainer, Propagation
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.recipe import Json, Recipe, settings
 from seekloop.extraction.plan import Plan
-from seekloop.learning.schemes import Scheme
-from seekloop.learning.training import Training
 from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.protocol.simulation import Simulation
 from seekloop.regions.parts import Parts
@@ -76,37 +73,3 @@ def detection(config: DictConfig, collection: Collection, regions: Parts) -> Rec
         "annotations": collection.annotations.fingerprint(),
     }
     return Recipe("run", known, (regions.recipe,))
-
-
-def weights(source: PoolSource, network: NetworkSource, pretraining: Pretrainer, seed: int) -> Recipe:
-    """Recipe of pre-trained weights."""
-    known = {"network": settings(network), "pretraining": settings(pretraining), "seed": seed}
-    return Recipe("weights", known, (Recipe("dataset", {"content": source.fingerprint()}),))
-
-
-def learning(
-    config: DictConfig,
-    source: PoolSource,
-    network: NetworkSource,
-    pretraining: Pretrainer | None,
-    scheme: Scheme,
-    training: Training,
-    criterion: object,
-    propagation: Propagation,
-) -> Recipe:
-    """Recipe of active learning. Label propagation is a part of it where the scheme propagates labels."""
-    known: dict[str, Json] = {
-        "command": "learn",
-        "network": settings(network),
-        "scheme": settings(scheme),
-        "training": settings(training),
-        "criterion": settings(criterion),
-        "learning": plain(config.learning),
-        "seed": config.seed,
-        "split": config.split,
-        "propagation": settings(propagation) if scheme.propagates else None,
-    }
-    inputs = [Recipe("dataset", {"content": source.fingerprint()})]
-    if pretraining is not None:
-        inputs.append(weights(source, network, pretraining, config.seed))
-    return Recipe("run", known, tuple(inputs))

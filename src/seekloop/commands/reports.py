@@ -33,20 +33,20 @@ def report(arguments: Sequence[str]) -> None:
     from seekloop.logs.wandb_log import MODES
     from seekloop.logs.wandb_report import tell_wandb
 
-    said: dict[str, list[str]] = {"by": [], "compare": [], "wandb": []}
+    options: dict[str, list[str]] = {"by": [], "compare": [], "wandb": []}
     folders = []
     for word in arguments:
         name, equals, value = word.partition("=")
-        if equals and name in said:
-            said[name].append(value)
+        if equals and name in options:
+            options[name].append(value)
         else:
             folders.append(word)
-    mode = said["wandb"][-1] if said["wandb"] else None
+    mode = options["wandb"][-1] if options["wandb"] else None
     if mode is not None and mode not in MODES:
         raise ConfigError("wandb", mode, "it is unknown", f"Valid: {', '.join(MODES)}.")
     folder = _folder(folders)
-    by = [key for group in said["by"] for key in group.split(",") if key]
-    tell_wandb(folder, write_report(folder, by or None, said["compare"], KINDS), mode)
+    by = [key for group in options["by"] for key in group.split(",") if key]
+    tell_wandb(folder, write_report(folder, by or None, options["compare"], KINDS), mode)
 
 
 def _folder(arguments: Sequence[str]) -> Path:

@@ -8,19 +8,17 @@ from omegaconf import DictConfig
 from seekloop.commands import recipes
 from seekloop.commands.checks import check
 from seekloop.commands.compose import LoopParts, loop_parts
-from seekloop.commands.extract import prepare, report_collection
+from seekloop.commands.extract import described, prepare, report_collection
 from seekloop.commands.parts import build
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.contracts.problems import many
 from seekloop.contracts.records import Annotations
-from seekloop.extraction.describe import ensure
 from seekloop.loop.engine import check_pool
 from seekloop.protocol.kinds import SEARCHES
 from seekloop.protocol.searches import Searches
 from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.protocol.simulation import Simulation
 from seekloop.protocol.summary import per_class
-from seekloop.store.reader import open_store
 
 
 def retrieve(config: DictConfig) -> float:
@@ -36,9 +34,8 @@ def retrieve(config: DictConfig) -> float:
         report_collection(collection, run.console)
         check(parts, truth=plan.parts.truth)
         _announce(run)
-        path = ensure(extraction, run.console.say)
+        store = described(extraction, config.grid, run.console.say)
         started = time.monotonic()
-        store = open_store(path, config.grid if plan.manifest.grids is not None else None)
         searches = Searches(simulation, collection, store, run.console.say)
         loop = parts.loop(store, simulation.seed, run.console.say)
         run.read, run.region_box = collection.read, searches.region_box
@@ -51,9 +48,8 @@ def retrieve(config: DictConfig) -> float:
         """Find out before images are described whether anything can be searched for."""
         readable = torch.ones(len(collection.paths), dtype=torch.bool)
         queries, _ = simulation.draw(collection.annotations, readable, collection.problems)
-        check_pool(
-            len(collection.paths) - 1 - simulation.negatives, simulation.rounds, simulation.budget, owner=simulation
-        )
+        candidates = len(collection.paths) - 1 - simulation.negatives
+        check_pool(candidates, simulation.rounds, simulation.budget, owner=simulation)
         if not plan.finished:
             size = f"{simulation.rounds} rounds x {simulation.budget}"
             run.console.say(f"{many(len(queries), 'search', 'searches')} of {size}, once images are described")

@@ -1,16 +1,18 @@
 """`seekloop search`: instance search of query boxes over a collection, from images to rankings with boxes."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
+from annotated_types import Ge
 from omegaconf import DictConfig
 
-from seekloop.commands.compose import choices, plain
-from seekloop.commands.extract import prepare, report_collection, report_problems
+from seekloop.commands.compose import choices
+from seekloop.commands.extract import described, prepare, report_collection, report_problems
 from seekloop.commands.parts import build
 from seekloop.commands.recipes import instance_search
-from seekloop.commands.task import Outcome, Run, Task, refuse
+from seekloop.commands.task import Outcome, Run, Task, refuse, section
+from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.descriptors.encoding import FromCrops
@@ -21,29 +23,45 @@ from seekloop.matching.instance_search import QueryVectors
 from seekloop.matching.instance_search import search as search_instances
 from seekloop.protocol.instance_measures import SearchMeasures
 from seekloop.protocol.kinds import INSTANCES
+from seekloop.regions.annotated import AnnotatedBoxes
 from seekloop.store.reader import open_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-QUERIES = ("region", "crop", "image")
-AGAINST = ("regions", "whole")
+
+@component
+class Settings:
+    """Numbers of an instance search.
+
+    Args:
+        query: the query's box, pooled as regions are; cut out and described alone; or the whole image.
+        against: an image scores as its best region, or by its global descriptor.
+        cutoffs: mAP is measured within the first so many images, and over the whole ranking.
+        kept: images of each query's ranking that are kept.
+        shown: instances in the picture of results.
+    """
+
+    query: Literal["region", "crop", "image"] = "region"
+    against: Literal["regions", "whole"] = "regions"
+    cutoffs: tuple[Count, ...] = (50, 100)
+    kept: Count = 100
+    shown: Annotated[int, Ge(0)] = 8
 
 
 def search(config: DictConfig) -> float:
     """Search for every query of a benchmark, or find that it was done; returns mAP within the first cut-off, if any."""
     refuse(config)
-    check(config)
+    chosen = section(config, "search", Settings)
     instances: InstanceSearch = build(config, "instances")
     extraction = prepare(config, instances.database)
-    asking = extraction_of_queries(extraction, instances, config.search.query)
-    plan, chosen = extraction.plan, config.search
+    asking = extraction_of_queries(extraction, instances, chosen.query)
+    plan = extraction.plan
 
     def find(run: Run) -> Outcome:
         report_collection(instances.database, run.console)
         report_problems(instances.queries.problems, run.console)
-        path = ensure(extraction, run.console.say)
-        store = open_store(path, config.grid if plan.manifest.grids is not None else None)
+        store = described(extraction, config.grid, run.console.say)
         asked = open_store(ensure(asking, run.console.say), None)
         kept = asked.readable.nonzero()[:, 0]
         if not len(kept):
@@ -56,7 +74,7 @@ def search(config: DictConfig) -> float:
             vectors = QueryVectors(block.local, rows)
         scores = search_instances(store, vectors, by_region=chosen.against == "regions")
         measures = SearchMeasures(instances, kept, scores, store)
-        results, ranking = measures.results(list(chosen.cutoffs)), measures.ranking(chosen.kept)
+        results, ranking = measures.results(chosen.cutoffs), measures.ranking(chosen.kept)
         run.folder.add_once({"results": results, "ranking": ranking})
         first = {instances.names[query]: query for query in reversed(kept.tolist())}
         shown = sorted(first.values())[: chosen.shown]
@@ -82,27 +100,9 @@ def search(config: DictConfig) -> float:
     ).run(find)
 
 
-def check(config: DictConfig) -> None:
-    """Refuse settings that cannot work.
-
-    Raises:
-        ConfigError: naming the key.
-    """
-    chosen = config.search
-    for key, valid in (("query", QUERIES), ("against", AGAINST)):
-        if chosen[key] not in valid:
-            raise ConfigError(f"search.{key}", chosen[key], "it is unknown", f"Valid: {', '.join(valid)}.")
-    for key in ("cutoffs", "kept", "shown"):
-        numbers = list(chosen[key]) if key == "cutoffs" else [chosen[key]]
-        if any(not isinstance(number, int) or number < (0 if key == "shown" else 1) for number in numbers):
-            raise ConfigError(f"search.{key}", plain(chosen)[key], "these are no counts", "Usual: 50, 100.")
-
-
 def extraction_of_queries(extraction: Extraction, instances: InstanceSearch, how: str) -> Extraction:
     """The stage that describes the queries: a query's box is a region like any other, but that it has no mask."""
     encoding = FromCrops() if how == "crop" else extraction.encoding
     if isinstance(encoding, FromRegions):
         encoding = replace(encoding, inside="box")
-    from seekloop.regions.annotated import AnnotatedBoxes
-
     return replace(extraction, collection=instances.queries, regions=AnnotatedBoxes(), encoding=encoding)

@@ -32,7 +32,7 @@ def store(arguments: Sequence[str]) -> None:
             options[name] = value
         else:
             words.append(word)
-    if words[:1] == ["ls"] and len(words) == 1:
+    if words == ["ls"]:
         _list(options)
     elif words[:1] == ["rm"] and len(words) > 1:
         _remove(words[1:], options)
@@ -40,15 +40,15 @@ def store(arguments: Sequence[str]) -> None:
         raise ConfigError("store", " ".join(arguments), "it is not understood", USAGE)
 
 
-def _found(options: dict[str, str]) -> list["Stored"]:
+def _stored(options: dict[str, str]) -> list["Stored"]:
     from seekloop.logs.run_folder import find_runs
     from seekloop.store.inventory import inventory
 
     stores, runs = Path(options["store_dir"]), Path(options["runs_dir"])
     if not stores.is_dir():
         raise ConfigError("store_dir", str(stores), "there is no such folder", "Name the folder of all stores.")
-    found = find_runs(runs, {}) if runs.is_dir() else []
-    return inventory(stores, {str(run.path.relative_to(runs)): run.config for run in found})
+    known = find_runs(runs, {}) if runs.is_dir() else []
+    return inventory(stores, {str(run.path.relative_to(runs)): run.config for run in known})
 
 
 def _list(options: dict[str, str]) -> None:
@@ -56,45 +56,41 @@ def _list(options: dict[str, str]) -> None:
 
     from seekloop.logs.tables import print_table
 
-    found = _found(options)
-    rows = [
-        {
-            "artifact": str(one.folder.path),
-            "kind": one.kind,
-            "state": one.state,
-            "MB": f"{one.bytes / 1e6:,.1f}",
-            "last use": datetime.fromtimestamp(one.used, UTC).strftime("%Y-%m-%d %H:%M"),
-            "needed by": _runs(one.runs),
-        }
-        for one in found
-    ]
-    print_table(pd.DataFrame(rows, columns=["artifact", "kind", "state", "MB", "last use", "needed by"]))
-    free = sum(one.bytes for one in found if not one.runs and one.state != "in use")
-    print(f"{len(found)} artifacts, {sum(one.bytes for one in found) / 1e6:,.1f} MB")
-    if free:
+    stored = _stored(options)
+    columns = {
+        "artifact": [str(one.folder.path) for one in stored],
+        "kind": [one.kind for one in stored],
+        "state": [one.state for one in stored],
+        "MB": [f"{one.bytes / 1e6:,.1f}" for one in stored],
+        "last use": [datetime.fromtimestamp(one.used, UTC).strftime("%Y-%m-%d %H:%M") for one in stored],
+        "needed by": [_runs(one.runs) for one in stored],
+    }
+    print_table(pd.DataFrame(columns))
+    print(f"{len(stored)} artifacts, {sum(one.bytes for one in stored) / 1e6:,.1f} MB")
+    if free := sum(one.bytes for one in stored if _unneeded(one)):
         print(f"{free / 1e6:,.1f} MB of them no run below {options['runs_dir']} needs: seekloop store rm unneeded")
 
 
+def _unneeded(one: "Stored") -> bool:
+    return not one.runs and one.state != "in use"
+
+
 def _runs(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:2])
-    return shown + (f" and {len(names) - 2} more" if len(names) > 2 else "") if names else "-"
+    return (", ".join(names[:2]) or "-") + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
 def _remove(words: Sequence[str], options: dict[str, str]) -> None:
-    found = {one.folder.path.resolve(): one for one in _found(options)}
-    if list(words) == ["unneeded"]:
-        chosen = [one for one in found.values() if not one.runs and one.state != "in use"]
-    else:
-        chosen = []
-        for word in words:
-            one = found.get(Path(word).resolve())
-            if one is None:
-                fix = f"Choose among those that `seekloop store ls store_dir={options['store_dir']}` lists."
-                raise ConfigError("folder", word, "it is no artifact below store_dir", fix)
-            if one.runs and options["anyway"] != "true":
-                why = f"{_runs(one.runs)} below {options['runs_dir']} need it"
-                raise ConfigError("folder", word, why, "Add anyway=true to remove it all the same.")
-            chosen.append(one)
+    stored = _stored(options)
+    chosen = [one for one in stored if _unneeded(one)] if list(words) == ["unneeded"] else []
+    for word in words if list(words) != ["unneeded"] else ():
+        one = next((one for one in stored if one.folder.path.resolve() == Path(word).resolve()), None)
+        if one is None:
+            fix = f"Choose among those that `seekloop store ls store_dir={options['store_dir']}` lists."
+            raise ConfigError("folder", word, "it is no artifact below store_dir", fix)
+        if one.runs and options["anyway"] != "true":
+            why = f"{_runs(one.runs)} below {options['runs_dir']} need it"
+            raise ConfigError("folder", word, why, "Add anyway=true to remove it all the same.")
+        chosen.append(one)
     for one in chosen:
         one.folder.remove()
         print(f"removed {one.folder.path} ({one.kind}, {one.bytes / 1e6:,.1f} MB)")

@@ -38,13 +38,13 @@ class PlanJobs(Callback):
         """Write the jobs down; what Hydra will refuse is left to Hydra to explain."""
         if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
             return
+        books: dict[Path, dict[str, list[str]]] = {}
         try:
-            jobs = [(overrides, composed_job(kwargs["config_name"], overrides)) for overrides in jobs_of(config)]
+            for overrides in jobs_of(config):
+                folder, key = composed_job(kwargs["config_name"], overrides)
+                books.setdefault(folder, {})[key] = overrides
         except (HydraException, OmegaConfBaseException):
             return
-        books: dict[Path, dict[str, list[str]]] = {}
-        for overrides, (folder, key) in jobs:
-            books.setdefault(folder, {})[key] = overrides
         for folder, planned in books.items():
             JobBook(folder).plan(planned)
 
@@ -160,29 +160,20 @@ def limited(threads: int | None) -> Iterator[None]:
     asked = before["OMP_NUM_THREADS"] or ""
     threads = min(threads, int(asked)) if asked.isdigit() and int(asked) else threads
     os.environ.update(dict.fromkeys(POOLS, str(threads)))
-    try:
-        with _loaded(threads):
-            yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            os.environ.update({} if value is None else {name: value})
-
-
-@contextlib.contextmanager
-def _loaded(threads: int) -> Iterator[None]:
-    """The same for the libraries that are loaded by now; they are loaded here, after the variables are set."""
-    import numba
+    import numba  # these are loaded after the variables are set
     import scipy.linalg  # noqa: F401 - brings a BLAS of its own
     import torch
     from threadpoolctl import threadpool_limits
 
-    before = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(threads)
-    numba.set_num_threads(min(threads, before[1]))
+    torch_before, numba_before = torch.get_num_threads(), numba.get_num_threads()
     try:
+        torch.set_num_threads(threads)
+        numba.set_num_threads(min(threads, numba_before))
         with threadpool_limits(threads):
             yield
     finally:
-        torch.set_num_threads(before[0])
-        numba.set_num_threads(before[1])
+        torch.set_num_threads(torch_before)
+        numba.set_num_threads(numba_before)
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})

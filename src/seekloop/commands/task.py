@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 import yaml
@@ -23,6 +23,8 @@ from seekloop.logs.kind import RunKind
 from seekloop.logs.run_folder import RunFolder, RunState
 from seekloop.logs.wandb_log import WandbLog, resolve_mode
 
+Section = TypeVar("Section")
+
 if TYPE_CHECKING:
     from seekloop.logs.drawing import Draw
     from seekloop.logs.pictures import Read, RegionBox
@@ -34,10 +36,25 @@ def refuse(config: DictConfig) -> None:
     Raises:
         ConfigError: naming the key.
     """
-    resolve_mode(config.wandb.mode, {})
+    try:
+        resolve_mode(config.wandb.mode, {})
+    except ConfigError as error:
+        raise error.located("wandb") from error
     if config.get("verify", "none") != "none":
         why = "only `seekloop extract` reads a finished store again"
         raise ConfigError("verify", config.verify, why, "Run that with verify=full and the same choices, then this.")
+
+
+def section(config: DictConfig, name: str, kind: type[Section]) -> Section:
+    """The numbers of a section of the config, of declared types and ranges.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    try:
+        return kind(**plain(config[name]))
+    except ConfigError as error:
+        raise error.located(name) from error
 
 
 @dataclass(frozen=True)
@@ -117,7 +134,9 @@ class Task:
     def _told(self, folder: RunFolder, console: Console, before: str, after: str) -> float:
         summary = folder.summary()
         known = [(name, summary.get(name)) for name in self.kind.numbers]
-        numbers = [f"{self.kind.told.get(name, name)} {value:.4f}" for name, value in known if isinstance(value, float)]
+        numbers = [
+            f"{self.kind.printed.get(name, name)} {value:.4f}" for name, value in known if isinstance(value, float)
+        ]
         console.say(f"{before}{', '.join(numbers)}: {folder.path}{after}")
         value = summary[self.returned or self.kind.numbers[0]]
         return float(value) if isinstance(value, (int, float)) else float("nan")
@@ -157,7 +176,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run, beside the tables in its folder.
+    """Outcome of a run, beside the tables in its folder.
 
     Attributes:
         summary: numbers.

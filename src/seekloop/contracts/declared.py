@@ -36,6 +36,8 @@ Share = Annotated[float, Interval(ge=0, le=1)]
 """A share of the whole, from 0 to 1."""
 Positive = Annotated[float, Interval(gt=0, lt=float("inf"))]
 """A finite number above 0."""
+Precision = Literal["auto", "32-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed", "64-true"]
+"""Lightning's names for what any network here can compute in; its aliases would give one store two keys."""
 
 Hint: TypeAlias = Any  # a type as it is written in an annotation
 PLAIN = (bool, int, float, str, Path, type(None))

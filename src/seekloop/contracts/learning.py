@@ -1,6 +1,6 @@
-"""What deep active learning hands from one stage to another: pools, networks, pseudo-labels.
+"""Records and protocols of deep active learning: datasets, networks, pseudo-labels.
 
-Axes as in `records`: n images of the pool, c classes, d features, b images of a batch.
+Axes as in `records`: n images of the dataset, c classes, d features, b images of a batch.
 """
 
 from abc import ABC, abstractmethod
@@ -31,13 +31,13 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
-class Pool:
+class Dataset:
     """A classification problem: images to ask about, and others to measure on.
 
     Attributes:
         name: for people.
         classes: names; labels count into them.
-        train: the pool. Its labels are seen only where they were asked for, and by metrics.
+        train: images to ask about. Their labels are seen only where they were asked for, and by metrics.
         test: never trained on, never chosen by.
         mean: per channel, of images in [0, 1].
         std: likewise.
@@ -58,13 +58,13 @@ class Pool:
 
 
 @runtime_checkable
-class PoolSource(Protocol):
-    """Reads a pool: what `conf/pool/*.yaml` instantiate. Nothing is read before `load`."""
+class DatasetSource(Protocol):
+    """Reads a dataset (`conf/dataset/`). Nothing is read before `load`."""
 
     name: str
 
-    def load(self) -> Pool:
-        """The pool, in memory."""
+    def load(self) -> Dataset:
+        """Read it into memory."""
         ...
 
     def fingerprint(self) -> str:
@@ -87,7 +87,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """What the head is given, of unit length where the method says so."""
+        """Input of the head, of unit length where the method says so."""
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
         """Logits of normalised images."""
@@ -113,15 +113,15 @@ class NetworkSource(Protocol):
     std: Triple | None
 
     def build(self, classes: int, seed: int) -> Network:
-        """A fresh network on the CPU; its weights depend on `seed` and on nothing global."""
+        """Build a fresh network on the CPU; its weights depend on `seed` and on nothing global."""
         ...
 
 
 @runtime_checkable
 class Pretrainer(Protocol):
-    """Unsupervised pre-training: what `conf/pretraining/*.yaml` instantiate."""
+    """Unsupervised pre-training (`conf/pretraining/`)."""
 
-    def __call__(self, network: Network, pool: Pool, folder: Path, seed: int) -> Path:
+    def __call__(self, network: Network, dataset: Dataset, folder: Path, seed: int) -> Path:
         """Train the network's features without labels; the path of its saved weights, in `folder`.
 
         Goes on where an earlier call with the same folder was interrupted, and returns at once where it had finished.
@@ -131,10 +131,10 @@ class Pretrainer(Protocol):
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Labels that nobody gave.
+    """Labels of other origin than people's answers.
 
     Attributes:
-        labels: class of each image of the pool; -1 where there is none.
+        labels: class of each image of the dataset; -1 where there is none.
         weights: how certain each is, from 0 to 1; 0 where there is none.
     """
 
@@ -144,7 +144,7 @@ class PseudoLabels:
 
 @runtime_checkable
 class Propagation(Protocol):
-    """Labels of a few images brought to all along a graph: what `conf/propagation/*.yaml` instantiate."""
+    """Label propagation: labels of a few images, brought to all along a graph (`conf/propagation/`)."""
 
     def __call__(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> PseudoLabels:
         """Pseudo-labels of all images; `labels` is -1 where unknown, and what is known is kept with weight 1."""
@@ -153,10 +153,10 @@ class Propagation(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A network's view of some images.
+    """View of a network on some images.
 
     Attributes:
-        features: what its head is given, brought to unit length.
+        features: input of its head, brought to unit length.
         probabilities: softmax of its logits.
     """
 

@@ -50,7 +50,7 @@ class Encoding(Protocol):
         ...
 
     def images_per_batch(self, regions: Regions, images: int, rows: int) -> int:
-        """How many images make a batch of about so many rows through the network."""
+        """Number of images in a batch of about so many rows through the network."""
         ...
 
     def describe(self, network: Network, pooling: Pooling, batch: Batch, regions: Regions, rows: int) -> Described:
@@ -66,7 +66,7 @@ class OnePass(ABC):
         return torch.empty(0, 4, dtype=torch.float32)
 
     def images_per_batch(self, regions: Regions, images: int, rows: int) -> int:
-        """As many as rows."""
+        """One image for each row."""
         return rows
 
     def describe(self, network: Network, pooling: Pooling, batch: Batch, regions: Regions, rows: int) -> Described:
@@ -112,7 +112,7 @@ class FromCrops:
         return regions.of(image)
 
     def images_per_batch(self, regions: Regions, images: int, rows: int) -> int:
-        """As many as fit with their crops, on average; at least one."""
+        """Number of images that fit with their crops, on average; at least one."""
         crops = len(regions.boxes) if regions.offsets is None else -(-len(regions.boxes) // images)
         return max(1, rows // (1 + crops))
 

@@ -20,7 +20,7 @@ class Pooling(Protocol):
 
 @dataclass(frozen=True)
 class ClassToken:
-    """The class token."""
+    """Class token."""
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
         """Take it.
@@ -35,7 +35,7 @@ class ClassToken:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of the patch tokens."""
+    """Mean of the patch tokens."""
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
         """Average them."""
@@ -44,7 +44,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Auto:
-    """The class token where there is one, else the mean of the patch tokens."""
+    """Class token where there is one, else the mean of the patch tokens."""
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
         """Take the class token or average."""

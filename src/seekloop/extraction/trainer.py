@@ -8,9 +8,8 @@ import pytorch_lightning as pl
 import torch
 from annotated_types import Ge
 
-from seekloop.contracts.declared import Count, component
-from seekloop.contracts.errors import ConfigError
-from seekloop.lightning.precision import PRECISIONS, resolve_precision
+from seekloop.contracts.declared import Count, Precision, component
+from seekloop.lightning.precision import extraction_precision
 from seekloop.lightning.trainers import PLACED_BY, trainer_of
 
 Network = TypeVar("Network")
@@ -36,20 +35,15 @@ class TrainerSettings:
     accelerator: str = "auto"
     devices: int | str | Sequence[int] = 1
     strategy: str = "auto"
-    precision: str = "auto"
+    precision: Precision = "auto"
     batch_size: Count = 32
     workers: Annotated[int, Ge(0)] = 1
     jobs: Count | None = None
 
-    def __post_init__(self) -> None:
-        if self.precision not in ("auto", *PRECISIONS):
-            fix = f"Valid: auto, {', '.join(PRECISIONS)}."
-            raise ConfigError("precision", self.precision, "it is unknown", fix, self)
-
     @property
     def resolved_precision(self) -> str:
         """Lightning's name of the precision, with `auto` decided for this machine."""
-        return resolve_precision(vars(self))
+        return extraction_precision(self.precision, self.accelerator)
 
     @property
     def detecting(self) -> int:

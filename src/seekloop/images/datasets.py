@@ -20,7 +20,7 @@ from seekloop.artifacts.files import CannotWriteError, make_folder
 from seekloop.artifacts.folder import lock
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.learning import ImageSet, Pool
+from seekloop.contracts.learning import Dataset, ImageSet
 from seekloop.contracts.problems import Problem
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import NOT_IN_RECIPE, Recipe, settings
@@ -56,7 +56,7 @@ class ReadDataset(ABC):
     shift: Annotated[int, Ge(0)] = 4
     flips: bool = True
 
-    def load(self) -> Pool:
+    def load(self) -> Dataset:
         """Read the dataset into memory.
 
         Raises:
@@ -71,7 +71,7 @@ class ReadDataset(ABC):
             why = f"images have {side} pixels a side, and reflection reaches no further"
             raise ConfigError("shift", self.shift, why, "Usual: 4 for 32 pixels.", self)
         left_out = tuple(self._left_out())
-        return Pool(self.name, classes, train, test, mean, std, self.shift, self.flips, left_out)
+        return Dataset(self.name, classes, train, test, mean, std, self.shift, self.flips, left_out)
 
     def fingerprint(self) -> str:
         """Hash of the files' contents, and of the settings but the folder."""

@@ -55,7 +55,7 @@ def agreement(
         one: of the first.
         other: of the second.
         truth: the classes.
-        subset: which images count: those that neither was told.
+        subset: images that count: those that neither has an answer for.
     """
     subset = subset & (one.labels >= 0) & (other.labels >= 0)
     same = one.labels == other.labels

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seekloop.contracts.learning import Evaluation, Pool, PseudoLabels
+from seekloop.contracts.learning import Dataset, Evaluation, PseudoLabels
 from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import CandidateView
@@ -74,7 +74,7 @@ class State:
     """State of the learning: enough to go on from.
 
     Attributes:
-        cycle: the last whole one; -1 before the first.
+        cycle: the last finished one; -1 before the first.
         asked: positions asked about, in this order, those of the next cycle included.
         extra: the criterion's own labels for the next cycle, if it gives any.
     """
@@ -119,7 +119,7 @@ class Learning:
     """Cycles of training and asking over one dataset.
 
     Attributes:
-        pool: its training labels are looked up only for images that were asked about.
+        dataset: its training labels are looked up only for images that were asked about.
         criterion: chooses the images.
         fit: trains.
         initial: labels at the start.
@@ -130,7 +130,7 @@ class Learning:
         say: told how many images the labeller is certain of.
     """
 
-    pool: Pool
+    dataset: Dataset
     criterion: Criterion
     fit: Fit
     initial: int
@@ -143,31 +143,26 @@ class Learning:
     def start(self) -> State:
         """Draw a balanced initial set, which depends on seed and split alone, not on the criterion."""
         rng = generator(self.seed, self.split, "initial")
-        return State(-1, balanced(self.pool.train.labels, len(self.pool.classes), self.initial, rng), None)
+        return State(-1, balanced(self.dataset.train.labels, len(self.dataset.classes), self.initial, rng), None)
 
     def cycles(self, state: State, count: int) -> Iterator[tuple[Cycle, State]]:
         """Run the cycles that are missing to `count`; gives each with the state after it."""
         for number in range(state.cycle + 1, count):
-            known = revealed(self.pool.train.labels, state.asked)
+            known = revealed(self.dataset.train.labels, state.asked)
             learnt = self.fit(Task(number, known, state.extra))
+            asked, view, extra = state.asked[:0], None, None
             if number + 1 < count:
-                cycle, extra = self._ask(number, known, learnt)
-            else:
-                cycle, extra = Cycle(number, known, learnt, state.asked[:0], None), None
-            state = State(number, torch.cat([state.asked, cycle.asked]), extra)
-            yield cycle, state
-
-    def _ask(self, number: int, known: Int[Tensor, " n"], learnt: Learnt) -> tuple[Cycle, PseudoLabels | None]:
-        view = view_of(learnt.train, known, number)
-        rng = generator(self.seed, self.split, number, "criterion")
-        asked = self.criterion(view, self.budget, [rng])[0].cpu()
-        extra = None
-        if self.labeller is not None:
-            unlabelled = view.candidate[0].clone()
-            unlabelled[asked] = False
-            extra = self.labeller.pseudo_labels(learnt.train.probabilities, unlabelled, number)
-            self.say(f"cycle {number}: {int((extra.weights > 0).sum())} images are certain enough to label themselves")
-        return Cycle(number, known, learnt, asked, view), extra
+                view = view_of(learnt.train, known, number)
+                rng = generator(self.seed, self.split, number, "criterion")
+                asked = self.criterion(view, self.budget, [rng])[0].cpu()
+                if self.labeller is not None:
+                    unlabelled = view.candidate[0].clone()
+                    unlabelled[asked] = False
+                    extra = self.labeller.pseudo_labels(learnt.train.probabilities, unlabelled, number)
+                    certain = int((extra.weights > 0).sum())
+                    self.say(f"cycle {number}: {certain} images are certain enough to label themselves")
+            state = State(number, torch.cat([state.asked, asked]), extra)
+            yield Cycle(number, known, learnt, asked, view), state
 
 
 def view_of(evaluation: Evaluation, known: Int[Tensor, " n"], cycle: int) -> CandidateView:

@@ -70,6 +70,6 @@ LEARNING = RunKind(
     asked=Asked(
         right=lambda row: bool(row["class_name"] == row["predicted"]),
         caption=lambda row: f"{row['predicted']} {row['probability']:.2f}",
-        told=lambda row: f"{row['class_name']}, taken for {row['predicted']} at {row['probability']:.2f}",
+        description=lambda row: f"{row['class_name']}, taken for {row['predicted']} at {row['probability']:.2f}",
     ),
 )

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 
 from seekloop.contracts.declared import Count, declared
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.learning import Pool
+from seekloop.contracts.learning import Dataset
 
 UNKNOWN = -1
 """Label of an image that nobody was asked about."""
@@ -43,11 +43,11 @@ def revealed(truth: Int[Tensor, " n"], asked: Int[Tensor, " k"]) -> Int[Tensor, 
 
 
 @declared
-def check_budget(pool: Pool, initial: int, cycles: Count, budget: Count) -> None:
+def check_budget(dataset: Dataset, initial: int, cycles: Count, budget: Count) -> None:
     """Refuse, before any work, more labels than the dataset can give. Each way out that it names is accepted.
 
     Args:
-        pool: the dataset.
+        dataset: images with their classes.
         initial: labels of the first training, balanced over classes.
         cycles: trainings.
         budget: labels asked for after each of them but the last.
@@ -55,14 +55,14 @@ def check_budget(pool: Pool, initial: int, cycles: Count, budget: Count) -> None
     Raises:
         ConfigError: if a class would be missing at the start, or more labels are asked for than there are images.
     """
-    classes, images, share = len(pool.classes), len(pool.train), -(-initial // len(pool.classes))
+    classes, images, share = len(dataset.classes), len(dataset.train), -(-initial // len(dataset.classes))
     if initial < classes:
         why = f"{classes} classes cannot all have a label, and a class without any is never predicted"
         raise ConfigError("initial", initial, why, f"Use at least initial={classes}.")
-    counts = torch.bincount(pool.train.labels, minlength=classes)
+    counts = torch.bincount(dataset.train.labels, minlength=classes)
     fewest = int(counts.argmin())
     if (have := int(counts[fewest])) < share:
-        why = f"class {pool.classes[fewest]!r} has {have} images in the dataset, and {share} labels of it are due"
+        why = f"class {dataset.classes[fewest]!r} has {have} images in the dataset, and {share} labels of it are due"
         fix = f"Use at most initial={have * classes}." if have else "Leave the class out of the dataset."
         raise ConfigError("initial", initial, why, fix)
     if (total := initial + (cycles - 1) * budget) > images:

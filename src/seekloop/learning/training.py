@@ -1,56 +1,66 @@
 """Hyper-parameters and learning rate of supervised training, and where its epochs are kept."""
 
 import math
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from annotated_types import Ge, Interval
 
-from seekloop.contracts.declared import Count, Positive, component
+from seekloop.contracts.declared import Count, Positive, Precision, component
 from seekloop.contracts.errors import ConfigError
 
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
-"""Lightning's name; auto: bf16-mixed where that is faster, else 32-true."""
 Momentum = Annotated[float, Interval(ge=0, lt=1)]
-NotNegative = Annotated[float, Ge(0)]
 
 
 @component
-class Training:
-    """Hyper-parameters of stochastic gradient descent on labelled images.
+class Descent:
+    """Hyper-parameters of stochastic gradient descent.
 
     Args:
-        epochs: in each cycle, the warm-up of the scheme included.
-        iterations: batches in an epoch; None: one pass over what the epoch takes.
-        batch: images in a batch of labelled images alone.
+        epochs: how many.
         lr: learning rate at the start.
-        horizon: epochs after which the cosine schedule would reach 0; at least `epochs`.
-        momentum: of Nesterov's kind.
+        horizon: epochs after which the cosine schedule would reach 0, at least `epochs`; None: the rate stays.
+        momentum: of the network's parameters.
         weight_decay: of all parameters.
-        augmented_views: whether features for propagation and acquisition are taken of randomly moved images.
         view_batch: images at once where features are taken. Results do not depend on it beyond rounding.
-        precision: see `Precision`.
+        precision: Lightning's name; auto: bf16-mixed where that is faster, else 32-true.
         channels_last: whether channels lie innermost in memory, which convolutions on GPUs and in bfloat16 prefer.
 
     Raises:
         ConfigError: if an argument is out of its range, or the horizon lies before the last epoch.
     """
 
-    epochs: Count = 200
-    iterations: Count | None = None
-    batch: Count = 32
-    lr: Positive = 0.2
-    horizon: Count = 210
+    epochs: Count
+    lr: Positive
+    horizon: Count | None = None
     momentum: Momentum = 0.9
-    weight_decay: NotNegative = 2e-4
-    augmented_views: bool = False
+    weight_decay: Annotated[float, Ge(0)] = 2e-4
     view_batch: Count = 100
     precision: Precision = "auto"
     channels_last: bool = True
 
     def __post_init__(self) -> None:
-        if self.horizon < self.epochs:
+        if self.horizon is not None and self.horizon < self.epochs:
             why = f"the learning rate would be 0 before the {self.epochs} epochs are over"
             raise ConfigError("horizon", self.horizon, why, f"Use horizon={self.epochs} or more.", self)
+
+
+@component
+class Training(Descent):
+    """Hyper-parameters of training on labelled images, beside those of `Descent`; its momentum is of Nesterov's kind.
+
+    Args:
+        epochs: in each cycle, the warm-up of the scheme included.
+        iterations: batches in an epoch; None: one pass over what the epoch takes.
+        batch: images in a batch of labelled images alone.
+        augmented_views: whether features for propagation and acquisition are taken of randomly moved images.
+    """
+
+    epochs: Count = 200
+    iterations: Count | None = None
+    batch: Count = 32
+    lr: Positive = 0.2
+    horizon: Count | None = 210
+    augmented_views: bool = False
 
 
 def cosine(rate: float, epoch: float, horizon: int) -> float:
@@ -81,6 +91,6 @@ class EpochKeeper(Protocol):
         """Replace what was kept by this."""
         ...
 
-    def kept(self, cycle: int, /) -> dict[str, Any] | None:
-        """The last checkpoint, if it is of this cycle."""
+    def kept(self, cycle: int) -> dict[str, Any] | None:
+        """Last checkpoint, if it is of this cycle."""
         ...

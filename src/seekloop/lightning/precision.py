@@ -1,15 +1,11 @@
-"""Precision of computing: Lightning's names, and the choice `auto` on this machine."""
+"""Precision of computing: the choice `auto` on this machine."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.declared import Precision
 
-PRECISIONS = ("32-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed", "64-true")
-"""Lightning's names for what any network here can compute in; its aliases would give one store two keys."""
 CPUINFO = Path("/proc/cpuinfo")
 NATIVE = {"amx_bf16", "avx512_bf16", "bf16"}  # Intel's tiles, AVX-512's dot product, Arm's; each measured or documented
 
@@ -23,7 +19,7 @@ def cpu_prefers_bfloat16() -> bool:
 
 
 def has_bfloat16(cpuinfo: str) -> bool:
-    r"""Whether a `/proc/cpuinfo` lists bfloat16 instructions, under x86's `flags` or Arm's `Features`.
+    r"""Test whether a `/proc/cpuinfo` lists bfloat16 instructions, under x86's `flags` or Arm's `Features`.
 
     Example:
         >>> has_bfloat16("model name : X\nflags : fpu avx512f avx512_bf16")
@@ -35,27 +31,21 @@ def has_bfloat16(cpuinfo: str) -> bool:
     return any(key.strip() in ("flags", "Features") and NATIVE & set(value.split()) for key, _, value in lines)
 
 
-def resolve_precision(trainer: Mapping[str, Any]) -> str:
-    """Resolve the precision of an extraction, a part of its recipe, from the settings of its trainer.
+def extraction_precision(asked: Precision, accelerator: str) -> str:
+    """Resolve the precision of an extraction: `auto` is bfloat16 weights on processors that multiply them much faster.
 
-    `auto` is bfloat16 weights on processors that multiply them much faster, else float32.
-
-    Raises:
-        ConfigError: if there is no such precision.
+    It is a part of the recipe of descriptors.
     """
-    asked, accelerator = str(trainer["precision"]), trainer["accelerator"]
-    if asked in PRECISIONS:
-        return asked
     if asked != "auto":
-        raise ConfigError("trainer.precision", asked, "it is unknown", f"Valid: auto, {', '.join(PRECISIONS)}.")
+        return asked
     fast = torch.cuda.is_available() or torch.backends.mps.is_available()
     cpu = accelerator == "cpu" or (accelerator == "auto" and not fast)
     return "bf16-true" if cpu and cpu_prefers_bfloat16() else "32-true"
 
 
-def training_precision(precision: str, accelerator: str) -> str:
+def training_precision(asked: Precision, accelerator: str) -> str:
     """Resolve the precision of a training: `auto` is bf16-mixed where that is much faster, else float32."""
-    if precision != "auto":
-        return precision
+    if asked != "auto":
+        return asked
     cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
     return "32-true" if cpu and not cpu_prefers_bfloat16() else "bf16-mixed"

@@ -20,7 +20,7 @@ class Speed(ProgressColumn):
 
 
 class ImagesPerSecond(pl.Callback):
-    """Shows how many images are through, how fast, and how long it will take; on the first process only.
+    """Progress in images: how many are through, how fast, and how long it will take; on the first process only.
 
     Args:
         doing: what is done with them, in a word.
@@ -82,7 +82,7 @@ class ImagesPerSecond(pl.Callback):
 
 
 def estimate(images: int, speed: float) -> str:
-    """How long so many more images take, for people.
+    """Estimate the time for so many more images, for people.
 
     Example:
         >>> estimate(9000, 50.0)

@@ -1,4 +1,4 @@
-"""Lightning without its remarks, and with Ctrl-C as everywhere else."""
+"""Silence Lightning's remarks, and let Ctrl-C end it as everything else."""
 
 import contextlib
 import logging
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def lightning_silenced() -> Iterator[None]:
-    """Without Lightning's lines about devices, workers and loggers: they are settled by our configuration.
+    """Silence Lightning's lines about devices, workers and loggers: they are settled by our configuration.
 
     Raises:
         KeyboardInterrupt: at Ctrl-C, which Lightning turns into an exit with code 1, and ignores from then on.

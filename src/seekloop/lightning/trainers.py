@@ -1,4 +1,4 @@
-"""Lightning's trainers, as every stage here uses them: silent, and refusing in our words what the machine lacks."""
+"""Lightning's trainers as every stage uses them: silent, and refusing in our words what the machine lacks."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ QUIET = {
 
 
 def trainer_of(settings: Mapping[str, Any], callbacks: Iterable[pl.Callback] = (), *, key: str) -> pl.Trainer:
-    """Lightning's `Trainer` of these settings.
+    """Build Lightning's `Trainer` of these settings.
 
     Args:
         settings: `Trainer`'s own.

@@ -9,7 +9,7 @@ from seekloop.logs.finished import UPPER_BOUND, FinishedRun, check_keys, look_up
 from seekloop.logs.intervals import paired_bootstrap
 
 QUERY = ["seed", "class_name", "query", "path", "negatives"]
-"""What makes two queries the same: also their first image and the negatives that they start with."""
+"""Properties that make two queries the same: also their first image and the negatives that they start with."""
 PART = "/"
 
 
@@ -23,7 +23,7 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, object]:
 
     Args:
         one: areas by query, as of `areas_of_queries`.
-        other: the same of the setting it is held against.
+        other: the same of the setting it is compared with.
 
     Returns:
         `queries` that both have (0: nothing else is there), their `classes`, and for each area `_difference`, `_low`,
@@ -34,9 +34,9 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, object]:
         return {"queries": 0}
     row: dict[str, object] = {"queries": len(shared), "classes": shared.get_level_values("class_name").nunique()}
     for name in one.columns.astype(str):
-        found = paired_bootstrap(one.loc[shared, name] - other.loc[shared, name])
-        row |= {f"{name}_difference": found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-        row[f"{name}_p"] = found.p
+        drawn = paired_bootstrap(one.loc[shared, name] - other.loc[shared, name])
+        row |= {f"{name}_difference": drawn.mean, f"{name}_low": drawn.low, f"{name}_high": drawn.high}
+        row[f"{name}_p"] = drawn.p
     return row
 
 
@@ -51,10 +51,10 @@ def against_the_best(groups: Mapping[str, Sequence[FinishedRun]], paired: Collec
     """
     areas = {label: areas_of_queries(runs) for label, runs in groups.items()}
     methods = [label for label in groups if UPPER_BOUND not in label] or list(groups)
-    best = max(methods, key=lambda label: _mean_area(groups[label]), default="")
-    rows = [
-        {"setting": label, "against": best, **compare(areas[label], areas[best])} for label in groups if label != best
-    ]
+    means = {label: np.mean([run.summary[run.folder.kind.numbers[0]] for run in groups[label]]) for label in methods}
+    best = max(means, key=lambda label: means[label], default="")
+    others = [label for label in groups if label != best]
+    rows = [{"setting": label, "against": best, **compare(areas[label], areas[best])} for label in others]
     return _table([row for row in rows if row["queries"]], paired)
 
 
@@ -98,31 +98,23 @@ def _asked_for(runs: Sequence[FinishedRun], words: str) -> dict[str, object]:
             "compare=local/fusion:all/concat,none/none"
         )
     if pair[0] == pair[1]:
-        raise ValueError(f"compare={words!r} holds a setting against itself; name two")
-    names = keys_of(words)
+        raise ValueError(f"compare={words!r} compares a setting with itself; name two")
+    names, areas = keys_of(words), []
     check_keys(runs, names, "compare")
-    one, other = (_with_values(runs, names, value.split(PART), words) for value in pair)
-    found = {"setting": pair[0], "against": pair[1], **compare(areas_of_queries(one), areas_of_queries(other))}
-    if not found["queries"]:
+    for setting in pair:
+        wanted = list(zip(names, setting.split(PART), strict=True))
+        chosen = [run for run in runs if all(v in (value_of(run, k), str(look_up(run.config, k))) for k, v in wanted)]
+        if not chosen:
+            known = ", ".join(sorted({PART.join(value_of(run, key) for key in names) for run in runs}))
+            raise ValueError(f"compare={words!r}: no finished run has {setting!r}. There are {known}")
+        areas.append(areas_of_queries(chosen))
+    row = {"setting": pair[0], "against": pair[1], **compare(*areas)}
+    if not row["queries"]:
         raise ValueError(
-            f"compare={words!r}: the two settings share no query, so they cannot be held against each other query by "
-            "query. Run both on the same collection with the same seed"
+            f"compare={words!r}: the two settings share no query, so they cannot be compared query by query. Run both "
+            "on the same collection with the same seed"
         )
-    return found
-
-
-def _with_values(
-    runs: Sequence[FinishedRun], keys: Sequence[str], values: Sequence[str], words: str
-) -> list[FinishedRun]:
-    found = [
-        run
-        for run in runs
-        if all(v in (value_of(run, k), str(look_up(run.config, k))) for k, v in zip(keys, values, strict=True))
-    ]
-    if not found:
-        known = sorted({PART.join(value_of(run, key) for key in keys) for run in runs})
-        raise ValueError(f"compare={words!r}: no finished run has {PART.join(values)!r}. There are {', '.join(known)}")
-    return found
+    return row
 
 
 def _areas(run: FinishedRun) -> pd.DataFrame:
@@ -137,10 +129,6 @@ def _areas(run: FinishedRun) -> pd.DataFrame:
     table = pd.DataFrame(columns).join(starts[["path", "negatives"]])
     table["negatives"] = [tuple(images) for images in table["negatives"]]
     return table.assign(seed=str(run.config.get("seed"))).reset_index().set_index(QUERY)[list(kind.paired)]
-
-
-def _mean_area(runs: Sequence[FinishedRun]) -> float:
-    return float(np.mean([float(str(run.summary[run.folder.kind.numbers[0]])) for run in runs]))
 
 
 def _table(rows: Sequence[Mapping[str, object]], paired: Collection[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a person watching a run sees: messages, and rounds as they pass."""
+"""Messages and progress of a run, for the person watching it."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Which run folders are one run: a copy, a backup or a renamed folder is the run that it was made of.
+"""Run folders that are one run: a copy, a backup or a renamed folder is the run that it was made of.
 
 A run is known by the recipe in its config. Runs of earlier versions are known by their `run_id` or, where they have
 none, by their config and tables: finished ones are the same where these are.

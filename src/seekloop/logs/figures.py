@@ -45,7 +45,7 @@ def lines_of_run(kind: RunKind, lines: Lines, table: pd.DataFrame) -> Figure:
             x = means.index if axis not in means else pd.Index(means[axis])
             colours = COLOURS[number:] if several else COLOURS
             shown = means.set_axis(x)[[one for one in columns if means[one].notna().any()]]
-            _draw_lines(axes, shown.rename(columns=lines.labels), colours)
+            _draw_lines(axes, shown.rename(columns=lambda name: lines.labels.get(name, kind.label(name))), colours)
             if band is not None:
                 low, high = (means[columns[0]] + sign * band[columns[0]] for sign in (-1, 1))
                 axes.fill_between(x, low, high, color=colours[0], alpha=0.14, linewidth=0)
@@ -144,9 +144,9 @@ def bars_of_groups(kind: RunKind, table: pd.DataFrame, labels: Sequence[str]) ->
         draw_bars(axes, names, backwards[f"{name}_mean"], backwards.get(f"{name}_ci95"), colour)
         if f"paper_{name}" in table:
             setups = list(dict.fromkeys(table["paper_setup"].dropna()))
-            told = "the paper's own" + (f" ({setups[0]})" if len(setups) == 1 else "")
+            label = "the paper's own" + (f" ({setups[0]})" if len(setups) == 1 else "")
             paper = backwards[f"paper_{name}"].astype(float)
-            axes.plot(paper, range(len(paper)), "D", color="black", markersize=6, linestyle="none", label=told)
+            axes.plot(paper, range(len(paper)), "D", color="black", markersize=6, linestyle="none", label=label)
         tidy(axes, kind.label(name), "")
     if "paper_setup" in table:
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", frameon=False)
@@ -244,14 +244,14 @@ def _asked(folder: RunFolder, read: Read, region_box: RegionBox | None) -> dict[
 def draw_bars(axes: Axes, names: Sequence[str], values: pd.Series, errors: pd.Series | None, colour: str) -> None:
     """Horizontal bars from 0 to 1 with their values written on them, the first at the bottom."""
     known = None if errors is None or errors.isna().all() else errors.fillna(0)
-    places = range(len(names))
-    axes.barh(places, values, xerr=known, color=colour, height=0.68, error_kw={"elinewidth": 1, "capsize": 2})
-    axes.set_yticks(places, list(names))
+    heights = range(len(names))
+    axes.barh(heights, values, xerr=known, color=colour, height=0.68, error_kw={"elinewidth": 1, "capsize": 2})
+    axes.set_yticks(heights, list(names))
     axes.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4))
     axes.tick_params(axis="y", length=0)
-    for place, value in zip(places, values, strict=True):
+    for height, value in zip(heights, values, strict=True):
         x, ink = (0.01, "white") if value > 0.12 else (value + 0.01, "black")
-        axes.text(x, place, f"{value:.3f}", va="center", fontsize=8, color=ink, fontweight="bold")
+        axes.text(x, height, f"{value:.3f}", va="center", fontsize=8, color=ink, fontweight="bold")
 
 
 def tidy(axes: Axes, xlabel: str, ylabel: str) -> None:

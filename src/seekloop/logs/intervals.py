@@ -1,4 +1,4 @@
-"""How sure a mean is: over runs by Student's t, over the same queries under two settings by the bootstrap."""
+"""Intervals of means: over runs by Student's t, over the same queries under two settings by the bootstrap."""
 
 import math
 from dataclasses import dataclass

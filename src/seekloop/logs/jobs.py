@@ -73,8 +73,8 @@ class JobBook:
 
     def jobs(self) -> dict[str, Job]:
         """All of them by their keys, in the order of their overrides."""
-        found = {path.stem: self._read(path.stem) for path in self.place.glob("*.json")}
-        known = [(key, job) for key, job in found.items() if job is not None]
+        jobs = {path.stem: self._read(path.stem) for path in self.place.glob("*.json")}
+        known = [(key, job) for key, job in jobs.items() if job is not None]
         return dict(sorted(known, key=lambda entry: entry[1].overrides))
 
     def waiting(self) -> list[tuple[str, str, Job]]:
@@ -85,7 +85,7 @@ class JobBook:
         return [(key, " ".join(word for word in job.overrides if word not in common), job) for key, job in waiting]
 
     def has_begun(self, job: Job) -> bool:
-        """Has a job a folder that says how far it is?"""
+        """Whether a job has a folder that says how far it is."""
         return job.run is not None and RunFolder(self.folder / job.run).state() is not RunState.MISSING
 
     def _file(self, key: str) -> Path:
@@ -93,10 +93,10 @@ class JobBook:
 
     def _read(self, key: str) -> Job | None:
         try:
-            told = json.loads(self._file(key).read_text())
+            values = json.loads(self._file(key).read_text())
         except OSError:  # absent; or the folder cannot be used, which whoever writes there will explain
             return None
-        return Job(tuple(told["overrides"]), told["run"], told["error"])
+        return Job(tuple(values["overrides"]), values["run"], values["error"])
 
     def _write(self, key: str, job: Job) -> None:
         make_folder(self.place, "runs_dir")
@@ -113,8 +113,8 @@ def settings_key(config: Mapping[str, object]) -> str:
         >>> settings_key({"seed": 0, "runs_dir": "here"}) == settings_key({"runs_dir": "there", "seed": 0})
         True
     """
-    told = {key: value for key, value in config.items() if key not in APART}
-    return hashlib.blake2b(json.dumps(told, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
+    settings = {key: value for key, value in config.items() if key not in APART}
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
 
 
 def find_books(folder: Path) -> list[JobBook]:

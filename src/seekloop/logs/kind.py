@@ -75,21 +75,21 @@ class Asked:
     Attributes:
         right: whether an answer was as wished; None where the user was unsure.
         caption: words under a picture of a figure.
-        told: words under a picture in W&B.
+        description: words under a picture in W&B.
         query: columns that tell searches apart, whose own images are in the table of queries; none where there is one.
         most: pictures of one step.
     """
 
     right: "Callable[[pd.Series], bool | None]"
     caption: "Callable[[pd.Series], str]"
-    told: "Callable[[pd.Series], str]"
+    description: "Callable[[pd.Series], str]"
     query: tuple[str, ...] = ()
     most: int = 20
 
 
 @dataclass(frozen=True)
 class RunKind:
-    """What the runs of a command leave.
+    """Tables, numbers, curves and figures that the runs of a command leave.
 
     Attributes:
         command: its name, a field of each run's config.
@@ -97,7 +97,7 @@ class RunKind:
         tables: columns of each table by the name of its file.
         numbers: numbers of its summary that runs are compared by, the main one first.
         labels: columns and numbers in words and units, for figures.
-        told: numbers in the words of a run's last line, where these are others than their names.
+        printed: numbers in the words of a run's last line, where these are others than their names.
         curve: followed from step to step in W&B.
         inner: followed within a step.
         steps: key of the config that says how many steps there are, None for a run that is measured once.
@@ -118,7 +118,7 @@ class RunKind:
     tables: Mapping[str, Columns] = field(default_factory=dict)
     numbers: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
-    told: Mapping[str, str] = field(default_factory=dict)
+    printed: Mapping[str, str] = field(default_factory=dict)
     curve: Curve | None = None
     inner: Curve | None = None
     steps: str | None = None

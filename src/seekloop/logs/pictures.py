@@ -159,7 +159,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class RegionsOfImage:
-    """What is drawn of one image: its picture, its regions, and the boxes that are known to be there."""
+    """An image to be drawn: its picture, its regions, and the boxes that are known to be there."""
 
     picture: Image.Image
     masks: Bool[np.ndarray, "m h w"]
@@ -185,10 +185,10 @@ def hierarchy(images: Sequence[RegionsOfImage]) -> Figure:
     columns = max(len(row) for row in rows)
     sides = [max(panel.height for panel, _ in row) for row in rows]
     figure = Figure(figsize=(columns * SIDE / DPI, sum(side + 24 for side in sides) / DPI), layout="constrained")
-    places = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": sides})
-    for axes in places.flat:
+    panels_of_rows = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": sides})
+    for axes in panels_of_rows.flat:
         axes.set_axis_off()
-    for line, row in zip(places, rows, strict=True):
+    for line, row in zip(panels_of_rows, rows, strict=True):
         for axes, (panel, title) in zip(line, row, strict=False):
             axes.imshow(np.asarray(panel))
             axes.set_title(title, fontsize=8)

@@ -1,9 +1,8 @@
-"""What the finished runs below a folder say together: tables over their seeds, beside the paper's numbers."""
+"""Reports of finished runs: tables over their seeds, beside the paper's numbers."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -50,12 +49,12 @@ class Report:
 
     @property
     def runs(self) -> int:
-        """How many runs there are in all rows."""
+        """Number of runs in all rows."""
         return sum(len(members) for members in self.groups.values())
 
     @property
     def kind(self) -> RunKind:
-        """What the runs are."""
+        """Kind of the runs."""
         return next(iter(self.groups.values()))[0].folder.kind
 
     @property
@@ -85,23 +84,23 @@ def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str], kinds
     if not runs:
         broken = "".join(f". {path}: {why}" for path, why in damaged.items())
         raise ValueError(f"no finished run below {folder}. `seekloop status {folder}` says what is there{broken}")
-    found = tabulate(runs, tuple(by) if by else differing_keys([run.config for run in runs]), compare)
-    found = replace(found, damaged=damaged)
-    found = replace(found, unwritten=_write(found, folder))
-    _show(found, folder)
-    return found
+    result = tabulate(runs, tuple(by) if by else differing_keys([run.config for run in runs]), compare)
+    result = replace(result, damaged=damaged)
+    result = replace(result, unwritten=_write(result, folder))
+    _show(result, folder)
+    return result
 
 
-def _write(found: Report, folder: Path) -> dict[str, str]:
+def _write(result: Report, folder: Path) -> dict[str, str]:
     """Write the report's files; a file that cannot be written or drawn comes back with the reason."""
     texts = {
-        "report.csv": found.table.to_csv(index=False),
-        "report_differences.csv": found.differences.to_csv(index=False),
-        "report.md": markdown(found, folder),
+        "report.csv": result.table.to_csv(index=False),
+        "report_differences.csv": result.differences.to_csv(index=False),
+        "report.md": markdown(result, folder),
     }
     drawn: dict[str, Callable[[], Figure]] = {
-        "report_curves.png": lambda: figures.compare(found.kind, found.curves),
-        "report_bars.png": lambda: figures.bars_of_groups(found.kind, found.table, list(found.groups)),
+        "report_curves.png": lambda: figures.compare(result.kind, result.curves),
+        "report_bars.png": lambda: figures.bars_of_groups(result.kind, result.table, list(result.groups)),
     }
     unwritten = {}
     for name in (*texts, *drawn):
@@ -117,49 +116,49 @@ def _write(found: Report, folder: Path) -> dict[str, str]:
     return unwritten
 
 
-def _show(found: Report, folder: Path) -> None:
+def _show(result: Report, folder: Path) -> None:
     """Print the areas, which fit a terminal; the page has the rest. All numbers, where there is no page."""
-    table = _readable(found)
-    hidden = [name.removesuffix("_mean") for name in found.table.columns if name.endswith("_mean")]
-    hidden = [name for name in hidden if name not in found.kind.numbers and PAGE not in found.unwritten]
-    print_table(table.drop(columns=hidden), f"{found.runs} finished runs below {folder}")
-    if len(found.differences):
+    table = _readable(result)
+    hidden = [name.removesuffix("_mean") for name in result.table.columns if name.endswith("_mean")]
+    hidden = [name for name in hidden if name not in result.kind.numbers and PAGE not in result.unwritten]
+    print_table(table.drop(columns=hidden), f"{result.runs} finished runs below {folder}")
+    if len(result.differences):
         title = "The same queries under two settings: the first minus the second"
-        print_table(comparison.readable(found.differences), title)
-    for line in passed_over(found, folder):
+        print_table(comparison.readable(result.differences), title)
+    for line in passed_over(result, folder):
         print(line)
-    rest = "" if PAGE in found.unwritten else f"; {', '.join([*hidden, 'notes'])}: {folder / PAGE}"
+    rest = "" if PAGE in result.unwritten else f"; {', '.join([*hidden, 'notes'])}: {folder / PAGE}"
     print(f"mean ± deviation [95 % interval]{rest}")
-    pictures = ", ".join(str(folder / name) for name in PICTURES if name not in found.unwritten)
+    pictures = ", ".join(str(folder / name) for name in PICTURES if name not in result.unwritten)
     print(f"figures: {pictures}{'; ' if pictures else ''}of each run: {folder}/**/figures/")
-    unwritten = found.unwritten
+    unwritten = result.unwritten
     if unwritten:
         reasons = set(unwritten.values())
-        told = ", ".join(f"{name} ({why})" for name, why in unwritten.items())
+        named = ", ".join(f"{name} ({why})" for name, why in unwritten.items())
         if len(unwritten) == len(FILES) and len(reasons) == 1:
             print(f"nothing was written to {folder}: {reasons.pop()}. The table above is all there is")
         else:
-            print(f"not written to {folder}: {told}")
+            print(f"not written to {folder}: {named}")
     earlier = [name for name in unwritten if (folder / name).is_file()]
     if earlier:
         print(f"of an earlier report, not of this one: {', '.join(earlier)}")
 
 
-def passed_over(found: Report, folder: Path) -> list[str]:
+def passed_over(result: Report, folder: Path) -> list[str]:
     """The folders that do not count, a line each, with the reason."""
 
     def name(path: Path) -> str:
         return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
     lines = []
-    for copy, original in found.copies:
+    for copy, original in result.copies:
         there, here = _metrics(copy.summary), _metrics(original.summary)
-        differing = [number for number in found.kind.numbers if there.get(number) != here.get(number)]
-        told = [f"{one} {cell(there.get(one))} there, {cell(here.get(one))} here" for one in differing]
-        but = f", although their numbers differ ({'; '.join(told)}): remove the one that is wrong" if told else ""
+        differing = [number for number in result.kind.numbers if there.get(number) != here.get(number)]
+        numbers = [f"{one} {cell(there.get(one))} there, {cell(here.get(one))} here" for one in differing]
+        but = f", although their numbers differ ({'; '.join(numbers)}): remove the one that is wrong" if numbers else ""
         counts = f"is the same run as {name(original.folder.path)}, which counts"
         lines.append(f"passed over: {name(copy.folder.path)} {counts}{but}")
-    return lines + [f"passed over: {name(path)}: {why}" for path, why in found.damaged.items()]
+    return lines + [f"passed over: {name(path)}: {why}" for path, why in result.damaged.items()]
 
 
 def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence[str] = ()) -> Report:
@@ -177,8 +176,11 @@ def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence
     groups = {" · ".join(values) or "all runs": members for values, members in ordered.items()}
     averaged = {key for members in groups.values() for key in differing_keys([run.config for run in members])}
     paired = runs[0].folder.kind.paired
-    best = partial(comparison.against_the_best, groups if paired else {}, paired)
-    differences = comparison.asked_for(runs, compare) if compare else best()
+    differences = (
+        comparison.asked_for(runs, compare)
+        if compare
+        else comparison.against_the_best(groups if paired else {}, paired)
+    )
     table = pd.DataFrame(rows).astype({LEFT_OUT: "Int64"})
     if not (table[LEFT_OUT].fillna(0) > 0).any():
         table = table.drop(columns=LEFT_OUT)
@@ -194,23 +196,23 @@ def check_kinds(runs: Sequence[FinishedRun], compare: Sequence[str]) -> None:
     """
     kinds = {run.folder.kind.command: run.folder.kind for run in runs}
     if len(kinds) > 1:
-        told = " and of ".join(f"`{command}`" for command in sorted(kinds))
-        raise ValueError(f"runs of {told} do not go into one table: report their folders apart")
+        commands = " and of ".join(f"`{command}`" for command in sorted(kinds))
+        raise ValueError(f"runs of {commands} do not go into one table: report their folders apart")
     ((command, kind),) = kinds.items()
     if compare and not kind.paired:
         raise ValueError(f"compare={compare[0]!r} compares queries, and runs of `{command}` have none")
 
 
-def markdown(found: Report, folder: Path = Path()) -> str:
+def markdown(result: Report, folder: Path = Path()) -> str:
     """The report as a Markdown page; folders are named from `folder` on."""
-    tables = [_readable(found), *([comparison.readable(found.differences)] if len(found.differences) else [])]
+    tables = [_readable(result), *([comparison.readable(result.differences)] if len(result.differences) else [])]
     first, *second = [table.to_markdown(index=False, disable_numparse=True) for table in tables]
-    lines = [f"# Report over {found.runs} runs", "", first, "", *_notes(found), ""]
-    lines += [f"- {line}" for line in passed_over(found, folder)]
-    lines += [""] if found.copies or found.damaged else []
+    lines = [f"# Report over {result.runs} runs", "", first, "", *_notes(result), ""]
+    lines += [f"- {line}" for line in passed_over(result, folder)]
+    lines += [""] if result.copies or result.damaged else []
     if second:
         lines += ["## The same queries under two settings", "", *second, "", PAIRED, ""]
-    elif len(found.groups) > 1 and found.kind.paired:
+    elif len(result.groups) > 1 and result.kind.paired:
         lines += ["No two rows share a query, so none are compared.", ""]
     return "\n".join([*lines, "![curves](report_curves.png)", "", "![areas](report_bars.png)", ""])
 
@@ -223,22 +225,22 @@ PAIRED = (
 )
 
 
-def _notes(found: Report) -> list[str]:
+def _notes(result: Report) -> list[str]:
     """Explanations of the numbers of the table."""
     over = "the runs of a row (its seeds)"
-    if found.averaged:
-        keys = ", ".join(f"`{key}`" for key in found.averaged)
+    if result.averaged:
+        keys = ", ".join(f"`{key}`" for key in result.averaged)
         over = f"the runs of a row, which differ not only in their seeds. They also differ in: {keys}"
     lines = [
         f"Mean ± standard deviation [95 % interval of the mean, by Student's t] over {over}. A single run has neither. "
-        f"AUC: area under the curve over {found.kind.step}s / {found.kind.step}s."
+        f"AUC: area under the curve over {result.kind.step}s / {result.kind.step}s."
     ]
-    if LEFT_OUT in found.table:
+    if LEFT_OUT in result.table:
         lines += [
             "",
             "*left out*: annotated objects lost and files not taken, of the run of a row that has most of both.",
         ]
-    if "paper_setup" in found.table:
+    if "paper_setup" in result.table:
         lines += [
             "",
             "Columns *in the paper* are the paper's own measurements, with what *the paper used* says. They are "
@@ -247,11 +249,11 @@ def _notes(found: Report) -> list[str]:
     return lines
 
 
-def _readable(found: Report) -> pd.DataFrame:
+def _readable(result: Report) -> pd.DataFrame:
     """The table with `mean ± std [interval]` in one cell, and the paper's number, named as such, beside ours."""
-    table = found.table
-    ours = [name for name in (*found.kind.subject, "images") if name in table and name not in found.keys]
-    shown = table[[*found.keys, *ours, "runs"]].map(cell)
+    table = result.table
+    ours = [name for name in (*result.kind.subject, "images") if name in table and name not in result.keys]
+    shown = table[[*result.keys, *ours, "runs"]].map(cell)
     if LEFT_OUT in table:
         shown["left out"] = table[LEFT_OUT].map(cell)
     nothing = pd.Series(math.nan, index=table.index)
@@ -274,16 +276,16 @@ def _with_interval(mean: float, deviation: float, half: float) -> str:
 def _statistics(runs: Sequence[FinishedRun]) -> dict[str, object]:
     """A row of the table."""
     row: dict[str, object] = {"runs": len(runs), LEFT_OUT: most_left_out(runs)}
-    numbers = pd.DataFrame([_metrics(run.summary) for run in runs]).agg(["mean", "std", half_width])
-    for name in numbers:
-        row |= dict(zip((f"{name}_mean", f"{name}_std", f"{name}_ci95"), numbers[name], strict=True))
+    for name, column in pd.DataFrame([_metrics(run.summary) for run in runs]).items():
+        values = column.dropna()
+        row |= {f"{name}_mean": values.mean(), f"{name}_std": values.std(ddof=1), f"{name}_ci95": half_width(values)}
     return {**row, **_paper(runs)}
 
 
 def most_left_out(runs: Sequence[FinishedRun]) -> int | None:
     """Objects lost and files not taken in the run that has most; None where no run has counted them."""
-    told = [run.summary.get(LEFT_OUT) for run in runs]
-    sums = [sum(int(counts.get(name) or 0) for name in LOST) for counts in told if isinstance(counts, Mapping)]
+    noted = [run.summary.get(LEFT_OUT) for run in runs]
+    sums = [sum(int(counts.get(name) or 0) for name in LOST) for counts in noted if isinstance(counts, Mapping)]
     return max(sums, default=None)
 
 
@@ -300,12 +302,12 @@ def _paper(runs: Sequence[FinishedRun]) -> dict[str, object]:
         return {}
     same = {key: value for key, value in named[0].items() if all(note.get(key) == value for note in named)}
     setups = {str(run.config.get("paper_setup") or "a setup not named here") for run in runs}
-    told = {f"paper_{key}": str(value) if key == "table" else value for key, value in same.items()}
+    published = {f"paper_{key}": str(value) if key == "table" else value for key, value in same.items()}
     where = f"Table {same['table']}: " if "table" in same else ""
     subject = runs[0].folder.kind.subject
     ours = {key: ", ".join(sorted({value_of(run, key) for run in runs})) for key in subject}
     images = ", ".join(sorted({str(run.summary.get("images", "?")) for run in runs}))
-    return {**told, "paper_setup": where + " or ".join(sorted(setups)), **ours, "images": images}
+    return {**published, "paper_setup": where + " or ".join(sorted(setups)), **ours, "images": images}
 
 
 def _natural(value: str) -> tuple[bool, float, str]:

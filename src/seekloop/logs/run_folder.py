@@ -30,7 +30,7 @@ MARKS = ("config.yaml", "COMPLETE", "error.txt", "heartbeat")
 
 
 class RunState(StrEnum):
-    """What can be said of a run from its folder alone."""
+    """State of a run, as its folder alone tells."""
 
     MISSING = "missing"
     RUNNING = "running"
@@ -63,7 +63,8 @@ class RunFolder:
     def config(self) -> dict[str, object]:
         """The resolved config of the run, in today's names; empty where none was written."""
         path = self.path / "config.yaml"
-        return renamed(yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where that is there: many runs, long configs
+        return renamed(yaml.load(path.read_text(), Loader=loader) or {}) if path.exists() else {}
 
     def state(self) -> RunState:
         """Running, done, failed, interrupted, or never started."""
@@ -210,7 +211,7 @@ class RunFolder:
         self._folder.write_tensors(f"views/{step:04d}.pt", view)
 
     def view(self, step: int) -> "dict[str, torch.Tensor]":
-        """What `keep_view` was given.
+        """View that `keep_view` was given.
 
         Raises:
             ValueError: if nothing was kept.
@@ -221,7 +222,7 @@ class RunFolder:
         return dict(read_tensors(path, "Run it again with keep_views=true and force=true."))
 
     def summary(self) -> dict[str, object]:
-        """What `finish` was given."""
+        """Summary that `finish` was given."""
         return dict(json.loads((self.path / "summary.json").read_text()))
 
     def finish(self, summary: Mapping[str, object]) -> None:
@@ -254,9 +255,9 @@ def _without_nan(value: object) -> object:
 def find_runs(folder: Path, kinds: Kinds) -> list[RunFolder]:
     """Every run folder at or below `folder`, in the order of their paths; hidden folders hold none."""
     runs = []
-    for place, inside, names in os.walk(folder):
+    for path, inside, names in os.walk(folder):
         if any(mark in names for mark in MARKS):
-            run = RunFolder(place)
+            run = RunFolder(path)
             with contextlib.suppress(OSError, ValueError, yaml.YAMLError):  # told when the config is needed
                 run.kind = kind_of(run.config, kinds)
             runs.append(run)

@@ -1,4 +1,4 @@
-"""Where every run at or below a folder stands, those included that a sweep was asked for and that never started."""
+"""State of every run at or below a folder, those included that a sweep was asked for and that never started."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,9 +28,9 @@ def status_table(folder: Path, kinds: Kinds) -> pd.DataFrame:
     originals = {copy.path: str(original.path.relative_to(folder)) for copy, original in copies}
     rows = [{**_row(run, folder), COPY: originals.get(run.path)} for run in runs]
     for book, words, job in _waiting(folder, runs):
-        place = book.folder.relative_to(folder)
+        where = book.folder.relative_to(folder)
         state = RunState.FAILED if job.error else RunState.MISSING
-        rows.append({"run": f"{place}: {words}" if place.name else words, "state": str(state), "error": job.error})
+        rows.append({"run": f"{where}: {words}" if where.name else words, "state": str(state), "error": job.error})
     names = dict.fromkeys(name for kind in known for name in _columns(kind))
     counts = [name for kind in known for name in _counts(kind) if name]
     shown = ["run", "state", *names, *([COPY] if originals else []), "error"]
@@ -64,17 +64,17 @@ def _row(run: RunFolder, below: Path) -> dict[str, object]:
 def _waiting(folder: Path, runs: Sequence[RunFolder]) -> Iterator[tuple[JobBook, str, Job]]:
     """Jobs without a run: each once, not again in a copy of its sweep's folder, and none whose run was renamed."""
     books = sorted(find_books(folder), key=lambda book: (len(book.folder.parts), book.folder))
-    told = {(key, job.overrides) for book in books for key, job in book.jobs().items() if book.has_begun(job)}
+    begun = {(key, job.overrides) for book in books for key, job in book.jobs().items() if book.has_begun(job)}
     there = {run_id_of(run.config) for run in runs}
     for book in books:
         for key, words, job in book.waiting():
-            if (key, job.overrides) not in told and (job.run is None or job.run not in there):
-                told.add((key, job.overrides))
+            if (key, job.overrides) not in begun and (job.run is None or job.run not in there):
+                begun.add((key, job.overrides))
                 yield book, words, job
 
 
 def counted(table: pd.DataFrame) -> str:
-    """How many runs are in which state; copies are told apart.
+    """Number of runs in each state; copies are counted apart.
 
     Example:
         >>> counted(pd.DataFrame({"state": ["done", "missing", "done"]}))
@@ -85,6 +85,6 @@ def counted(table: pd.DataFrame) -> str:
     copies = int(table[COPY].notna().sum()) if COPY in table else 0
     own = table[table[COPY].isna()] if copies else table
     counts = Counter(own["state"])
-    told = ", ".join(f"{counts[state]} {state}" for state in reversed(RunState) if counts[state])
+    states = ", ".join(f"{counts[state]} {state}" for state in reversed(RunState) if counts[state])
     more = f"; and {copies} {'copy' if copies == 1 else 'copies'}" if copies else ""
-    return f"{len(own)} run{'' if len(own) == 1 else 's'}{': ' if told else ''}{told}{more}"
+    return f"{len(own)} run{'' if len(own) == 1 else 's'}{': ' if states else ''}{states}{more}"

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 from PIL import Image, ImageOps
 
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.lazy import lazily
 from seekloop.logs.curves import curve
 from seekloop.logs.kind import Columns, Curve, RunKind
@@ -78,15 +79,15 @@ class WandbLog:
     ) -> None:
         self.folder, self.read, self.region_box = folder, read, region_box
         self.mode = resolve_mode(mode, os.environ)
-        run_id, told = folder.path.name, list[str]()
+        run_id, messages = folder.path.name, list[str]()
         given = {"run_id": run_id, "name": run_id, "group": group, "project": project}
         taken = {}
         for what, name in given.items():
             taken[what], changes = name_of(NAMES[what], name, REFUSED.get(what, ""))
-            told += changes
+            messages += changes
         kept, cut = tags_of(tags)
         if self.mode != "disabled":
-            for line in [*told, *cut]:
+            for line in [*messages, *cut]:
                 _log.warning(line)
         owner, _ = name_of("wandb.entity", entity)
         self._identity = identity(taken["run_id"] or run_id, taken["project"], owner, os.environ)
@@ -135,12 +136,12 @@ class WandbLog:
             return
         end = len(rows_of(self.folder))
         numbers: dict[str, object] = {key: value for key, value in summary.items() if isinstance(value, (int, float))}
-        told: dict[str, Callable[[], dict[str, object]]] = {
+        parts: dict[str, Callable[[], dict[str, object]]] = {
             "the results": lambda: numbers,  # first, and alone: a sweep waits for them
             "the table of classes": lambda: {"classes_table": wandb.Table(dataframe=classes)},
             "the figures": lambda: {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures},
         }
-        for what, row in told.items() if self._next <= end else ():
+        for what, row in parts.items() if self._next <= end else ():
             with harmless(f"log {what}", "The rest is logged."):
                 self._run.log(row(), step=end)
         with harmless("log the summary", GOES_ON):
@@ -171,7 +172,7 @@ class WandbLog:
             raise ValueError("there is nothing to read images with")
         canvas, frame = on_square(self.read(int(row["image"])), THUMBNAIL)
         boxes = boxes_of(row, self.region_box, frame) if "region" in row else None
-        return wandb.Image(canvas, caption=self.folder.kind.asked.told(row), boxes=boxes, file_type="jpg")
+        return wandb.Image(canvas, caption=self.folder.kind.asked.description(row), boxes=boxes, file_type="jpg")
 
 
 @contextlib.contextmanager
@@ -223,13 +224,13 @@ def quiet_settings() -> "wandb.Settings":
 
 
 def resolve_mode(mode: str, environ: Mapping[str, str]) -> str:
-    """What `wandb.mode` means here: `auto` follows WANDB_MODE, else is online where an API key is configured.
+    """Resolve `wandb.mode`: `auto` follows WANDB_MODE, else is online where an API key is configured.
 
     Raises:
-        ValueError: an unknown mode.
+        ConfigError: if the mode is unknown.
     """
     if mode not in MODES:
-        raise ValueError(f"wandb.mode={mode!r} is none of {', '.join(MODES)}")
+        raise ConfigError("mode", mode, "it is unknown", f"Valid: {', '.join(MODES)}.", WandbLog)
     if mode != "auto":
         return mode
     wished = environ.get("WANDB_MODE", "")
@@ -239,21 +240,21 @@ def resolve_mode(mode: str, environ: Mapping[str, str]) -> str:
 
 
 def has_key(environ: Mapping[str, str]) -> bool:
-    """Is an API key configured, in the environment or in a netrc file?"""
+    """Look for an API key in the environment and in netrc files."""
     if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
     named = environ.get("NETRC")
-    places = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
-    for place in places:
+    files = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
+    for file in files:
         with contextlib.suppress(OSError, netrc.NetrcParseError):
-            if netrc.netrc(place).hosts.get(host):
+            if netrc.netrc(file).hosts.get(host):
                 return True
     return False
 
 
 def identity(run_id: str, project: str | None, entity: str | None, environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Which run of W&B this is: ours, or the one that a sweep agent has prepared and waits for."""
+    """Identity of the run of W&B: ours, or the one that a sweep agent has prepared and waits for."""
     if environ.get("WANDB_SWEEP_ID"):
         return {}
     own = {"project": project, "entity": entity}
@@ -298,8 +299,8 @@ def curve_rows(of: Curve, table: pd.DataFrame, columns: Columns) -> list[dict[st
     rows: dict[object, dict[str, object]] = {}
     for number, (at, values) in enumerate(means.iterrows()):
         apart, axis = at if isinstance(at, tuple) else ("", at)
-        place = number if counted else axis
-        row = rows.setdefault(place, {of.axis: CASTS[columns[of.axis]](axis)})
+        position = number if counted else axis
+        row = rows.setdefault(position, {of.axis: CASTS[columns[of.axis]](axis)})
         row |= {name: int(cells[number]) for name, cells in counted.items()}
         known = {str(name): float(value) for name, value in values.items() if not math.isnan(value)}
         prefix = f"{apart}/" if of.apart else of.prefix

@@ -1,4 +1,4 @@
-"""Names and tags as W&B takes them: whatever it would refuse is cut, replaced or dropped, and told."""
+"""Names and tags as W&B takes them: whatever it would refuse is cut, replaced or dropped, and messages."""
 
 import hashlib
 import re
@@ -23,16 +23,16 @@ def tags_of(given: object) -> tuple[list[str], list[str]]:
     several = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping))
     words = [word for word in (given if several else [given]) if word is not None]  # type: ignore[attr-defined]
     tags: dict[str, None] = {}
-    told = []
+    messages = []
     for word in words:
         tag = " ".join(_writable(str(word)).split())
         if len(tag) > LONGEST_TAG:
             cut = shortened(tag, LONGEST_TAG)
-            told.append(f"wandb.tags: W&B takes {LONGEST_TAG} characters, so {tag!r} becomes {cut!r}")
+            messages.append(f"wandb.tags: W&B takes {LONGEST_TAG} characters, so {tag!r} becomes {cut!r}")
             tag = cut
         if tag:
             tags[tag] = None
-    return list(tags), told
+    return list(tags), messages
 
 
 def name_of(what: str, given: object, refused: str = "") -> tuple[str | None, list[str]]:
@@ -46,8 +46,8 @@ def name_of(what: str, given: object, refused: str = "") -> tuple[str | None, li
     before = "" if given is None else _writable(str(given)).strip()
     name = re.sub(refused, "_", before) if refused else before
     name = shortened(name, LONGEST_NAME)
-    told = [f"{what}={before!r} is no name that W&B takes: it becomes {name!r}"] if name != before else []
-    return name or None, told
+    messages = [f"{what}={before!r} is no name that W&B takes: it becomes {name!r}"] if name != before else []
+    return name or None, messages
 
 
 def shortened(text: str, most: int) -> str:

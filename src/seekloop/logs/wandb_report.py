@@ -26,7 +26,7 @@ JOB = "report"
 _log = logging.getLogger(__name__)
 
 
-def tell_wandb(folder: Path, found: Report, mode: str | None) -> None:
+def tell_wandb(folder: Path, result: Report, mode: str | None) -> None:
     """Log a report to W&B, where its runs were: same project, entity and mode, grouped with them, job type `report`.
 
     The same report of the same folder is one run of W&B: made again, it replaces what it said. What W&B cannot do
@@ -34,31 +34,31 @@ def tell_wandb(folder: Path, found: Report, mode: str | None) -> None:
 
     Args:
         folder: that was reported, whose figures are sent.
-        found: the report.
+        result: the report.
         mode: auto, online, offline or disabled; None: as the first run says, auto where it says nothing.
     """
-    runs = [run for members in found.groups.values() for run in members]
+    runs = [run for members in result.groups.values() for run in members]
     settings = runs[0].config.get("wandb")
     settings = settings if isinstance(settings, Mapping) else {}
     mode = resolve_mode(mode or str(settings.get("mode", "auto")), os.environ)
     if mode == "disabled":
         return
-    pairs: list[list[str]] = found.differences[["setting", "against"]].to_numpy().tolist()
-    told = repr((str(folder.resolve()), found.keys, pairs))
-    name = f"{JOB}-{hashlib.blake2b(told.encode(), digest_size=4).hexdigest()}"
-    with harmless("log the report", "" if found.unwritten else "Its files hold everything."):
+    pairs: list[list[str]] = result.differences[["setting", "against"]].to_numpy().tolist()
+    text = repr((str(folder.resolve()), result.keys, pairs))
+    name = f"{JOB}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+    with harmless("log the report", "" if result.unwritten else "Its files hold everything."):
         make_folder(folder / PLACE, "folder")
         project, changes = name_of("wandb.project", settings.get("project", "seekloop"), IN_PROJECT)
         for line in changes:
             _log.warning(line)
         about = {
             **identity(name, project, name_of("wandb.entity", settings.get("entity"))[0], {}),
-            "name": name_of("name", f"report of {folder.resolve().name} by {', '.join(found.keys) or 'nothing'}")[0],
+            "name": name_of("name", f"report of {folder.resolve().name} by {', '.join(result.keys) or 'nothing'}")[0],
             "group": name_of("group", runs[0].config.get("experiment_name", folder.resolve().name))[0],
             "job_type": JOB,
             "config": {
-                "by": list(found.keys),
-                "averaged": list(found.averaged),
+                "by": list(result.keys),
+                "averaged": list(result.averaged),
                 "runs": sorted(run.folder.path.name for run in runs),
             },
             "dir": str(folder / PLACE),
@@ -66,19 +66,19 @@ def tell_wandb(folder: Path, found: Report, mode: str | None) -> None:
         run = begin(mode, about, f"offline-run-*-{name}")
         if run is None:
             return
-        tables = {"report": found.table, **({"differences": found.differences} if pairs else {})}
-        written = [name for name in PICTURES if name not in found.unwritten]
+        tables = {"report": result.table, **({"differences": result.differences} if pairs else {})}
+        written = [name for name in PICTURES if name not in result.unwritten]
         row: dict[str, Any] = {key: wandb.Table(dataframe=_plain(table)) for key, table in tables.items()}
         run.log(row | {f"figures/{Path(name).stem}": wandb.Image(str(folder / name)) for name in written})
-        run.summary.update({"runs": found.runs, **scalars(found)})
+        run.summary.update({"runs": result.runs, **scalars(result)})
         run.finish()
 
 
-def scalars(found: Report) -> dict[str, float]:
+def scalars(result: Report) -> dict[str, float]:
     """Numbers of the table as `<row>/<column>`, of the differences as `<setting> - <against>/<column>`; none empty."""
-    pairs = [f"{row['setting']} - {row['against']}" for _, row in found.differences.iterrows()]
-    cells = {}
-    for table, labels in ((found.table, list(found.groups)), (found.differences, pairs)):
+    pairs = [f"{row['setting']} - {row['against']}" for _, row in result.differences.iterrows()]
+    cells: dict[str, Any] = {}
+    for table, labels in ((result.table, list(result.groups)), (result.differences, pairs)):
         numbers = table.select_dtypes("number").astype(float).to_dict("records")
         for label, row in zip(labels, numbers, strict=True):
             known = {name: value for name, value in row.items() if value == value}

@@ -97,7 +97,7 @@ class Loop:
         Args:
             queries: one per search.
             seconds: user time that starting each took.
-            names: of the images, by which draws are told apart; None: their positions.
+            names: of the images, by which draws are kept apart; None: their positions.
         """
         q, n = len(queries), self.descriptors.images
         state = State(
@@ -208,16 +208,16 @@ class Loop:
         positions: Sequence[int] = range(len(state.queries))
         if self.prior is not None:
             positions = [p for p in positions if {-1.0, 1.0} <= set(state.rows[p].label.tolist())]
-        before = {position: place for place, position in enumerate(state.fitted)}
+        before = {position: row for row, position in enumerate(state.fitted)}
         scorers: list[Scorer] = []
         limit = self._memory // 8 if self.engine.together else 0
         sizes = [len(state.rows[position].image) for position in positions]
         for chunk in chunks(sizes, self._row_bytes, limit) if sizes else ():
-            mine = [positions[place] for place in chunk]
+            members = [positions[row] for row in chunk]
             previous = None
-            if state.scorer is not None and all(position in before for position in mine):
-                previous = state.scorer.select(torch.tensor([before[position] for position in mine]))
-            scorers.append(self.classifier.fit(self._training_rows(state, mine), previous))
+            if state.scorer is not None and all(position in before for position in members):
+                previous = state.scorer.select(torch.tensor([before[position] for position in members]))
+            scorers.append(self.classifier.fit(self._training_rows(state, members), previous))
         scorer = scorers[0].join(scorers[1:]) if scorers else None
         fitted = replace(state, scorer=scorer, fitted=tuple(positions), round=state.round + 1)
         return replace(fitted, scores=None, search=None, exact=None)
@@ -313,15 +313,15 @@ class Loop:
         """The rows of some searches, by reference to a table that all share."""
         rows, queries = [state.rows[position] for position in chunk], [state.queries[position] for position in chunk]
         image, region = self._own_regions(queries)
-        place = self._table.index(
+        slots = self._table.index(
             torch.cat([*[r.image for r in rows], image]), torch.cat([*[r.region for r in rows], region])
         )
         pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
         sizes = [len(r.image) for r in rows]
-        index = pad(list(torch.split(place[: sum(sizes)], sizes)))
+        index = pad(list(torch.split(slots[: sum(sizes)], sizes)))
         labels = pad([r.label for r in rows]).to(self.engine.dtype)
         mask = labels != 0
-        table, own = self._table.vectors, self._examples(queries, place[sum(sizes) :])
+        table, own = self._table.vectors, self._examples(queries, slots[sum(sizes) :])
         if not all(query.examples for query in queries):
             own = own.where((own != 0).any(dim=1, keepdim=True), self._texts(queries))
         return TrainingRows(
@@ -344,13 +344,13 @@ class Loop:
         ]
         return torch.tensor([one.image for one in examples], dtype=torch.long), torch.tensor(regions, dtype=torch.long)
 
-    def _examples(self, queries: Sequence[Query], place: Int[Tensor, " k"]) -> Float[Tensor, "q e"]:
+    def _examples(self, queries: Sequence[Query], slots: Int[Tensor, " k"]) -> Float[Tensor, "q e"]:
         """Mean vector of each query's examples, which are at these places of the table; zero without examples."""
         counts = torch.tensor([len(query.examples) for query in queries])
         device = self.engine.device
-        if not len(place):
+        if not len(slots):
             return torch.zeros(len(queries), self._width, dtype=self.engine.dtype, device=device)
-        vectors = self._table.vectors[place.to(device)]
+        vectors = self._table.vectors[slots.to(device)]
         owner = torch.repeat_interleave(torch.arange(len(queries)), counts).to(device)
         total = vectors.new_zeros(len(queries), self._width).index_add_(0, owner, vectors)
         return total / counts.clamp(min=1).to(total)[:, None]
@@ -361,8 +361,8 @@ class Loop:
         for vector, query in zip(vectors, queries, strict=True):
             if query.text is not None:
                 if query.text.vector.shape != vector.shape:
-                    found = tuple(query.text.vector.shape)
-                    raise ValueError(f"the text of query {query.name} has a vector of shape {found}, not {len(vector)}")
+                    shape = tuple(query.text.vector.shape)
+                    raise ValueError(f"the text of query {query.name} has a vector of shape {shape}, not {len(vector)}")
                 vector.copy_(torch.nn.functional.normalize(query.text.vector, dim=0))
         return self.representation.fusion.fuse(vectors, vectors) if self.representation.local.uses_regions else vectors
 
@@ -376,19 +376,15 @@ class Loop:
         counts = torch.full_like(flat, len(regions.boxes)) if regions.offsets is None else regions.offsets.diff()[flat]
         ends = counts.cumsum(0)
         region = torch.arange(int(ends[-1])) - torch.repeat_interleave(ends - counts, counts)
-        place = torch.split(self._table.index(torch.repeat_interleave(flat, counts), region), counts.tolist())
-        for position, per_image in enumerate(batched(place, images.shape[1])):
+        slots = torch.split(self._table.index(torch.repeat_interleave(flat, counts), region), counts.tolist())
+        for position in range(len(images)):
+            per_image = slots[position * images.shape[1] : (position + 1) * images.shape[1]]
             vectors = self._table.vectors[torch.cat(list(per_image))]
             owner = torch.repeat_interleave(images[position], torch.tensor([len(part) for part in per_image]))
             scores = scorer.select(torch.tensor([position])).scores(vectors, owner)[0].cpu()
             split = torch.split(scores, [len(part) for part in per_image])
             best[position] = torch.tensor([int(part.argmax()) if len(part) else WHOLE for part in split])
         return best
-
-
-def batched(items: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]:
-    """The items, `size` at a time."""
-    return (items[first : first + size] for first in range(0, len(items), size))
 
 
 def check_transductive(classifier: Classifier, representation: Representation) -> None:

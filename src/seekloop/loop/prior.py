@@ -85,10 +85,10 @@ class Prior:
             labels: how many labelled images each query has.
         """
         share = torch.ones_like(prior.intercept)
-        place = torch.tensor(fitted, dtype=torch.long, device=share.device)
-        share[place] = (self.trust / (self.trust + labels.to(share))).to(share)[place]
+        rows = torch.tensor(fitted, dtype=torch.long, device=share.device)
+        share[rows] = (self.trust / (self.trust + labels.to(share))).to(share)[rows]
         weights, intercept = prior.weights * share[:, None], prior.intercept * share
         if own is not None:
-            weights[place] += own.weights * (1 - share[place])[:, None]
-            intercept[place] += own.intercept * (1 - share[place])
+            weights[rows] += own.weights * (1 - share[rows])[:, None]
+            intercept[rows] += own.intercept * (1 - share[rows])
         return LinearScorer(weights, intercept)

@@ -37,7 +37,7 @@ class RowTable:
         self._vectors = torch.empty(0)
         self._used = 0
         self._keys = torch.empty(0, dtype=torch.long)  # sorted
-        self._place = torch.empty(0, dtype=torch.long)
+        self._slot = torch.empty(0, dtype=torch.long)
 
     @property
     def vectors(self) -> Float[Tensor, "t e"]:
@@ -53,7 +53,7 @@ class RowTable:
             missing = torch.unique(keys)
         if len(missing):
             self._add(missing)
-        return self._place[torch.searchsorted(self._keys, keys)]
+        return self._slot[torch.searchsorted(self._keys, keys)]
 
     def _known(self, keys: Int[Tensor, " k"]) -> Bool[Tensor, " k"]:
         if not len(self._keys):
@@ -71,9 +71,9 @@ class RowTable:
             block = self._descriptors.read(some, self._representation.local.uses_regions)
             position = torch.searchsorted(some, image[rows])
             self._append(self._representation.vectors(block, position, region[rows]))
-        place = torch.arange(self._used - len(keys), self._used)
+        slot = torch.arange(self._used - len(keys), self._used)
         merged, order = torch.cat([self._keys, keys]).sort()
-        self._keys, self._place = merged, torch.cat([self._place, place])[order]
+        self._keys, self._slot = merged, torch.cat([self._slot, slot])[order]
 
     def _append(self, vectors: Float[Tensor, "k e"]) -> None:
         needed = self._used + len(vectors)
@@ -89,12 +89,12 @@ class RowTable:
 
 def chunks(sizes: Sequence[int], width: int, limit: int) -> list[list[int]]:
     """Searches whose padded rows take at most `limit` bytes together, in order; one at least in each chunk."""
-    found: list[list[int]] = [[]]
+    groups: list[list[int]] = [[]]
     longest = 0
     for position, size in enumerate(sizes):
         longest = max(longest, size)
-        if found[-1] and longest * (len(found[-1]) + 1) * width > limit:
-            found.append([])
+        if groups[-1] and longest * (len(groups[-1]) + 1) * width > limit:
+            groups.append([])
             longest = size
-        found[-1].append(position)
-    return found
+        groups[-1].append(position)
+    return groups

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -160,8 +161,7 @@ class Session:
         budget: int = 10,
         log: Log | None = None,
         images: Images | None = None,
-        criteria: Mapping[str, Criterion] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        **settings: Any,  # noqa: ANN401 - those of a session
     ) -> "Session":
         """Begin a search by an image, by words, or by both.
 
@@ -174,8 +174,7 @@ class Session:
             budget: images per question.
             log: keeps the events; None: memory.
             images: names of the collection's images.
-            criteria: by name, those that `use` may change to.
-            clock: seconds since any moment.
+            settings: `criteria` and `clock` of a session.
 
         Raises:
             ValueError: if there is neither image nor text, the image is not in the collection or unreadable, or the box
@@ -190,7 +189,7 @@ class Session:
         presumed = tuple(images.name(position) for position in _presumed(loop, image, negatives))
         words, vector = (None, None) if text is None else (text.words, tuple(text.vector.tolist()))
         started = happened.Started(examples, words, vector, presumed, budget, images.listing)
-        session = cls(loop, MemoryLog([started]), images=images, criteria=criteria, clock=clock)
+        session = cls(loop, MemoryLog([started]), images=images, **settings)
         if log is not None:
             log.append(started)
             session.log = log

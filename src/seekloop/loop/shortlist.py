@@ -138,35 +138,35 @@ class Shortlist:
         k, widening = min(self.sizes.candidates, self.index.rows), 1
         while len(pending):
             started = time.perf_counter()
-            found = self.index.search(work.scorer.weights[pending], k, widening)
-            fresh = work.enlist(pending, found)
+            hits = self.index.search(work.scorer.weights[pending], k, widening)
+            fresh = work.enlist(pending, hits)
             outgrown = work.listed[pending].sum(dim=1) > self.sizes.limit * candidate.shape[1]
             work.rescore(pending[~outgrown], fresh[~outgrown], score)
-            settled = self._settle(work, pending, found, ~outgrown)
+            settled = self._settle(work, pending, hits, ~outgrown)
             work.seconds[pending] += (time.perf_counter() - started) / len(pending)
-            lost = outgrown | (~settled & found.final)
+            lost = outgrown | (~settled & hits.final)
             self._scan(work, pending[lost], scan)
             pending = pending[~settled & ~lost]
             k, widening = min(k * GROWTH, self.index.rows), widening * GROWTH
         return work.done()
 
     def _settle(
-        self, work: "_Work", queries: Int[Tensor, " p"], found: Found, allowed: Bool[Tensor, " p"]
+        self, work: "_Work", queries: Int[Tensor, " p"], hits: Found, allowed: Bool[Tensor, " p"]
     ) -> Bool[Tensor, " p"]:
         """Let the criterion pick, and see whether anything outside the shortlist could have been picked instead."""
-        whole = found.known.sum(dim=1) == self.index.rows
+        whole = hits.known.sum(dim=1) == self.index.rows
         able = allowed & ((work.candidate & work.listed)[queries].sum(dim=1) >= work.budget)
         settled = torch.zeros_like(able)
         if not able.any():
             return settled
-        mine = queries[able]
-        picks, scores = work.pick(mine, self.criterion)
-        outside = found.lowest[able] + work.scorer.intercept[mine].float().cpu() + self._rounding(work.scorer)[mine]
+        ready = queries[able]
+        picks, scores = work.pick(ready, self.criterion)
+        outside = hits.lowest[able] + work.scorer.intercept[ready].float().cpu() + self._rounding(work.scorer)[ready]
         floor = self.criterion.floor(scores, work.round) if work.budget else torch.full_like(outside, torch.inf)
         sure = whole[able] | (outside < floor)
         settled[able] = sure
-        work.picks[mine[sure]] = picks[sure]
-        work.certified[mine[sure]] = (whole[able] | found.exact)[sure]
+        work.picks[ready[sure]] = picks[sure]
+        work.certified[ready[sure]] = (whole[able] | hits.exact)[sure]
         return settled
 
     def _rounding(self, scorer: LinearScorer) -> Float[Tensor, " q"]:
@@ -222,12 +222,12 @@ class _Work:
             torch.zeros(q, dtype=torch.float64),
         )
 
-    def enlist(self, queries: Int[Tensor, " p"], found: Found) -> Bool[Tensor, "p n"]:
-        """Put what was found on the shortlists; returns what was not there before."""
+    def enlist(self, queries: Int[Tensor, " p"], hits: Found) -> Bool[Tensor, "p n"]:
+        """Put the images of vectors on the shortlists; returns those that were not there before."""
         before = self.listed[queries]
         after = before.clone()
-        row, column = found.known.nonzero(as_tuple=True)
-        after[row, found.image[row, column]] = True
+        row, column = hits.known.nonzero(as_tuple=True)
+        after[row, hits.image[row, column]] = True
         self.listed[queries] = after
         return after & ~before
 
@@ -235,9 +235,9 @@ class _Work:
         """Exact scores of what has joined the shortlists: each image is read once for all queries."""
         images = fresh.any(dim=0).nonzero()[:, 0]
         if len(images):
-            place = queries[:, None], images[None]
+            entries = queries[:, None], images[None]
             scores = score(self.scorer.select(queries), images).to(self.scores)
-            self.scores[place] = torch.where(fresh[:, images], scores, self.scores[place])
+            self.scores[entries] = torch.where(fresh[:, images], scores, self.scores[entries])
 
     def pick(
         self, queries: Int[Tensor, " p"], criterion: ScoreCriterion

@@ -48,7 +48,7 @@ class State:
         scorer: the classifier fitted last, of the searches in `fitted`; None where nothing is fitted.
         round: number of the round that `scorer` belongs to; -1 before the first fit.
         fitted: positions of the searches that `scorer` has hyperplanes of; the others lack labels of a kind.
-        names: of the images, by which draws are told apart; None: their positions.
+        names: of the images, by which draws are kept apart; None: their positions.
         prior: of all searches; None without.
         scores: decision value of every image, -inf where it is unreadable, or off the list of an index; None until
             scored.

@@ -26,13 +26,13 @@ class SearchMeasures:
     Attributes:
         instances: queries, database and truth.
         kept: the queries whose image could be read.
-        found: the scores of all images for these.
+        search: the scores of all images for these.
         store: descriptors of the database.
     """
 
     instances: InstanceSearch
     kept: Int[Tensor, " q"]
-    found: Found
+    search: Found
     store: Store
 
     def results(self, cutoffs: Sequence[int]) -> pd.DataFrame:
@@ -42,13 +42,13 @@ class SearchMeasures:
         for name in self.instances.setups:
             relevant = self.instances.relevant(name)[self.kept]
             ignored = self.instances.ignored(name)[self.kept] | ~self.store.readable
-            ranks = ranks_of_positives(self.found.scores, relevant & self.store.readable, ignored)
+            ranks = ranks_of_positives(self.search.scores, relevant & self.store.readable, ignored)
             for cutoff in [*cutoffs, None]:
                 if cutoff is None:
-                    images, boxes = boxes_of_known(self.found, self.store, truth)
+                    images, boxes = boxes_of_known(self.search, self.store, truth)
                 else:
-                    images = self.found.ranking(ignored, cutoff)
-                    boxes = self.found.boxes(self.store, images)
+                    images = self.search.ranking(ignored, cutoff)
+                    boxes = self.search.boxes(self.store, images)
                 measured = {
                     "ap": finite_sum_average_precision(ranks, cutoff),
                     "ap_trapezoid": trapezoid_average_precision(ranks, cutoff),
@@ -65,14 +65,14 @@ class SearchMeasures:
 
     def ranking(self, most: int) -> pd.DataFrame:
         """The first images of every query with their boxes, by the first setup."""
-        instances, found, setup = self.instances, self.found, next(iter(self.instances.setups))
-        images = found.ranking(instances.ignored(setup)[self.kept] | ~self.store.readable, most)
-        boxes, relevant = found.boxes(self.store, images), instances.relevant(setup)[self.kept]
+        instances, search, setup = self.instances, self.search, next(iter(self.instances.setups))
+        images = search.ranking(instances.ignored(setup)[self.kept] | ~self.store.readable, most)
+        boxes, relevant = search.boxes(self.store, images), instances.relevant(setup)[self.kept]
         row, column = (images >= 0).nonzero(as_tuple=True)
         image = images[row, column]
         table = pd.DataFrame({"query": self.kept[row].numpy(), "rank": (column + 1).numpy(), "image": image.numpy()})
         table["path"] = [instances.database.paths[position] for position in image.tolist()]
-        table["score"] = found.scores[row, image].double().numpy()
+        table["score"] = search.scores[row, image].double().numpy()
         table["relevant"] = relevant[row, image].numpy()
         table[["x0", "y0", "x1", "y1"]] = boxes[row, column].double().numpy()
         return table
@@ -93,6 +93,6 @@ class SearchMeasures:
             **summary,
             "queries": int(results["query"].nunique()),
             "images": int(store.readable.sum()),
-            "regions_per_image": float(regions) if bool((self.found.region != WHOLE).any()) else 1.0,
+            "regions_per_image": float(regions) if bool((self.search.region != WHOLE).any()) else 1.0,
             "left_out": left_out(problems, store.readable),
         }

@@ -49,7 +49,7 @@ SEARCHES = RunKind(
         "coverage_auc": "area under coverage",
         **{f"ap_{size}": f"{size} objects" for size in SIZES},
     },
-    told={"map_auc": "MAP-AUC", "coverage_auc": "coverage-AUC"},
+    printed={"map_auc": "MAP-AUC", "coverage_auc": "coverage-AUC"},
     curve=ROUNDS,
     steps="loop.rounds",
     reached=("map", "ap"),
@@ -64,7 +64,7 @@ SEARCHES = RunKind(
     asked=Asked(
         right=lambda row: None if pd.isna(row["relevant"]) else bool(row["relevant"]),
         caption=lambda row: f"{row['score']:+.2f}",
-        told=lambda row: f"{row['class_name']}: {answer_of(row['relevant'])}, score {row['score']:.3g}",
+        description=lambda row: f"{row['class_name']}: {answer_of(row['relevant'])}, score {row['score']:.3g}",
         query=("class_name", "query"),
         most=1000,
     ),

@@ -1,4 +1,4 @@
-"""Which searches an experiment runs: drawn from the annotations, the same for every setting compared."""
+"""Searches of an experiment, drawn from the annotations: the same for every setting compared."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def draw_queries(
     on the number of queries.
 
     Args:
-        annotations: what is in the images.
+        annotations: objects in the images.
         readable: which images can be shown.
         queries: how many of each class.
         negatives: how many labelled negatives each search starts with.
@@ -93,19 +93,9 @@ def _chosen(known: Sequence[str], asked: object, problems: Sequence[Problem]) ->
 
 def queries_table(queries: Sequence[Query], paths: Sequence[str]) -> pd.DataFrame:
     """One row per query: class_name, query, image (position), path, x0, y0, x1, y1, negatives."""
-    rows = [
-        {
-            "class_name": query.class_name,
-            "query": query.number,
-            "image": query.first.image,
-            "path": paths[query.first.image],
-            **dict(zip(("x0", "y0", "x1", "y1"), _corners(query), strict=True)),
-            "negatives": list(query.negatives),
-        }
-        for query in queries
-    ]
-    return pd.DataFrame(rows)
-
-
-def _corners(query: Query) -> list[float | None]:
-    return [None] * 4 if query.first.box is None else [float(v) for v in query.first.box]
+    rows = []
+    for query in queries:
+        image, box = query.first.image, query.first.box
+        corners = [None] * 4 if box is None else box.tolist()
+        rows.append((query.class_name, query.number, image, paths[image], *corners, list(query.negatives)))
+    return pd.DataFrame(rows, columns=["class_name", "query", "image", "path", "x0", "y0", "x1", "y1", "negatives"])

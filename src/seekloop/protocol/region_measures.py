@@ -27,12 +27,12 @@ class RegionMeasures:
     Attributes:
         collection: the images.
         regions: of each image.
-        found: what a detector found; None for regions that no detector looked for.
+        detected: the regions with their scores; None for regions that no detector looked for.
     """
 
     collection: Collection
     regions: Regions
-    found: FoundRegions | None
+    detected: FoundRegions | None
 
     @property
     def truth(self) -> Annotations:
@@ -42,23 +42,23 @@ class RegionMeasures:
 
     @property
     def readable(self) -> Tensor:
-        """Which images could be read."""
+        """Readable images."""
         images = len(self.collection.paths)
-        return torch.ones(images, dtype=torch.bool) if self.found is None else self.found.readable
+        return torch.ones(images, dtype=torch.bool) if self.detected is None else self.detected.readable
 
     def measure(self, threshold: float) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
         """The tables and the summary; `threshold` is the overlap from which on a first region counts as right."""
         truth, judged = self.truth, without_stand_ins(self.regions)
-        first = first_boxes(self.regions, self.found, len(self.collection.paths))
+        first = first_boxes(self.regions, self.detected, len(self.collection.paths))
         recall = recall_table(judged, truth)
-        images = images_table(self.collection, judged, self.found, first, truth)
+        images = images_table(self.collection, judged, self.detected, first, truth)
         summary = {
             "corloc": number(corloc(first, truth, threshold)),
             "recall_50": _at(recall, 0.5),
             "recall_75": _at(recall, 0.75),
             "recall_mean": number(float(recall["recall"].mean())),
             "regions_per_image": float(images["regions"].mean()),
-            "affine_share": None if self.found is None else self.found.affine_share,
+            "affine_share": None if self.detected is None else self.detected.affine_share,
             "images": int(self.readable.sum()),
             "objects": len(truth.image),
             "left_out": left_out(self.collection.problems, self.readable),
@@ -75,18 +75,18 @@ def without_stand_ins(located: Regions) -> Regions:
     return Regions(located.boxes[credited], before[located.offsets])
 
 
-def first_boxes(located: Regions, found: FoundRegions | None, images: int) -> Float[Tensor, "n 4"]:
+def first_boxes(located: Regions, detected: FoundRegions | None, images: int) -> Float[Tensor, "n 4"]:
     """The one box of each image that CorLoc looks at: the region of highest score, the first of equals.
 
     Of a grid, which has no scores, the first cell; NaN where nothing was found.
     """
-    if found is None:
+    if detected is None:
         return torch.stack([located.of(image)[0] for image in range(images)])
     boxes = torch.full((images, 4), torch.nan)
     for image in range(images):
-        rows = slice(int(found.offsets[image]), int(found.offsets[image + 1]))
+        rows = slice(int(detected.offsets[image]), int(detected.offsets[image + 1]))
         if rows.stop > rows.start:
-            boxes[image] = found.boxes[rows][found.score[rows].argmax()]
+            boxes[image] = detected.boxes[rows][detected.score[rows].argmax()]
     return boxes
 
 
@@ -103,7 +103,7 @@ def recall_table(located: Regions, truth: Annotations) -> pd.DataFrame:
 def images_table(
     collection: Collection,
     located: Regions,
-    found: FoundRegions | None,
+    detected: FoundRegions | None,
     first: Float[Tensor, "n 4"],
     truth: Annotations,
 ) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def images_table(
         for name, values in overlaps.items()
     }
     table = pd.DataFrame({"image": range(images), "path": list(collection.paths), "regions": counts.numpy()})
-    table["affine"] = float("nan") if found is None else found.affine.double().numpy()
+    table["affine"] = float("nan") if detected is None else detected.affine.double().numpy()
     for name, values in best.items():
         table[name] = values.where(values >= 0, torch.nan).numpy()
     return table

@@ -1,14 +1,13 @@
-"""What a round was worth: the metrics of every search, as rows of the two result tables."""
+"""Metrics of every search in every round, as rows of the two result tables."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seekloop.contracts.records import Annotations, Answer, Feedback, Query
+from seekloop.contracts.records import Annotations, Answer, Query
 from seekloop.loop.state import Comparison, Round, State
 from seekloop.metrics.average_precision import average_precision, stratified_average_precision
 from seekloop.metrics.coverage import cluster_positives, coverage
@@ -21,7 +20,7 @@ class Scoreboard:
     Args:
         annotations: of readable images.
         queries: the searches.
-        whole: global descriptors, on which coverage clusters each class; the same whatever is compared.
+        whole: global descriptors, on which coverage clusters each class.
         paths: of the images, for the table of questions.
         clusters: k of coverage.
         clusterings: independent k-means runs.
@@ -53,7 +52,7 @@ class Scoreboard:
         }
 
     def rounds(self, round_: Round, state: State) -> pd.DataFrame:
-        """One row per search: what it has found, what it has cost, how well it ranks."""
+        """One row per search: positives, time spent, and quality of its ranking."""
         found = (state.answers == 1) & self.relevant
         relevant_answers = [sum(f.answer is Answer.RELEVANT for f in feedback) for feedback in round_.feedback]
         asked = round_.asked.shape[1]
@@ -75,16 +74,17 @@ class Scoreboard:
             }
         )
 
-    def _against_exact(self, round_: Comparison) -> dict[str, list[float]]:
+    def _against_exact(self, comparison: Comparison) -> dict[str, list[float]]:
         """Measures of the index, and of the difference that an exact scan of the same round would have made."""
-        found, exact = round_.search, average_precision(round_.exact, self.relevant.to(round_.exact.device), None).cpu()
-        own = average_precision(found.scores, self.relevant, None)
-        same = (found.picks[:, :, None] == round_.exact_picks[:, None]).any(dim=1).double()
+        search, scores = comparison.search, comparison.exact
+        exact = average_precision(scores, self.relevant.to(scores.device), None).cpu()
+        own = average_precision(search.scores, self.relevant, None)
+        same = (search.picks[:, :, None] == comparison.exact_picks[:, None]).any(dim=1).double()
         return {
-            "certified": found.certified.double().tolist(),
-            "scanned": found.scanned.double().tolist(),
-            "shortlist": found.length.double().tolist(),
-            "search_seconds": found.seconds.tolist(),
+            "certified": search.certified.double().tolist(),
+            "scanned": search.scanned.double().tolist(),
+            "shortlist": search.length.double().tolist(),
+            "search_seconds": search.seconds.tolist(),
             "pick_recall": same.mean(dim=1).tolist(),
             "ap_exact": exact.tolist(),
             "ap_change": (own - exact).tolist(),
@@ -92,28 +92,24 @@ class Scoreboard:
 
     def asked(self, round_: Round) -> pd.DataFrame:
         """One row per question of the round, with the user's answer."""
+        question, corners = round_.question, ("x0", "y0", "x1", "y1")
+        columns = ["class_name", "query", "round", "image", "path", "region", "score", "relevant", *corners]
         rows = [
-            self._question(position, place, feedback, round_)
-            for position, answers in enumerate(round_.feedback)
-            for place, feedback in enumerate(answers)
+            (
+                query.class_name,
+                query.number,
+                round_.number,
+                feedback.image,
+                self.paths[feedback.image],
+                int(question.region[position, rank]),
+                float(question.score[position, rank]),
+                None if feedback.answer is Answer.UNSURE else feedback.answer is Answer.RELEVANT,
+                *([None] * 4 if feedback.box is None else feedback.box.tolist()),
+            )
+            for position, (query, answers) in enumerate(zip(self.queries, round_.feedback, strict=True))
+            for rank, feedback in enumerate(answers)
         ]
-        columns = ["class_name", "query", "round", "image", "path", "region", "score", "relevant"]
-        return pd.DataFrame(rows, columns=[*columns, "x0", "y0", "x1", "y1"])
-
-    def _question(self, position: int, place: int, feedback: Feedback, round_: Round) -> dict[str, Any]:
-        query = self.queries[position]
-        box = [None] * 4 if feedback.box is None else feedback.box.tolist()
-        return {
-            "class_name": query.class_name,
-            "query": query.number,
-            "round": round_.number,
-            "image": feedback.image,
-            "path": self.paths[feedback.image],
-            "region": int(round_.question.region[position, place]),
-            "score": float(round_.question.score[position, place]),
-            "relevant": None if feedback.answer is Answer.UNSURE else feedback.answer is Answer.RELEVANT,
-            **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
-        }
+        return pd.DataFrame(rows, columns=columns)
 
     def _coverage(self, found: Bool[Tensor, "q n"]) -> list[float]:
         shares = [

@@ -44,7 +44,7 @@ class Searches:
 
     @property
     def annotations(self) -> Annotations:
-        """What is in the images that can be read."""
+        """Annotations of the images that can be read."""
         known = self.collection.annotations
         return known.keep(self.store.readable[known.image])
 
@@ -120,7 +120,7 @@ class Searches:
         }
 
     def region_box(self, image: int, region: int) -> tuple[float, float, float, float]:
-        """Where a region lies; WHOLE and PROTOTYPE are the whole image."""
+        """Box of a region; WHOLE and PROTOTYPE are the whole image."""
         if region < 0:
             return WHOLE_IMAGE
         x0, y0, x1, y1 = self.store.regions.of(image)[region].tolist()

@@ -78,7 +78,7 @@ def summarise(rounds: pd.DataFrame) -> dict[str, float | int | None]:
 
 
 def _indexed(rounds: pd.DataFrame) -> dict[str, float]:
-    """What an index did, where there was one: means over rounds, a class's searches, classes."""
+    """Measures of an index, where there was one: means over rounds, a class's searches, classes."""
     if "pick_recall" not in rounds:
         return {}
     classes = rounds.groupby("class_name")[list(INDEXED)].mean()
@@ -91,7 +91,7 @@ def _area(values: Float[Tensor, "q t"]) -> Float[Tensor, " q"]:
 
 
 def left_out(problems: Sequence[Problem], readable: Bool[Tensor, " n"]) -> dict[str, int]:
-    """How many objects, files and unreadable images the numbers of a run go without."""
+    """Counts of the objects, files and unreadable images that the numbers of a run go without."""
     return {**counted(problems), "images_unreadable": int((~readable).sum())}
 
 

@@ -46,7 +46,7 @@ class Classification(nn.Module):
         watch: Watch,
     ) -> None:
         super().__init__()
-        self.network, self.pictures, self.training_settings, self.scheme = network, pictures, training, scheme
+        self.network, self.pictures, self.settings, self.scheme = network, pictures, training, scheme
         self.labels, self.known, self.classes = labels, known, classes
         self.propagation, self.watch = propagation, watch
         self.about: Row = {"stage": "supervised" if propagation is None else "semi"}
@@ -55,7 +55,7 @@ class Classification(nn.Module):
     def begin(self, draw: Callable[[str], Generator], epoch: int, optimiser: Optimizer) -> tuple[list[Batch], Row]:
         """Propagate labels by the network as it is now, if configured; draw the batches."""
         del epoch, optimiser
-        settings, pictures, measures = self.training_settings, self.pictures, Row()
+        settings, pictures, measures = self.settings, self.pictures, Row()
         if self.propagation is not None:
             moves = pictures.random_moves(draw("view")) if settings.augmented_views else None
             seen = view(self.network, pictures, settings.view_batch, settings.precision, moves)
@@ -70,14 +70,14 @@ class Classification(nn.Module):
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the batch of weighted cross-entropies."""
         if self.features is None:
-            logits = self.network(self.pictures(batch, self.training_settings.channels_last))
+            logits = self.network(self.pictures(batch, self.settings.channels_last))
         else:
             logits = self.network.head(self.features[batch.image])
         return (F.cross_entropy(logits, batch.target, reduction="none") * batch.weight).mean()
 
     def groups(self) -> list[dict[str, Any]]:
         """All parameters that learn, with Nesterov's momentum."""
-        settings, momentum = self.training_settings, self.training_settings.momentum
+        settings, momentum = self.settings, self.settings.momentum
         wanted = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         options = {"momentum": momentum, "weight_decay": settings.weight_decay, "nesterov": momentum > 0}
         return [{"params": wanted, **options}]

@@ -15,14 +15,14 @@ from torch.optim import Optimizer
 
 from seekloop.contracts.declared import Count, Positive, component
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.learning import Network, Pool, PseudoLabels
+from seekloop.contracts.learning import Dataset, Network, PseudoLabels
 from seekloop.contracts.randomness import derived_seed, generator
 from seekloop.contracts.recipe import NOT_IN_RECIPE, settings
 from seekloop.descriptors.whitening import whitened
 from seekloop.learning.batches import Batch, batches_of
 from seekloop.learning.clusters import clustered, sizes, uniform_epoch
 from seekloop.learning.cycles import Row
-from seekloop.learning.training import Momentum, NotNegative, Precision
+from seekloop.learning.training import Descent, Momentum
 from seekloop.lightning.precision import training_precision
 from seekloop.metrics.clustering import normalised_mutual_information
 from seekloop.training.epochs import Epochs, train, undisturbed
@@ -34,14 +34,13 @@ HEAD_STD = 0.01  # of the head's first weights
 
 
 @component
-class DeepCluster:
+class DeepCluster(Descent):
     r"""Pre-training by clustering (`contracts.learning.Pretrainer`).
 
     Each epoch: features of all images as they are; whitening; unit length; k-means; then one pass of training towards
-    the clusters' numbers, on images moved at random.
+    the clusters' numbers, on images moved at random. Its arguments stand beside those of `Descent`.
 
     Args:
-        epochs: how many.
         clusters: of k-means; None: `clusters_per_class` times the number of classes.
         clusters_per_class: see `clusters`.
         pca: most dimensions kept by PCA-whitening; None: features are only brought to unit length.
@@ -51,16 +50,9 @@ class DeepCluster:
         sampling: `uniform` over clusters, or `shuffle`: every image once.
         scale: factor on the features before the head, which tells unit vectors apart in fewer steps if it is large.
         batch: images in a batch; an incomplete last one is left out.
-        lr: learning rate at the start.
-        horizon: epochs after which the cosine schedule would reach 0; None: the rate stays.
-        momentum: of the network.
-        nesterov: whether that momentum is Nesterov's.
+        nesterov: whether the momentum is Nesterov's.
         head_momentum: of the head.
-        weight_decay: of all parameters.
         sobel: whether the network must be one that sees edges instead of colours.
-        view_batch: images at once where features are taken.
-        precision: see `learning.training.Precision`.
-        channels_last: whether channels lie innermost in memory, which convolutions on GPUs and in bfloat16 prefer.
         accelerator: auto, cpu or gpu.
 
     Raises:
@@ -81,25 +73,17 @@ class DeepCluster:
     scale: Positive = 10.0
     batch: Count = 128
     lr: Positive = 0.02
-    horizon: Count | None = None
-    momentum: Momentum = 0.9
     nesterov: bool = True
     head_momentum: Momentum = 0.9
-    weight_decay: NotNegative = 2e-4
     sobel: bool = False
-    view_batch: Count = 100
-    precision: Precision = "auto"
-    channels_last: bool = True
     accelerator: str = field(default="auto", metadata=NOT_IN_RECIPE)
 
     def __post_init__(self) -> None:
-        if self.horizon is not None and self.horizon < self.epochs:
-            why = f"the learning rate would be 0 before the {self.epochs} epochs are over"
-            raise ConfigError("horizon", self.horizon, why, f"Use {self.epochs} or more, or null.", self)
+        super().__post_init__()
         if self.nesterov and not self.momentum:
             raise ConfigError("nesterov", True, "there is no momentum", "Set it to false.", self)
 
-    def __call__(self, network: Network, pool: Pool, folder: Path, seed: int) -> Path:
+    def __call__(self, network: Network, dataset: Dataset, folder: Path, seed: int) -> Path:
         """Train, from wherever the folder stands; the path of the weights, all but the head's.
 
         The truth is used for one thing: to note how much clusters say about it.
@@ -108,26 +92,22 @@ class DeepCluster:
             ConfigError: if network, dataset and settings do not fit together, or the loss is not finite.
             StoreError: if the folder holds something of other settings.
         """
-        clusters = self.number_of_clusters(network, pool)
-        known = [{**settings(self), "precision": ""}, seed, len(pool.train), pool.name]
-        place = PretrainingFolder(folder, json.dumps(known, sort_keys=True))
-        if place.weights.exists():
-            return place.weights
-        kept = place.kept() or {}
+        clusters = self.number_of_clusters(network, dataset)
+        known = [{**settings(self), "precision": ""}, seed, len(dataset.train), dataset.name]
+        kept_in = PretrainingFolder(folder, json.dumps(known, sort_keys=True))
+        if kept_in.weights.exists():
+            return kept_in.weights
+        kept = kept_in.kept() or {}
         with undisturbed():
             if self.channels_last:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-            clustering = Clustering(network, pool, self, clusters, seed, kept)
-            first, rows, optimiser = int(kept.get("epoch", 0)), kept.get("rows", []), kept.get("optimiser")
-            if first < self.epochs:
-                about = {"keep": place.keep, "first": first, "rows": rows, "optimiser_state": optimiser}
-                module = Epochs(clustering, self, seed=seed, purpose=(), **about)
-                precision = training_precision(self.precision, self.accelerator)
-                train(module, self.epochs - first, self.accelerator, precision)
+            clustering = Clustering(network, dataset, self, clusters, seed, kept)
+            precision = training_precision(self.precision, self.accelerator)
+            train(Epochs(clustering, seed, (), kept_in.keep, kept), self.epochs, self.accelerator, precision)
         weights = {name: value.cpu() for name, value in network.state_dict().items() if not name.startswith("head.")}
-        return place.finish(weights)
+        return kept_in.finish(weights)
 
-    def number_of_clusters(self, network: Network, pool: Pool) -> int:
+    def number_of_clusters(self, network: Network, dataset: Dataset) -> int:
         """Number of clusters, once network and dataset are known.
 
         Raises:
@@ -139,10 +119,10 @@ class DeepCluster:
         if self.sobel and not any(isinstance(part, Sobel) for part in network.modules()):
             fix = "Set model.sobel=true, or pretraining.sobel=false."
             raise ConfigError("sobel", True, "the network sees colours", fix, self)
-        clusters = self.clusters_per_class * len(pool.classes) if self.clusters is None else self.clusters
-        if not 1 < clusters <= len(pool.train):
+        clusters = self.clusters_per_class * len(dataset.classes) if self.clusters is None else self.clusters
+        if not 1 < clusters <= len(dataset.train):
             key = "clusters_per_class" if self.clusters is None else "clusters"
-            why = f"{clusters} clusters cannot be made of {len(pool.train)} images"
+            why = f"{clusters} clusters cannot be made of {len(dataset.train)} images"
             raise ConfigError(key, getattr(self, key), why, "Choose fewer clusters than images.", self)
         return clusters
 
@@ -157,7 +137,7 @@ class Clustering(nn.Module):
 
     Args:
         network: to be trained.
-        pool: the dataset.
+        dataset: images with their classes.
         settings: of the pre-training.
         clusters: how many.
         seed: of the pre-training.
@@ -165,11 +145,17 @@ class Clustering(nn.Module):
     """
 
     def __init__(
-        self, network: Network, pool: Pool, settings: DeepCluster, clusters: int, seed: int, kept: Mapping[str, Any]
+        self,
+        network: Network,
+        dataset: Dataset,
+        settings: DeepCluster,
+        clusters: int,
+        seed: int,
+        kept: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.network, self.settings, self.clusters, self.seed = network, settings, clusters, seed
-        self.pictures, self.truth = Pictures(pool.train.images, pool), pool.train.labels
+        self.pictures, self.truth = Pictures(dataset.train.images, dataset), dataset.train.labels
         self.about: Row = {}
         self.head = nn.Linear(network.dim, clusters)
         self.assignment: Tensor | None = kept.get("assignment")
@@ -212,7 +198,7 @@ class Clustering(nn.Module):
         return F.cross_entropy(self.head(self.settings.scale * features), batch.target)
 
     def groups(self) -> list[dict[str, Any]]:
-        """The network, and the head with a momentum of its own."""
+        """Parameters of the network, and of the head with a momentum of its own."""
         settings, parts = self.settings, self.network.named_parameters()
         body = [value for name, value in parts if value.requires_grad and not name.startswith("head.")]
         decay, head = {"weight_decay": settings.weight_decay}, list(self.head.parameters())
@@ -222,7 +208,7 @@ class Clustering(nn.Module):
         ]
 
     def state(self) -> dict[str, Any]:
-        """The head and the clusters."""
+        """Head and clusters."""
         return {"head": self.head.state_dict(), "assignment": self.assignment}
 
 

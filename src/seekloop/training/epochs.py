@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,22 +18,9 @@ from seekloop.contracts.learning import Network
 from seekloop.contracts.randomness import derived_seed, generator
 from seekloop.learning.batches import Batch
 from seekloop.learning.cycles import Row
-from seekloop.learning.training import cosine
+from seekloop.learning.training import Descent, cosine
 from seekloop.lightning.silence import lightning_silenced
 from seekloop.lightning.trainers import trainer_of
-from seekloop.training.views import Pictures
-
-
-@runtime_checkable
-class Descent(Protocol):
-    """Hyper-parameters that every kind of training has, see `learning.training.Training`."""
-
-    @property
-    def lr(self) -> float: ...
-    @property
-    def horizon(self) -> int | None: ...
-    @property
-    def channels_last(self) -> bool: ...
 
 
 @runtime_checkable
@@ -42,13 +29,15 @@ class Objective(Protocol):
 
     Attributes:
         network: to be trained.
-        pictures: the images.
+        settings: of the training.
         about: noted with every epoch.
     """
 
     network: Network
-    pictures: Pictures
     about: Row
+
+    @property
+    def settings(self) -> Descent: ...
 
     def begin(self, draw: Callable[[str], Generator], epoch: int, optimiser: Optimizer) -> tuple[list[Batch], Row]:
         """Give the batches of an epoch, and measures to note with it; `draw` gives a generator for each purpose."""
@@ -74,31 +63,28 @@ class Epochs(pl.LightningModule):
 
     Args:
         objective: gives batches and losses.
-        settings: of the training.
         seed: of the run.
         purpose: of the randomness: split, cycle, stage.
         keep: told after every epoch what is needed to go on from it.
-        first: epochs that an earlier process did.
-        rows: notes about earlier epochs.
-        optimiser_state: as the last of them left it.
+        kept: the like of an earlier process, or no more than `rows`, notes about earlier epochs.
     """
 
     def __init__(
         self,
         objective: Objective,
-        settings: Descent,
-        *,
         seed: int,
         purpose: tuple[str | int, ...],
         keep: Callable[[dict[str, Any]], None],
-        first: int,
-        rows: Sequence[Row],
-        optimiser_state: Mapping[str, Any] | None,
+        kept: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        self.objective, self.network, self.settings = objective, objective.network, settings
+        self.objective, self.network, self.settings = objective, objective.network, objective.settings
         self.seed, self.purpose, self.keep = seed, purpose, keep
-        self.first, self.rows, self.optimiser_state = first, list(rows), optimiser_state
+        self.first, self.rows, self.optimiser_state = (
+            kept.get("epoch", 0),
+            [*kept.get("rows", [])],
+            kept.get("optimiser"),
+        )
         self._measures: Row = {}
         self._sum, self._steps, self._started = torch.zeros(()), 1, 0.0
 
@@ -114,16 +100,16 @@ class Epochs(pl.LightningModule):
         def draw(word: str) -> Generator:
             return generator(self.seed, *self.purpose, self.epoch, word)
 
-        batches, self._measures = self.objective.begin(draw, self.epoch, self._optimiser())
+        batches, self._measures = self.objective.begin(draw, self.epoch, self._optimiser)
         self._steps = len(batches)
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> Optimizer:
         """Stochastic gradient descent, as an earlier process left it."""
-        optimiser = torch.optim.SGD(self.objective.groups(), lr=self.settings.lr)
+        self._optimiser = torch.optim.SGD(self.objective.groups(), lr=self.settings.lr)
         if self.optimiser_state is not None:
-            optimiser.load_state_dict(dict(self.optimiser_state))
-        return optimiser
+            self._optimiser.load_state_dict(self.optimiser_state)
+        return self._optimiser
 
     def on_train_epoch_start(self) -> None:
         """Forget the losses of the epoch before; a frozen network stays as at test time."""
@@ -137,7 +123,7 @@ class Epochs(pl.LightningModule):
             torch.manual_seed(derived_seed(self.seed, *self.purpose, self.epoch, "layers"))
         if self.settings.horizon is not None:
             rate = cosine(self.settings.lr, self.epoch + batch_idx / self._steps, self.settings.horizon)
-            for group in self._optimiser().param_groups:
+            for group in self._optimiser.param_groups:
                 group["lr"] = rate
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
@@ -159,23 +145,18 @@ class Epochs(pl.LightningModule):
             why = f"the loss is {loss} in epoch {self.epoch}{stage}: the weights are lost"
             fix = "Try a tenth of it, or precision=32-true."
             raise ConfigError("lr", self.settings.lr, why, fix, self.settings)
-        rate, seconds = self._optimiser().param_groups[0]["lr"], time.monotonic() - self._started
+        rate, seconds = self._optimiser.param_groups[0]["lr"], time.monotonic() - self._started
         row: Row = {**about, "epoch": self.epoch, "iterations": self._steps, "loss": loss, "lr": rate}
         self.rows.append({**row, "seconds": seconds, **self._measures})
         kept = {**self.objective.state(), **about, "epoch": self.epoch + 1, "rows": list(self.rows)}
-        self.keep({**kept, "network": self.network.state_dict(), "optimiser": self._optimiser().state_dict()})
-
-    def _optimiser(self) -> Optimizer:
-        optimiser = self.optimizers(use_pl_optimizer=False)
-        if isinstance(optimiser, list):
-            raise TypeError("one optimiser is expected")
-        return optimiser
+        self.keep({**kept, "network": self.network.state_dict(), "optimiser": self._optimiser.state_dict()})
 
 
 def train(module: Epochs, epochs: int, accelerator: str, precision: str) -> None:
-    """Run so many epochs by Lightning, on one device."""
-    settings = {"accelerator": accelerator, "devices": 1, "precision": precision, "max_epochs": epochs}
-    trainer_of(settings, key="accelerator").fit(module)
+    """Run the epochs that are missing, by Lightning, on one device."""
+    settings = {"accelerator": accelerator, "devices": 1, "precision": precision, "max_epochs": epochs - module.first}
+    if module.first < epochs:
+        trainer_of(settings, key="accelerator").fit(module)
 
 
 @contextmanager

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from seekloop.artifacts.files import read_tensors
 from seekloop.contracts.errors import ConfigError, StoreError
-from seekloop.contracts.learning import Network, NetworkSource, Pool, Propagation, PseudoLabels
+from seekloop.contracts.learning import Dataset, Network, NetworkSource, Propagation, PseudoLabels
 from seekloop.contracts.randomness import derived_seed, generator
 from seekloop.learning.cycles import Learnt, Row, Task
 from seekloop.learning.schemes import LabelledOnly, Scheme
@@ -25,7 +26,7 @@ class LightningFit:
     """Training of a fresh network on the labels there are (`learning.cycles.Fit`).
 
     Attributes:
-        pool: the dataset: images, and how they are normalised and moved; its labels are not looked at.
+        dataset: images, and how they are normalised and moved; its labels are not looked at.
         source: of networks.
         training: settings of the optimiser.
         scheme: how an epoch is put together.
@@ -39,7 +40,7 @@ class LightningFit:
         tell: told every finished epoch of a cycle.
     """
 
-    pool: Pool
+    dataset: Dataset
     source: NetworkSource
     training: Training
     scheme: Scheme
@@ -56,12 +57,12 @@ class LightningFit:
         """Train, then look at all images. The network's first weights depend on seed, split and cycle."""
         seed = derived_seed(self.seed, self.split, task.cycle, "network")
         with undisturbed():
-            network = self.source.build(len(self.pool.classes), seed)
+            network = self.source.build(len(self.dataset.classes), seed)
             if self.weights is not None:
                 load_features(network, self.weights)
             if self.training.channels_last:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-            pictures = Pictures(self.pool.train.images, self.pool)
+            pictures = Pictures(self.dataset.train.images, self.dataset)
             rows = self._train(task, network, pictures)
             return self._look(task, network, pictures, rows)
 
@@ -79,25 +80,14 @@ class LightningFit:
             self.tell(task.cycle, checkpoint["rows"][-1])
 
         for name, epochs in stages[reached:]:
-            first = int(kept["epoch"]) if kept.get("stage") == name else 0
-            if first == epochs:
-                continue
-            horizon = max(epochs, round(settings.horizon * epochs / settings.epochs))
+            horizon = settings.horizon and max(epochs, round(settings.horizon * epochs / settings.epochs))
             own = replace(settings, epochs=epochs, horizon=horizon)
             scheme, propagation = (LabelledOnly(), None) if name == "supervised" else (self.scheme, self.propagation)
-            known = together(task.labels, task.extra)
-            given = (network, pictures, task.labels, known, len(self.pool.classes), own, scheme, propagation)
-            module = Epochs(
-                Classification(*given, self.watch),
-                own,
-                seed=self.seed,
-                purpose=(self.split, task.cycle, name),
-                keep=keep,
-                first=first,
-                rows=rows,
-                optimiser_state=kept["optimiser"] if first else None,
-            )
-            train(module, epochs - first, self.accelerator, settings.precision)
+            known, classes = together(task.labels, task.extra), len(self.dataset.classes)
+            given = (network, pictures, task.labels, known, classes, own, scheme, propagation, self.watch)
+            earlier = kept if kept.get("stage") == name else {"rows": rows}
+            module = Epochs(Classification(*given), self.seed, (self.split, task.cycle, name), keep, earlier)
+            train(module, epochs, self.accelerator, settings.precision)
             rows = module.rows
         return rows
 
@@ -109,8 +99,8 @@ class LightningFit:
         rng = generator(self.seed, self.split, task.cycle, "view")
         moves = pictures.random_moves(rng) if self.training.augmented_views else None
         seen = view(network.to(device), pictures.to(device), size, precision, moves)
-        test = view(network, Pictures(self.pool.test.images, self.pool).to(device), size, precision, None)
-        classes = len(self.pool.classes)
+        test = view(network, Pictures(self.dataset.test.images, self.dataset).to(device), size, precision, None)
+        classes = len(self.dataset.classes)
         pseudo = self.propagation(seen.features, task.labels, classes) if self.scheme.propagates else task.extra
         return Learnt(seen, test.probabilities, rows, pseudo)
 
@@ -127,7 +117,8 @@ def stages_of(scheme: Scheme, epochs: int) -> list[tuple[str, int]]:
         why = f"a cycle has {epochs} epochs, the warm-up included, and some must be left"
         fix = f"Use 0 to {epochs - 1}, or raise training.epochs."
         raise ConfigError("warmup", scheme.warmup, why, fix, scheme)
-    return [("supervised", scheme.warmup), ("semi", epochs - scheme.warmup)]
+    warmup = [("supervised", scheme.warmup)] if scheme.warmup else []
+    return [*warmup, ("semi", epochs - scheme.warmup)]
 
 
 def together(labels: Int[Tensor, " n"], extra: PseudoLabels | None) -> PseudoLabels:
@@ -142,9 +133,9 @@ def load_features(network: Network, path: Path) -> None:
     """Give a network pre-trained weights, all but the head's.
 
     Raises:
-        StoreError: if the file is not of such a network.
+        StoreError: if the file is damaged, or not of such a network.
     """
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    weights = read_tensors(path, "Delete it to pre-train anew.")
     given, own = (
         {name: value for name, value in state.items() if not name.startswith("head.")}
         for state in (weights, network.state_dict())

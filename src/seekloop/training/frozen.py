@@ -28,6 +28,8 @@ class Frozen:
         backbone: of the loop (`conf/backbone/`).
         tokens: the part of its tokens that is the feature: the class token `cls`, the `mean` of the patches, `both` one
             after the other, or `auto`: the class token where there is one, else the mean.
+
+    Attributes:
         memory: features by the hash of their image.
 
     Raises:
@@ -36,7 +38,9 @@ class Frozen:
 
     backbone: Backbone
     tokens: Literal["auto", "cls", "mean", "both"] = "auto"
-    memory: dict[bytes, Tensor] = field(default_factory=dict, repr=False, compare=False, metadata=NOT_IN_RECIPE)
+    memory: dict[bytes, Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False, metadata=NOT_IN_RECIPE
+    )
 
     @property
     def name(self) -> str:

@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seekloop.contracts.learning import NetworkSource, Pool
+from seekloop.contracts.learning import Dataset, NetworkSource
 
 
-def seen_by(pool: Pool, source: NetworkSource) -> Pool:
+def seen_by(dataset: Dataset, source: NetworkSource) -> Dataset:
     """Give a dataset the normalisation that the networks of a source were trained with, if they were trained before."""
-    return pool if source.mean is None or source.std is None else replace(pool, mean=source.mean, std=source.std)
+    return dataset if source.mean is None or source.std is None else replace(dataset, mean=source.mean, std=source.std)
 
 
 @contextlib.contextmanager

@@ -137,7 +137,7 @@ class TimmNetwork(Network):
         self.head = nn.Linear(self.dim, classes)
 
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """The trunk's vector, of unit length if so configured."""
+        """Vector of the trunk, of unit length if so configured."""
         size = None if self.image_size is None else (self.image_size, self.image_size)
         vectors: Tensor = self.trunk(self.entrance(resized(pixels, size)))
         return F.normalize(vectors, dim=1) if self.unit else vectors

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from seekloop.contracts.learning import Evaluation, Network, Pool
+from seekloop.contracts.learning import Dataset, Evaluation, Network
 from seekloop.learning.batches import Batch, random_moves
 
 Moves = tuple[Int[Tensor, "n 2"], Bool[Tensor, " n"]]
@@ -52,16 +52,16 @@ class Pictures(nn.Module):
 
     Args:
         images: pixels.
-        pool: the dataset, whose mean, deviation and augmentation hold.
+        dataset: whose mean, deviation and augmentation hold.
     """
 
     images: Tensor
 
-    def __init__(self, images: UInt8[Tensor, "n 3 h w"], pool: Pool) -> None:
+    def __init__(self, images: UInt8[Tensor, "n 3 h w"], dataset: Dataset) -> None:
         super().__init__()
         self.register_buffer("images", images, persistent=False)
-        self.mean, self.std = pool.mean, pool.std
-        self.shift, self.flips = pool.shift, pool.flips
+        self.mean, self.std = dataset.mean, dataset.std
+        self.shift, self.flips = dataset.shift, dataset.flips
 
     def forward(self, batch: Batch, channels_last: bool) -> Float[Tensor, "b 3 h w"]:
         """Images of a batch, moved as it says."""
@@ -96,8 +96,8 @@ def at_test_time(network: nn.Module, device: torch.device, precision: str) -> It
 def features_of(network: Network, pictures: Pictures, size: int, precision: str) -> Float[Tensor, "n d"]:
     """Features of all images as they are, in single precision, on the network's device."""
     with at_test_time(network, pictures.images.device, precision):
-        found = [network.features(pixels).float() for pixels in pictures.blocks(size, None)]
-    return torch.cat(found).clone()  # an ordinary tensor, not one of inference mode
+        features = [network.features(pixels).float() for pixels in pictures.blocks(size, None)]
+    return torch.cat(features).clone()  # an ordinary tensor, not one of inference mode
 
 
 def view(network: Network, pictures: Pictures, size: int, precision: str, moves: Moves | None) -> Evaluation:

@@ -31,14 +31,14 @@ def fetch(name: str, pretrained: Any) -> Path:  # noqa: ANN401 - timm's Pretrain
         raise _unavailable(name, "its weights are not in the cache and HF_HUB_OFFLINE is set")
     if not reachable(constants.ENDPOINT):
         raise _unavailable(name, f"its weights are not in the cache and {constants.ENDPOINT} cannot be reached")
-    found = _first(repository, revision or None, files, local=False)
-    if not found:
+    file = _first(repository, revision or None, files, local=False)
+    if not file:
         raise _unavailable(name, f"{repository} on the hub has none of {', '.join(files)}, or does not give them")
-    return found
+    return file
 
 
 def reachable(url: str) -> bool:
-    """Whether anything answers there, be it with an error."""
+    """Test whether anything answers there, be it with an error."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PATIENCE):
             return True
