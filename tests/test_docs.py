@@ -61,8 +61,9 @@ def test_the_reference_is_what_the_configs_say(reference):
     )
 
 
-def test_a_key_with_its_name_default_and_comment_by_hand(reference, tmp_path):
+def test_a_key_with_its_name_default_and_comment_by_hand(reference, tmp_path, monkeypatch):
     """Four keys are explained; `a.none` belongs to the default of `a`, though it has a comment; `plain` has none."""
+    monkeypatch.setattr(reference, "CONF", tmp_path)
     folder = tmp_path / "colour"
     folder.mkdir()
     text = (
