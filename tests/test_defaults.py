@@ -1,6 +1,7 @@
 """Every default stands twice: in a constructor, for Python, and in one YAML with a comment, for the command line."""
 
 import inspect
+from dataclasses import MISSING
 
 import pytest
 from hydra.utils import get_object, instantiate
@@ -33,11 +34,16 @@ def bases():
 @pytest.mark.parametrize("path", bases(), ids=lambda path: str(path.relative_to(CONF)))
 def test_the_constructor_has_the_defaults_of_the_yaml(path):
     values = load_entry(path)
-    parameters = inspect.signature(get_object(values.pop("_target_"))).parameters
+    target = get_object(values.pop("_target_"))
+    parameters = inspect.signature(target).parameters
+    made = {one.name: one.default_factory for one in getattr(target, "__dataclass_fields__", {}).values()}
     for name, value in values.items():
         if isinstance(value, str) and ("${" in value or value == "???"):
             continue  # another key's, or one that must be given
+        if path.parent.name == "regions" and name in ("feature", "backbone"):
+            continue  # the paper's, which differ from detector to detector
         default = parameters[name].default
+        default = default if made.get(name, MISSING) is MISSING else made[name]()
         assert default is not inspect.Parameter.empty, f"{name} has no default; the YAML says {value!r}"
         if isinstance(value, dict) and "_target_" in value:
             value = instantiate(value)
@@ -45,6 +51,8 @@ def test_the_constructor_has_the_defaults_of_the_yaml(path):
 
 
 def plain(value):
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
     return [plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import seekloop as package
-from seekloop.logs.curves import INDEXED
+from seekloop.protocol.kinds import INDEXED
 from tests.commands.runs import EXTRACTED, SMALL, folder_of, places, refused, seekloop, worked
 from tests.logs.wandb_file import Logged
 

@@ -46,7 +46,7 @@ def runs(tmp_path):
 
 def test_areas_by_hand(runs):
     """0, 0.2, 0.2 over two intervals: (0.1 + 0.2) / 2 = 0.15."""
-    go = [run for run in finished_runs(runs, KINDS)[0] if run.folder.path.name == "go0"]
+    go = [run for run in finished_runs(runs, KINDS)[0] if run.path.name == "go0"]
     areas = areas_of_queries(go)["map_auc"].droplevel(["path", "negatives"])
     assert areas["0", "cat", 0] == pytest.approx(0.15)
     assert areas["0", "dog", 1] == pytest.approx(0.3)

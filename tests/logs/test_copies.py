@@ -96,7 +96,7 @@ def test_the_finished_one_of_two_counts(tmp_path):
     for name in ("COMPLETE", "summary.json", "rounds.parquet", "asked.parquet"):
         (whole / name).unlink()
     found = report(tmp_path, None, [], KINDS)
-    assert [run.folder.path.name for run in found.groups["all runs"]] == ["backup of all-s0"]
+    assert [run.path.name for run in found.groups["all runs"]] == ["backup of all-s0"]
     table = status_table(tmp_path, KINDS).set_index("run")
     assert table[COPY].dropna().to_dict() == {"x/all-s0": "x/backup of all-s0"}
     assert counted(table) == "1 run: 1 done; and 1 copy"

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from seekloop.commands.kinds import KINDS
-from seekloop.logs.finished import FinishedRun, differing_keys, experiments, finished_runs, look_up
+from seekloop.logs.finished import differing_keys, experiments, finished_runs, look_up
 from seekloop.logs.report import report, tabulate
 from seekloop.logs.run_folder import RunFolder
 from tests.logs.fakes import SUMMARY, asked_of, queries, rounds_of, run_folder
@@ -63,7 +63,8 @@ def test_beside_the_papers_numbers_stands_what_the_runs_kind_works_on(tmp_path, 
     """Every run has a backbone in its choices, and learns without it where the model is another."""
     choices = {"collection": "scenes", "backbone": "tiny", "dataset": "mnist", "model": "conv13", "local": "none"}
     folder = finished(tmp_path / "run", config("none", 0))
-    run = FinishedRun(RunFolder(folder.path, KINDS[kind]), {"choices": choices, "paper": {"map_auc": 0.8}}, SUMMARY)
+    run = RunFolder(folder.path, KINDS[kind])
+    run.config = {"choices": choices, "paper": {"map_auc": 0.8}}
     row = tabulate([run], ("local",)).table.iloc[0]
     assert {key for key in ("collection", "backbone", "dataset", "model") if key in row} == said
 
@@ -155,9 +156,7 @@ def test_two_experiments_of_one_config_are_two_rows(tmp_path):
 
 def test_numbers_are_ordered_by_size(tmp_path):
     folders = [finished(tmp_path / str(b), config("none", 0, budget=b)) for b in (100, 20, 3)]
-    found = tabulate(
-        [FinishedRun(f, config("none", 0, int(f.path.name)), f.summary()) for f in folders], ("loop.budget",)
-    )
+    found = tabulate(folders, ("loop.budget",))
     assert found.table["loop.budget"].tolist() == ["3", "20", "100"]
 
 

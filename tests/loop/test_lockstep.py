@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seekloop.criteria.uncertainty import Uncertainty
 
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.classifiers.svm_sklearn import SvmSklearn
 from seekloop.classifiers.svm_torch import SvmTorch
+from seekloop.criteria.scores import Uncertainty
 from seekloop.loop.placement import Engine, Placed
 from seekloop.loop.row_table import RowTable
 from seekloop.metrics.average_precision import average_precision

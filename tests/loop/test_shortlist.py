@@ -10,7 +10,7 @@ from seekloop.contracts.records import CandidateView, Regions
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.criteria.descriptors import CoreSet
 from seekloop.criteria.scores import Mixed, PfMa, Random, Top, Uncertainty
-from seekloop.loop.shortlist import Shortlist, require_by_score, require_linear
+from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score, require_linear
 from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.fusion import Concat, NoFusion, Pool
 from seekloop.representations.local import All, GlobalOnly, OneProto
@@ -49,7 +49,7 @@ class Searching:
     def __init__(self, descriptors, representation, criterion, candidates=4, limit=1.0, kind="flat", **changes):
         self.descriptors, self.representation = descriptors, representation
         self.index = index_of(descriptors, representation, kind, **changes)
-        self.shortlist = Shortlist(self.index, criterion, candidates=candidates, limit=limit)
+        self.shortlist = Shortlist(self.index, criterion, ShortlistSizes(candidates, limit))
 
     def search(self, scorer, candidate, number, budget, scan):
         return self.shortlist.search(scorer, candidate, number, budget, self.score, scan)
@@ -119,7 +119,7 @@ def test_what_rounding_may_have_hidden_is_looked_at(below, picks, length):
     """
     exact = torch.tensor([[0.5, 0.3, 0.300001]])
     index = RoundingIndex([0.5 - 1, 0.3 - 1 - below, 0.3 - 1 - below])
-    shortlist = Shortlist(index, Top(), candidates=2, limit=1.0)
+    shortlist = Shortlist(index, Top(), ShortlistSizes(candidates=2, limit=1.0))
     everything = torch.ones(1, 3, dtype=torch.bool)
     found = shortlist.search(LINE, everything, 0, 2, lambda _, images: exact[:, images], never)
     assert found.picks.tolist() == [picks]

@@ -18,7 +18,6 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import counted, many
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.estimate import seconds_per_image
-from seekloop.extraction.plan import Extraction
 from seekloop.images.files import FileCollection, refuse_losses
 from seekloop.images.inspection import Inspection, inspect
 from seekloop.logs.console import Console
@@ -48,18 +47,16 @@ def check(config: DictConfig) -> None:
     console.say(f"every problem: {folder / 'problems.csv'}, pictures with boxes: {folder / 'contact_sheet.png'}")
     for line in costs(config, collection):
         console.say(line)
-    found_limits = [OmegaConf.select(config, f"collection.{key}") for key in LIMITS]
-    limit = next((one for one in found_limits if one is not None), 1)
+    limits = [OmegaConf.select(config, f"collection.{key}") for key in LIMITS]
+    limit = next((one for one in limits if one is not None), 1)
     refuse_losses(len(collection.annotations.image), collection.problems, limit, collection)
 
 
 def tolerant(config: DictConfig) -> Collection:
     """The collection of a config, however many of its objects, or of those of its source, are lost."""
-    chosen = config.collection
-    for key in LIMITS:
-        if OmegaConf.select(chosen, key) is not None:
-            chosen = OmegaConf.merge(chosen, OmegaConf.from_dotlist([f"{key}=1"]))
-    collection: Collection = build(OmegaConf.create({**config, "collection": chosen}), "collection")
+    limits = [f"collection.{key}" for key in LIMITS if OmegaConf.select(config, f"collection.{key}") is not None]
+    accepting = OmegaConf.from_dotlist([f"{limit}=1" for limit in limits])
+    collection: Collection = build(DictConfig(OmegaConf.merge(config, accepting)), "collection")
     return collection
 
 
@@ -142,21 +139,18 @@ def pictures(collection: Collection, found: Inspection, shown: int) -> list[Boxe
 def costs(config: DictConfig, collection: Collection) -> Sequence[str]:
     """Time and disk of a run with this config, estimated from a few images."""
     extraction = prepare(config, collection)
-    ahead = extraction.plan
-    lines = []
-    if ahead.parts.regions is None:
-        lines.append(
-            "the detector's time comes on top: `seekloop detect` with collection.images or a small folder says"
-        )
+    plan = extraction.plan
+    disk = f"{plan.bytes() / 1e6:,.1f} MB in {plan.folder}" if plan.parts.regions is not None else ""
+    if not disk:
+        told = "the detector's time comes on top: `seekloop detect` with collection.images or a small folder says"
+    elif plan.finished:
+        told = f"descriptors: there already, {disk}"
     else:
-        disk = f"{ahead.bytes() / 1e6:,.1f} MB in {ahead.folder}"
-        if ahead.finished:
-            lines.append(f"descriptors: there already, {disk}")
-        else:
-            seconds = measured(extraction, config.check.measure)
-            whole = seconds * ahead.missing_images()
-            lines.append(f"descriptors: about {duration(whole)} on this processor ({seconds:.3f} s an image), {disk}")
-    return [*lines, *searches(config, collection)]
+        some = range(min(max(1, config.check.measure), len(collection.paths)))
+        seconds = seconds_per_image(extraction, some)
+        time = duration(seconds * plan.missing_images())
+        told = f"descriptors: about {time} on this processor ({seconds:.3f} s an image), {disk}"
+    return [told, *searches(config, collection)]
 
 
 def searches(config: DictConfig, collection: Collection) -> list[str]:
@@ -174,11 +168,6 @@ def searches(config: DictConfig, collection: Collection) -> list[str]:
     size = f"{planned.rounds} rounds x {planned.budget} questions"
     lines = [f"searches: {len(queries):,} of {size}, {asked:,} answers in all"]
     return [*lines, *(f"  class {name!r} is left out: {why}" for name, why in list(left_out.items())[:LISTED_CLASSES])]
-
-
-def measured(extraction: Extraction, images: int) -> float:
-    """Seconds per image of an extraction."""
-    return seconds_per_image(extraction, range(min(max(1, images), len(extraction.collection.paths))))
 
 
 def duration(seconds: float | int) -> str:

@@ -74,8 +74,7 @@ class LoopParts:
             folder = descriptors.folder if isinstance(descriptors, Store) else None
             recipe = descriptors.recipe if isinstance(descriptors, Store) else Recipe("arrays", {})
             vectors = ClassifiedVectors(descriptors, self.representation, recipe)
-            index, sizes = open_index(vectors, self.index, folder, say), self.shortlist
-            shortlist = Shortlist(index, self.criterion, candidates=sizes.candidates, limit=float(sizes.limit))
+            shortlist = Shortlist(open_index(vectors, self.index, folder, say), self.criterion, self.shortlist)
         parts = (self.representation, self.classifier, self.criterion)
         return Loop(descriptors, *parts, seed=seed, engine=self.engine, shortlist=shortlist)
 

@@ -332,8 +332,8 @@ def runs(folder: str | Path, table: str | None = None) -> "pd.DataFrame":
 
     finished, _ = finished_runs(Path(folder), KINDS)
     if table is None:
-        return pd.DataFrame([_row(run.folder.path, run.config, run.summary) for run in finished])
-    paths = {run.folder.path: run.folder.path / f"{table}.parquet" for run in finished}
+        return pd.DataFrame([_row(run.path, run.config, run.summary()) for run in finished])
+    paths = {run.path: run.path / f"{table}.parquet" for run in finished}
     tables = {run: pd.read_parquet(path) for run, path in paths.items() if path.is_file()}
     if not tables:
         known = sorted({path.stem for run in paths for path in run.glob("*.parquet")})

@@ -5,15 +5,16 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from seekloop.logs.finished import UPPER_BOUND, FinishedRun, check_keys, look_up, value_of
+from seekloop.logs.finished import UPPER_BOUND, check_keys, look_up, value_of
 from seekloop.logs.intervals import paired_bootstrap
+from seekloop.logs.run_folder import RunFolder
 
 QUERY = ["seed", "class_name", "query", "path", "negatives"]
 """Properties that make two queries the same: also their first image and the negatives that they start with."""
 PART = "/"
 
 
-def areas_of_queries(runs: Sequence[FinishedRun]) -> pd.DataFrame:
+def areas_of_queries(runs: Sequence[RunFolder]) -> pd.DataFrame:
     """Areas under the curves of every query, indexed by `QUERY`; the mean where several runs have the same query."""
     return pd.concat([_areas(run) for run in runs]).groupby(level=QUERY, dropna=False).mean()
 
@@ -40,7 +41,7 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, object]:
     return row
 
 
-def against_the_best(groups: Mapping[str, Sequence[FinishedRun]], paired: Collection[str]) -> pd.DataFrame:
+def against_the_best(groups: Mapping[str, Sequence[RunFolder]], paired: Collection[str]) -> pd.DataFrame:
     """Every group against the one with the highest main number, over the queries they share; no row where none are.
 
     The upper bound, which sees the annotations, is compared with the best but is not the best.
@@ -51,14 +52,14 @@ def against_the_best(groups: Mapping[str, Sequence[FinishedRun]], paired: Collec
     """
     areas = {label: areas_of_queries(runs) for label, runs in groups.items()}
     methods = [label for label in groups if UPPER_BOUND not in label] or list(groups)
-    means = {label: np.mean([run.summary[run.folder.kind.numbers[0]] for run in groups[label]]) for label in methods}
+    means = {label: np.mean([run.summary()[run.kind.numbers[0]] for run in groups[label]]) for label in methods}
     best = max(means, key=lambda label: means[label], default="")
     others = [label for label in groups if label != best]
     rows = [{"setting": label, "against": best, **compare(areas[label], areas[best])} for label in others]
     return _table([row for row in rows if row["queries"]], paired)
 
 
-def asked_for(runs: Sequence[FinishedRun], comparisons: Sequence[str]) -> pd.DataFrame:
+def asked_for(runs: Sequence[RunFolder], comparisons: Sequence[str]) -> pd.DataFrame:
     """Comparisons in the words of the command line, such as `local:all,none`: the first minus the second.
 
     Several keys are joined by a slash, and so are their values: `local/fusion:all/concat,none/none`.
@@ -66,7 +67,7 @@ def asked_for(runs: Sequence[FinishedRun], comparisons: Sequence[str]) -> pd.Dat
     Raises:
         ValueError: the words are of another form, name what no run has, or two settings that share no query.
     """
-    return _table([_asked_for(runs, words) for words in comparisons], runs[0].folder.kind.paired)
+    return _table([_asked_for(runs, words) for words in comparisons], runs[0].kind.paired)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +90,7 @@ def keys_of(words: str) -> list[str]:
     return words.partition(":")[0].split(PART)
 
 
-def _asked_for(runs: Sequence[FinishedRun], words: str) -> dict[str, object]:
+def _asked_for(runs: Sequence[RunFolder], words: str) -> dict[str, object]:
     keys, colon, values = words.partition(":")
     pair = values.split(",")
     if not colon or len(pair) != 2 or any(value.count(PART) != keys.count(PART) for value in pair):
@@ -117,15 +118,15 @@ def _asked_for(runs: Sequence[FinishedRun], words: str) -> dict[str, object]:
     return row
 
 
-def _areas(run: FinishedRun) -> pd.DataFrame:
-    kind, columns = run.folder.kind, {}
-    steps = run.folder.table(next(iter(kind.tables)))
+def _areas(run: RunFolder) -> pd.DataFrame:
+    kind, columns = run.kind, {}
+    steps = run.table(next(iter(kind.tables)))
     for name, column in kind.paired.items():
         by_step = steps.pivot(index=["class_name", "query"], columns=kind.step, values=column).sort_index(axis=1)
         last = by_step.shape[1] - 1
         values = np.trapezoid(by_step, axis=1) / last if last else by_step.iloc[:, 0]
         columns[name] = pd.Series(values, index=by_step.index)
-    starts = run.folder.queries().set_index(["class_name", "query"])
+    starts = run.queries().set_index(["class_name", "query"])
     table = pd.DataFrame(columns).join(starts[["path", "negatives"]])
     table["negatives"] = [tuple(images) for images in table["negatives"]]
     return table.assign(seed=str(run.config.get("seed"))).reset_index().set_index(QUERY)[list(kind.paired)]

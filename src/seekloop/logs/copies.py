@@ -7,9 +7,7 @@ none, by their config and tables: finished ones are the same where these are.
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from seekloop.logs.run_folder import RunFolder, RunState
 
@@ -17,46 +15,26 @@ CLOCKS = frozenset({"seconds", "search_seconds"})
 """Columns that a machine's clock has written, or may have."""
 ORDER = (RunState.DONE, RunState.RUNNING, RunState.INTERRUPTED, RunState.FAILED, RunState.MISSING)
 
-Member = TypeVar("Member")
-
-
-@dataclass(frozen=True)
-class Sorted(Generic[Member]):
-    """Result of `sorted_out`.
-
-    Attributes:
-        counted: members of which each is another run.
-        copies: the other members, each with the one that counts for it.
-    """
-
-    counted: Sequence[Member]
-    copies: Sequence[tuple[Member, Member]]
-
 
 def sorted_out(
-    members: Sequence[Member],
-    folder_of: Callable[[Member], RunFolder],
-    apart: Callable[[Member], Hashable] = lambda _: None,
-) -> Sorted[Member]:
+    runs: Sequence[RunFolder], apart: Callable[[RunFolder], Hashable] = lambda _: None
+) -> tuple[list[RunFolder], list[tuple[RunFolder, RunFolder]]]:
     """Let every run count once: a finished folder before others, then the one that has the run's own name and place.
 
     Args:
-        members: each has a folder.
-        folder_of: gives it.
-        apart: what keeps two members apart even if they are one run, such as the row of a table that they belong to.
+        runs: folders.
+        apart: what keeps two of them apart even if they are one run, such as the row of a table that they belong to.
+
+    Returns:
+        Folders of which each is another run; and the copies, each with the folder that counts for it.
     """
-    folders = [folder_of(member) for member in members]
-    groups: dict[Hashable, list[int]] = {}
-    for position, name in enumerate(_names(folders)):
-        groups.setdefault((name, apart(members[position])), []).append(position)
-    leaders = dict[int, int]()
-    for group in groups.values():
-        leader = group[0] if len(group) == 1 else min(group, key=lambda position: _rank(folders[position]))
-        leaders |= dict.fromkeys(group, leader)
-    return Sorted(
-        [member for position, member in enumerate(members) if leaders[position] == position],
-        [(member, members[leaders[at]]) for at, member in enumerate(members) if leaders[at] != at],
-    )
+    groups: dict[Hashable, list[RunFolder]] = {}
+    for name, run in zip(_names(runs), runs, strict=True):
+        groups.setdefault((name, apart(run)), []).append(run)
+    leaders = {group[0].path: group[0] if len(group) == 1 else min(group, key=_rank) for group in groups.values()}
+    leader = {run.path: leaders[group[0].path] for group in groups.values() for run in group}
+    copies = [(run, leader[run.path]) for run in runs if leader[run.path] is not run]
+    return [run for run in runs if leader[run.path] is run], copies
 
 
 def run_id_of(config: Mapping[str, object]) -> str | None:

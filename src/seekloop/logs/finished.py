@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +29,7 @@ RECIPE = "recipe"
 UPPER_BOUND = "box (upper bound)"
 
 
-@dataclass(frozen=True)
-class FinishedRun:
-    """A run that is done: where, with which config, and what came out."""
-
-    folder: RunFolder
-    config: Mapping[str, object]
-    summary: Mapping[str, object]
-
-
-def finished_runs(folder: Path, kinds: Kinds) -> tuple[list[FinishedRun], dict[Path, str]]:
+def finished_runs(folder: Path, kinds: Kinds) -> tuple[list[RunFolder], dict[Path, str]]:
     """The runs below `folder` that are done and whole, and the folders that say so and are not, each with the reason.
 
     Copies are among the runs. A folder that is not whole comes from copying: a synchronised drive may have brought
@@ -55,18 +45,19 @@ def finished_runs(folder: Path, kinds: Kinds) -> tuple[list[FinishedRun], dict[P
             missing = [name for name in needed if not (run.path / name).is_file()]
             if missing:
                 raise FileNotFoundError(f"it says it is complete, and lacks {', '.join(missing)}")
-            whole.append(FinishedRun(run, run.config, run.summary()))
+            run.summary()  # can it be read?
+            whole.append(run)
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             damaged[run.path] = " ".join(str(error).split())
     return whole, damaged
 
 
-def value_of(run: FinishedRun, key: str) -> str:
+def value_of(run: RunFolder, key: str) -> str:
     """The value of a key, as reports show it."""
     return _name(experiments([run.config])[0]) if key == RECIPE else _shown(key, look_up(run.config, key))
 
 
-def check_keys(runs: Sequence[FinishedRun], keys: Sequence[str], asked: str) -> None:
+def check_keys(runs: Sequence[RunFolder], keys: Sequence[str], asked: str) -> None:
     """Refuse keys that no run has.
 
     Raises:

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from seekloop.artifacts.files import write_bytes
 from seekloop.logs import comparison, drawing, figures
 from seekloop.logs.copies import sorted_out
-from seekloop.logs.finished import FinishedRun, check_keys, differing_keys, finished_runs, value_of
+from seekloop.logs.finished import check_keys, differing_keys, finished_runs, value_of
 from seekloop.logs.intervals import half_width
 from seekloop.logs.kind import Kinds, RunKind
+from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.tables import cell, print_table
 
 PAGE, PICTURES = "report.md", ("report_curves.png", "report_bars.png")
@@ -41,9 +42,9 @@ class Report:
     table: pd.DataFrame
     keys: tuple[str, ...]
     averaged: tuple[str, ...]
-    groups: Mapping[str, Sequence[FinishedRun]]
+    groups: Mapping[str, Sequence[RunFolder]]
     differences: pd.DataFrame
-    copies: Sequence[tuple[FinishedRun, FinishedRun]] = ()
+    copies: Sequence[tuple[RunFolder, RunFolder]] = ()
     damaged: Mapping[Path, str] = field(default_factory=dict)
     unwritten: Mapping[str, str] = field(default_factory=dict)
 
@@ -55,13 +56,13 @@ class Report:
     @property
     def kind(self) -> RunKind:
         """Kind of the runs."""
-        return next(iter(self.groups.values()))[0].folder.kind
+        return next(iter(self.groups.values()))[0].kind
 
     @property
     def curves(self) -> dict[str, list[pd.DataFrame]]:
         """The first tables (of rounds, cycles) of each row's runs, by its label."""
         name = next(iter(self.kind.tables))
-        return {label: [run.folder.table(name) for run in members] for label, members in self.groups.items()}
+        return {label: [run.table(name) for run in members] for label, members in self.groups.items()}
 
 
 def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str], kinds: Kinds) -> Report:
@@ -152,30 +153,29 @@ def passed_over(result: Report, folder: Path) -> list[str]:
 
     lines = []
     for copy, original in result.copies:
-        there, here = _metrics(copy.summary), _metrics(original.summary)
+        there, here = _metrics(copy.summary()), _metrics(original.summary())
         differing = [number for number in result.kind.numbers if there.get(number) != here.get(number)]
         numbers = [f"{one} {cell(there.get(one))} there, {cell(here.get(one))} here" for one in differing]
         but = f", although their numbers differ ({'; '.join(numbers)}): remove the one that is wrong" if numbers else ""
-        counts = f"is the same run as {name(original.folder.path)}, which counts"
-        lines.append(f"passed over: {name(copy.folder.path)} {counts}{but}")
+        counts = f"is the same run as {name(original.path)}, which counts"
+        lines.append(f"passed over: {name(copy.path)} {counts}{but}")
     return lines + [f"passed over: {name(path)}: {why}" for path, why in result.damaged.items()]
 
 
-def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence[str] = ()) -> Report:
+def tabulate(runs: Sequence[RunFolder], by: tuple[str, ...], compare: Sequence[str] = ()) -> Report:
     """The report's tables, without writing anything. A run that several folders hold counts once in a row."""
     check_keys(runs, by, "by")
     check_kinds(runs, compare)
     told_apart = [*by, *(key for words in compare for key in comparison.keys_of(words))]
-    sorted_runs = sorted_out(runs, lambda run: run.folder, lambda run: tuple(value_of(run, key) for key in told_apart))
-    runs = sorted_runs.counted
-    grouped: dict[tuple[str, ...], list[FinishedRun]] = {}
+    runs, copies = sorted_out(runs, lambda run: tuple(value_of(run, key) for key in told_apart))
+    grouped: dict[tuple[str, ...], list[RunFolder]] = {}
     for run in runs:
         grouped.setdefault(tuple(value_of(run, key) for key in by), []).append(run)
     ordered = dict(sorted(grouped.items(), key=lambda item: [_natural(value) for value in item[0]]))
     rows = [{**dict(zip(by, values, strict=True)), **_statistics(members)} for values, members in ordered.items()]
     groups = {" · ".join(values) or "all runs": members for values, members in ordered.items()}
     averaged = {key for members in groups.values() for key in differing_keys([run.config for run in members])}
-    paired = runs[0].folder.kind.paired
+    paired = runs[0].kind.paired
     differences = (
         comparison.asked_for(runs, compare)
         if compare
@@ -185,16 +185,16 @@ def tabulate(runs: Sequence[FinishedRun], by: tuple[str, ...], compare: Sequence
     if not (table[LEFT_OUT].fillna(0) > 0).any():
         table = table.drop(columns=LEFT_OUT)
     table = table.dropna(axis="columns", how="all")
-    return Report(table, by, tuple(sorted(averaged - set(by))), groups, differences, sorted_runs.copies)
+    return Report(table, by, tuple(sorted(averaged - set(by))), groups, differences, copies)
 
 
-def check_kinds(runs: Sequence[FinishedRun], compare: Sequence[str]) -> None:
+def check_kinds(runs: Sequence[RunFolder], compare: Sequence[str]) -> None:
     """Refuse what has no meaning: runs of different kinds in one table, queries of runs that have none.
 
     Raises:
         ValueError: saying what to do.
     """
-    kinds = {run.folder.kind.command: run.folder.kind for run in runs}
+    kinds = {run.kind.command: run.kind for run in runs}
     if len(kinds) > 1:
         commands = " and of ".join(f"`{command}`" for command in sorted(kinds))
         raise ValueError(f"runs of {commands} do not go into one table: report their folders apart")
@@ -232,9 +232,10 @@ def _notes(result: Report) -> list[str]:
         keys = ", ".join(f"`{key}`" for key in result.averaged)
         over = f"the runs of a row, which differ not only in their seeds. They also differ in: {keys}"
     lines = [
-        f"Mean ± standard deviation [95 % interval of the mean, by Student's t] over {over}. A single run has neither. "
-        f"AUC: area under the curve over {result.kind.step}s / {result.kind.step}s."
+        f"Mean ± standard deviation [95 % interval of the mean, by Student's t] over {over}. A single run has neither."
     ]
+    if result.kind.steps:
+        lines[0] += f" AUC: area under the curve over {result.kind.step}s / {result.kind.step}s."
     if LEFT_OUT in result.table:
         lines += [
             "",
@@ -273,18 +274,18 @@ def _with_interval(mean: float, deviation: float, half: float) -> str:
     return f"{mean:.3f} ± {deviation:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
 
 
-def _statistics(runs: Sequence[FinishedRun]) -> dict[str, object]:
+def _statistics(runs: Sequence[RunFolder]) -> dict[str, object]:
     """A row of the table."""
     row: dict[str, object] = {"runs": len(runs), LEFT_OUT: most_left_out(runs)}
-    for name, column in pd.DataFrame([_metrics(run.summary) for run in runs]).items():
+    for name, column in pd.DataFrame([_metrics(run.summary()) for run in runs]).items():
         values = column.dropna()
         row |= {f"{name}_mean": values.mean(), f"{name}_std": values.std(ddof=1), f"{name}_ci95": half_width(values)}
     return {**row, **_paper(runs)}
 
 
-def most_left_out(runs: Sequence[FinishedRun]) -> int | None:
+def most_left_out(runs: Sequence[RunFolder]) -> int | None:
     """Objects lost and files not taken in the run that has most; None where no run has counted them."""
-    noted = [run.summary.get(LEFT_OUT) for run in runs]
+    noted = [run.summary().get(LEFT_OUT) for run in runs]
     sums = [sum(int(counts.get(name) or 0) for name in LOST) for counts in noted if isinstance(counts, Mapping)]
     return max(sums, default=None)
 
@@ -294,7 +295,7 @@ def _metrics(summary: Mapping[str, object]) -> dict[str, float]:
     return {key: value for key, value in summary.items() if isinstance(value, float) and math.isfinite(value)}
 
 
-def _paper(runs: Sequence[FinishedRun]) -> dict[str, object]:
+def _paper(runs: Sequence[RunFolder]) -> dict[str, object]:
     """The paper's numbers where all runs of the group name the same ones, what they come from, and what ours do."""
     notes = [run.config.get("paper") for run in runs]
     named = [note for note in notes if isinstance(note, Mapping)]
@@ -304,9 +305,9 @@ def _paper(runs: Sequence[FinishedRun]) -> dict[str, object]:
     setups = {str(run.config.get("paper_setup") or "a setup not named here") for run in runs}
     published = {f"paper_{key}": str(value) if key == "table" else value for key, value in same.items()}
     where = f"Table {same['table']}: " if "table" in same else ""
-    subject = runs[0].folder.kind.subject
+    subject = runs[0].kind.subject
     ours = {key: ", ".join(sorted({value_of(run, key) for run in runs})) for key in subject}
-    images = ", ".join(sorted({str(run.summary.get("images", "?")) for run in runs}))
+    images = ", ".join(sorted({str(run.summary().get("images", "?")) for run in runs}))
     return {**published, "paper_setup": where + " or ".join(sorted(setups)), **ours, "images": images}
 
 

@@ -24,7 +24,7 @@ def status_table(folder: Path, kinds: Kinds) -> pd.DataFrame:
     """
     runs = find_runs(folder, kinds)
     known = [kind for kind in kinds.values() if any(run.kind is kind for run in runs)] or [kinds[FIRST]]
-    copies = sorted_out(runs, lambda run: run).copies
+    _, copies = sorted_out(runs)
     originals = {copy.path: str(original.path.relative_to(folder)) for copy, original in copies}
     rows = [{**_row(run, folder), COPY: originals.get(run.path)} for run in runs]
     for book, words, job in _waiting(folder, runs):
@@ -52,8 +52,8 @@ def _row(run: RunFolder, below: Path) -> dict[str, object]:
     summary = run.summary() if state is RunState.DONE else {}
     row: dict[str, object] = {name: summary.get(name) for name in kind.numbers}
     if kind.steps and kind.reached and kind.curve:
-        under_way = run.under_way() if kind.inner else ()
-        epoch = run.under_way()[kind.inner.axis].iloc[-1] if kind.inner and len(under_way) else None
+        under_way = run.under_way() if kind.inner else pd.DataFrame()
+        epoch = under_way[kind.inner.axis].iloc[-1] if kind.inner and len(under_way) else None
         row |= dict(zip(_counts(kind), (last, look_up(run.config, kind.steps), epoch), strict=True))
         name, column = kind.reached
         row[name] = None if last is None else float(curve(kind.curve, run.table(kind.curve.table))[column].iloc[-1])

@@ -59,7 +59,7 @@ def tell_wandb(folder: Path, result: Report, mode: str | None) -> None:
             "config": {
                 "by": list(result.keys),
                 "averaged": list(result.averaged),
-                "runs": sorted(run.folder.path.name for run in runs),
+                "runs": sorted(run.path.name for run in runs),
             },
             "dir": str(folder / PLACE),
         }

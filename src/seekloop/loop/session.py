@@ -86,7 +86,7 @@ class Images:
     def position(self, name: str) -> int | None:
         """Position of the image of this name; None where there is none."""
         if self.names is None:
-            return int(name) if int(name) < self.count else None
+            return int(name) if name.isdecimal() and int(name) < self.count else None
         return self._positions.get(name)
 
     @cached_property
@@ -330,6 +330,8 @@ class Session:
         elif isinstance(event, happened.Answered):
             state = self.loop.update(self._now.state, [self._feedback(event)], budget=self.budget)
             after = replace(self._now, state=state, question=None)
+        elif isinstance(event, happened.CriterionChanged):
+            after = replace(self._now, criterion=self._criterion(event.criterion), question=None)
         else:
             after = self._replayed(events)
         self.log.append(event)
@@ -343,8 +345,6 @@ class Session:
         """
         live = [event for _, event in happened.standing(events)]
         changes = [event.criterion for event in live if isinstance(event, happened.CriterionChanged)]
-        if changes and changes[-1] not in self.criteria:
-            raise ValueError(f"criterion {changes[-1]!r} is not among those of this session: {sorted(self.criteria)}")
         updates = [event for event in live if isinstance(event, (*COLD, happened.Answered))]
         cold = max(number for number, event in enumerate(updates) if isinstance(event, COLD))
         query, feedback = self._known(updates[: cold + 1])
@@ -353,9 +353,14 @@ class Session:
         for event in updates[cold + 1 :]:
             if isinstance(event, happened.Answered):
                 state = self.loop.fit(self.loop.learn(state, [self._feedback(event)]))
-        last, criterion = live[-1], self.criteria[changes[-1]] if changes else None
+        last, criterion = live[-1], self._criterion(changes[-1]) if changes else None
         question = last.images if isinstance(last, happened.Asked) else None
         return _Standing(self.loop.scored(state, budget=self.budget), criterion, question)
+
+    def _criterion(self, name: str) -> Criterion:
+        if name not in self.criteria:
+            raise ValueError(f"criterion {name!r} is not among those of this session: {sorted(self.criteria)}")
+        return self.criteria[name]
 
     def _known(self, events: Sequence[Event]) -> tuple[Query, list[Feedback]]:
         """Query and answers after these events, without images that the collection has no more."""

@@ -90,17 +90,16 @@ class Shortlist:
     Args:
         index: of the vectors that the classifier sees (`ClassifiedVectors`).
         criterion: picks; must go by scores alone.
-        candidates: vectors that the index proposes at first; doubled until the picks are certain.
-        limit: share of the collection that a shortlist may be; past it the scan is exact.
+        sizes: of its lists; None: the usual ones.
 
     Raises:
-        ConfigError: if the criterion looks at more than scores, or a number has no meaning.
+        ConfigError: if the criterion looks at more than scores.
     """
 
-    def __init__(self, index: Index, criterion: Criterion, *, candidates: int = 1000, limit: float = 0.25) -> None:
+    def __init__(self, index: Index, criterion: Criterion, sizes: ShortlistSizes | None = None) -> None:
         self.index = index
         self.criterion = require_by_score(criterion)
-        self.sizes = ShortlistSizes(candidates, limit)
+        self.sizes = sizes or ShortlistSizes()
 
     def by(self, criterion: Criterion) -> "Shortlist":
         """The same with another criterion.
@@ -108,8 +107,7 @@ class Shortlist:
         Raises:
             ConfigError: if it looks at more than scores.
         """
-        sizes = self.sizes
-        return Shortlist(self.index, criterion, candidates=sizes.candidates, limit=sizes.limit)
+        return Shortlist(self.index, criterion, self.sizes)
 
     def search(
         self,
@@ -133,7 +131,7 @@ class Shortlist:
         Raises:
             ConfigError: if the scorer is not linear.
         """
-        work = _Work.begin(hyperplanes(scorer), candidate, round, budget)
+        work = _Work(hyperplanes(scorer), candidate, round, budget)
         pending = torch.arange(len(candidate))
         k, widening = min(self.sizes.candidates, self.index.rows), 1
         while len(pending):
@@ -148,7 +146,8 @@ class Shortlist:
             self._scan(work, pending[lost], scan)
             pending = pending[~settled & ~lost]
             k, widening = min(k * GROWTH, self.index.rows), widening * GROWTH
-        return work.done()
+        length = work.listed.sum(dim=1)
+        return Shortlisted(work.scores, work.listed, work.picks, work.certified, work.scanned, length, work.seconds)
 
     def _settle(
         self, work: "_Work", queries: Int[Tensor, " p"], hits: Found, allowed: Bool[Tensor, " p"]
@@ -190,37 +189,17 @@ class Shortlist:
             work.picks[queries] = work.pick(queries, self.criterion)[0]
 
 
-@dataclass
 class _Work:
-    """A search under way; tables as in `Shortlisted`."""
+    """A search under way, on the CPU; tables as in `Shortlisted`, in which nothing is listed yet."""
 
-    scorer: LinearScorer
-    candidate: Bool[Tensor, "q n"]
-    round: int
-    budget: int
-    scores: Float[Tensor, "q n"]
-    listed: Bool[Tensor, "q n"]
-    picks: Int[Tensor, "q b"]
-    certified: Bool[Tensor, " q"]
-    scanned: Bool[Tensor, " q"]
-    seconds: Float[Tensor, " q"]
-
-    @staticmethod
-    def begin(scorer: LinearScorer, candidate: Bool[Tensor, "q n"], round: int, budget: int) -> "_Work":
-        """Nothing is listed yet."""
+    def __init__(self, scorer: LinearScorer, candidate: Bool[Tensor, "q n"], round: int, budget: int) -> None:
         q = len(candidate)
-        return _Work(
-            scorer,
-            candidate,
-            round,
-            budget,
-            torch.full(candidate.shape, -torch.inf, dtype=scorer.weights.dtype),  # on the CPU, like all of this
-            torch.zeros_like(candidate),
-            torch.zeros(q, budget, dtype=torch.long),
-            torch.zeros(q, dtype=torch.bool),
-            torch.zeros(q, dtype=torch.bool),
-            torch.zeros(q, dtype=torch.float64),
-        )
+        self.scorer, self.candidate, self.round, self.budget = scorer, candidate, round, budget
+        self.scores = torch.full(candidate.shape, -torch.inf, dtype=scorer.weights.dtype)
+        self.listed = torch.zeros_like(candidate)
+        self.picks = torch.zeros(q, budget, dtype=torch.long)
+        self.certified, self.scanned = torch.zeros(2, q, dtype=torch.bool)
+        self.seconds = torch.zeros(q, dtype=torch.float64)
 
     def enlist(self, queries: Int[Tensor, " p"], hits: Found) -> Bool[Tensor, "p n"]:
         """Put the images of vectors on the shortlists; returns those that were not there before."""
@@ -242,7 +221,7 @@ class _Work:
     def pick(
         self, queries: Int[Tensor, " p"], criterion: ScoreCriterion
     ) -> tuple[Int[Tensor, "p b"], Float[Tensor, "p b"]]:
-        """What the criterion picks from the shortlists, and its scores; it sees the shortlists and nothing else."""
+        """Picks of the criterion, which sees the shortlists and nothing else, and their scores."""
         rows = (self.listed & self.candidate)[queries]
         images = [row.nonzero()[:, 0] for row in rows]  # rising, so that ties go to the lower position
         pad = torch.nn.utils.rnn.pad_sequence
@@ -252,11 +231,6 @@ class _Work:
         answers = torch.zeros(image.shape, dtype=torch.int8)
         chosen = choose(criterion, CandidateView(scores, real, answers, _unread, self.round), self.budget, ())
         return image.gather(1, chosen), scores.gather(1, chosen)
-
-    def done(self) -> Shortlisted:
-        """The result."""
-        length = self.listed.sum(dim=1)
-        return Shortlisted(self.scores, self.listed, self.picks, self.certified, self.scanned, length, self.seconds)
 
 
 def _unread() -> Tensor:
