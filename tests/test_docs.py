@@ -3,6 +3,9 @@
 import importlib.util
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -100,6 +103,17 @@ def test_every_page_is_in_the_navigation():
 
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     assert sorted(leaves(nav)) == sorted(PAGES)
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    """Links, anchors and references in docstrings lead somewhere."""
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    for folder in ("docs", "src"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    build = [sys.executable, "-m", "zensical", "build", "--strict"]
+    done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site" / "api" / "criteria" / "index.html").is_file()
 
 
 def test_every_picture_is_shown_and_all_are_small():

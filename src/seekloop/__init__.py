@@ -22,14 +22,17 @@ if TYPE_CHECKING:
         session,
         simulate,
     )
+    from seekloop.contracts.plain import choose, fit
     from seekloop.store.reader import open_store
 
 __all__ = [
     "annotations",
     "build",
     "build_loop",
+    "choose",
     "describe",
     "extract",
+    "fit",
     "open_store",
     "runs",
     "saved_session",
@@ -37,7 +40,8 @@ __all__ = [
     "simulate",
 ]
 
-_HOMES = dict.fromkeys(__all__, "seekloop.commands.python") | {"open_store": "seekloop.store.reader"}
+_HOMES = dict.fromkeys(__all__, "seekloop.commands.python")
+_HOMES |= {"open_store": "seekloop.store.reader", **dict.fromkeys(("choose", "fit"), "seekloop.contracts.plain")}
 
 _torchvision.watch()
 
