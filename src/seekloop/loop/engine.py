@@ -13,6 +13,7 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import many
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Scorer, Transductive, User
 from seekloop.contracts.randomness import generator
+from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import FEW_QUERIES, Answer, CandidateView, Feedback, Query, TrainingRows
 from seekloop.contracts.scorers import LinearScorer, on_device
 from seekloop.loop.placement import Engine, Placed
@@ -24,6 +25,7 @@ from seekloop.loop.state import Comparison, LabelledRows, Round, State
 from seekloop.loop.vectors import width
 from seekloop.representations.local import WHOLE
 from seekloop.representations.representation import Representation
+from seekloop.store.reader import Store
 
 ANSWER_CODE = {Answer.RELEVANT: 1, Answer.IRRELEVANT: -1, Answer.UNSURE: 0}
 
@@ -82,9 +84,12 @@ class Loop:
         self._table = RowTable(self._placed, representation, max(1, self._memory // 8 // self._row_bytes))
 
     def settings(self) -> dict[str, object]:
-        """Parts that determine which scores answers lead to; a criterion may change on the way."""
+        """Parts that determine which scores answers lead to; a criterion may change on the way, and images may join."""
         parts = {name: getattr(self, name) for name in ("representation", "classifier", "seed", "prior")}
-        return parts | {"precision": self.engine.precision}
+        boxes, offsets = self.descriptors.regions.boxes, self.descriptors.regions.offsets
+        described = {"dim": self.descriptors.dim, "regions": boxes if offsets is None else "ragged"}
+        recipe = self.descriptors.recipe if isinstance(self.descriptors, Store) else Recipe("arrays", described)
+        return parts | {"precision": self.engine.precision, "descriptors": recipe.without("collection")}
 
     @cached_property
     def global_descriptors(self) -> Float[Tensor, "n d"]:
@@ -202,23 +207,28 @@ class Loop:
     def fit(self, state: State) -> State:
         """Fit every search's classifier on its rows; one more round is counted.
 
-        With a prior, searches without labels of both kinds are left to it.
+        With a prior, searches without labels of both kinds are left to it. Each search that was fitted before starts
+        from there, whatever the others do.
         """
         state = self._with_prior(state)
         positions: Sequence[int] = range(len(state.queries))
         if self.prior is not None:
             positions = [p for p in positions if {-1.0, 1.0} <= set(state.rows[p].label.tolist())]
-        before = {position: row for row, position in enumerate(state.fitted)}
+        before = {} if state.scorer is None else {position: row for row, position in enumerate(state.fitted)}
         scorers: list[Scorer] = []
+        order: list[int] = []
         limit = self._memory // 8 if self.engine.together else 0
-        sizes = [len(state.rows[position].image) for position in positions]
-        for chunk in chunks(sizes, self._row_bytes, limit) if sizes else ():
-            members = [positions[row] for row in chunk]
-            previous = None
-            if state.scorer is not None and all(position in before for position in members):
-                previous = state.scorer.select(torch.tensor([before[position] for position in members]))
-            scorers.append(self.classifier.fit(self._training_rows(state, members), previous))
+        for group in ([p for p in positions if p in before], [p for p in positions if p not in before]):
+            sizes = [len(state.rows[position].image) for position in group]
+            for chunk in chunks(sizes, self._row_bytes, limit) if group else ():
+                members, previous = [group[row] for row in chunk], None
+                if state.scorer is not None and group[0] in before:
+                    previous = state.scorer.select(torch.tensor([before[position] for position in members]))
+                scorers.append(self.classifier.fit(self._training_rows(state, members), previous))
+                order += members
         scorer = scorers[0].join(scorers[1:]) if scorers else None
+        if scorer is not None and order != list(positions):
+            scorer = scorer.select(torch.tensor(order).argsort())
         fitted = replace(state, scorer=scorer, fitted=tuple(positions), round=state.round + 1)
         return replace(fitted, scores=None, search=None, exact=None)
 

@@ -40,11 +40,12 @@ class Started:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image of a question, its region that scored highest (-1: the whole image), and its score."""
+    """An image of a question, its region that scored highest (-1: the whole image), its score, and the region's box."""
 
     image: str
     region: int
     score: float
+    region_box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer to one image. `region` scored highest when it was asked about, and stands in for a box."""
+    """An answer to one image. `region` scored highest when it was asked about, and stands in for a box.
+
+    Its own box is kept too: an image's regions may be numbered otherwise once the collection has grown.
+    """
 
     image: str
     answer: Literal["relevant", "irrelevant", "unsure"]
     box: Box | None
     region: int
     seconds: float
+    region_box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -199,7 +204,7 @@ class SessionFolder:
                 files.make_folder(self.folder.path, self.folder.key)
                 files.write_json(described, recipe.plain(), self.folder.key)
             known = Recipe.from_plain(files.read_json(described)).settings["parts"]
-            changed = sorted(name for name in {*known, *parts} if known.get(name) != parts.get(name))
+            changed = sorted(name for name in known if known[name] != parts.get(name))  # earlier versions wrote fewer
             if changed := [name for name in changed if '"once"' not in json.dumps(parts.get(name))]:
                 remedy = "Use the parts it began with, or start a new session."
                 raise StoreError(f"the session in {self.folder.path} began with another {', '.join(changed)}. {remedy}")

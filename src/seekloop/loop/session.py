@@ -1,19 +1,23 @@
 """A person's search: a list of events, replayed through the same loop as the simulation, with q = 1."""
 
 import hashlib
+import operator
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, SupportsIndex
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from seekloop.contracts.boxes import clip, degenerate
+from seekloop.contracts.declared import Count, declared
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Answer, Example, Feedback, Query, Text
@@ -21,11 +25,13 @@ from seekloop.criteria.selection import lowest_first
 from seekloop.loop import events as happened
 from seekloop.loop.engine import Loop
 from seekloop.loop.events import Box, Event, Log, MemoryLog
-from seekloop.loop.shortlist import Shortlisted
+from seekloop.loop.shortlist import Shortlisted, require_by_score
 from seekloop.loop.state import State
+from seekloop.representations.local import WHOLE, best_overlap
 
-Given = bool | np.bool_ | None | Sequence[float | int]
-MUCH_OUTSIDE = 2.0  # a drawn box may leave the image a little, in fractions of it
+GivenBox = Sequence[float | int] | np.ndarray | Tensor
+Given = bool | np.bool_ | None | GivenBox
+MUCH_OUTSIDE = 1.0  # a drawn box may leave the image a little, in fractions of it
 COLD = (happened.Started, happened.Revoked, happened.ExampleAdded, happened.CollectionGrown)
 
 
@@ -150,15 +156,16 @@ class Session:
             self._happen(happened.CollectionGrown(self.images.listing))
 
     @classmethod
+    @declared
     def start(
         cls,
         loop: Loop,
-        image: int | None = None,
-        box: Sequence[float] | None = None,
+        image: SupportsIndex | None = None,
+        box: GivenBox | None = None,
         *,
         text: Text | None = None,
-        negatives: int = 5,
-        budget: int = 10,
+        negatives: Annotated[int, Ge(0)] = 5,
+        budget: Count = 10,
         log: Log | None = None,
         images: Images | None = None,
         **settings: Any,  # noqa: ANN401 - those of a session
@@ -170,23 +177,29 @@ class Session:
             image: position of an image that shows the object; more are added by `add_example`.
             box: where it is, (x0, y0, x1, y1) as fractions (see `contracts.boxes.pixels`); None: the whole image.
             text: words, and their vector; needs a loop with a prior.
-            negatives: how many random images are presumed not to show it; they are not asked about.
+            negatives: how many random images are presumed not to show it; they are not asked about. Without a prior, a
+                classifier needs one at least.
             budget: images per question.
             log: keeps the events; None: memory.
             images: names of the collection's images.
             settings: `criteria` and `clock` of a session.
 
         Raises:
+            ConfigError: if a number is out of its range.
             ValueError: if there is neither image nor text, the image is not in the collection or unreadable, or the box
                 has no area inside it.
         """
         if image is None and (text is None or loop.prior is None):
             raise ValueError("a search needs an image to start from, or a text and a loop with a prior")
+        if negatives == 0 and loop.prior is None:
+            why = "without a prior, a classifier needs an irrelevant image too"
+            raise ConfigError("negatives", negatives, why, "Use 1 or more, or a loop with a prior.", cls.start)
         if log is not None and log.read():
             raise ValueError("this log holds a search already: go on with Session(loop, log)")
         images = images or Images(loop.descriptors.images)
         examples = () if image is None else (_pointed(loop, images, image, box),)
-        presumed = tuple(images.name(position) for position in _presumed(loop, image, negatives))
+        first = None if image is None else operator.index(image)
+        presumed = tuple(images.name(position) for position in _presumed(loop, first, negatives))
         words, vector = (None, None) if text is None else (text.words, tuple(text.vector.tolist()))
         started = happened.Started(examples, words, vector, presumed, budget, images.listing)
         session = cls(loop, MemoryLog([started]), images=images, **settings)
@@ -200,8 +213,11 @@ class Session:
         if self._now.question is None:
             proposed = self.loop.propose(self._now.state, self._now.criterion, budget=self.budget)
             rows = zip(proposed.image[0].tolist(), proposed.region[0].tolist(), proposed.score[0].tolist(), strict=True)
-            shown = tuple(happened.Shown(self.images.name(image), region, score) for image, region, score in rows)
-            self._happen(happened.Asked(shown))
+            shown = [
+                happened.Shown(self.images.name(image), region, score, self._region_box(image, region))
+                for image, region, score in rows
+            ]
+            self._happen(happened.Asked(tuple(shown)))
             self._moment = self.clock()
         return [self._item(one) for one in self._now.question or ()]
 
@@ -212,7 +228,8 @@ class Session:
             replies: for each image position: True or False, None for "unsure", or a box, which means True.
 
         Raises:
-            ValueError: if an image was not asked about, or a box has no area inside the image.
+            ValueError: if an image was not asked about, an answer is none of these, or a box has no area inside the
+                image.
         """
         asked = {self.images.position(one.image): one for one in self._now.question or ()}
         if stray := sorted(set(replies) - set(asked)):
@@ -223,11 +240,14 @@ class Session:
         seconds = (now - self._moment) / len(replies)
         given = []
         for image, reply in replies.items():
-            box, answer = None, Answer.UNSURE if reply is None else Answer.RELEVANT if reply else Answer.IRRELEVANT
-            if not (reply is None or isinstance(reply, bool | np.bool_)):
-                box, answer = _box(reply), Answer.RELEVANT
-            one = asked[image]
-            given.append(happened.Reply(one.image, answer.value, box, one.region, seconds))
+            box, one = None, asked[image]
+            if reply is None:
+                answer = Answer.UNSURE
+            elif isinstance(reply, bool | np.bool_):
+                answer = Answer.RELEVANT if reply else Answer.IRRELEVANT
+            else:
+                answer, box = Answer.RELEVANT, _box(reply)
+            given.append(happened.Reply(one.image, answer.value, box, one.region, seconds, one.region_box))
         self._happen(happened.Answered(tuple(given)))
         self._moment = now
 
@@ -237,12 +257,13 @@ class Session:
         Raises:
             ValueError: if an image has no answer.
         """
+        images = [operator.index(image) for image in images]
         _, known = self._known([event for _, event in happened.standing(self.events)])
         if stray := sorted(set(images) - {one.image for one in known}):
             raise ValueError(f"images {stray} have no answer that could be taken back")
         self._happen(happened.Revoked(tuple(self.images.name(image) for image in images)))
 
-    def add_example(self, image: int, box: Sequence[float] | None = None) -> None:
+    def add_example(self, image: SupportsIndex, box: GivenBox | None = None) -> None:
         """Give another image that shows the object, and where.
 
         Raises:
@@ -255,7 +276,10 @@ class Session:
 
         Raises:
             ValueError: if it is not among the session's criteria.
+            ConfigError: if the loop has an index, and the criterion looks at more than scores.
         """
+        if self.loop.shortlist is not None:
+            require_by_score(self._criterion(criterion))
         self._happen(happened.CriterionChanged(criterion))
 
     def grow(self, loop: Loop, images: Images | None = None) -> None:
@@ -400,7 +424,7 @@ class Session:
     def _feedback(self, event: happened.Answered) -> list[Feedback]:
         pairs = [(self._there(one.image), one) for one in event.replies]
         return [
-            Feedback(image, Answer(one.answer), _tensor(one.box), one.seconds, one.region)
+            Feedback(image, Answer(one.answer), _tensor(one.box), one.seconds, self._region(image, one))
             for image, one in pairs
             if image is not None
         ]
@@ -409,12 +433,25 @@ class Session:
         image = self.images.position(shown.image)
         if image is None:
             raise ValueError(f"the collection has no image {shown.image}")
-        box = None
-        if shown.region >= 0:
-            x0, y0, x1, y1 = self.loop.descriptors.regions.of(image)[shown.region].tolist()
-            box = (x0, y0, x1, y1)
         path = None if self.images.paths is None else self.images.paths[image]
+        box = self._region_box(image, self._region(image, shown))
         return Item(image, shown.image, path, box, shown.score)
+
+    def _region(self, image: int, event: happened.Shown | happened.Reply) -> int:
+        """The image's region that an event speaks of, or where there is none with that box now, the nearest to it."""
+        boxes = self.loop.descriptors.regions.of(image)
+        if event.region < 0 or event.region_box is None:
+            return event.region
+        if event.region < len(boxes) and self._region_box(image, event.region) == event.region_box:
+            return event.region
+        return best_overlap(boxes, torch.tensor(event.region_box)) if len(boxes) else WHOLE
+
+    def _region_box(self, image: int, region: int) -> Box | None:
+        """Box of a region; None for the whole image."""
+        if region < 0:
+            return None
+        x0, y0, x1, y1 = self.loop.descriptors.regions.of(image)[region].tolist()
+        return x0, y0, x1, y1
 
 
 def _presumed(loop: Loop, image: int | None, negatives: int) -> list[int]:
@@ -428,23 +465,29 @@ def _presumed(loop: Loop, image: int | None, negatives: int) -> list[int]:
     return left[order[:negatives]].tolist()
 
 
-def _pointed(loop: Loop, images: Images, image: int, box: Sequence[float] | None) -> happened.Pointed:
-    readable = loop.descriptors.readable
-    if not 0 <= image < len(readable) or not readable[image]:
-        raise ValueError(f"image {image} is not one of the {int(readable.sum())} readable images")
-    return happened.Pointed(images.name(image), None if box is None else _box(box))
+def _pointed(loop: Loop, images: Images, image: SupportsIndex, box: GivenBox | None) -> happened.Pointed:
+    readable, position = loop.descriptors.readable, operator.index(image)
+    if not 0 <= position < len(readable) or not readable[position]:
+        raise ValueError(f"image {position} is not one of the {int(readable.sum())} readable images")
+    return happened.Pointed(images.name(position), None if box is None else _box(box))
 
 
-def _box(given: Sequence[float | int]) -> Box:
+def _box(given: object) -> Box:
     """The box, cut to the image."""
-    if max(given) > MUCH_OUTSIDE:
+    try:
+        corners = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=float)
+    except (TypeError, ValueError):
+        corners = np.empty(0)
+    if corners.shape != (4,):
+        raise ValueError(f"{given!r} is no box: give (x0, y0, x1, y1), or answer with True, False or None")
+    if corners.max() > 1 + MUCH_OUTSIDE or corners.min() < -MUCH_OUTSIDE:
         raise ValueError(
-            f"box {list(given)} looks like pixels; give (x0, y0, x1, y1) as fractions of the image, or use "
+            f"box {corners.tolist()} looks like pixels; give (x0, y0, x1, y1) as fractions of the image, or use "
             "contracts.boxes.pixels(x0, y0, x1, y1, width=..., height=...)"
         )
-    box = clip(torch.tensor([list(given)], dtype=torch.float32))
+    box = clip(torch.tensor(corners[None], dtype=torch.float32))
     if degenerate(box).any():
-        raise ValueError(f"box {list(given)} has no area inside the image; give (x0, y0, x1, y1) in [0, 1]")
+        raise ValueError(f"box {corners.tolist()} has no area inside the image; give (x0, y0, x1, y1) in [0, 1]")
     x0, y0, x1, y1 = box[0].tolist()
     return x0, y0, x1, y1
 
