@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import seekloop
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.errors import ConfigError, StoreError
 from tests.worlds import blobs
 
 OVERRIDES = ["representation=lo_all", "loop.budget=6"]
@@ -109,6 +109,31 @@ def test_a_search_is_kept_and_goes_on(store, tmp_path):
         search.undo()
         search.undo()
         assert torch.equal(search.scores, start)
+
+
+def test_a_search_goes_on_over_descriptors_of_the_same_kind(store, photographs, tmp_path):
+    """A grid of one cell gives other regions than the one that the search began with."""
+    with seekloop.saved_session(tmp_path / "search", store, "00.png", OVERRIDES) as search:
+        search.answer({item.image: True for item in search.ask()})
+    coarse = seekloop.describe(photographs, "backbone=tiny", "grid=1x1", f'store_dir="{store.folder.parent}"')
+    with (
+        pytest.raises(StoreError, match="began with another descriptors"),
+        seekloop.saved_session(tmp_path / "search", coarse, overrides=OVERRIDES),
+    ):
+        pass
+
+
+def test_with_an_index_only_criteria_of_scores_are_taken():
+    """The criterion is refused before it is an event, so the search asks what it would have asked."""
+    overrides = ["representation=go", "store.index=flat", "loop.budget=3"]
+    search = seekloop.session(blobs(30).descriptors, 0, overrides, criteria=["typiclust", "top"])
+    question = search.ask()
+    with pytest.raises(ConfigError, match=r"Typiclust looks at more.*store.index=null"):
+        search.use("typiclust")
+    assert search.ask() == question
+    search.use("top")
+    search.use("uncertainty")  # the loop's own
+    assert [item.image for item in search.ask()] == [item.image for item in question]
 
 
 def test_no_runs_are_an_empty_table(tmp_path):

@@ -9,6 +9,7 @@ from seekloop.contracts.records import Answer, Example, Feedback, Query, Regions
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.criteria.scores import Top
 from seekloop.loop.engine import Loop
+from seekloop.loop.placement import Engine
 from seekloop.loop.prior import Prior
 from seekloop.loop.session import Session
 from seekloop.loop.state import State
@@ -79,6 +80,31 @@ def test_searches_with_and_without_labels_go_side_by_side():
     torch.testing.assert_close(together.scores, torch.cat(alone))
     answers = [[Feedback(0, Answer.RELEVANT, None, 0.0), Feedback(1, Answer.IRRELEVANT, None, 0.0)], []]
     assert machine.update(together, answers).fitted == (0, 1)
+
+
+class RoundsSinceTheFirst(MeanDifference):
+    """Intercept: 0 without a warm start, else one more than before."""
+
+    def fit(self, rows, previous):
+        fitted = super().fit(rows, previous)
+        since = torch.zeros_like(fitted.intercept) if previous is None else previous.intercept + 1
+        return LinearScorer(fitted.weights, since)
+
+
+@pytest.mark.parametrize("memory", [1.0, 1e-7])
+def test_a_search_that_begins_leaves_the_others_their_warm_start(memory):
+    """The middle one has labels from the start, the last from round 1, the first from round 2, whatever the memory."""
+    parts = (GO, RoundsSinceTheFirst(), Top())
+    machine = Loop(line([0.9, 0.1, -0.4, 0.6]), *parts, prior=Prior(), engine=Engine(memory=memory))
+    text = Query("star", 0, (), text=WORDS)
+    state = machine.update(machine.start((text, Query("moon", 0, (Example(2),), (0,)), text), [0.0, 0.0, 0.0]))
+    both = [Feedback(0, Answer.RELEVANT, None, 0.0), Feedback(1, Answer.IRRELEVANT, None, 0.0)]
+    for answers, intercepts in (([[], [], both], [1.0, 0.0]), ([both, [], []], [0.0, 2.0, 1.0])):
+        state = machine.update(state, answers)
+        assert state.scorer.intercept.tolist() == intercepts
+    assert state.fitted == (0, 1, 2)
+    x = machine.descriptors.whole
+    torch.testing.assert_close(state.scorer.weights, torch.stack([x[0] - x[1], x[2] - x[0], x[0] - x[1]]))
 
 
 def test_the_mean_of_the_examples_is_what_they_are_searched_by():

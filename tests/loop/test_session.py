@@ -2,12 +2,15 @@ import contextlib
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.boxes import pixels
+from seekloop.contracts.errors import ConfigError
+from seekloop.criteria.scores import PfMa, Top
 from seekloop.loop.events import Answered
 from seekloop.loop.session import Images, Session
 from seekloop.representations.fusion import NoFusion
@@ -160,9 +163,72 @@ def test_mistakes_are_refused_in_words():
         Session.start(loop(WORLD.descriptors), 60)
     with pytest.raises(ValueError, match="an image to start from, or a text and a loop with a prior"):
         Session.start(loop(WORLD.descriptors))
-    with pytest.raises(ValueError, match=r"criterion 'top' is not among those of this session: \[\]"):
+    with pytest.raises(ValueError, match=r"criterion 'top' is not among those of this session: \['nearest'\]"):
         search.use("top")
     assert asked(search) == first  # none of it has happened
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, torch.tensor, lambda box: torch.tensor(box, requires_grad=True)])
+def test_a_box_may_be_any_sequence_of_four_numbers(kind):
+    """(0.25, -0.5, 0.75, 1.5) is cut to (0.25, 0, 0.75, 1)."""
+    search = session()
+    image = asked(search)[0]
+    search.answer({image: kind([0.25, -0.5, 0.75, 1.5])})
+    (reply,) = search.events[-1].replies
+    assert (reply.answer, reply.box) == ("relevant", (0.25, 0.0, 0.75, 1.0))
+
+
+@pytest.mark.parametrize("value", [1, 0, (), "yes", (0.0, 0.0, 1.0), [[0.0, 0.0, 1.0, 1.0]], object()])
+def test_what_is_neither_yes_nor_no_nor_a_box_is_refused(value):
+    search = session()
+    question = asked(search)
+    with pytest.raises(ValueError, match=r"is no box: give \(x0, y0, x1, y1\), or answer with True, False or None"):
+        search.answer({question[0]: value})
+    assert asked(search) == question
+
+
+@pytest.mark.parametrize("box", [(-50, -50, 1, 1), (0, 0, 2.5, 1), (-1.25, 0, 1, 1)])
+def test_a_box_far_outside_the_image_is_taken_for_pixels(box):
+    search = session()
+    with pytest.raises(ValueError, match="looks like pixels"):
+        search.answer({asked(search)[0]: box})
+
+
+@pytest.mark.parametrize("number", [np.int64, torch.tensor])
+def test_an_image_may_be_any_integer(number):
+    """An image that is named by a number of NumPy or PyTorch is the one that the plain number names."""
+    search, plain = session(), session()
+    search.add_example(number(max(STARS)), truth(max(STARS)))
+    plain.add_example(max(STARS), truth(max(STARS)))
+    assert search.events == plain.events
+    started = [Session.start(loop(WORLD.descriptors), kind(min(STARS))).events for kind in (int, number)]
+    assert started[0] == started[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"budget": 0}, "start: budget=0 cannot work: it must be an int of at least 1"),
+        ({"budget": -1}, "start: budget=-1 cannot work: it must be an int of at least 1"),
+        ({"negatives": -1}, "start: negatives=-1 cannot work: it must be an int of at least 0"),
+        ({"negatives": 0}, "start: negatives=0 cannot work: .* Use 1 or more"),
+    ],
+)
+def test_numbers_out_of_their_range_are_refused(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        Session.start(loop(WORLD.descriptors), min(STARS), **settings)
+
+
+def test_the_loops_own_criterion_has_the_name_of_its_class():
+    """From `Nearest` to the highest and back: the question is the first one, though nothing was undone."""
+    search = session(criteria={"top": Top()})
+    first = asked(search)
+    search.use("top")
+    assert asked(search) != first
+    search.use("nearest")
+    assert asked(search) == first
+    another = Session.start(loop(WORLD.descriptors, criterion=PfMa()), min(STARS))
+    another.use("pf_ma")
 
 
 def test_the_same_seed_asks_the_same():

@@ -6,17 +6,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from seekloop.artifacts.folder import BusyError
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.contracts.errors import StoreError
 from seekloop.contracts.recipe import settings
+from seekloop.contracts.records import Regions
 from seekloop.criteria.descriptors import Typiclust
 from seekloop.criteria.scores import Top, Uncertainty
-from seekloop.loop.events import Answered, MemoryLog, SessionFolder
+from seekloop.loop.events import Answered, Asked, MemoryLog, Pointed, Reply, SessionFolder, Shown, Started
 from seekloop.loop.session import Images, Session
-from seekloop.representations.fusion import Concat
-from seekloop.representations.local import OneRand
+from seekloop.representations.fusion import Concat, NoFusion
+from seekloop.representations.local import All, OneProto, OneRand
 from seekloop.representations.representation import Representation
 from tests.loop.parts import GO, loop
 from tests.worlds import ArrayDescriptors, blobs
@@ -234,6 +236,82 @@ def test_a_session_is_opened_by_one_process_and_goes_on_with_the_same_parts(tmp_
         pass
     with pytest.raises(BusyError, match="not claimed"):
         log.append(Answered(()))
+
+
+def regions_of(boxes):
+    """A loop over images of ragged regions with these boxes; names are letters."""
+    flat = torch.tensor([box for one in boxes for box in one])
+    offsets = torch.tensor([len(one) for one in boxes]).cumsum(0)
+    descriptors = ArrayDescriptors(
+        torch.eye(len(boxes)),
+        torch.rand(len(flat), len(boxes)),
+        Regions(flat, torch.nn.functional.pad(offsets, (1, 0))),
+    )
+    return loop(descriptors, Representation(OneProto(), NoFusion())), Images(len(boxes), list("abcdef"[: len(boxes)]))
+
+
+LEFT, RIGHT, MIDDLE = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.375, 0.0, 0.75, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("regions", "kept", "region"),
+    [
+        ([LEFT, RIGHT], RIGHT, 1),
+        ([RIGHT, LEFT], RIGHT, 0),  # the same box under another number
+        ([RIGHT], RIGHT, 0),
+        ([LEFT, LEFT, MIDDLE], RIGHT, 2),  # overlaps of 0 and 1/4 / (1/2 + 3/8 - 1/4) = 0.4
+        ([LEFT, MIDDLE], None, 1),  # events of earlier versions have no box
+    ],
+)
+def test_a_region_is_known_by_its_box(regions, kept, region):
+    """Image b was asked about with its region 1, the right half. Its regions are others now."""
+    machine, images = regions_of([[LEFT], regions, [LEFT, RIGHT]])
+    started = Started((Pointed("a", None),), None, None, ("c",), 1, images.listing)
+    answered = Answered((Reply("b", "relevant", None, 1, 1.0, kept),))
+    rows = Session(machine, MemoryLog([started, answered]), images=images)._now.state.rows[0]
+    assert rows.region[(rows.image == 1) & (rows.label > 0)].tolist() == [region]
+    shown = Session(machine, MemoryLog([started, Asked((Shown("b", 1, 0.5, kept),))]), images=images).ask()
+    assert shown[0].box == regions[region]
+
+
+def test_a_search_survives_regions_in_another_order(tmp_path):
+    """Images come back in reverse, and the regions of each too: questions, boxes and scores stay with the images."""
+    world = blobs(40, ragged=True, noise=0.5).descriptors
+    swapped = [range(int(world.offsets[i + 1]) - 1, int(world.offsets[i]) - 1, -1) for i in reversed(range(40))]
+    rows = torch.tensor([row for one in swapped for row in one])
+    offsets = torch.nn.functional.pad(world.offsets.diff().flip(0).cumsum(0), (1, 0))
+    later = ArrayDescriptors(world.whole.flip(0), world.local[rows], Regions(world.regions.boxes[rows], offsets))
+    contents = [str(image) for image in range(40)]
+    regions = Representation(All(), NoFusion())
+    with SessionFolder(tmp_path / "one").opened(settings(loop(world, regions))) as log:
+        search = Session.start(loop(world, regions), 0, log=log, images=Images(40, contents))
+        search.answer({item.image: item.image % 2 == 0 for item in search.ask()})
+        question, scores = search.ask(), search.scores
+    assert len({item.box for item in question}) > 1
+    with SessionFolder(tmp_path / "one").opened(settings(loop(later, regions))) as log:
+        again = Session(loop(later, regions), log, images=Images(40, contents[::-1]))
+        assert [(item.name, item.box) for item in again.ask()] == [(item.name, item.box) for item in question]
+        torch.testing.assert_close(again.scores.flip(0), scores)
+
+
+def test_a_session_belongs_to_its_kind_of_descriptors(tmp_path):
+    """Other images of the same regions and width are welcome; other regions or another width are not."""
+    with SessionFolder(tmp_path / "one").opened(settings(loop(blobs(30).descriptors))):
+        pass
+    with SessionFolder(tmp_path / "one").opened(settings(loop(blobs(40, seed=1).descriptors))):
+        pass
+    for other in (blobs(30, grid=(4, 4)), blobs(30, dim=9), blobs(30, ragged=True)):
+        with (
+            pytest.raises(StoreError, match=r"began with another descriptors\. Use"),
+            SessionFolder(tmp_path / "one").opened(settings(loop(other.descriptors))),
+        ):
+            pass
+    parts = settings(loop(blobs(30).descriptors))
+    earlier = {name: value for name, value in parts.items() if name != "descriptors"}
+    with SessionFolder(tmp_path / "two").opened(earlier):
+        pass
+    with SessionFolder(tmp_path / "two").opened(parts):  # what an earlier version did not write is not compared
+        pass
 
 
 @pytest.mark.parametrize(("damage", "message"), [("{", "is no event of a session"), (None, "lacks event 1")])

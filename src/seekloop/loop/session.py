@@ -2,6 +2,7 @@
 
 import hashlib
 import operator
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,6 @@ from seekloop.loop.state import State
 from seekloop.representations.local import WHOLE, best_overlap
 
 GivenBox = Sequence[float | int] | np.ndarray | Tensor
-Given = bool | np.bool_ | None | GivenBox
 MUCH_OUTSIDE = 1.0  # a drawn box may leave the image a little, in fractions of it
 COLD = (happened.Started, happened.Revoked, happened.ExampleAdded, happened.CollectionGrown)
 
@@ -126,7 +126,8 @@ class Session:
         loop: the parts, over a collection's descriptors.
         log: the events so far, and where the next ones are kept.
         images: names of the collection's images.
-        criteria: by name, those that `use` may change to.
+        criteria: by name, those that `use` may change to. The loop's own is there too, under the name of its class
+            in snake case, such as "uncertainty".
         clock: seconds since any moment.
 
     Raises:
@@ -221,7 +222,7 @@ class Session:
             self._moment = self.clock()
         return [self._item(one) for one in self._now.question or ()]
 
-    def answer(self, replies: Mapping[int, Given]) -> None:
+    def answer(self, replies: Mapping[int, object]) -> None:
         """Take answers to some of the images asked about, and learn from them. Their seconds are measured.
 
         Args:
@@ -382,9 +383,12 @@ class Session:
         return _Standing(self.loop.scored(state, budget=self.budget), criterion, question)
 
     def _criterion(self, name: str) -> Criterion:
-        if name not in self.criteria:
-            raise ValueError(f"criterion {name!r} is not among those of this session: {sorted(self.criteria)}")
-        return self.criteria[name]
+        """A criterion by its name; the loop's own, unless another was given that name, by that of its class."""
+        own = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.loop.criterion).__name__).lower()
+        known = {own: self.loop.criterion, **self.criteria}
+        if name not in known:
+            raise ValueError(f"criterion {name!r} is not among those of this session: {sorted(known)}")
+        return known[name]
 
     def _known(self, events: Sequence[Event]) -> tuple[Query, list[Feedback]]:
         """Query and answers after these events, without images that the collection has no more."""
