@@ -1,5 +1,6 @@
 """The program from Python: parts by name, boxes in pixels, names of images, arrays, and its errors."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -7,6 +8,7 @@ from PIL import Image
 
 import seekloop
 from seekloop.contracts.errors import ConfigError, StoreError
+from seekloop.loop.prior import Prior
 from tests.worlds import blobs
 
 OVERRIDES = ["representation=lo_all", "loop.budget=6"]
@@ -109,6 +111,35 @@ def test_a_search_is_kept_and_goes_on(store, tmp_path):
         search.undo()
         search.undo()
         assert torch.equal(search.scores, start)
+
+
+def test_a_search_begins_with_words():
+    """Stars lie around +e_1, the vector of the words: the first half of the ranking is all stars before any answer."""
+    world = blobs(40)
+    stars = world.relevant[0]
+    words = {"words": "a star", "vector": np.eye(8)[0]}
+    search = seekloop.session(world.descriptors, None, ["representation=go", "loop.negatives=0"], **words)
+    assert stars[search.ranking(20)].all()
+    assert (search.query.text.words, search.query.examples) == ("a star", ())
+    search.answer({item.image: bool(stars[item.image]) for item in search.ask()})
+    assert stars[search.ranking(20)].all()
+    with_image = seekloop.session(world.descriptors, 0, ["representation=go"], prior=Prior(source="text"), **words)
+    assert with_image.query.first.image == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "image=None cannot work: a search begins with an image or with words"),
+        ({"words": "a star"}, r"words='a star' cannot work: .*Give their vector"),
+        ({"words": "a star", "vector": [1.0, 0.0]}, r"vector='array of shape \(2,\)'.*Give shape \(8,\)"),
+        ({"vector": [1.0] * 8, "fractions": (0, 0, 1, 1)}, "there is a box, but no image"),
+        ({"image": 0, "overrides": ["loop.negatives=0"]}, "negatives=0 cannot work: .*or a loop with a prior"),
+    ],
+)
+def test_a_search_that_cannot_begin_is_refused(given, told):
+    with pytest.raises(ConfigError, match=told):
+        seekloop.session(blobs(20).descriptors, **given)
 
 
 def test_a_search_goes_on_over_descriptors_of_the_same_kind(store, photographs, tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from seekloop.contracts.boxes import pixels
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.records import Example
 from seekloop.criteria.scores import PfMa, Top
 from seekloop.loop.events import Answered
 from seekloop.loop.session import Images, Session
@@ -136,6 +137,18 @@ def test_a_second_example_is_relevant_and_no_candidate():
     assert [example.image for example in search.query.examples] == [min(STARS), image]
     assert search.answers[image] == 1
     assert not search._now.state.candidate[0, image]
+
+
+def test_a_search_may_begin_with_several_examples():
+    """Two of six images are examples: nine negatives to draw take the four others."""
+    world = blobs(6).descriptors
+    box = torch.tensor([0.0, 0.0, 0.5, 0.5])
+    search = Session.start(loop(world), 2, None, examples=[Example(4, box)], negatives=9, budget=1)
+    assert [example.image for example in search.query.examples] == [2, 4]
+    assert search.query.examples[1].box.equal(box)
+    assert search.answers.tolist() == [-1, -1, 1, -1, 1, -1]
+    alone = Session.start(loop(world), examples=[Example(2), Example(4, box)], negatives=9, budget=1)
+    assert alone.events == search.events
 
 
 def test_undoing_gives_back_the_question_and_the_scores():

@@ -17,6 +17,7 @@ from seekloop.logs.console import Console
 from seekloop.logs.names import representation_name
 from seekloop.loop.engine import Loop
 from seekloop.loop.placement import Engine
+from seekloop.loop.prior import Prior
 from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score
 from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.representation import Representation
@@ -66,7 +67,7 @@ class LoopParts:
     index: IndexSettings | None
     shortlist: ShortlistSizes
 
-    def loop(self, descriptors: Descriptors, seed: int, say: Callable[[str], None]) -> Loop:
+    def loop(self, descriptors: Descriptors, seed: int, say: Callable[[str], None], prior: Prior | None = None) -> Loop:
         """The loop over these descriptors; its index, if any, is loaded or built."""
         shortlist = None
         if self.index is not None:
@@ -76,7 +77,7 @@ class LoopParts:
             vectors = ClassifiedVectors(descriptors, self.representation, recipe)
             shortlist = Shortlist(open_index(vectors, self.index, folder, say), self.criterion, self.shortlist)
         parts = (self.representation, self.classifier, self.criterion)
-        return Loop(descriptors, *parts, seed=seed, engine=self.engine, shortlist=shortlist)
+        return Loop(descriptors, *parts, seed=seed, engine=self.engine, shortlist=shortlist, prior=prior)
 
 
 def loop_parts(config: DictConfig) -> LoopParts:
@@ -94,6 +95,6 @@ def loop_parts(config: DictConfig) -> LoopParts:
     return LoopParts(**parts, index=index, shortlist=sizes)
 
 
-def build_loop(config: DictConfig, descriptors: Descriptors) -> Loop:
-    """Build the loop that a `retrieve` config describes, over these descriptors."""
-    return loop_parts(config).loop(descriptors, config.seed, Console().say)
+def build_loop(config: DictConfig, descriptors: Descriptors, prior: Prior | None = None) -> Loop:
+    """Build the loop that a `retrieve` config describes, over these descriptors; a prior is no part of a config."""
+    return loop_parts(config).loop(descriptors, config.seed, Console().say, prior)

@@ -18,10 +18,11 @@ from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection, Descriptors, KnowsContents
 from seekloop.contracts.recipe import settings
-from seekloop.contracts.records import Annotations
+from seekloop.contracts.records import Annotations, Text
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
 from seekloop.loop.events import Log, SessionFolder
+from seekloop.loop.prior import Prior
 from seekloop.loop.session import Images, Session
 from seekloop.store.arrays import ArrayDescriptors, array_descriptors
 from seekloop.store.reader import Store, open_store
@@ -110,33 +111,56 @@ def build_loop(descriptors: Descriptors, *overrides: str) -> Loop:
 
 def session(
     descriptors: Descriptors,
-    image: int | str,
+    image: int | str | None = None,
     overrides: Sequence[str] = (),
     *,
     pixels: Box | None = None,
     fractions: Box | None = None,
     size: tuple[int, int] | None = None,
     criteria: Sequence[str] = (),
+    words: str = "",
+    vector: "ArrayLike | None" = None,
+    prior: Prior | None = None,
 ) -> Session:
-    """Start a person's search from one image, with the representation, classifier and criterion of a config.
+    """Start a person's search from an image, from words, or from both, with the parts that a config describes.
 
     Args:
         descriptors: a store, or arrays.
-        image: the first image: its position, or its path from the collection's folder.
+        image: the first image: its position, or its path from the collection's folder; None with words alone.
         overrides: such as "representation=gl_concat_all", "loop.budget=6".
         pixels: the object's box, (x0, y0, x1, y1) in pixels of the upright image.
         fractions: the same in fractions of its width and height. Without either, the whole image is the object.
         size: width and height, for a box in pixels where descriptors are arrays; a store knows its images.
-        criteria: names of criteria that the search may change to (`Session.use`), such as "top".
+        criteria: names of criteria that the search may change to (`Session.use`), such as "top"; the loop's own is
+            always among them.
+        words: that say what to search for; they are noted, and their vector is searched by.
+        vector: of the words, (d,), in the space of the descriptors, such as from the text encoder of the same network.
+        prior: ranks by the query itself while there are few answers; None: the usual one with words, else none.
 
     Raises:
         ConfigError: if the image or the size is not known, or the box is given twice.
         ValueError: if the image is unreadable, or the box has no area inside it.
     """
-    position, box = _example(descriptors, image, pixels, fractions, size)
+    text = None
+    if vector is not None:
+        text, prior = Text(words, torch.as_tensor(vector).detach().float().cpu()), prior or Prior()
+        if text.vector.shape != (descriptors.dim,):
+            why = f"the descriptors have {descriptors.dim} dimensions"
+            shape = f"array of shape {tuple(text.vector.shape)}"
+            raise ConfigError("vector", shape, why, f"Give shape ({descriptors.dim},).", session)
+    elif words:
+        why = "no text encoder is part of this package"
+        raise ConfigError("words", words, why, "Give their vector=... too.", session)
+    elif image is None:
+        why = "a search begins with an image or with words"
+        raise ConfigError("image", image, why, "Give image=..., or words=... and vector=...", session)
+    if image is None and (pixels is not None or fractions is not None):
+        raise ConfigError("image", image, "there is a box, but no image", "Give the image that it is in.", session)
+    position, box = (None, None) if image is None else _example(descriptors, image, pixels, fractions, size)
     config = _config("retrieve", overrides)
     images = Images(descriptors.images, paths=_paths(descriptors))
-    return _start(compose.build_loop(config, descriptors), config, position, box, images, criteria, None)
+    loop = compose.build_loop(config, descriptors, prior)
+    return _start(loop, config, position, box, images, criteria, None, text)
 
 
 @contextmanager
@@ -189,16 +213,18 @@ def saved_session(
 def _start(
     loop: Loop,
     config: DictConfig,
-    image: int,
+    image: int | None,
     box: Box | None,
     images: Images,
     criteria: Sequence[str],
     log: Log | None,
+    text: Text | None = None,
 ) -> Session:
     return Session.start(
         loop,
         image,
         box,
+        text=text,
         negatives=config.loop.negatives,
         budget=config.loop.budget,
         log=log,

@@ -164,6 +164,7 @@ class Session:
         image: SupportsIndex | None = None,
         box: GivenBox | None = None,
         *,
+        examples: Sequence[Example] = (),
         text: Text | None = None,
         negatives: Annotated[int, Ge(0)] = 5,
         budget: Count = 10,
@@ -171,12 +172,13 @@ class Session:
         images: Images | None = None,
         **settings: Any,  # noqa: ANN401 - those of a session
     ) -> "Session":
-        """Begin a search by an image, by words, or by both.
+        """Begin a search by images, by words, or by both.
 
         Args:
             loop: the parts, over a collection's descriptors.
             image: position of an image that shows the object; more are added by `add_example`.
             box: where it is, (x0, y0, x1, y1) as fractions (see `contracts.boxes.pixels`); None: the whole image.
+            examples: further images that show it.
             text: words, and their vector; needs a loop with a prior.
             negatives: how many random images are presumed not to show it; they are not asked about. Without a prior, a
                 classifier needs one at least.
@@ -190,7 +192,9 @@ class Session:
             ValueError: if there is neither image nor text, the image is not in the collection or unreadable, or the box
                 has no area inside it.
         """
-        if image is None and (text is None or loop.prior is None):
+        pointed = [] if image is None else [(image, box)]
+        pointed += [(one.image, one.box) for one in examples]
+        if not pointed and (text is None or loop.prior is None):
             raise ValueError("a search needs an image to start from, or a text and a loop with a prior")
         if negatives == 0 and loop.prior is None:
             why = "without a prior, a classifier needs an irrelevant image too"
@@ -198,11 +202,11 @@ class Session:
         if log is not None and log.read():
             raise ValueError("this log holds a search already: go on with Session(loop, log)")
         images = images or Images(loop.descriptors.images)
-        examples = () if image is None else (_pointed(loop, images, image, box),)
-        first = None if image is None else operator.index(image)
-        presumed = tuple(images.name(position) for position in _presumed(loop, first, negatives))
+        shown = tuple(_pointed(loop, images, *one) for one in pointed)
+        positions = [operator.index(position) for position, _ in pointed]
+        presumed = tuple(images.name(position) for position in _presumed(loop, positions, negatives))
         words, vector = (None, None) if text is None else (text.words, tuple(text.vector.tolist()))
-        started = happened.Started(examples, words, vector, presumed, budget, images.listing)
+        started = happened.Started(shown, words, vector, presumed, budget, images.listing)
         session = cls(loop, MemoryLog([started]), images=images, **settings)
         if log is not None:
             log.append(started)
@@ -458,14 +462,12 @@ class Session:
         return x0, y0, x1, y1
 
 
-def _presumed(loop: Loop, image: int | None, negatives: int) -> list[int]:
-    """Random readable images other than the first, presumed irrelevant."""
+def _presumed(loop: Loop, shown: Sequence[int], negatives: int) -> list[int]:
+    """Random readable images other than the examples, presumed irrelevant."""
     others = loop.descriptors.readable.clone()
-    if image is not None:
-        others[image] = False
+    others[list(shown)] = False
     left = others.nonzero()[:, 0]
-    purpose = -1 if image is None else image
-    order = torch.randperm(len(left), generator=generator(loop.seed, "presumed", purpose))
+    order = torch.randperm(len(left), generator=generator(loop.seed, "presumed", shown[0] if shown else -1))
     return left[order[:negatives]].tolist()
 
 
