@@ -22,8 +22,7 @@ import numpy as np
 from benchmarks import facts
 from benchmarks.searches import Stopwatch, composed, drawn, play, simulated, table_of, watch
 from benchmarks.synthetic import World, annotations, described, make_store, stored_bytes
-from seekloop.commands.compose import build_loop
-from seekloop.commands.indexing import index_settings
+from seekloop.commands.compose import build_loop, loop_parts
 from seekloop.contracts.protocols import User
 from seekloop.contracts.records import Answer, Query
 from seekloop.loop.session import Reply, Session
@@ -191,7 +190,7 @@ def obvious_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
 
 def needed_gib(asked: argparse.Namespace, world: World) -> float:
     """The store in the page cache, global descriptors in float32, the index, and what else a session takes."""
-    settings, _ = index_settings(composed("lo_all", asked.rounds, 1, asked.overrides))
+    settings = loop_parts(composed("lo_all", asked.rounds, 1, asked.overrides)).index
     index = 0 if settings is None else settings.bytes(world.images * world.regions, world.dim)
     store = expected_bytes(described(world), None)
     return (store + 4 * world.images * world.dim + index) / facts.GIB + SPARE_GIB

@@ -30,7 +30,6 @@ def bases():
     return [path for path in ROOTS if path.stem not in OTHERS_ARGUMENTS]
 
 
-@pytest.mark.xfail(reason="constructors are being given their defaults", strict=False)
 @pytest.mark.parametrize("path", bases(), ids=lambda path: str(path.relative_to(CONF)))
 def test_the_constructor_has_the_defaults_of_the_yaml(path):
     values = load_entry(path)

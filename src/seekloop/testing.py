@@ -144,19 +144,25 @@ def check_classifier(classifier: Classifier, *, exact: bool = True, weighted: bo
     Raises:
         AssertionError: naming the classifier and the rule.
     """
-    name = type(classifier).__name__
-    require(isinstance(classifier, Classifier), f"{name} has no method fit")
+    require(isinstance(classifier, Classifier), f"{type(classifier).__name__} has no method fit")
+    _check_queries(classifier, exact)
+    _check_rows(classifier, weighted)
+
+
+def _close(found: Tensor, wanted: Tensor, tolerance: float, fault: str) -> None:
+    """Require agreement relative to the largest score of a query."""
+    require(((found - wanted).abs() / wanted.abs().amax(dim=1, keepdim=True) <= tolerance).all(), fault)
+
+
+def _images() -> Float[Tensor, "n d"]:
+    return F.normalize(torch.randn(50, 24, generator=torch.Generator().manual_seed(9)), dim=1)
+
+
+def _check_queries(classifier: Classifier, exact: bool) -> None:
+    """Several queries together, alone, selected, joined, padded; and those that must be refused."""
+    name, images = type(classifier).__name__, _images()
     parts = [problem(size, 24, seed) for seed, size in enumerate((6, 40, 17))]
     rows, labels = [one for one, _ in parts], [one for _, one in parts]
-    images = F.normalize(torch.randn(50, 24, generator=torch.Generator().manual_seed(9)), dim=1)
-
-    def scores(given: TrainingRows) -> Float[Tensor, "q n"]:
-        return classifier.fit(given, None).scores(images)
-
-    def close(found: Tensor, wanted: Tensor, tolerance: float, fault: str) -> None:
-        scale = wanted.abs().amax(dim=1, keepdim=True)
-        require(((found - wanted).abs() / scale <= tolerance).all(), f"{name}: {fault}")
-
     everything = batch(rows, labels)
     before = [one.clone() for one in (everything.table, everything.labels, everything.weights)]
     scorer = classifier.fit(everything, None)
@@ -169,37 +175,41 @@ def check_classifier(classifier: Classifier, *, exact: bool = True, weighted: bo
     single = [classifier.fit(batch([rows[q]], [labels[q]]), None) for q in range(3)]
     for query, part in enumerate(single):
         chosen = scorer.select(torch.tensor([query])).scores(images)
-        company = "a query's scores depend on the queries beside it"
-        require(not exact or part.scores(images).equal(chosen), f"{name}: {company}")
-        close(part.scores(images), together[query : query + 1], 1e-5, company)
-    joined = single[2].join([single[0], single[1]])
-    close(joined.scores(images), together[[2, 0, 1]], 1e-5, "joined scorers score otherwise than their parts")
-    order = torch.tensor([1, 2, 0])
-    close(joined.select(order).scores(images), together, 1e-5, "selected queries score otherwise than before")
-    close(scores(batch(rows, labels, width=45)), together, 1e-5, "padding has an influence")
+        company = f"{name}: a query's scores depend on the queries beside it"
+        require(not exact or part.scores(images).equal(chosen), company)
+        _close(part.scores(images), together[query : query + 1], 1e-5, company)
+    joined, order = single[2].join([single[0], single[1]]), torch.tensor([1, 2, 0])
+    _close(joined.scores(images), together[[2, 0, 1]], 1e-5, f"{name}: joined scorers score otherwise than their parts")
+    _close(joined.select(order).scores(images), together, 1e-5, f"{name}: selected queries score otherwise than before")
+    padded = classifier.fit(batch(rows, labels, width=45), None).scores(images)
+    _close(padded, together, 1e-5, f"{name}: padding has an influence")
+    one_class = batch(rows, [labels[0], torch.ones(40), labels[2]])
+    _refused(lambda: classifier.fit(one_class, None), f"{name} accepts a query of one class")
+    rows[1][3, 5] = torch.nan
+    _refused(lambda: classifier.fit(batch(rows, labels), None), f"{name} accepts descriptors that are not finite")
+
+
+def _check_rows(classifier: Classifier, weighted: bool) -> None:
+    """Rows of one query in another order, given twice, with weights; and rows that are easy to separate."""
+    name, images = type(classifier).__name__, _images()
+
+    def scores(rows: Tensor, labels: Tensor, weights: Tensor | None = None) -> Float[Tensor, "q n"]:
+        return classifier.fit(batch([rows], [labels], None if weights is None else [weights]), None).scores(images)
+
     x, y = problem(40, 24, seed=1)
     shuffled = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(39, generator=generators(1)[0])])
-    plain = scores(batch([x], [y]))
-    close(scores(batch([x[shuffled]], [y[shuffled]])), plain, 1e-3, "the order of rows matters")
-    weights = torch.ones(40)
-    weights[20:] = 0.0
-    silent = scores(batch([x], [y], [weights]))
-    close(silent, scores(batch([x[:20]], [y[:20]])), 1e-3, "rows of weight 0 have an influence")
-    twice = torch.tensor([0, 3, 8])
-    weights = torch.ones(40)
+    plain = scores(x, y)
+    _close(scores(x[shuffled], y[shuffled]), plain, 1e-3, f"{name}: the order of rows matters")
+    silent = scores(x, y, (torch.arange(40) < 20).float())
+    _close(silent, scores(x[:20], y[:20]), 1e-3, f"{name}: rows of weight 0 have an influence")
+    twice, weights = torch.tensor([0, 3, 8]), torch.ones(40)
     weights[twice] = 2.0
-    doubled, heavy = scores(batch([torch.cat([x, x[twice]])], [torch.cat([y, y[twice]])])), batch([x], [y], [weights])
-    close(doubled, scores(heavy), 1e-3, "a row given twice is not a row of weight 2")
-    require(not weighted or (scores(heavy) - plain).abs().max() > 1e-3, f"{name} does not look at the weights of rows")
+    doubled, heavy = scores(torch.cat([x, x[twice]]), torch.cat([y, y[twice]])), scores(x, y, weights)
+    _close(doubled, heavy, 1e-3, f"{name}: a row given twice is not a row of weight 2")
+    require(not weighted or (heavy - plain).abs().max() > 1e-3, f"{name} does not look at the weights of rows")
     x, y = problem(60, 24, seed=4, positives=0.5, spread=0.02)
     own = classifier.fit(batch([x], [y]), None).scores(x)[0]
     require(own[y > 0].min() > own[y < 0].max(), f"{name} does not separate rows that are easy to separate")
-    _refused(
-        lambda: scores(batch(rows, [labels[0], torch.ones(40), labels[2]])), f"{name} accepts a query of one class"
-    )
-    broken = [rows[0], rows[1].clone(), rows[2]]
-    broken[1][3, 5] = torch.nan
-    _refused(lambda: scores(batch(broken, labels)), f"{name} accepts descriptors that are not finite")
 
 
 def _refused(work: Callable[[], object], fault: str) -> None:

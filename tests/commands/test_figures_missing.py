@@ -17,7 +17,7 @@ COMMANDS = {
     "detect": (*SCENES, "regions=grid", "grid=2x2"),
     "learn": (
         *("model=small", "training=quick", "training.epochs=1", "training.iterations=2", "training.horizon=1"),
-        *("pool.images=100", "learning.cycles=2", "learning.budget=10", "accelerator=cpu", "wandb.mode=disabled"),
+        *("dataset.images=100", "learning.cycles=2", "learning.budget=10", "accelerator=cpu", "wandb.mode=disabled"),
     ),
 }
 

@@ -76,7 +76,7 @@ def test_a_store_is_the_same_whatever_index_is_asked_for(stores):
 def test_a_person_searches_through_an_index(stores):
     store = package.extract(*EXTRACTED, f"store_dir={stores}")
     sessions = [
-        package.session(store, 0, (0.1, 0.1, 0.6, 0.6), ["loop.budget=3", *changes])
+        package.session(store, 0, ["loop.budget=3", *changes], fractions=(0.1, 0.1, 0.6, 0.6))
         for changes in ((), ("store.index=flat", *LONG))
     ]
     for _ in range(2):

@@ -82,7 +82,7 @@ def test_a_wrong_target_shows_its_root_cause(own, target, why):
 def test_a_part_without_the_methods_of_its_place_is_refused_before_the_work(own):
     message = own("_target_: theirs_parts.NoFit\n", group="classifier")
     assert "classifier._target_='NoFit' cannot work (mine/classifier/own.yaml): it has no fit." in message
-    assert "see seekloop.contracts.protocols.Classifier or seekloop.contracts.protocols.Transductive" in message
+    assert "see seekloop.contracts.protocols.Classifier." in message
     assert "it cannot be called" in own("_target_: theirs_parts.NoFit\n")
     message = own("_target_: theirs_parts.NoFit\n", "representation/local=own", group="representation/local")
     assert (

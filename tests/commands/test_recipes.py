@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 
 from seekloop.commands import recipes
 from seekloop.commands.compose import loop_parts, resolve
+from seekloop.commands.configs import load_entry
 from seekloop.commands.extract import prepare
 from seekloop.commands.learn import parts_of
 from seekloop.commands.retrieve import simulated_user

@@ -10,6 +10,7 @@ from matplotlib import pyplot
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from seekloop.learning.kind import LEARNING
 from seekloop.logs import drawing, figures, pictures
 from seekloop.protocol.kinds import SEARCHES
 from seekloop.protocol.summary import per_class
@@ -50,6 +51,15 @@ def test_curves_stand_against_round_labels_and_seconds():
     assert by_round == pytest.approx(np.array([[0, 0.1], [1, 0.2], [2, 0.3], [3, 0.4]]))
     assert by_labels[:, 0].tolist() == [6, 9, 12, 15]
     assert by_seconds[:, 0] == pytest.approx(1.8 * by_labels[:, 0])
+
+
+def test_a_panel_without_values_is_left_out():
+    """Two cycles of two epochs without pseudo-labels: one panel, with the loss against 1, 2, 3, 4."""
+    rows = [{"cycle": n // 2, "epoch": n % 2, "loss": 2.0 - n, "lr": 0.1} for n in range(4)]
+    table = pd.DataFrame(rows).reindex(columns=list(LEARNING.tables["epochs"]))
+    figure = figures.lines_of_run(LEARNING, LEARNING.lines["epochs"], table)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss"]
+    assert drawn(figure)[0].get_xydata().tolist() == [[1, 2.0], [2, 1.0], [3, 0.0], [4, -1.0]]
 
 
 def test_the_band_of_a_comparison_is_the_interval_of_the_mean_over_runs():

@@ -66,6 +66,8 @@ def build(config: DictConfig, path: str, **given: object) -> Any:  # noqa: ANN40
     except (InstantiationException, ConfigError, TypeError) as error:
         cause = (error.__cause__ or error) if isinstance(error, InstantiationException) else error
         if isinstance(cause, ConfigError):
+            if cause.owner is None and cause.key in node:  # raised by what the constructor calls
+                raise cause.located(path, file_of(path, cause.key)) from error
             raise located(cause, config) from error
         if isinstance(cause, TypeError):
             why = f"its constructor raised {type(cause).__name__}: {cause}"

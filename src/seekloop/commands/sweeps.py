@@ -1,7 +1,6 @@
 """What a run does because it is one of a sweep: it is planned, noted, named in what it says, and keeps to its share."""
 
 import contextlib
-import functools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -98,7 +97,7 @@ def enter(config: DictConfig, folder: Path, console: Console) -> None:
         ConfigError: if the run, or a run of the same sweep, was begun by an earlier version and is not finished.
     """
     if not (config.force or (folder / "COMPLETE").exists()):
-        earlier = _of_earlier_versions(folder.parent)
+        earlier = {run.name for run in folder.parent.glob("*") if has_earlier_names(run)}
         if folder.name in earlier or (earlier and _in_a_sweep()):
             why = f"{folder.parent} holds runs of an earlier version, such as {min(earlier)}, which nothing continues"
             fix = f"`seekloop report {folder.parent}` reads them. Choose another experiment_name for new ones."
@@ -106,12 +105,6 @@ def enter(config: DictConfig, folder: Path, console: Console) -> None:
     JobBook(folder.parent).started(job_key(config), folder.name)
     if share() is not None:
         console.name = folder.name
-
-
-@functools.cache
-def _of_earlier_versions(folder: Path) -> frozenset[str]:
-    """Names of the runs in a folder that an earlier version began; looked for once."""
-    return frozenset(run.name for run in folder.glob("*") if has_earlier_names(run))
 
 
 def share() -> int | None:

@@ -31,12 +31,6 @@ class ConfigError(ValueError):
         error.args = (error._message(f" ({file})" if file else ""),)
         return error
 
-    def below(self, parent: str) -> "ConfigError":
-        """The same error of a component that is a part of another: its keys lie below that one's."""
-        return ConfigError(
-            f"{parent}.{self.key}", self.got, self.why, self.fix.replace(self.key, f"{parent}.{self.key}")
-        )
-
 
 class UnreadableImageError(ValueError):
     """An image file that cannot be decoded. Extraction skips it, records it, and reports it at the end."""

@@ -58,14 +58,15 @@ def check_budget(dataset: Dataset, initial: int, cycles: Count, budget: Count) -
     classes, images, share = len(dataset.classes), len(dataset.train), -(-initial // len(dataset.classes))
     if initial < classes:
         why = f"{classes} classes cannot all have a label, and a class without any is never predicted"
-        raise ConfigError("initial", initial, why, f"Use at least initial={classes}.")
+        raise ConfigError("initial", initial, why, f"Use at least initial={classes}.", check_budget)
     counts = torch.bincount(dataset.train.labels, minlength=classes)
     fewest = int(counts.argmin())
     if (have := int(counts[fewest])) < share:
         why = f"class {dataset.classes[fewest]!r} has {have} images in the dataset, and {share} labels of it are due"
         fix = f"Use at most initial={have * classes}." if have else "Leave the class out of the dataset."
-        raise ConfigError("initial", initial, why, fix)
+        raise ConfigError("initial", initial, why, fix, check_budget)
     if (total := initial + (cycles - 1) * budget) > images:
         why = f"{initial} labels at the start and {cycles - 1} x {budget} are {total}, of {images} images"
         fewer, most = f"cycles={1 + (images - initial) // budget}", (images - initial) // (cycles - 1)
-        raise ConfigError("budget", budget, why, f"At most {most} would fit, or {fewer}." if most else f"Use {fewer}.")
+        fix = f"At most {most} would fit, or {fewer}." if most else f"Use {fewer}."
+        raise ConfigError("budget", budget, why, fix, check_budget)

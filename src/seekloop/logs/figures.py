@@ -28,18 +28,21 @@ NAMED = 20  # classes whose names fit beside a matrix
 
 
 def lines_of_run(kind: RunKind, lines: Lines, table: pd.DataFrame) -> Figure:
-    """Curves of a run, a panel for each group of columns and each axis; the band is one deviation over classes."""
+    """Curves of a run, a panel for each axis and each group of columns with values; the band is one deviation."""
     of = lines.curve
     means = curve(of, table)
     if of is kind.inner:
         means = means.set_axis(pd.RangeIndex(1, len(means) + 1))  # epochs of all steps, one after the other
     band = curve(of, table, spread=True) if lines.band else None
+    filled = {
+        name: list(columns) for name, columns in lines.panels.items() if means[list(columns)].notna().any(axis=None)
+    }
     several = len(lines.axes) > 1
-    rows, width = (len(lines.panels), len(lines.axes)) if several else (1, len(lines.panels))
+    rows, width = (len(filled), len(lines.axes)) if several else (1, len(filled))
     size = (4 * width, max(3.6, 3.2 * rows)) if rows * width > 1 else (6, 4)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(rows, width, squeeze=False, sharey="row" if several else False)
-    for number, (name, columns) in enumerate(lines.panels.items()):
+    for number, (name, columns) in enumerate(filled.items()):
         for column, axis in enumerate(lines.axes):
             axes = panels[number, column] if several else panels[0, number]
             x = means.index if axis not in means else pd.Index(means[axis])
