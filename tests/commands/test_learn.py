@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from seekloop.learning.kind import LEARNING
-from seekloop.logs.run_folder import RunState
+from seekloop.logs.run_folder import RunFolder, RunState
 from tests.commands.runs import folder_of, refused, seekloop, worked
 
 TABLES = ("cycles", "epochs", "classes", "confusion", "asked")

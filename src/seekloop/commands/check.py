@@ -142,15 +142,15 @@ def costs(config: DictConfig, collection: Collection) -> Sequence[str]:
     plan = extraction.plan
     disk = f"{plan.bytes() / 1e6:,.1f} MB in {plan.folder}" if plan.parts.regions is not None else ""
     if not disk:
-        told = "the detector's time comes on top: `seekloop detect` with collection.images or a small folder says"
+        line = "the detector's time comes on top: `seekloop detect` with collection.images or a small folder says"
     elif plan.finished:
-        told = f"descriptors: there already, {disk}"
+        line = f"descriptors: there already, {disk}"
     else:
         some = range(min(max(1, config.check.measure), len(collection.paths)))
         seconds = seconds_per_image(extraction, some)
         time = duration(seconds * plan.missing_images())
-        told = f"descriptors: about {time} on this processor ({seconds:.3f} s an image), {disk}"
-    return [told, *searches(config, collection)]
+        line = f"descriptors: about {time} on this processor ({seconds:.3f} s an image), {disk}"
+    return [line, *searches(config, collection)]
 
 
 def searches(config: DictConfig, collection: Collection) -> list[str]:

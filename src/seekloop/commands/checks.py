@@ -1,4 +1,4 @@
-"""What can be refused before any long work is."""
+"""Checks of parts and configs before any long work."""
 
 import torch
 from omegaconf import DictConfig, OmegaConf

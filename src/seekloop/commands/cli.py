@@ -35,8 +35,8 @@ def run(arguments: Sequence[str]) -> None:
     try:
         _run(arguments)
     except KeyboardInterrupt as stop:
-        told = f"interrupted: {stop}; the same command goes on from there" if str(stop) else "interrupted"
-        print(told, file=sys.stderr)
+        message = f"interrupted: {stop}; the same command goes on from there" if str(stop) else "interrupted"
+        print(message, file=sys.stderr)
         sys.exit(130)
 
 
@@ -68,8 +68,8 @@ def explaining(run_command: Callable[[], float | None]) -> float | None:
     except Exception as error:
         from seekloop.commands.composed import explained
 
-        told = explained(error)
-        if told is None or os.environ.get("HYDRA_FULL_ERROR"):
+        shown = explained(error)
+        if shown is None or os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        print(f"error: {told}", file=sys.stderr)
+        print(f"error: {shown}", file=sys.stderr)
         sys.exit(1)

@@ -86,12 +86,12 @@ def composed(name: str, config: DictConfig) -> float | None:
         with sweeps.limited(sweeps.share()):
             return checked()
     except Exception as error:
-        told = explained(error)
-        sweeps.failed(config, told or error)
-        if told is None:
+        shown = explained(error)
+        sweeps.failed(config, shown or error)
+        if shown is None:
             raise
-        print(f"error: {' '.join(overrides)}: {told}", file=sys.stderr)
-        raise SweepRunError(f"error: {told}") from error
+        print(f"error: {' '.join(overrides)}: {shown}", file=sys.stderr)
+        raise SweepRunError(f"error: {shown}") from error
 
 
 class SweepRunError(CompactHydraException):

@@ -11,7 +11,6 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seekloop.commands.compose import resolve
 from seekloop.commands.configs import conf_dir
 from seekloop.contracts.errors import ConfigError
 
@@ -127,7 +126,11 @@ def _check_below(config: DictConfig, known: DictConfig, above: str) -> None:
 @functools.cache
 def _composed(command: str) -> DictConfig:
     """The config of a command without overrides, also while Hydra is running."""
-    return compose(command) if GlobalHydra.instance().is_initialized() else resolve(command, [])
+    if GlobalHydra.instance().is_initialized():
+        return compose(command)
+    from seekloop.commands.compose import resolve
+
+    return resolve(command, [])
 
 
 def help_of(command: str, config: DictConfig) -> str:
@@ -181,6 +184,8 @@ def known_keys(command: str, overrides: Sequence[str], error: BaseException | No
 
 
 def _keys(command: str, overrides: Sequence[str], parent: str) -> list[str]:
+    from seekloop.commands.compose import resolve
+
     try:
         config = resolve(command, overrides)
         node = OmegaConf.select(config, parent) if parent else config

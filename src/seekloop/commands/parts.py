@@ -1,4 +1,4 @@
-"""Parts, built from the config; and errors, told with the path and the file where their part is mounted."""
+"""Parts, built from the config; and their errors, with the path and the file where the part is mounted."""
 
 import difflib
 import functools
@@ -37,7 +37,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "semi": ("learning.schemes.Scheme",),
     "propagation": ("contracts.learning.Propagation",),
 }
-"""What the part at a path must be able to do: one of these protocols below `seekloop`."""
+"""Protocols below `seekloop`, one of which the part at a path must have."""
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 OURS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}  # words of Hydra in a part's node
 
@@ -163,8 +163,8 @@ def located(error: ConfigError, config: DictConfig) -> ConfigError:
     value = nodes[path]._get_node(key) if key in nodes[path] else None
     refers = REFERENCE.fullmatch(str(value._value())) if isinstance(value, Node) and value._is_interpolation() else None
     path, _, key = refers[1].rpartition(".") if refers else (path, "", key)
-    told = ConfigError(key, error.got, error.why, error.fix, owner if path else None)
-    return told.located(path, file_of(path, key)) if path else told
+    moved = ConfigError(key, error.got, error.why, error.fix, owner if path else None)
+    return moved.located(path, file_of(path, key)) if path else moved
 
 
 def nodes_of(node: DictConfig, path: str = "") -> Iterator[tuple[str, DictConfig]]:

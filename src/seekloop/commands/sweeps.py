@@ -1,4 +1,4 @@
-"""What a run does because it is one of a sweep: it is planned, noted, named in what it says, and keeps to its share."""
+"""Runs of a sweep: each is planned and noted, named in its messages, and keeps to its share of the processors."""
 
 import contextlib
 import os

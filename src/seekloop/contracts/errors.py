@@ -1,4 +1,4 @@
-"""What goes wrong, said so that the reader knows which key or file it was and what to do."""
+"""Errors whose messages name the key or the file, the value, the reason, and the remedy."""
 
 import importlib
 from types import ModuleType

@@ -48,7 +48,7 @@ class InstanceSearch:
     boxes: tuple[Mapping[int, Float[Tensor, "_ 4"]], ...]
 
     def query_boxes(self, query: int) -> Float[Tensor, "_ 4"]:
-        """What one query searches for; no box where it is the whole image."""
+        """Boxes of the object that one query searches for; none where it is the whole image."""
         return self.queries.annotations.box[self.queries.annotations.image == query]
 
     def relevant(self, setup: str) -> Bool[Tensor, "q n"]:

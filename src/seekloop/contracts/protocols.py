@@ -168,5 +168,5 @@ class User(Protocol):
     """Answers the questions: simulated from annotations, or a person."""
 
     def answer(self, query: Query, image: int, round: int) -> Feedback:
-        """What the user says about one image, asked in this round."""
+        """Answer about one image, asked in this round."""
         ...

@@ -22,7 +22,7 @@ from seekloop.contracts.cache import Cache
 
 @dataclass(frozen=True)
 class Annotations:
-    """What is really in the images. Only the simulated user and the metrics ever see it.
+    """Annotated objects of a collection. Only the simulated user and the metrics see them.
 
     Attributes:
         classes: class names; `label` counts into them.
@@ -94,7 +94,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a backbone gives for a batch: class token (None for CNNs), registers (r may be 0), patch tokens."""
+    """Tokens of a batch of images: class token (None for CNNs), registers (r may be 0), patch tokens."""
 
     cls: Float[Tensor, "b d"] | None
     registers: Float[Tensor, "b r d"]
@@ -226,7 +226,7 @@ class ArrayBlock(Block):
 
 
 class Answer(StrEnum):
-    """What a user can say about an image."""
+    """Answers that a user can give about an image."""
 
     RELEVANT = "relevant"
     IRRELEVANT = "irrelevant"

@@ -46,7 +46,7 @@ class ClassifiedVectors:
 
 
 def vectors_settings(representation: Representation) -> dict[str, Any]:
-    """What determines the vectors beside the descriptors: strategies that score the same regions share an index."""
+    """Settings that determine the vectors: strategies that score the same regions share an index."""
     local, fusion = representation.local, representation.fusion
     rows_only = (
         {one.name for one in fields(fusion) if one.metadata.get("vectors") is False} if is_dataclass(fusion) else ()

@@ -70,7 +70,7 @@ class SimulatedUser:
         return Feedback(image, Answer.RELEVANT, box, self.click_seconds + self.box_seconds)
 
     def seed_seconds(self, negatives: int) -> float:
-        """What starting a search costs: a click per first image, and the query's box where boxes are drawn."""
+        """Seconds that starting a search costs: a click per first image, and the query's box where boxes are drawn."""
         return (1 + negatives) * self.click_seconds + (self.box_seconds if self.draws_boxes else 0.0)
 
     def _drawn(self, box: Float[Tensor, " 4"], rng: torch.Generator) -> Float[Tensor, " 4"]:
