@@ -262,7 +262,7 @@ def has_key(environ: Mapping[str, str]) -> bool:
 
 
 def identity(run_id: str, project: str | None, entity: str | None, environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Identity of the run of W&B: ours, or the one that a sweep agent has prepared and waits for."""
+    """Identity of the W&B run to write to: our own; nothing where a sweep agent has opened one already."""
     if environ.get("WANDB_SWEEP_ID"):
         return {}
     own = {"project": project, "entity": entity}
