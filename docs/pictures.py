@@ -38,7 +38,7 @@ RUNS = (
     "check collection.images=24",
     "detect collection.images=40 regions=claid backbone@regions.backbone=tiny",
     "search collection.images=40 regions=claid backbone@regions.backbone=tiny",
-    "learn -m experiment=learning_demo criterion=random,entropy pretraining=none semi=none keep_views=true",
+    "learn experiment=learning_demo criterion=core_set pretraining=quick semi=quick",
 )
 FIGURES = {
     "report_curves": "runs/demo/report_curves.png",
@@ -51,10 +51,10 @@ FIGURES = {
     "recall": "runs/detect/*/figures/recall.png",
     "regions": "runs/detect/*/figures/regions.png",
     "results": "runs/search/*/figures/results.png",
-    "accuracy": "runs/learning_demo/*-entropy-*/figures/accuracy.png",
-    "confusion": "runs/learning_demo/*-entropy-*/figures/confusion.png",
-    "epochs": "runs/learning_demo/*-entropy-*/figures/epochs.png",
-    "asked_labels": "runs/learning_demo/*-entropy-*/figures/asked.png",
+    "accuracy": "runs/learning_demo/*/figures/accuracy.png",
+    "confusion": "runs/learning_demo/*/figures/confusion.png",
+    "epochs": "runs/learning_demo/*/figures/epochs.png",
+    "asked_labels": "runs/learning_demo/*/figures/asked.png",
 }
 TALLEST = 700  # pixels; what is below is cut off
 

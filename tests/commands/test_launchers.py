@@ -21,7 +21,7 @@ from tests.commands.runs import EXTRACTED, SMALL, results, seekloop, worked
 SWEPT = ("representation/local=none,all", "seed=0,1")
 COUNTER = """# Writes down how many threads a run may use.
 _target_: tests.commands.thread_counter.CountThreads
-into: {place}/${{hydra:runtime.choices.local}}-s${{seed}}.json
+into: {place}/${{hydra:runtime.choices.representation/local}}-s${{seed}}.json
 """
 
 

@@ -11,8 +11,10 @@ import yaml
 
 from seekloop.artifacts.files import refused
 from seekloop.commands.kinds import KINDS
+from seekloop.commands.python import runs
 from seekloop.commands.reports import report as report_command
 from seekloop.commands.reports import status as status_command
+from seekloop.contracts.errors import StoreError
 from seekloop.logs import drawing
 from seekloop.logs import report as reports
 from seekloop.logs.jobs import JobBook
@@ -313,3 +315,29 @@ def test_it_has_none_where_nothing_was_lost(tmp_path):
     finished(tmp_path / "b", 1)
     assert "left_out" not in report(tmp_path, None, [], KINDS).table
     assert "left out" not in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("text", ["command: [det", "- a\n- b\n", "just words", "choices: 3\n", b"seed: \xff\n"])
+def test_a_config_that_cannot_be_read_costs_that_run_alone(seeds, capsys, text):
+    """Of 0.5 and 0.7 the second is left."""
+    place = seeds / "x" / "all-s0" / "config.yaml"
+    place.write_bytes(text if isinstance(text, bytes) else text.encode())
+    found = report(seeds, None, [], KINDS)
+    assert found.table["map_auc_mean"].tolist() == [0.7]
+    assert f"passed over: x/all-s0: {place} is damaged: " in capsys.readouterr().out
+    assert runs(seeds)["map_auc"].tolist() == [0.7]
+    table = status_table(seeds, KINDS).set_index("run")
+    assert table["state"].to_dict() == {"x/all-s0": "damaged", "x/all-s1": "done"}
+    assert table.loc["x/all-s0", "error"].startswith(f"{place} is damaged: ")
+    assert table.loc["x/all-s1", "map_auc"] == 0.7
+    assert counted(table) == "2 runs: 1 done, 1 damaged"
+    with pytest.raises(StoreError, match="remove its folder and run again"):
+        _ = find_runs(seeds, KINDS)[0].config
+
+
+@pytest.mark.parametrize("missing", ["summary.json", "rounds.parquet"])
+def test_status_shows_a_run_without_its_files_as_damaged(seeds, missing):
+    (seeds / "x" / "all-s0" / missing).unlink()
+    table = status_table(seeds, KINDS)
+    assert table["state"].tolist() == ["damaged", "done"]
+    assert missing in table["error"][0]

@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 
 import numpy as np
@@ -60,6 +61,16 @@ def test_a_panel_without_values_is_left_out():
     figure = figures.lines_of_run(LEARNING, LEARNING.lines["epochs"], table)
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss"]
     assert drawn(figure)[0].get_xydata().tolist() == [[1, 2.0], [2, 1.0], [3, 0.0], [4, -1.0]]
+
+
+@pytest.mark.parametrize(("name", "panels"), [("curves", 6), ("sizes", 1)])
+@pytest.mark.parametrize("rows", [0, 4])
+def test_without_any_value_all_panels_are_there_and_empty(name, panels, rows):
+    empty = table().head(rows).assign(**dict.fromkeys(("ap", "coverage", "ap_small", "ap_medium", "ap_large"), np.nan))
+    figure = figures.lines_of_run(SEARCHES, SEARCHES.lines[name], empty)
+    assert len(figure.axes) == panels
+    assert not drawn(figure)
+    figure.savefig(io.BytesIO())
 
 
 def test_the_band_of_a_comparison_is_the_interval_of_the_mean_over_runs():

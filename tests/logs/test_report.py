@@ -2,9 +2,10 @@ import pytest
 import yaml
 
 from seekloop.commands.kinds import KINDS
-from seekloop.logs.finished import differing_keys, experiments, finished_runs, look_up
+from seekloop.logs.finished import differing_keys, experiments, finished_runs, look_up, value_of
 from seekloop.logs.report import report, tabulate
 from seekloop.logs.run_folder import RunFolder
+from seekloop.logs.status import status_table
 from tests.logs.fakes import SUMMARY, asked_of, queries, rounds_of, run_folder
 
 
@@ -179,3 +180,37 @@ def test_an_unknown_key_lists_those_that_differ(runs):
 def test_nothing_finished_is_said(tmp_path):
     with pytest.raises(ValueError, match="no finished run below"):
         report(tmp_path, None, [], KINDS)
+
+
+def unrecorded(**settings):
+    """The config of a run that was made before recipes were recorded."""
+    return {key: value for key, value in recorded(**settings).items() if key != "recipe"}
+
+
+def test_runs_with_and_without_a_recipe_are_one_experiment_where_their_configs_are(tmp_path):
+    """0.5, 0.6 and 0.7 over three seeds: one row with their mean."""
+    for seed, config in enumerate((recorded(seed=0), unrecorded(seed=1), recorded(seed=2))):
+        finished(tmp_path / str(seed), config, map_auc=0.5 + seed / 10)
+    found = report(tmp_path, None, [], KINDS)
+    assert (found.keys, found.averaged) == ((), ())
+    assert found.table["map_auc_mean"].tolist() == pytest.approx([0.6])
+    by_recipe = report(tmp_path, ["recipe"], [], KINDS)
+    assert by_recipe.table["runs"].tolist() == [3]
+    (name,) = by_recipe.table["recipe"]
+    assert [value_of(run, "recipe", [run]) == name for run in finished_runs(tmp_path, KINDS)[0]] == [False, True, False]
+
+
+def test_among_runs_without_a_recipe_two_experiments_of_one_config_are_averaged_and_said(tmp_path):
+    for seed, config in enumerate((recorded(images="aaaa"), recorded(seed=1, images="bbbb"), unrecorded(seed=2))):
+        finished(tmp_path / str(seed), config)
+    found = report(tmp_path, None, [], KINDS)
+    assert (found.keys, found.averaged, found.table["runs"].tolist()) == ((), ("recipe",), [3])
+
+
+def test_runs_of_an_unknown_command_are_refused_by_name(tmp_path):
+    finished(tmp_path / "a", {"command": "rank", "seed": 0})
+    finished(tmp_path / "b", config("none", 0))
+    with pytest.raises(ValueError, match=r"unknown commands have no report: .*/a of `rank`\. Report the folders of"):
+        report(tmp_path, None, [], KINDS)
+    assert not (tmp_path / "report.md").exists()
+    assert status_table(tmp_path, KINDS)["state"].tolist() == ["done", "done"]

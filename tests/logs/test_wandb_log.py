@@ -28,11 +28,11 @@ def quarter(_image, region):
     return (x, y, x + 0.5, y + 0.5)
 
 
-def open_log(folder, mode="offline", pictures=True):
+def open_log(folder, mode="offline", pictures=True, config=CONFIG):
     return WandbLog(
         folder,
         group="table_1",
-        config=CONFIG,
+        config=config,
         mode=mode,
         project="seekloop",
         entity=None,
@@ -237,6 +237,17 @@ def test_online_only_what_the_server_lacks_is_sent(tmp_path, monkeypatch, has, s
     assert (asked["mode"], asked["resume"], asked["id"]) == ("online", "allow", "run")
     assert list(server.rows) == sent  # rounds 0 to 3, and the end
     assert server.finished == 0
+
+
+@pytest.mark.parametrize(("force", "has", "warned"), [(True, 5, True), (True, 0, False), (False, 5, False)])
+def test_of_a_run_that_is_run_anew_it_says_that_the_server_keeps_the_earlier_curve(
+    tmp_path, monkeypatch, caplog, force, has, warned
+):
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    monkeypatch.setattr(wandb_log.wandb, "init", lambda **_: Server(has))
+    with open_log(fill(run_folder(tmp_path / "run")), mode="auto", config={**CONFIG, "force": force}):
+        assert (f"W&B has {has} steps of this run from before it was run anew" in caplog.text) == warned
+    assert ("set WANDB_RUN_ID to a new id" in caplog.text) == warned
 
 
 def test_an_unreachable_server_costs_a_warning_and_the_run_is_logged_offline(tmp_path, monkeypatch, caplog):

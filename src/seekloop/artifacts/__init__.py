@@ -1,0 +1,1 @@
+"""Files and folders that last: the one writer, claimed folders, shards."""

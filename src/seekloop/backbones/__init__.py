@@ -1,0 +1,1 @@
+"""Backbones: tokens of a batch of images."""

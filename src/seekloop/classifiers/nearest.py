@@ -32,7 +32,7 @@ class NearestScorer(Scorer):
     labels: Float[Tensor, "q k"]
 
     def scores(self, descriptors: Float[Tensor, "r d"], image: Int[Tensor, " r"] | None = None) -> Float[Tensor, "q r"]:
-        """Decision values; one query after the other, so that memory is one query's rows by the descriptors."""
+        """Decision values, query by query, so that the similarities of one query alone are in memory."""
         unit = F.normalize(descriptors, dim=1)
         scores = []
         for rows, labels in zip(self.rows, self.labels, strict=True):

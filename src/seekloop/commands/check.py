@@ -75,7 +75,7 @@ def say_collection(collection: Collection, console: Console) -> None:
 
 
 def say_inspection(collection: Collection, found: Inspection, console: Console) -> None:
-    """Sizes, orientations, damaged files and copies."""
+    """Print sizes, orientations, damaged files and copies."""
     if found.sizes:
         areas = sorted(found.sizes.values(), key=lambda size: size[0] * size[1])
         small, middle, large = (f"{w} x {h}" for w, h in (areas[0], areas[len(areas) // 2], areas[-1]))

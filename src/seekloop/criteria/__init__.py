@@ -1,1 +1,1 @@
-"""Scores and candidates in, the next images to ask about out. No criterion sees an annotation."""
+"""Criteria: which images are asked about next."""

@@ -87,7 +87,7 @@ class Mixed:
         return torch.cat([top, lowest(view.scores.abs(), others, budget - exploited)], dim=1)
 
     def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
-        """The lower of the lowest pick among the highest scores, and the mirror image of the last uncertain pick."""
+        """The smaller of two: the lowest pick by score, and minus the largest absolute score of an uncertain pick."""
         exploited = self.exploited(round, picked.shape[1])
         return torch.cat([picked[:, :exploited], -picked[:, exploited:].abs()], dim=1).amin(dim=1)
 

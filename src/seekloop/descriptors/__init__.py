@@ -1,1 +1,1 @@
-"""From tokens and regions to descriptors."""
+"""Descriptors: vectors from tokens and regions."""

@@ -17,9 +17,9 @@ TOUCHED = 2e-5  # of the share of a region's largest token: a smaller share is r
 
 
 def mask_weights(masks: Bool[Tensor, "m h w"], rows: int, columns: int) -> Float[Tensor, "m t"]:
-    """Weigh each token of a map by its share in each mask, which lies on a map of its own; every row sums to one.
+    """Weigh each token by the area that a mask covers of it; masks may have another resolution than the tokens.
 
-    A mask that is empty gives zeros.
+    Rows sum to one, those of an empty mask to zero.
 
     Example:
         >>> mask_weights(torch.tensor([[[True, False, False, False]]]), 1, 2)  # a quarter of the width: half a token
@@ -27,7 +27,7 @@ def mask_weights(masks: Bool[Tensor, "m h w"], rows: int, columns: int) -> Float
     """
 
     def shares(cells: int, tokens: int) -> Float[Tensor, "{tokens} {cells}"]:
-        """How much of each token, along one axis, lies in each of so many equal cells."""
+        """Share of each token, along one axis, in each of so many equal cells."""
         edges = torch.arange(cells + 1, dtype=torch.float64) / cells
         return spans(edges[:-1], edges[1:], tokens).T
 

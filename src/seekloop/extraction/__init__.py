@@ -1,0 +1,1 @@
+"""Stages by Lightning's predict: images are described, and regions detected."""

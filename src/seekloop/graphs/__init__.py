@@ -1,0 +1,1 @@
+"""k-NN graphs of images, and label propagation on them."""

@@ -1,0 +1,1 @@
+"""Collections, benchmarks and datasets: which images, with which annotations and queries, decoded how."""

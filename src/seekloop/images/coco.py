@@ -137,7 +137,7 @@ def find_listed(coco: Coco, images: ImageFiles, where: str) -> tuple[dict[str, s
     """Find the images of a COCO file among those of a folder, by `ImageNames`.
 
     Returns:
-        Their paths by name; what is missing or was not taken.
+        The path of each listed image by its name; and the problems: images that are missing, or whose match is inexact.
     """
     matched, inexact = ImageNames(images.paths).match((image.name for image in coco.images), where)
     absent = [

@@ -1,0 +1,1 @@
+"""Trainers, precision, progress and silence of Lightning, shared by extraction and training."""

@@ -1,0 +1,1 @@
+"""Runs, kept, shown and compared: folders, Parquet, figures, W&B, reports."""

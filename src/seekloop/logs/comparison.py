@@ -104,9 +104,11 @@ def _asked_for(runs: Sequence[RunFolder], words: str) -> dict[str, object]:
     check_keys(runs, names, "compare")
     for setting in pair:
         wanted = list(zip(names, setting.split(PART), strict=True))
-        chosen = [run for run in runs if all(v in (value_of(run, k), str(look_up(run.config, k))) for k, v in wanted)]
+        chosen = [
+            run for run in runs if all(v in (value_of(run, k, runs), str(look_up(run.config, k))) for k, v in wanted)
+        ]
         if not chosen:
-            known = ", ".join(sorted({PART.join(value_of(run, key) for key in names) for run in runs}))
+            known = ", ".join(sorted({PART.join(value_of(run, key, runs) for key in names) for run in runs}))
             raise ValueError(f"compare={words!r}: no finished run has {setting!r}. There are {known}")
         areas.append(areas_of_queries(chosen))
     row = {"setting": pair[0], "against": pair[1], **compare(*areas)}

@@ -28,15 +28,17 @@ NAMED = 20  # classes whose names fit beside a matrix
 
 
 def lines_of_run(kind: RunKind, lines: Lines, table: pd.DataFrame) -> Figure:
-    """Curves of a run, a panel for each axis and each group of columns with values; the band is one deviation."""
+    """Curves of a run, a panel for each axis and each group of columns with values; the band is one deviation.
+
+    Where no group has values, all panels are drawn, and are empty.
+    """
     of = lines.curve
     means = curve(of, table)
     if of is kind.inner:
         means = means.set_axis(pd.RangeIndex(1, len(means) + 1))  # epochs of all steps, one after the other
     band = curve(of, table, spread=True) if lines.band else None
-    filled = {
-        name: list(columns) for name, columns in lines.panels.items() if means[list(columns)].notna().any(axis=None)
-    }
+    groups = {name: list(columns) for name, columns in lines.panels.items()}
+    filled = {name: columns for name, columns in groups.items() if means[columns].notna().any(axis=None)} or groups
     several = len(lines.axes) > 1
     rows, width = (len(filled), len(lines.axes)) if several else (1, len(filled))
     size = (4 * width, max(3.6, 3.2 * rows)) if rows * width > 1 else (6, 4)

@@ -3,14 +3,12 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from seekloop.logs.kind import Kinds
-from seekloop.logs.run_folder import RunFolder, find_runs
+from seekloop.logs.run_folder import UNREADABLE, RunFolder, find_runs
 
 Json = Any  # None, bool, int, float, str, and lists and dictionaries of these
 
@@ -19,7 +17,9 @@ DRAWN = frozenset({"seed", "split", "once"})
 ACCIDENTS: Mapping[str, frozenset[str]] = {
     "run": frozenset({"engine"}),
     "descriptors": frozenset({"precision", "batch_size"}),
-    "config": frozenset({"engine", "trainer", "store", "wandb", "paper", "numbers", "hydra", "experiment", "launcher"}),
+    "config": frozenset(
+        {"engine", "trainer", "store", "wandb", "paper", "numbers", "hydra", "experiment", "launcher", "recipe"}
+    ),
 }
 """Settings of a recipe of some kind that depend on the machine and change last bits at most, by that kind.
 
@@ -45,16 +45,18 @@ def finished_runs(folder: Path, kinds: Kinds) -> tuple[list[RunFolder], dict[Pat
             missing = [name for name in needed if not (run.path / name).is_file()]
             if missing:
                 raise FileNotFoundError(f"it says it is complete, and lacks {', '.join(missing)}")
-            run.summary()  # can it be read?
+            _ = run.config, run.summary()  # can they be read?
             whole.append(run)
-        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        except UNREADABLE as error:
             damaged[run.path] = " ".join(str(error).split())
     return whole, damaged
 
 
-def value_of(run: RunFolder, key: str) -> str:
-    """The value of a key, as reports show it."""
-    return _name(experiments([run.config])[0]) if key == RECIPE else _shown(key, look_up(run.config, key))
+def value_of(run: RunFolder, key: str, runs: Sequence[RunFolder]) -> str:
+    """The value of a key, as reports over `runs`, of which the run is one, show it."""
+    if key != RECIPE:
+        return _shown(key, look_up(run.config, key))
+    return _name(_experiment_in(run.config, _recorded([one.config for one in runs])))
 
 
 def check_keys(runs: Sequence[RunFolder], keys: Sequence[str], asked: str) -> None:
@@ -96,22 +98,20 @@ def experiments(configs: Sequence[Mapping[str, object]]) -> list[dict[str, Any]]
 
     Where a run was made before recipes were recorded, all are compared by the choices and sections of their configs.
     """
-    if all(isinstance(config.get(RECIPE), Mapping) for config in configs):
-        return [_experiment(config[RECIPE]) for config in configs]
-    apart = ACCIDENTS["config"]
-    return [
-        _experiment(
-            {
-                "kind": "config",
-                "settings": {
-                    key: _but(value, apart)
-                    for key, value in config.items()
-                    if isinstance(value, Mapping) or key == "grid"
-                },
-            }
-        )
-        for config in configs
-    ]
+    recorded = _recorded(configs)
+    return [_experiment_in(config, recorded) for config in configs]
+
+
+def _recorded(configs: Iterable[Mapping[str, object]]) -> bool:
+    return all(isinstance(config.get(RECIPE), Mapping) for config in configs)
+
+
+def _experiment_in(config: Mapping[str, object], recorded: bool) -> dict[str, Any]:
+    if recorded:
+        return _experiment(config[RECIPE])
+    sections = {key: value for key, value in config.items() if isinstance(value, Mapping) or key == "grid"}
+    settings = {key: _but(value, ACCIDENTS["config"]) for key, value in sections.items()}
+    return _experiment({"kind": "config", "settings": settings})
 
 
 def _experiment(recipe: Json) -> dict[str, Any]:

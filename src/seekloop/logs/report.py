@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from seekloop.artifacts.files import write_bytes
 from seekloop.logs import comparison, drawing, figures
 from seekloop.logs.copies import sorted_out
-from seekloop.logs.finished import check_keys, differing_keys, finished_runs, value_of
+from seekloop.logs.finished import RECIPE, check_keys, differing_keys, finished_runs, value_of
 from seekloop.logs.intervals import half_width
 from seekloop.logs.kind import Kinds, RunKind
 from seekloop.logs.run_folder import RunFolder
@@ -167,14 +167,16 @@ def tabulate(runs: Sequence[RunFolder], by: tuple[str, ...], compare: Sequence[s
     check_keys(runs, by, "by")
     check_kinds(runs, compare)
     told_apart = [*by, *(key for words in compare for key in comparison.keys_of(words))]
-    runs, copies = sorted_out(runs, lambda run: tuple(value_of(run, key) for key in told_apart))
+    runs, copies = sorted_out(runs, lambda run: tuple(value_of(run, key, runs) for key in told_apart))
     grouped: dict[tuple[str, ...], list[RunFolder]] = {}
     for run in runs:
-        grouped.setdefault(tuple(value_of(run, key) for key in by), []).append(run)
+        grouped.setdefault(tuple(value_of(run, key, runs) for key in by), []).append(run)
     ordered = dict(sorted(grouped.items(), key=lambda item: [_natural(value) for value in item[0]]))
     rows = [{**dict(zip(by, values, strict=True)), **_statistics(members)} for values, members in ordered.items()]
     groups = {" · ".join(values) or "all runs": members for values, members in ordered.items()}
-    averaged = {key for members in groups.values() for key in differing_keys([run.config for run in members])}
+    configs = [[run.config for run in members] for members in groups.values()]
+    recorded = [[config for config in row if RECIPE in config] for row in configs]  # told apart finer than with others
+    averaged = {key for row in (*configs, *recorded) for key in differing_keys(row)}
     paired = runs[0].kind.paired
     differences = (
         comparison.asked_for(runs, compare)
@@ -189,12 +191,15 @@ def tabulate(runs: Sequence[RunFolder], by: tuple[str, ...], compare: Sequence[s
 
 
 def check_kinds(runs: Sequence[RunFolder], compare: Sequence[str]) -> None:
-    """Refuse what has no meaning: runs of different kinds in one table, queries of runs that have none.
+    """Refuse what has no meaning: runs of unknown or different kinds in one table, queries of runs that have none.
 
     Raises:
         ValueError: saying what to do.
     """
     kinds = {run.kind.command: run.kind for run in runs}
+    if unknown := sorted(command for command, kind in kinds.items() if not kind.tables):
+        named = ", ".join(f"{run.path} of `{run.kind.command}`" for run in runs if run.kind.command in unknown)
+        raise ValueError(f"runs of unknown commands have no report: {named}. Report the folders of other runs")
     if len(kinds) > 1:
         commands = " and of ".join(f"`{command}`" for command in sorted(kinds))
         raise ValueError(f"runs of {commands} do not go into one table: report their folders apart")
@@ -306,7 +311,7 @@ def _paper(runs: Sequence[RunFolder]) -> dict[str, object]:
     published = {f"paper_{key}": str(value) if key == "table" else value for key, value in same.items()}
     where = f"Table {same['table']}: " if "table" in same else ""
     subject = runs[0].kind.subject
-    ours = {key: ", ".join(sorted({value_of(run, key) for run in runs})) for key in subject}
+    ours = {key: ", ".join(sorted({value_of(run, key, runs) for run in runs})) for key in subject}
     images = ", ".join(sorted({str(run.summary().get("images", "?")) for run in runs}))
     return {**published, "paper_setup": where + " or ".join(sorted(setups)), **ours, "images": images}
 

@@ -17,6 +17,7 @@ import yaml
 
 from seekloop.artifacts.files import read_tensors, remove_drafts, write_bytes
 from seekloop.artifacts.folder import Folder
+from seekloop.contracts.errors import StoreError
 from seekloop.logs import files
 from seekloop.logs.kind import Kinds, RunKind, kind_of
 from seekloop.logs.names import renamed
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
 Checkpoint = Mapping[str, Any] | None
 UNKNOWN = RunKind("")
 MARKS = ("config.yaml", "COMPLETE", "error.txt", "heartbeat")
+UNREADABLE = (StoreError, OSError, ValueError, TypeError, LookupError)
+"""Errors that reading a damaged run raises."""
 
 
 class RunState(StrEnum):
-    """State of a run, as its folder alone tells."""
+    """State of a run, as its folder alone tells; damaged: its files cannot be read, which its marks do not tell."""
 
     MISSING = "missing"
+    DAMAGED = "damaged"
     RUNNING = "running"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
@@ -61,10 +65,18 @@ class RunFolder:
 
     @cached_property
     def config(self) -> dict[str, object]:
-        """The resolved config of the run, in today's names; empty where none was written."""
+        """The resolved config of the run, in today's names; empty where none was written.
+
+        Raises:
+            StoreError: it cannot be read, or is no mapping.
+        """
         path = self.path / "config.yaml"
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where that is there: many runs, long configs
-        return renamed(yaml.load(path.read_text(), Loader=loader) or {}) if path.exists() else {}
+        try:
+            return renamed(yaml.load(path.read_text(), Loader=loader) or {}) if path.exists() else {}
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            why = " ".join(str(error).split())
+            raise StoreError(f"{path} is damaged: {why}. Restore it, or remove its folder and run again") from error
 
     def state(self) -> RunState:
         """Running, done, failed, interrupted, or never started."""
@@ -258,7 +270,7 @@ def find_runs(folder: Path, kinds: Kinds) -> list[RunFolder]:
     for path, inside, names in os.walk(folder):
         if any(mark in names for mark in MARKS):
             run = RunFolder(path)
-            with contextlib.suppress(OSError, ValueError, yaml.YAMLError):  # told when the config is needed
+            with contextlib.suppress(StoreError):  # told when the config is needed
                 run.kind = kind_of(run.config, kinds)
             runs.append(run)
             inside.clear()

@@ -11,7 +11,7 @@ from seekloop.logs.curves import curve
 from seekloop.logs.finished import look_up
 from seekloop.logs.jobs import Job, JobBook, find_books
 from seekloop.logs.kind import FIRST, Kinds, RunKind
-from seekloop.logs.run_folder import RunFolder, RunState, find_runs
+from seekloop.logs.run_folder import UNREADABLE, RunFolder, RunState, find_runs
 
 COPY = "copy of"
 
@@ -19,15 +19,24 @@ COPY = "copy of"
 def status_table(folder: Path, kinds: Kinds) -> pd.DataFrame:
     """One row per run: state, step reached of how many, main number there and once done, last line of an error.
 
-    A job of a sweep that has no folder stands under the overrides that tell it from the others: missing where it never
-    started, failed where something stopped it before it had a folder. Runs of each kind have columns of their own.
+    A run whose files cannot be read is damaged, and its error says why. A job of a sweep that has no folder stands
+    under the overrides that tell it from the others: missing where it never started, failed where something stopped it
+    before it had a folder. Runs of each kind have columns of their own.
     """
     runs = find_runs(folder, kinds)
     known = [kind for kind in kinds.values() if any(run.kind is kind for run in runs)] or [kinds[FIRST]]
-    _, copies = sorted_out(runs)
-    originals = {copy.path: str(original.path.relative_to(folder)) for copy, original in copies}
-    rows = [{**_row(run, folder), COPY: originals.get(run.path)} for run in runs]
-    for book, words, job in _waiting(folder, runs):
+    rows, whole = [], []
+    for run in runs:
+        try:
+            rows.append({"run": str(run.path.relative_to(folder)), **_row(run)})
+            whole.append(run)
+        except UNREADABLE as error:
+            why = " ".join(str(error).split())
+            rows.append({"run": str(run.path.relative_to(folder)), "state": str(RunState.DAMAGED), "error": why})
+    _, copies = sorted_out(whole)
+    originals = {str(copy.path.relative_to(folder)): str(kept.path.relative_to(folder)) for copy, kept in copies}
+    rows = [{**row, COPY: originals.get(str(row["run"]))} for row in rows]
+    for book, words, job in _waiting(folder, whole):
         where = book.folder.relative_to(folder)
         state = RunState.FAILED if job.error else RunState.MISSING
         rows.append({"run": f"{where}: {words}" if where.name else words, "state": str(state), "error": job.error})
@@ -47,18 +56,19 @@ def _columns(kind: RunKind) -> list[str]:
     return [name for name in (*_counts(kind), *reached) if name]
 
 
-def _row(run: RunFolder, below: Path) -> dict[str, object]:
-    kind, state, last = run.kind, run.state(), run.last_step() if run.kind.tables else None
+def _row(run: RunFolder) -> dict[str, object]:
+    kind, config, state = run.kind, run.config, run.state()
+    last = run.last_step() if kind.tables else None
     summary = run.summary() if state is RunState.DONE else {}
     row: dict[str, object] = {name: summary.get(name) for name in kind.numbers}
     if kind.steps and kind.reached and kind.curve:
         under_way = run.under_way() if kind.inner else pd.DataFrame()
         epoch = under_way[kind.inner.axis].iloc[-1] if kind.inner and len(under_way) else None
-        row |= dict(zip(_counts(kind), (last, look_up(run.config, kind.steps), epoch), strict=True))
+        row |= dict(zip(_counts(kind), (last, look_up(config, kind.steps), epoch), strict=True))
         name, column = kind.reached
         row[name] = None if last is None else float(curve(kind.curve, run.table(kind.curve.table))[column].iloc[-1])
     error = run.error() if state is RunState.FAILED else None
-    return {"run": str(run.path.relative_to(below)), "state": str(state), **row, "error": error}
+    return {"state": str(state), **row, "error": error}
 
 
 def _waiting(folder: Path, runs: Sequence[RunFolder]) -> Iterator[tuple[JobBook, str, Job]]:

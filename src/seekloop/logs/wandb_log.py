@@ -35,6 +35,10 @@ FINISH_SECONDS = 300.0  # then the rest stays on disk, to be sent with `wandb sy
 GOES_ON = "The run goes on; its Parquet files hold everything."
 RECIPE = "recipe"  # repeats the config in another order, and would double every column of a dashboard
 NO_KEY = "wandb.mode=online but no API key is configured: run `wandb login` once. This run is logged offline."
+KEPT = (
+    "W&B has %d steps of this run from before it was run anew, and can overwrite none of them: its curves there stay "
+    "the earlier ones. To have them whole, set WANDB_RUN_ID to a new id."
+)
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +52,9 @@ class WandbLog:
 
     W&B is never allowed to end a run: whatever it raises becomes one warning, and the run goes on without it. A run
     that was killed and goes on leaves one whole curve: offline, the earlier files are replaced and all rounds are sent
-    again; online, the rounds that the server lacks are sent.
+    again; online, the rounds that the server lacks are sent. W&B can neither overwrite the steps of an id nor give out
+    the id of a deleted run again: of a run that is run anew (`force`) it keeps the earlier curve, and a warning says
+    so.
 
     Args:
         folder: of the run. Its name becomes W&B's name and id, except under a sweep agent, which has its own id.
@@ -106,6 +112,8 @@ class WandbLog:
             with harmless("set up its axes", GOES_ON):
                 define_axes(self._run, folder.kind)
         self._next = 0 if self._run is None else self._run.starting_step
+        if config.get("force") and self._next:
+            _log.warning(KEPT, self._next)
 
     def __enter__(self) -> "WandbLog":
         return self
@@ -254,7 +262,7 @@ def has_key(environ: Mapping[str, str]) -> bool:
 
 
 def identity(run_id: str, project: str | None, entity: str | None, environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Identity of the run of W&B: ours, or the one that a sweep agent has prepared and waits for."""
+    """Identity of the W&B run to write to: our own; nothing where a sweep agent has opened one already."""
     if environ.get("WANDB_SWEEP_ID"):
         return {}
     own = {"project": project, "entity": entity}

@@ -1,0 +1,1 @@
+"""The interactive loop: learn, fit, score, propose; sessions of a person."""

@@ -1,1 +1,1 @@
-"""One query against a ranking."""
+"""Queries against a collection: which images show what each searches for, and where."""

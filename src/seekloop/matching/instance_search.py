@@ -53,7 +53,7 @@ class Found:
         return order.masked_fill(scores.gather(1, order) == -torch.inf, -1)
 
     def boxes(self, descriptors: Descriptors, images: Int[Tensor, "q k"]) -> Float[Tensor, "q k 4"]:
-        """Boxes of the object on some images of each query, as found; NaN where an image is -1."""
+        """Boxes found on the given images of each query; NaN where an image is -1."""
         region = self.region.gather(1, images.clamp(min=0))
         offsets, boxes = descriptors.regions.offsets, descriptors.regions.boxes
         first = torch.zeros_like(images) if offsets is None else offsets[images.clamp(min=0)]

@@ -1,1 +1,1 @@
-"""Measures of rankings, boxes, clusterings and curves. Pure functions of tensors."""
+"""Metrics: how good a ranking, a box, a clustering or a curve is."""

@@ -1,0 +1,1 @@
+"""Experiments: queries, simulated users, measures of every round, kinds of runs."""

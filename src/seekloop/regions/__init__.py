@@ -1,1 +1,1 @@
-"""Parts of an image that get a descriptor of their own."""
+"""Regions: which parts of an image get a descriptor."""

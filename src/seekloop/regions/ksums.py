@@ -46,7 +46,7 @@ class KSums:
     epochs: Count = 500
 
     def __call__(self, node: Node, variant: Variant, rng: Generator) -> Bool[np.ndarray, " s"]:
-        """The second side; tokens are visited in one order drawn from `rng`, in every pass."""
+        """Tokens of the node on the second side. Every pass visits them in the same order, drawn from `rng`."""
         if self.seeds == "random":
             first, second = torch.randperm(len(node.members), generator=rng)[:2].tolist()
         else:

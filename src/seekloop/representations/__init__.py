@@ -1,0 +1,1 @@
+"""Representations: rows of a labelled image, and scores of images from scores of regions."""

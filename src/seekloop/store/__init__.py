@@ -1,4 +1,4 @@
-"""Descriptors on disk: written in shards, resumed, verified, memory-mapped."""
+"""Contents of artifacts on disk: descriptors, found regions, maps, indices."""
 
 from seekloop.store.reader import Store, open_store
 

@@ -24,7 +24,7 @@ Usable = Callable[[int, int], bool]
 
 @dataclass(frozen=True)
 class Earlier:
-    """A finished artifact of otherwise the same recipe.
+    """A finished artifact whose recipe differs in the collection alone.
 
     Attributes:
         folder: where it lies.

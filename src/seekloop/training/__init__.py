@@ -1,0 +1,1 @@
+"""Networks and pre-training: which networks learn, and how they are trained by Lightning's fit."""

@@ -13,7 +13,7 @@ from seekloop.contracts.learning import Dataset, NetworkSource
 
 
 def seen_by(dataset: Dataset, source: NetworkSource) -> Dataset:
-    """Give a dataset the normalisation that the networks of a source were trained with, if they were trained before."""
+    """Normalise a dataset as the pre-trained weights of a source expect; unchanged where there are none."""
     return dataset if source.mean is None or source.std is None else replace(dataset, mean=source.mean, std=source.std)
 
 
