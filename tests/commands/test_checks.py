@@ -18,10 +18,11 @@ from tests.commands.runs import SMALL, folder_of, photograph, places, refused, s
         ("loop.rounds=99", "rounds x budget = "),
         ("representation/local=box", "Use representation=box"),
         ("regions=boxes", "Use representation=box, the upper bound, or regions=grid"),
+        ("prior=similarity classifier=nearest", "a prior is blended with a hyperplane, and this classifier has none"),
     ],
 )
 def test_a_mistake_is_refused_before_any_image_is_described(tmp_path, change, message):
-    said = refused(seekloop("retrieve", *SMALL, *places(tmp_path / "runs", tmp_path / "stores"), change))
+    said = refused(seekloop("retrieve", *SMALL, *places(tmp_path / "runs", tmp_path / "stores"), *change.split()))
     assert message in said
     assert not list(tmp_path.glob("stores/*/whole-*.npy"))
 

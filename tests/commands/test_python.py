@@ -8,7 +8,6 @@ from PIL import Image
 
 import seekloop
 from seekloop.contracts.errors import ConfigError, StoreError
-from seekloop.loop.prior import Prior
 from tests.worlds import blobs
 
 OVERRIDES = ["representation=lo_all", "loop.budget=6"]
@@ -123,7 +122,7 @@ def test_a_search_begins_with_words():
     assert (search.query.text.words, search.query.examples) == ("a star", ())
     search.answer({item.image: bool(stars[item.image]) for item in search.ask()})
     assert stars[search.ranking(20)].all()
-    with_image = seekloop.session(world.descriptors, 0, ["representation=go"], prior=Prior(source="text"), **words)
+    with_image = seekloop.session(world.descriptors, 0, ["representation=go", "prior.source=text"], **words)
     assert with_image.query.first.image == 0
 
 

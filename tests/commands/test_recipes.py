@@ -46,7 +46,7 @@ def test_what_cannot_change_a_result_is_no_part_of_it(plain, change):
     "change",
     ["seed=1", "grid=2x2", "loop.queries=2", "loop.budget=2", "loop.rounds=2", "loop.classes=['1']", "loop.negatives=4",
      "metrics.clusters=5", "criterion=top", "classifier.cost=2", "classifier=svm_sklearn",
-     "representation/local=one_proto", "representation/fusion=concat", "user.missed=0.1", "engine.precision=float64",
+     "representation/local=one_proto", "representation/fusion=concat", "user.missed=0.1", "prior=similarity", "engine.precision=float64",
      "trainer.batch_size=4", "pooling=mean", "collection.seed=1", "store.dtype=float32", "regions.finest=8x8"],
 )  # fmt: skip
 def test_what_changes_a_result_is_a_part_of_it(plain, change):

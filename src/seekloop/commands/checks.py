@@ -7,7 +7,7 @@ from seekloop.commands.compose import LoopParts
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import CandidateView
 from seekloop.loop.engine import check_transductive
-from seekloop.loop.shortlist import require_by_score, require_linear
+from seekloop.loop.shortlist import BLENDED, require_by_score, require_linear
 from seekloop.representations.local import Box
 from seekloop.store.index import load_faiss
 
@@ -46,6 +46,8 @@ def check(parts: LoopParts, *, truth: bool) -> None:
     answers = torch.tensor([[1, -1, 0, 0]])
     view = CandidateView(torch.zeros(1, 4), answers == 0, answers, lambda: torch.eye(4), 0)
     parts.criterion(view, 1, [torch.Generator()])  # chooses once: is what a search can show enough for it?
+    if parts.prior is not None:
+        require_linear(parts.classifier, BLENDED)
     if parts.index is not None:
         load_faiss()
         require_by_score(parts.criterion)

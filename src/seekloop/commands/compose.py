@@ -64,10 +64,11 @@ class LoopParts:
     classifier: Classifier
     criterion: Criterion
     engine: Engine
+    prior: Prior | None
     index: IndexSettings | None
     shortlist: ShortlistSizes
 
-    def loop(self, descriptors: Descriptors, seed: int, say: Callable[[str], None], prior: Prior | None = None) -> Loop:
+    def loop(self, descriptors: Descriptors, seed: int, say: Callable[[str], None]) -> Loop:
         """The loop over these descriptors; its index, if any, is loaded or built."""
         shortlist = None
         if self.index is not None:
@@ -77,7 +78,7 @@ class LoopParts:
             vectors = ClassifiedVectors(descriptors, self.representation, recipe)
             shortlist = Shortlist(open_index(vectors, self.index, folder, say), self.criterion, self.shortlist)
         parts = (self.representation, self.classifier, self.criterion)
-        return Loop(descriptors, *parts, seed=seed, engine=self.engine, shortlist=shortlist, prior=prior)
+        return Loop(descriptors, *parts, seed=seed, engine=self.engine, shortlist=shortlist, prior=self.prior)
 
 
 def loop_parts(config: DictConfig) -> LoopParts:
@@ -91,10 +92,10 @@ def loop_parts(config: DictConfig) -> LoopParts:
     if config.store.index not in (None, *BUILT_BY):
         raise ConfigError("store.index", config.store.index, "it is unknown", f"Valid: null, {', '.join(BUILT_BY)}.")
     index = None if config.store.index is None else IndexSettings(config.store.index, **given)
-    parts = {name: build(config, name) for name in ("representation", "classifier", "criterion", "engine")}
+    parts = {name: build(config, name) for name in ("representation", "classifier", "criterion", "engine", "prior")}
     return LoopParts(**parts, index=index, shortlist=sizes)
 
 
-def build_loop(config: DictConfig, descriptors: Descriptors, prior: Prior | None = None) -> Loop:
-    """Build the loop that a `retrieve` config describes, over these descriptors; a prior is no part of a config."""
-    return loop_parts(config).loop(descriptors, config.seed, Console().say, prior)
+def build_loop(config: DictConfig, descriptors: Descriptors) -> Loop:
+    """Build the loop that a `retrieve` config describes, over these descriptors."""
+    return loop_parts(config).loop(descriptors, config.seed, Console().say)

@@ -26,7 +26,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "pretraining": ("pretraining",),
     "semi": ("semi", "propagation"),
     "training": ("training",),
-    "classifier": ("classifier",),
+    "classifier": ("classifier", "prior"),
     "criterion": ("criterion",),
     "user": ("user",),
     "engine": ("engine",),

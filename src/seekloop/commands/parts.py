@@ -32,6 +32,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "representation.fusion": ("representations.fusion.Fusion",),
     "classifier": ("contracts.protocols.Classifier",),
     "criterion": ("contracts.protocols.Criterion",),
+    "prior": ("loop.prior.Prior",),
     "user": ("contracts.protocols.User",),
     "pretraining": ("contracts.learning.Pretrainer",),
     "semi": ("learning.schemes.Scheme",),

@@ -22,7 +22,6 @@ from seekloop.contracts.records import Annotations, Text
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
 from seekloop.loop.events import Log, SessionFolder
-from seekloop.loop.prior import Prior
 from seekloop.loop.session import Images, Session
 from seekloop.store.arrays import ArrayDescriptors, array_descriptors
 from seekloop.store.reader import Store, open_store
@@ -120,7 +119,6 @@ def session(
     criteria: Sequence[str] = (),
     words: str = "",
     vector: "ArrayLike | None" = None,
-    prior: Prior | None = None,
 ) -> Session:
     """Start a person's search from an image, from words, or from both, with the parts that a config describes.
 
@@ -135,7 +133,7 @@ def session(
             always among them.
         words: that say what to search for; they are noted, and their vector is searched by.
         vector: of the words, (d,), in the space of the descriptors, such as from the text encoder of the same network.
-        prior: ranks by the query itself while there are few answers; None: the usual one with words, else none.
+            Similarity to it ranks while there are few answers (`prior=similarity`).
 
     Raises:
         ConfigError: if the image or the size is not known, or the box is given twice.
@@ -143,7 +141,7 @@ def session(
     """
     text = None
     if vector is not None:
-        text, prior = Text(words, torch.as_tensor(vector).detach().float().cpu()), prior or Prior()
+        text, overrides = Text(words, torch.as_tensor(vector).detach().float().cpu()), ("prior=similarity", *overrides)
         if text.vector.shape != (descriptors.dim,):
             why = f"the descriptors have {descriptors.dim} dimensions"
             shape = f"array of shape {tuple(text.vector.shape)}"
@@ -159,7 +157,7 @@ def session(
     position, box = (None, None) if image is None else _example(descriptors, image, pixels, fractions, size)
     config = _config("retrieve", overrides)
     images = Images(descriptors.images, paths=_paths(descriptors))
-    loop = compose.build_loop(config, descriptors, prior)
+    loop = compose.build_loop(config, descriptors)
     return _start(loop, config, position, box, images, criteria, None, text)
 
 

@@ -36,6 +36,8 @@ def retrieval(parts: LoopParts, simulation: Simulation, user: SimulatedUser, des
         "engine": settings(parts.engine),
         "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
     }
+    if parts.prior is not None:
+        known["prior"] = settings(parts.prior)
     if parts.index is not None:
         known["index"] = {**parts.index.identity(), **settings(parts.shortlist)}
     return Recipe("run", known, (descriptors.recipe(local),))
@@ -47,7 +49,8 @@ def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> 
     words: list[object] = [chosen.get("local"), chosen.get("fusion")]
     if parts.representation.local.uses_regions:
         words.append(write_grid(descriptors.parts.asked) if descriptors.parts.asked else chosen.get("regions"))
-    return [*words, chosen.get("criterion"), f"s{config.seed}"]
+    prior = chosen.get("prior", "none") if parts.prior is not None else None
+    return [*words, chosen.get("criterion"), prior, f"s{config.seed}"]
 
 
 def instance_search(config: DictConfig, instances: InstanceSearch, descriptors: Plan) -> Recipe:
