@@ -12,10 +12,11 @@ from seekloop.commands.compose import loop_parts, resolve
 from seekloop.commands.configs import load_entry
 from seekloop.commands.extract import prepare
 from seekloop.commands.learn import parts_of
+from seekloop.commands.parts import build
 from seekloop.commands.retrieve import simulated_user
 from seekloop.contracts.recipe import settings
 from seekloop.protocol.simulation import Simulation
-from tests.commands.runs import SMALL, folder_of, places, seekloop, worked
+from tests.commands.runs import EXTRACTED, SMALL, folder_of, places, seekloop, worked
 
 
 def recipe_of(*overrides):
@@ -104,6 +105,19 @@ def test_a_repaired_component_is_run_again(tmp_path, stores, monkeypatch):
     assert "already finished" in folders[1].out
     assert "already finished" not in folders[2].out
     assert folder_of(folders[0]) != folder_of(folders[2])
+
+
+@pytest.mark.parametrize("command", ["search", "detect"])
+def test_how_many_pictures_are_drawn_is_no_part_of_a_run(command):
+    def key(*overrides):
+        config = resolve(command, [*EXTRACTED, "regions=grid", *overrides])
+        collection, plan = build(config, "collection"), prepare(config).plan
+        if command == "search":
+            return recipes.instance_search(config, build(config, "instances"), plan).key
+        return recipes.detection(config, collection, build(config, "regions").parts(collection, poolable=False)).key
+
+    assert key(f"{command}.shown=1") == key()
+    assert key("search.kept=7" if command == "search" else "detect.threshold=0.7") != key()
 
 
 def learning_recipe(*overrides):
