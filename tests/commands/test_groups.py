@@ -32,6 +32,16 @@ def test_the_likely_key_comes_first():
     )
 
 
+def test_below_a_part_without_keys_its_constructor_tells(monkeypatch):
+    assert known_keys("retrieve", ["criterion.belo=3"], missing("criterion.belo")) == (
+        "There is no criterion.belo. Known below criterion: nothing."
+    )
+    monkeypatch.setattr("seekloop.criteria.scores.Uncertainty", lambda rows, below=0.5: (rows, below))
+    assert known_keys("retrieve", ["criterion.belo=3"], missing("criterion.belo")) == (
+        "There is no criterion.belo. Did you mean +criterion.below? Known below criterion: +criterion.below."
+    )
+
+
 def test_an_error_about_a_key_that_exists_gets_no_hint():
     """Such as one whose value refers to something that is not there."""
     assert known_keys("retrieve", [], missing("loop.budget")) is None
@@ -114,6 +124,8 @@ def test_the_help_shows_the_groups_of_the_command_in_the_order_of_the_data():
     assert lines_of_help("learn") == (
         ["dataset", "model", "backbone", "pretraining", "semi", "training", "criterion", "run", "experiment"]
     )
+    told = worked(seekloop("detect", "--help")).out
+    assert "detector@regions.detector (below regions=claid, deep_spectral, lost, maskcut, tokencut): claid," in told
     told = worked(seekloop("learn", "--help", "criterion=jlp")).out
     assert "learning_mnist" in told
     assert "table_1_voc" not in told  # an experiment of retrieve

@@ -179,7 +179,7 @@ def test_wandb_has_epochs_and_cycles(done):
         (("learning.initial=5",), "learning.initial=5 cannot work: 10 classes cannot all have a label"),
         (("learning.budget=100", "learning.initial=10"), "At most 70 would fit"),
         (("training.lr=1e30",), "training.lr=1e+30 cannot work: the loss is"),
-        (("semi=thesis", "criterion=ceal"), "this criterion has pseudo-labels of its own"),
+        (("semi=thesis", "criterion=ceal", "dataset=mnist"), "this criterion has pseudo-labels of its own"),
         (("learning.budget=ten",), "learning.budget='ten' cannot work: it is no whole number"),
         (("accelerator=tpu",), "accelerator='tpu' cannot work"),
         (("semi=thesis", "semi.labelled=128"), "semi.labelled=128 cannot work"),

@@ -30,6 +30,17 @@ class NearestFirst:
 
 class NoFit:
     pass
+
+class Odd:
+    def __init__(self, k, detector=None, backbone=None):
+        self.detector, self.backbone = detector, backbone
+        if k == 0:
+            raise KeyError("k")
+        if k % 2 == 0:
+            raise ValueError("k must be odd")
+
+    def parts(self, collection, poolable):
+        return None
 """
 
 
@@ -102,6 +113,23 @@ def test_a_value_out_of_range_is_told_with_the_file_that_says_it(own):
     assert own(text) == f"error: criterion.rows=0 cannot work (mine/criterion/own.yaml): {why}"
     typed = own(text, "criterion.rows=-1")  # then no file is at fault
     assert typed == f"error: criterion.rows=-1 cannot work: {why}"
+
+
+@pytest.mark.parametrize(("k", "raised"), [(2, "ValueError: k must be odd"), (0, "KeyError: 'k'")])
+def test_an_error_of_a_constructor_is_told_with_path_and_file(own, k, raised):
+    message = own(f"_target_: theirs_parts.Odd\nk: {k}\n")
+    assert message == (
+        "error: criterion._target_='theirs_parts.Odd' cannot work (mine/criterion/own.yaml): its constructor raised "
+        f"{raised}. Correct a value below criterion; HYDRA_FULL_ERROR=1 shows where it failed."
+    )
+
+
+def test_keys_named_as_parts_stay_plain_where_they_are(tmp_path, monkeypatch):
+    (tmp_path / "odd_parts.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = {"k": 1, "detector": 7, "backbone": {"width": 8}}
+    regions = build(OmegaConf.create({"regions": {"_target_": "odd_parts.Odd", **keys}}), "regions")
+    assert (regions.detector, regions.backbone) == (7, {"width": 8})
 
 
 def test_an_error_at_run_time_is_told_with_path_and_file_too(own):

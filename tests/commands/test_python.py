@@ -90,6 +90,13 @@ def test_a_simulation_over_arrays_finds_what_is_there():
     assert (rounds["ap"] == 1).all()
 
 
+def test_annotations_of_more_images_than_descriptors_are_refused():
+    world = blobs(40, classes=("star",))
+    known = seekloop.annotations(["star"] * 41)
+    with pytest.raises(ConfigError, match=r"annotations='image 40' .*of 41 images or more, and .* there of 40"):
+        seekloop.simulate(world.descriptors, known, "representation=go")
+
+
 def test_a_search_is_kept_and_goes_on(store, tmp_path):
     """Two answers, an open question, another process's turn: the same question and scores; then one answer less."""
     overrides, folder = [*OVERRIDES, "loop.budget=2"], tmp_path / "search"
@@ -179,6 +186,11 @@ def test_one_part_is_built_by_its_name_with_its_defaults():
     assert type(seekloop.build("representation/local=one_rand")).__name__ == "OneRand"
     assert seekloop.build("representation=gl_pool_all").fusion.uses_whole
     assert seekloop.build("propagation=released").kind == "sum"  # of a command other than retrieve
+    assert seekloop.build("pretraining=none") is None
+    assert seekloop.build("detector=claid", "detector.alpha=0.3").alpha == 0.3
+    assert type(seekloop.build("detector=lost")).__name__ == "Lost"
+    known = seekloop.annotations(["star", None])
+    assert seekloop.build("user=simulated", annotations=known, seed=0, draws_boxes=False).annotations is known
 
 
 @pytest.mark.parametrize(
@@ -191,7 +203,14 @@ def test_one_part_is_built_by_its_name_with_its_defaults():
             ("criterion=top", "+criterion.below=1"),
             "criteria.scores.Top takes no such argument. It takes: nothing",
         ),
-        (("user=simulated",), "user.annotations='(missing)' cannot work"),
+        (
+            ("user=simulated",),
+            "simulated_user.SimulatedUser needs it. Give it: build('user=simulated', annotations=...).",
+        ),
+        (("wandb=default",), "build='wandb=default' cannot work: wandb is a group of keys, and no part"),
+        (("registers=none",), "registers is a group of keys, and no part"),
+        (("criterion=typiclus",), "criterion='typiclus' cannot work: there is no such entry. Did you mean typiclust?"),
+        (("detector=clade",), "detector='clade' cannot work: there is no such entry. Did you mean claid?"),
     ],
 )
 def test_what_cannot_be_built_is_told(words, told):

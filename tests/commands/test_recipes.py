@@ -12,10 +12,11 @@ from seekloop.commands.compose import loop_parts, resolve
 from seekloop.commands.configs import load_entry
 from seekloop.commands.extract import prepare
 from seekloop.commands.learn import parts_of
+from seekloop.commands.parts import build
 from seekloop.commands.retrieve import simulated_user
 from seekloop.contracts.recipe import settings
 from seekloop.protocol.simulation import Simulation
-from tests.commands.runs import SMALL, folder_of, places, seekloop, worked
+from tests.commands.runs import EXTRACTED, SMALL, folder_of, places, seekloop, worked
 
 
 def recipe_of(*overrides):
@@ -46,7 +47,8 @@ def test_what_cannot_change_a_result_is_no_part_of_it(plain, change):
     "change",
     ["seed=1", "grid=2x2", "loop.queries=2", "loop.budget=2", "loop.rounds=2", "loop.classes=['1']", "loop.negatives=4",
      "metrics.clusters=5", "criterion=top", "classifier.cost=2", "classifier=svm_sklearn",
-     "representation/local=one_proto", "representation/fusion=concat", "user.missed=0.1", "prior=similarity", "engine.precision=float64",
+     "representation/local=one_proto", "representation/fusion=concat", "user.missed=0.1",
+     "prior=similarity", "engine.precision=float64",
      "trainer.batch_size=4", "pooling=mean", "collection.seed=1", "store.dtype=float32", "regions.finest=8x8"],
 )  # fmt: skip
 def test_what_changes_a_result_is_a_part_of_it(plain, change):
@@ -104,6 +106,19 @@ def test_a_repaired_component_is_run_again(tmp_path, stores, monkeypatch):
     assert "already finished" in folders[1].out
     assert "already finished" not in folders[2].out
     assert folder_of(folders[0]) != folder_of(folders[2])
+
+
+@pytest.mark.parametrize("command", ["search", "detect"])
+def test_how_many_pictures_are_drawn_is_no_part_of_a_run(command):
+    def key(*overrides):
+        config = resolve(command, [*EXTRACTED, "regions=grid", *overrides])
+        collection, plan = build(config, "collection"), prepare(config).plan
+        if command == "search":
+            return recipes.instance_search(config, build(config, "instances"), plan).key
+        return recipes.detection(config, collection, build(config, "regions").parts(collection, poolable=False)).key
+
+    assert key(f"{command}.shown=1") == key()
+    assert key("search.kept=7" if command == "search" else "detect.threshold=0.7") != key()
 
 
 def learning_recipe(*overrides):

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 from annotated_types import Gt, Interval
 from omegaconf import OmegaConf
@@ -27,6 +29,10 @@ class Part:
     mode: Literal["cls", "mean"] = "cls"
     grids: Sequence[Count] = (1, 2)
     pair: tuple[float, float] = (0.5, 1.5)
+    blocks: list[int] | None = None
+    near: Literal[1, 4, 8] = 4
+    file: Path = Path("a")
+    root: Path | str | None = None
     nesterov: bool = False
 
     def __post_init__(self) -> None:
@@ -50,6 +56,13 @@ class Part:
         ({"grids": [1, 0]}, "a list, each an int of at least 1"),
         ({"grids": "12"}, "grids='12'"),
         ({"pair": [1.0]}, "a list of 2: a number, a number"),
+        ({"pair": np.ones(3)}, "a list of 2: a number, a number"),
+        ({"rows": np.int64(0)}, "it must be an int of at least 1"),
+        ({"rows": np.float32(2)}, "it must be an int of at least 1"),
+        ({"blocks": [1.5]}, "it must be a list, each an int, or null"),
+        ({"near": True}, "near=True cannot work: it must be one of: 1, 4, 8"),
+        ({"file": 1}, "file=1 cannot work: it must be a path. Usual: a."),
+        ({"root": 1}, "it must be a path, or null"),
         ({"nesterov": True, "rate": 2.0}, "Part: nesterov=True cannot work: rate is above 1. Set rate=1."),
     ],
 )
@@ -67,6 +80,27 @@ def test_what_fits_is_kept_as_it_was_given() -> None:
     assert part.grids is lists.grids
     with pytest.raises(FrozenInstanceError):
         part.rows = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rows", np.int64(3)),
+        ("rate", np.float32(3)),
+        ("nesterov", np.bool_(True)),
+        ("pair", np.array([0.5, 1])),
+        ("grids", np.arange(1, 3)),
+        ("blocks", [0, 1]),
+        ("blocks", (0, 1)),
+        ("near", np.int64(8)),
+        ("file", "a.pth"),
+        ("file", Path("a.pth")),
+        ("root", "photographs"),
+        ("root", Path("photographs")),
+    ],
+)
+def test_values_of_numpy_paths_and_lists_fit(name: str, value: Any) -> None:
+    assert getattr(Part(Network(), **{name: value}), name) is value
 
 
 def test_functions_and_methods_are_checked_when_they_are_called() -> None:

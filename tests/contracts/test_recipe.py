@@ -54,6 +54,12 @@ def test_plain_values_stay_and_keys_are_sorted():
     }
 
 
+def test_scalars_of_numpy_count_as_those_of_python():
+    part = settings(Part(Inner(np.float32(0.5)), np.int64(3)))
+    assert part == settings(Part(Inner(0.5), 3))
+    json.dumps(part)
+
+
 def test_a_dataclass_gives_its_fields_but_those_that_cannot_change_a_result():
     part = settings(Part(Inner(0.5), 3, threads=8))
     assert {key: part[key] for key in ("size", "inner")}["size"] == 3

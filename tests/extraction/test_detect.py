@@ -196,6 +196,19 @@ def test_workers_and_kept_maps_change_nothing(tmp_path):
         assert contents(other.folder) == contents(alone.folder)
 
 
+def test_maps_that_regions_found_before_leave_out_are_told(tmp_path):
+    said = []
+    detected(tmp_path).found(Noise(3), said.append)
+    detected(tmp_path, keep=("tokens",)).found(Noise(3), said.append)
+    (told,) = [line for line in said if "regions.keep" in line]
+    assert told.startswith(
+        "regions.keep: maps of tokens are not kept of all images, since regions that were found before"
+    )
+    detected(tmp_path / "other", keep=("tokens",)).found(Noise(3), said.append)
+    detected(tmp_path / "other", keep=("tokens",)).found(Noise(3), said.append)
+    assert [line for line in said if "regions.keep" in line] == [told]
+
+
 def test_every_feature_is_kept_as_itself_and_seen_as_it_would_be_computed(tmp_path):
     """Keys, computed, or kept beside the tokens that another run looked at."""
     seen = {}

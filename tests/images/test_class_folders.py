@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def test_folders_become_classes_and_a_share_is_held_out(flat):
         red = part.images[:, 0, 0, 0] == 255
         assert red.tolist() == (part.labels == 1).tolist()
     assert torch.bincount(pool.test.labels).tolist() == [2, 2]
+
+
+def test_a_path_serves_as_a_text_does(flat):
+    given = replace(source(flat), root=flat, cache=flat.parent / "cache")
+    assert given.root == flat
+    assert given.fingerprint() == source(flat).fingerprint()
 
 
 def test_train_and_test_folders_are_kept_apart(tmp_path, save_image):

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 import torchvision
 from hydra.utils import get_class
 
+from seekloop.artifacts.files import CannotWriteError
 from seekloop.commands.configs import load_entry
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import Dataset, DatasetSource
@@ -44,7 +46,7 @@ def publish(monkeypatch):
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_published_dataset_is_read_with_its_settings(tmp_path, name, publish):
     publish(name, tmp_path)
-    found = source(name, root=str(tmp_path))
+    found = source(name, root=tmp_path)
     pool = found.load()
     assert isinstance(found, DatasetSource)
     assert isinstance(pool, Dataset)
@@ -163,6 +165,16 @@ def test_what_is_no_whole_idx_file_is_refused(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ValueError, match=r"file is cut off, damaged, or no idx file \("):
         read_idx(tmp_path / "file")
+
+
+def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    mnist_files(tmp_path)
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    with pytest.raises(CannotWriteError, match=r"TMPDIR.*its disk has no space left"):
+        source("mnist", root=tmp_path).load()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,14 @@ def open_folder(root, boxes=None, crowd=False, max_loss=1):
     return ImageFolder(str(root), boxes if boxes is None else str(boxes), crowd, None, max_loss, None)
 
 
+def test_a_path_serves_as_a_text_does(root, tmp_path):
+    (tmp_path / "boxes.csv").write_text(f"{HEADER}a/x.png,cat,0,0,1,1\n")
+    images = ImageFolder(root, tmp_path / "boxes.csv", cache=tmp_path / "cache")
+    assert images.paths == open_folder(root).paths
+    assert len(images.annotations.image) == 1
+    assert images.fingerprint() == ImageFolder(str(root), str(tmp_path / "boxes.csv")).fingerprint()
+
+
 def lost(images):
     """Problems of objects that were lost."""
     return [problem for problem in images.problems if problem.kind is ProblemKind.OBJECT]

@@ -2,7 +2,9 @@
 
 import difflib
 import functools
+import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 from hydra import compose
@@ -150,9 +152,16 @@ def help_of(command: str, config: DictConfig) -> str:
         for group in shown:
             names = [name for name in loader.get_group_options(group.partition("@")[0]) if _runs(group, name, command)]
             entries = ", ".join(f"[{name}]" if name == known.get(group) else name for name in names)
-            lines.append(f"  {'' if group == line else '  '}{group}: {entries}")
+            where = f" (below regions={', '.join(_with_detector())})" if group.endswith("@regions.detector") else ""
+            where = " (likewise)" if group.endswith("@regions.backbone") else where
+            lines.append(f"  {'' if group == line else '  '}{group}{where}: {entries}")
     keys = OmegaConf.to_yaml(config, resolve=False)
     return "\n".join([*lines, "", "Keys (type key=value; below a key: key.key=value):", keys])
+
+
+def _with_detector() -> list[str]:
+    """Choices of regions that a detector finds."""
+    return [file.stem for file in sorted((conf_dir() / "regions").glob("*.yaml")) if "/detector@" in file.read_text()]
 
 
 def _runs(group: str, name: str, command: str) -> bool:
@@ -178,17 +187,36 @@ def known_keys(command: str, overrides: Sequence[str], error: BaseException | No
     siblings = _keys(command, others, parent) or _keys(command, [], parent)
     if not siblings or key in siblings:
         return None
-    likely = difflib.get_close_matches(key, siblings, n=1)
-    meant = f" Did you mean {f'{parent}.{likely[0]}' if parent else likely[0]}?" if likely else ""
-    return f"There is no {wrong}.{meant} Known{f' below {parent}' if parent else ''}: {', '.join(sorted(siblings))}."
+    below, known = f"{parent}." if parent else "", sorted(set(siblings) - {"_target_"})
+    names = {one: f"{below}{one}" for one in known}
+    if target := siblings.get("_target_"):  # what its constructor takes, and no file says
+        added = [one for one in _optional(str(target)) if one not in names]
+        names |= {one: f"+{below}{one}" for one in added}
+        known += [names[one] for one in added]
+    likely = difflib.get_close_matches(key, names, n=1)
+    meant = f" Did you mean {names[likely[0]]}?" if likely else ""
+    told = f"Known{f' below {parent}' if parent else ''}: {', '.join(known) or 'nothing'}."
+    return f"There is no {wrong}.{meant} {told}"
 
 
-def _keys(command: str, overrides: Sequence[str], parent: str) -> list[str]:
+def _optional(target: str) -> list[str]:
+    """Arguments of a constructor that have defaults; none of one that cannot be imported."""
+    from hydra.utils import get_object
+
+    try:
+        parameters = inspect.signature(get_object(target)).parameters.values()
+    except Exception:  # importing runs whatever a module holds
+        return []
+    return [one.name for one in parameters if one.default is not one.empty]
+
+
+def _keys(command: str, overrides: Sequence[str], parent: str) -> dict[str, Any]:
+    """Keys with their values, unresolved, of a node of a config; none where there is no such node."""
     from seekloop.commands.compose import resolve
 
     try:
         config = resolve(command, overrides)
         node = OmegaConf.select(config, parent) if parent else config
     except (HydraException, OmegaConfBaseException):
-        return []
-    return [str(key) for key in node if key != "_target_"] if isinstance(node, DictConfig) else []
+        return {}
+    return {str(key): node._get_node(key) for key in node} if isinstance(node, DictConfig) else {}

@@ -114,6 +114,10 @@ def learn(config: DictConfig) -> float:
     check_learning(config)
     refuse(config)
     parts = parts_of(config)
+    if parts.labeller is not None and parts.scheme.propagates:
+        why = "this criterion has pseudo-labels of its own, which propagated ones would replace"
+        fix = "Use semi=none with it, with or without pre-training."
+        raise ConfigError("semi", choices().get("semi"), why, fix)
     chosen = [choices().get(group) for group in ("dataset", "pretraining", "semi", "criterion")]
     return Task(
         config,
@@ -133,10 +137,6 @@ def cycles(parts: Parts, run: Run) -> Outcome:
     report_problems(dataset.problems, run.console)
     numbers = config.learning
     check_budget(dataset, numbers.initial, numbers.cycles, numbers.budget)
-    if parts.labeller is not None and parts.scheme.propagates:
-        why = "this criterion has pseudo-labels of its own, which propagated ones would replace"
-        fix = "Use semi=none with it, with or without pre-training."
-        raise ConfigError("semi", choices().get("semi"), why, fix)
     run.read = lambda image: Image.fromarray(dataset.train.images[image].permute(1, 2, 0).contiguous().numpy())
     log = run.log()
     fit = LightningFit(

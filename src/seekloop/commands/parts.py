@@ -14,8 +14,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, Node, OmegaConf
 
+from seekloop.artifacts.folder import BusyError
 from seekloop.commands.configs import conf_dir
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "collection": ("contracts.protocols.Collection",),
@@ -40,6 +41,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 """Protocols below `seekloop`, one of which the part at a path must have."""
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+PASSED_ON = (StoreError, BusyError, OSError, MemoryError, MissingExtraError)
+"""Errors of constructors that no value of the config explains."""
 OURS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}  # words of Hydra in a part's node
 
 
@@ -59,24 +62,30 @@ def build(config: DictConfig, path: str, **given: object) -> Any:  # noqa: ANN40
     if node is None or "_target_" not in node:
         return None
     _check_arguments(node, path, given)
-    inner = [key for key in map(str, node) if f"{path}.{key}" in KINDS]
+    inner = [key for key in map(str, node) if f"{path}.{key}" in KINDS and _is_part(node[key])]
     given = {key: build(config, f"{path}.{key}") for key in inner} | given
     try:
         make = instantiate(node, _partial_=True, **dict.fromkeys(inner))
         part = make if node.get("_partial_") else make(**given)
-    except (InstantiationException, ConfigError, TypeError) as error:
+    except PASSED_ON:
+        raise
+    except Exception as error:  # a constructor may raise anything
         cause = (error.__cause__ or error) if isinstance(error, InstantiationException) else error
         if isinstance(cause, ConfigError):
             if cause.owner is None and cause.key in node:  # raised by what the constructor calls
                 raise cause.located(path, file_of(path, cause.key)) from error
             raise located(cause, config) from error
-        if isinstance(cause, TypeError):
-            why = f"its constructor raised {type(cause).__name__}: {cause}"
-            fix = f"Correct a value below {path}; HYDRA_FULL_ERROR=1 shows where it failed."
-            raise _wrong(path, "_target_", node._target_, why, fix) from error
-        raise cause from error
+        if isinstance(cause, PASSED_ON):
+            raise cause from error
+        why = f"its constructor raised {type(cause).__name__}: {cause}"
+        fix = f"Correct a value below {path}; HYDRA_FULL_ERROR=1 shows where it failed."
+        raise _wrong(path, "_target_", node._target_, why, fix) from error
     _check_kind(part, path)
     return part
+
+
+def _is_part(node: object) -> bool:
+    return isinstance(node, DictConfig) and "_target_" in node
 
 
 def _check_arguments(node: DictConfig, path: str, given: Mapping[str, object]) -> None:
@@ -98,7 +107,7 @@ def _check_arguments(node: DictConfig, path: str, given: Mapping[str, object]) -
             meant = "".join(f"Did you mean {one}? " for one in difflib.get_close_matches(key, parameters, n=1))
             takes = ", ".join(name for name in parameters if name not in given) or "nothing"
             raise _wrong(path, key, node[key], f"{target} takes no such argument", f"{meant}It takes: {takes}.")
-        if isinstance(node._get_node(key), DictConfig) and "_target_" in (node[key] or {}):
+        if isinstance(node._get_node(key), DictConfig) and _is_part(node[key]):
             _check_arguments(node[key], f"{path}.{key}", {})
     for one in [] if whatever or node.get("_partial_") else parameters.values():
         if one.default is one.empty and one.kind is not one.VAR_POSITIONAL and one.name not in {*keys, *given}:

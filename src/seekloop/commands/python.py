@@ -5,10 +5,12 @@ Overrides are those of the command line, as strings, such as "representation=gl_
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
 
 from seekloop.commands import compose, parts
@@ -86,21 +88,37 @@ def describe(
     return extract("collection=folder", f"collection.root={quoted(str(source))}", *overrides)
 
 
-def build(*overrides: str) -> Any:  # noqa: ANN401 - whatever the first override names
+def build(*overrides: str, **given: object) -> Any:  # noqa: ANN401 - whatever the first override names
     """Build one part, with its defaults where nothing else is said: `build("criterion=typiclust")`.
 
     Args:
         overrides: the choice of a group, then keys, such as "criterion=typiclust", "criterion.neighbours=5".
+        given: arguments that no config has, such as the annotations of `build("user=simulated", annotations=...)`.
 
     Raises:
-        ConfigError: if no group is chosen, or the part cannot be built.
+        ConfigError: if no group of parts is chosen, or the part cannot be built.
     """
     group = overrides[0].partition("=")[0] if overrides else ""
+    path = group.replace("/", ".")
+    if group == "detector":  # mounted below the regions that a detector finds
+        path = "regions.detector"
+        moved = [f"regions.{word}" if word.startswith("detector.") else word for word in overrides[1:]]
+        group, overrides = "regions", ("regions=claid", f"detector@{path}={overrides[0].partition('=')[2]}", *moved)
     command = next((name for name in COMMANDS if group in groups_of(name)), None)
     if command is None:
         known = ", ".join(dict.fromkeys(name for command in COMMANDS for name in groups_of(command)))
         raise ConfigError("build", group, "it is no group of parts", f"Begin with group=entry. Groups: {known}.")
-    return parts.build(_config(command, overrides), group.replace("/", "."))
+    config = _config(command, overrides)
+    try:
+        part = parts.build(config, path, **given)
+    except ConfigError as error:
+        if error.got != "(missing)":
+            raise
+        fix = f"Give it: build({overrides[0]!r}, {error.key.rpartition('.')[2]}=...)."
+        raise ConfigError(error.key, error.got, error.why, fix, error.owner) from error
+    if part is None and path not in parts.KINDS:
+        raise ConfigError("build", overrides[0], f"{group} is a group of keys, and no part", "Choose a part's group.")
+    return part
 
 
 def build_loop(descriptors: Descriptors, *overrides: str) -> Loop:
@@ -326,6 +344,10 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
     config = _config("retrieve", overrides)
     asked = Simulation(**config.loop, **config.metrics, seed=config.seed)
     loop = compose.build_loop(config, descriptors)
+    last = int(annotations.image.max()) if len(annotations.image) else -1
+    if last >= descriptors.images:
+        why = f"they are of {last + 1} images or more, and descriptors are there of {descriptors.images}"
+        raise ConfigError("annotations", f"image {last}", why, "Give those of the same images.", simulate)
     known = annotations.keep(descriptors.readable[annotations.image])
     queries, _ = asked.draw(known, descriptors.readable, ())
     draws = loop.representation.local.uses_boxes
@@ -378,7 +400,15 @@ def _row(path: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> d
 def _config(command: str, overrides: Sequence[str]) -> DictConfig:
     """Compose a command's config, and refuse what its command line would refuse."""
     check_groups(command, overrides)
-    config = compose.resolve(command, overrides)
+    try:
+        config = compose.resolve(command, overrides)
+    except MissingConfigException as error:
+        group, _, entry = str(error.missing_cfg_file).rpartition("/")
+        if not (group and error.options):
+            raise
+        likely = "".join(f"Did you mean {one}? " for one in get_close_matches(entry, error.options, n=1))
+        fix = f"{likely}Entries: {', '.join(error.options)}."
+        raise ConfigError(group, entry, "there is no such entry", fix) from error
     check_text(config, overrides)
     check_keys(command, config)
     return config

@@ -59,7 +59,7 @@ def instance_search(config: DictConfig, instances: InstanceSearch, descriptors: 
     local = config.search.against == "regions"
     known = {
         "command": "search",
-        "search": plain(config.search),
+        "search": _measured(config.search),
         "queries": asked.fingerprint(),
         "annotations": asked.annotations.fingerprint(),
         "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
@@ -67,11 +67,16 @@ def instance_search(config: DictConfig, instances: InstanceSearch, descriptors: 
     return Recipe("run", known, (descriptors.recipe(local or config.search.query != "image"),))
 
 
+def _measured(section: DictConfig) -> dict[str, Json]:
+    """A section without the number of pictures, which are only drawn."""
+    return {key: value for key, value in plain(section).items() if key != "shown"}
+
+
 def detection(config: DictConfig, collection: Collection, regions: Parts) -> Recipe:
     """Recipe of the measures of regions."""
     known = {
         "command": "detect",
-        "detect": plain(config.detect),
+        "detect": _measured(config.detect),
         "collection": collection.fingerprint(),
         "annotations": collection.annotations.fingerprint(),
     }

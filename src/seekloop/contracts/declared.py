@@ -20,9 +20,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial, reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, dataclass_transform
 
+import numpy as np
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
 from seekloop.contracts.errors import ConfigError
@@ -144,7 +147,7 @@ def _is_plain(hint: Hint) -> bool:
 def _adapter(hint: Hint) -> Callable[[object], bool]:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-    adapter = TypeAdapter[Any](hint, config=ConfigDict(strict=True))
+    adapter = TypeAdapter[Any](_checked(hint), config=ConfigDict(strict=True))
 
     def fits(value: object) -> bool:
         try:
@@ -156,8 +159,36 @@ def _adapter(hint: Hint) -> Callable[[object], bool]:
     return fits
 
 
+def _checked(hint: Hint) -> Hint:
+    """A type as the strict check reads it: any sequence for a list, a text for a path, and no True for 1."""
+    from pydantic import AfterValidator
+
+    origin: Hint = typing.get_origin(hint)
+    parts: tuple[Hint, ...] = typing.get_args(hint)
+    if hint is Path:
+        return Path | str
+    if origin is Annotated:
+        return Annotated[(_checked(parts[0]), *parts[1:])]
+    if origin is Literal:
+        return Annotated[Any, AfterValidator(partial(_one_of, parts))]
+    if origin in (Union, types.UnionType):
+        return reduce(or_, map(_checked, parts))
+    if origin is None:
+        return hint
+    inner = tuple(part if part is Ellipsis else _checked(part) for part in parts)
+    return (Sequence if origin is list else origin)[inner]
+
+
+def _one_of(options: Sequence[object], value: object) -> object:
+    if not any(type(value) is type(option) and value == option for option in options):
+        raise ValueError(value)
+    return value
+
+
 def _python(value: object) -> object:
-    """Lists of a config, and anything else that is a sequence, as tuples; the strict check knows no others."""
+    """Arrays, lists of a config and other sequences as tuples, NumPy's scalars as Python's: all the check knows."""
+    if isinstance(value, np.generic | np.ndarray):
+        return _python(value.tolist())
     if isinstance(value, Mapping):
         return {key: _python(one) for key, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
@@ -192,7 +223,8 @@ def describe(hint: Hint) -> str:
     if origin is Literal:
         return f"one of: {', '.join(map(str, parts))}"
     if origin in (Union, types.UnionType):
-        return ", or ".join(sorted(map(describe, parts), key=lambda one: one == "null"))
+        named = [part for part in parts if not (part is str and Path in parts)]  # a path may be a text
+        return ", or ".join(sorted(map(describe, named), key=lambda one: one == "null"))
     if origin in (tuple, list, Sequence):
         fixed = origin is tuple and Ellipsis not in parts
         return (

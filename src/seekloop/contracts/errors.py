@@ -1,6 +1,7 @@
 """Errors whose messages name the key or the file, the value, the reason, and the remedy."""
 
 import importlib
+from pathlib import Path
 from types import ModuleType
 
 
@@ -23,7 +24,8 @@ class ConfigError(ValueError):
     def _message(self, file: str = "") -> str:
         name = getattr(self.owner, "__name__", type(self.owner).__name__)
         part = "" if self.owner is None or "." in self.key else f"{name}: "
-        return f"{part}{self.key}={self.got!r} cannot work{file}: {self.why}. {self.fix}"
+        got = str(self.got) if isinstance(self.got, Path) else self.got
+        return f"{part}{self.key}={got!r} cannot work{file}: {self.why}. {self.fix}"
 
     def located(self, path: str, file: str | None = None) -> "ConfigError":
         """The same error with the path of the part in the config, and the file that mounts it there."""

@@ -78,6 +78,8 @@ def settings(part: object) -> Json:
         >>> settings({"b": (1, 2), "a": None})
         {'a': None, 'b': [1, 2]}
     """
+    if isinstance(part, np.generic):
+        part = part.item()
     if part is None or isinstance(part, bool | int | str | float):
         return part.value if isinstance(part, Enum) else _finite(part)
     if isinstance(part, Mapping | Set | Sequence):

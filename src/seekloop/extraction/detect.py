@@ -118,8 +118,8 @@ class Detection:
         Raises:
             StoreError: if the disk is full or a file is damaged.
         """
-        recipe, images = self.recipe(collection), len(collection.paths)
-        folder = self._folder(collection, type(self.regions.detector).__name__.lower(), recipe)
+        recipe, images, chosen = self.recipe(collection), len(collection.paths), self.regions
+        folder = self._folder(collection, type(chosen.detector).__name__.lower(), recipe)
 
         def kept() -> str:
             return f"regions of {found_files.kept_images(folder, images):,} of {images:,} images are kept in {folder}"
@@ -136,6 +136,12 @@ class Detection:
                     self._search(collection, folder, missing, contents, say)
                     found_files.finish(folder, images)
         found, why = found_files.read_found(folder)
+        features = {one: self._folder(collection, one, self.recipe_of_maps(one, collection)) for one in chosen.keep}
+        if lost := sorted(one for one, maps in features.items() if not store_folder(maps).finished):
+            say(
+                f"regions.keep: maps of {', '.join(lost)} are not kept of all images, since regions that were found "
+                "before need no network. Another store_dir finds all of them anew."
+            )
         self._report(found, [(path, reason) for path, reason in zip(collection.paths, why, strict=True) if reason], say)
         return found
 

@@ -47,10 +47,10 @@ class ClassFolders(ReadDataset):
     """
 
     name = "folder"
-    root: str | None = field(default=None, metadata=NOT_IN_RECIPE)
+    root: Path | str | None = field(default=None, metadata=NOT_IN_RECIPE)
     size: Count = 32
     test: HeldOut = 0.2
-    cache: str | None = field(default=None, metadata=NOT_IN_RECIPE)
+    cache: Path | str | None = field(default=None, metadata=NOT_IN_RECIPE)
 
     def _read(self) -> Content:
         root = self._folder()

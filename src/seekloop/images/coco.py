@@ -44,12 +44,12 @@ class Coco2017(FileCollection):
     @declared
     def __init__(
         self,
-        root: str | None = None,
+        root: Path | str | None = None,
         split: Literal["train", "val"] = "train",
         crowd: bool = False,
         max_loss: Share = 0.1,
         download: bool = False,
-        cache: str | None = None,
+        cache: Path | str | None = None,
     ) -> None:
         folder = coco_folder(root, split, download)
         where = f"annotations/instances_{split}2017.json"
@@ -67,7 +67,7 @@ class Coco2017(FileCollection):
         super().__init__("coco2017", folder, paths, annotations, problems, cache)
 
 
-def coco_folder(root: str | None, split: str, download: bool) -> Path:
+def coco_folder(root: Path | str | None, split: str, download: bool) -> Path:
     """The folder that holds the split, fetched if asked for."""
     if download and root is not None:
         base = Path(root).expanduser().absolute()

@@ -16,7 +16,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from seekloop.artifacts.files import CannotWriteError, make_folder
+from seekloop.artifacts.files import FULL, CannotWriteError, make_folder, refused
 from seekloop.artifacts.folder import lock
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
@@ -148,7 +148,7 @@ class PublishedDataset(ReadDataset):
     parts: ClassVar[tuple[Mapping[str, Any], ...]] = ({"train": True}, {"train": False})  # train and test, by its names
     folders: ClassVar[tuple[str, ...]]  # below the root, where they may lie
     files: ClassVar[tuple[tuple[str, ...], ...]]  # each by the names it may have
-    root: str | None = field(default=None, metadata=NOT_IN_RECIPE)
+    root: Path | str | None = field(default=None, metadata=NOT_IN_RECIPE)
     download: bool = field(default=False, metadata=NOT_IN_RECIPE)
 
     def _read(self) -> Content:
@@ -161,7 +161,7 @@ class PublishedDataset(ReadDataset):
                 raise ConfigError("root", self.root, f"{files[0].parent / name}: {why}", fix, self)
         try:
             return self._parse(files)
-        except MemoryError:
+        except (MemoryError, CannotWriteError):
             raise
         except Exception as error:  # a damaged file raises nearly anything
             raise ConfigError("root", self.root, str(error) or type(error).__name__, fix, self) from error
@@ -311,6 +311,7 @@ def read_idx(path: Path) -> Tensor:
 
     Raises:
         ValueError: if the file is of another format, or cut off.
+        CannotWriteError: if the disk of temporary files is full.
     """
     from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
@@ -321,6 +322,8 @@ def read_idx(path: Path) -> Tensor:
             plain.flush()
             return read_sn3_pascalvincent_tensor(plain.name)
     except Exception as error:  # a damaged file raises nearly anything
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise refused(error, Path(tempfile.gettempdir()), "TMPDIR") from error
         reason = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise ValueError(f"{path} is cut off, damaged, or no idx file ({reason})") from error
 

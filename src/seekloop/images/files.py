@@ -54,7 +54,7 @@ class FileCollection:
         paths: Sequence[str],
         annotations: Annotations,
         problems: Sequence[Problem],
-        cache: str | None,
+        cache: Path | str | None,
         renamed: Mapping[str, str] | None = None,
         white: int | None = None,
     ) -> None:
@@ -142,7 +142,7 @@ def refuse_losses(taken: int, problems: Sequence[Problem], max_loss: float, owne
     raise ConfigError("max_loss", max_loss, why, fix, owner)
 
 
-def existing_folder(root: str | None, what: str) -> Path:
+def existing_folder(root: Path | str | None, what: str) -> Path:
     """The configured root as an absolute path."""
     if root is None:
         raise ConfigError("root", root, "this collection needs a folder", f"Give the path of {what}.")
@@ -155,7 +155,7 @@ def existing_folder(root: str | None, what: str) -> Path:
     return folder
 
 
-def content_hashes(root: Path, paths: Sequence[str], cache: str | Path | None) -> list[tuple[int, str]]:
+def content_hashes(root: Path, paths: Sequence[str], cache: Path | str | None) -> list[tuple[int, str]]:
     """Hash every file, with its size; from the cache where size and times are those of when it was hashed.
 
     A file that cannot be read has size -1; it is reported when it is decoded.
@@ -169,7 +169,7 @@ def content_hashes(root: Path, paths: Sequence[str], cache: str | Path | None) -
     return [(-1, "unreadable") if fact is None else (fact[0], str(fact[3])) for fact in facts]
 
 
-def image_headers(root: Path, paths: Sequence[str], cache: str | Path | None) -> list[Header | UnreadableImageError]:
+def image_headers(root: Path, paths: Sequence[str], cache: Path | str | None) -> list[Header | UnreadableImageError]:
     """Size and orientation of every picture, remembered like the hashes; errors for those that cannot be read."""
 
     def header(path: Path) -> list[Any]:
@@ -188,7 +188,7 @@ def image_headers(root: Path, paths: Sequence[str], cache: str | Path | None) ->
 def remembered(
     root: Path,
     paths: Sequence[str],
-    cache: str | Path | None,
+    cache: Path | str | None,
     name: str,
     length: int,
     look: Callable[[Path], list[Any]],

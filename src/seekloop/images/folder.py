@@ -47,12 +47,12 @@ class ImageFolder(FileCollection):
     @declared
     def __init__(
         self,
-        root: str | None = None,
-        boxes: str | None = None,
+        root: Path | str | None = None,
+        boxes: Path | str | None = None,
         crowd: bool = False,
         white: Annotated[int, Interval(gt=255, le=65535)] | None = None,
         max_loss: Share = 0.1,
-        cache: str | None = None,
+        cache: Path | str | None = None,
     ) -> None:
         folder = existing_folder(root, "a folder of images")
         source = boxes_source(folder, boxes)
@@ -67,7 +67,7 @@ class ImageFolder(FileCollection):
         super().__init__("folder", folder, images.paths, annotations, problems, cache, images.renamed, white)
 
 
-def boxes_source(root: Path, boxes: str | None) -> Path | None:
+def boxes_source(root: Path, boxes: Path | str | None) -> Path | None:
     """The file or folder of the boxes: looked for from the root first, then from here."""
     if boxes is None:
         return None

@@ -42,7 +42,7 @@ def refuse_missing(root: Path, paths: Sequence[str]) -> None:
 
 
 def collection_of_files(
-    name: str, root: Path, paths: Sequence[str], objects: Mapping[int, Objects], cache: str | None
+    name: str, root: Path, paths: Sequence[str], objects: Mapping[int, Objects], cache: Path | str | None
 ) -> Collection:
     """Images with the objects known on them, by position; a path that is there several times is several entries.
 
@@ -70,7 +70,7 @@ def search_by_object(
     boxes: Mapping[int, Sequence[Corners]],
     queries: Sequence[tuple[str, Corners]],
     thing: Callable[[str], str],
-    cache: str | None,
+    cache: Path | str | None,
 ) -> InstanceSearch:
     """A search where each image shows one object, which its path tells; right are the images of the query's object.
 

@@ -16,7 +16,10 @@ BOX_FOLDERS = ("bbox", "merge_bbox")
 
 @declared
 def instance_frames(
-    name: str = "instance-160", root: str | None = None, queries: str | None = None, cache: str | None = None
+    name: str = "instance-160",
+    root: Path | str | None = None,
+    queries: Path | str | None = None,
+    cache: Path | str | None = None,
 ) -> InstanceSearch:
     """Instance-160 or Instance-335.
 

@@ -33,11 +33,11 @@ PARTS = ("INSTRE-S1", "INSTRE-S2", "INSTRE-M")
 
 @declared
 def instre(
-    root: str | None = None,
+    root: Path | str | None = None,
     ground_truth: str | None = "gnd_instre.mat",
     queries: Count = 5,
     seed: int = 0,
-    cache: str | None = None,
+    cache: Path | str | None = None,
 ) -> InstanceSearch:
     """INSTRE with the queries of Iscen et al., or with queries drawn from its own boxes.
 

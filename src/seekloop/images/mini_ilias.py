@@ -17,7 +17,7 @@ LISTS = ("image_ids/mini_ilias_yfcc100m_ids.txt", "mini_ilias_yfcc100m_ids.txt")
 
 @declared
 def mini_ilias(
-    root: str | None = None, distractors: str | None = "yfcc100m", cache: str | None = None
+    root: Path | str | None = None, distractors: str | None = "yfcc100m", cache: Path | str | None = None
 ) -> InstanceSearch:
     """ILIAS's objects, with as many of its distractors as are there.
 

@@ -25,7 +25,9 @@ SETUPS = {
 
 
 @declared
-def revisited(name: str = "roxford5k", root: str | None = None, cache: str | None = None) -> InstanceSearch:
+def revisited(
+    name: str = "roxford5k", root: Path | str | None = None, cache: Path | str | None = None
+) -> InstanceSearch:
     """Revisited Oxford (roxford5k) or Paris (rparis6k).
 
     The layout: `gnd_<name>.pkl` and the folder `jpg` with all images, in `root` or in `root/<name>`. The pickle is a

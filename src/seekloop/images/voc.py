@@ -64,12 +64,12 @@ class Voc2012(FileCollection):
     @declared
     def __init__(
         self,
-        root: str | None = None,
+        root: Path | str | None = None,
         image_set: str = "trainval",
         difficult: bool = True,
         max_loss: Share = 0.1,
         download: bool = False,
-        cache: str | None = None,
+        cache: Path | str | None = None,
     ) -> None:
         folder = voc_folder(root, download)
         paths, problems = listed_files(folder, listed_images(folder, image_set), f"{image_set}.txt")
@@ -113,7 +113,7 @@ def open_xmls(folder: Path, paths: Sequence[str]) -> tuple[list[XmlSource], list
     return sources, problems
 
 
-def voc_folder(root: str | None, download: bool) -> Path:
+def voc_folder(root: Path | str | None, download: bool) -> Path:
     """Find the folder that holds JPEGImages, Annotations and ImageSets."""
     if download and root is not None:
         base = Path(root).expanduser().absolute()

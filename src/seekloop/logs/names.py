@@ -9,6 +9,10 @@ EARLIER = re.compile(r"^(local|fusion|pool):", re.MULTILINE)
 """Keys at the top of the configs of runs that were made under earlier names."""
 
 
+RECORDED = re.compile(r"^recipe:", re.MULTILINE)
+"""The recipe in a run's config, which the first versions did not write."""
+
+
 def representation_name(local: str, fusion: str) -> str:
     """Give a local strategy and a fusion the paper's name.
 
@@ -37,6 +41,9 @@ def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def has_earlier_names(run: Path) -> bool:
-    """Whether a run's folder holds a config of earlier names, and so of an earlier version."""
+    """Whether a run's folder holds a config of earlier names, or without a recipe, and so of an earlier version."""
     file = run / "config.yaml"
-    return file.is_file() and EARLIER.search(file.read_text()) is not None
+    if not file.is_file():
+        return False
+    config = file.read_text()
+    return EARLIER.search(config) is not None or RECORDED.search(config) is None
