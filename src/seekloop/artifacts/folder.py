@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 class BusyError(RuntimeError):
-    """Another process is writing into a folder, or has taken it over."""
+    """This process may not write into a folder: another one has it, or it was never claimed."""
 
 
 def lock(path: Path, key: str, timeout: float = FOREVER) -> AbstractContextManager[object]:

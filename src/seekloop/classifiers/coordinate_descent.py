@@ -84,7 +84,9 @@ def _shuffle(order: Array, active: int, state: np.uint64) -> np.uint64:
 def descend(
     table: Array, index: Array, labels: Array, ridge: Array, duals: Array, weights: Array, tol: float, max_iter: int
 ) -> tuple[float, int]:
-    """Solve one problem. The interpreter lock is released, so problems can be solved side by side in threads.
+    """Solve one SVM in place: `duals` and `weights` are overwritten.
+
+    The interpreter lock is released, so problems can be solved side by side in threads.
 
     Args:
         table: (t, d), C-contiguous, float32 or float64.
@@ -93,7 +95,7 @@ def descend(
         ridge: (r), float64, :math:`1 / (2 C s_i)`; infinity where a row has no weight.
         duals: (r), float64, the starting point, at least 0; holds the solution afterwards.
         weights: (d), the point that w is pulled to; holds w afterwards. Sums are made in its precision.
-        tol: largest projected gradient of any coordinate in a whole pass at which to stop.
+        tol: a whole pass in which no projected gradient exceeds this in absolute value is the last.
         max_iter: most passes.
 
     Returns:

@@ -109,7 +109,7 @@ class MasksOfImages(Protocol):
     """The masks of a collection's regions, read when they are asked for."""
 
     def of(self, image: int) -> Bool[Tensor, "m h w"]:
-        """Which tokens of the image's own map each of its regions consists of."""
+        """Masks of one image's regions on its map of tokens: True where a token belongs to the region."""
         ...
 
 

@@ -42,7 +42,7 @@ class Graph:
             raise ConfigError("power", self.power, why, "Choose 3, or clamp=true.", self)
 
     def of(self, features: Float[Tensor, "n d"], cache: Cache | None = None) -> Affinity:
-        """The graph of these features, kept in `cache` if there is one; the cache must be that of the features."""
+        """Normalised weights of the k-NN graph of these features; `cache`, which belongs to them, keeps it."""
         settings = (self.neighbours, self.kind, self.power, self.clamp)
         return (cache or Cache()).once(("affinity", *settings), lambda: affinity(features, *settings))
 

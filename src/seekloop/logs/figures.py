@@ -208,8 +208,8 @@ def write_figures(
     Args:
         folder: of the run.
         classes: one row per class, with the numbers that its kind draws as bars.
-        read: gives an image by its position; None for no pictures.
-        region_box: (image, region) to the region's box.
+        read: returns the image at a position; None leaves out the figures that show images.
+        region_box: returns the box of a region, given image and region.
         say: is told which figures are missing.
         more: further figures, by their names.
     """

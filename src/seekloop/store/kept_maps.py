@@ -41,7 +41,7 @@ def _usable(folder: Path) -> growth.Usable:
 
 
 def finish(folder: Path, images: Sequence[int]) -> None:
-    """Mark as finished, if the maps of all these images are there."""
+    """Mark the folder as finished if it holds the map of every image in `images`."""
     if all(map_path(folder, image).exists() for image in images):
         store_folder(folder).finish()
 

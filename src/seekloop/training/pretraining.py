@@ -64,7 +64,7 @@ class PretrainingFolder:
         return state
 
     def finish(self, weights: Mapping[str, Tensor]) -> Path:
-        """Write the weights; the checkpoint has served."""
+        """Write the final weights, and remove the checkpoint."""
         make_folder(self.path, KEY)
         write_tensors(self.weights, dict(weights), KEY)
         self.checkpoint.unlink(missing_ok=True)

@@ -188,5 +188,5 @@ def fitted_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
 
 
 def fitted(picture: Image.Image, longest: int) -> Image.Image:
-    """The picture with its longest side brought to `longest`."""
+    """The picture resized so that its longer side has `longest` pixels."""
     return picture.resize(fitted_size(picture.size, longest), Image.Resampling.BICUBIC)
