@@ -25,7 +25,7 @@ from benchmarks.synthetic import World, annotations, described, make_store, stor
 from seekloop.commands.compose import build_loop, loop_parts
 from seekloop.contracts.protocols import User
 from seekloop.contracts.records import Answer, Query
-from seekloop.loop.session import Given, Session
+from seekloop.loop.session import Session
 from seekloop.loop.shortlist import Shortlisted
 from seekloop.metrics.average_precision import average_precision
 from seekloop.store.reader import open_store
@@ -62,7 +62,7 @@ def warm(folder: Path) -> None:
                 pass
 
 
-def reply(user: User, query: Query, image: int) -> Given:
+def reply(user: User, query: Query, image: int) -> bool | list[float] | None:
     """What a person would press or draw."""
     feedback = user.answer(query, image, 0)
     if feedback.answer is Answer.UNSURE:
