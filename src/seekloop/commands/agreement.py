@@ -1,7 +1,11 @@
 """`seekloop agreement`: do two criteria ask about other images, and do their networks believe other things?"""
 
+import importlib
+import importlib.util
+import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 from hydra.utils import instantiate
@@ -60,15 +64,15 @@ def agreement(arguments: Sequence[str]) -> None:
 def compared(runs: Sequence[RunFolder], cycle: int, count: int) -> tuple[pd.DataFrame, dict[str, Tensor]]:
     """One row per run but the first; and the ranks by each run's criterion, the first one's first."""
     views = [run.view(cycle) for run in runs]
-    config = runs[0].config
-    dataset = instantiate(config["dataset"]).load()
-    propagation: Propagation = instantiate(config["propagation"])
+    config: Mapping[str, Any] = runs[0].config
+    dataset = rebuilt(config["dataset"]).load()
+    propagation: Propagation = rebuilt(config["propagation"])
     pseudo = [propagation(view["features"], view["labels"], len(dataset.classes)) for view in views]
     ranked = {run.path.name: _ranked(run.config, views[0], cycle, count) for run in runs}
     first, rows = ranked[runs[0].path.name], []
     for run, view, labels in zip(runs[1:], views[1:], pseudo[1:], strict=True):
-        untold = (views[0]["labels"] < 0) & (view["labels"] < 0)
-        same = compare_labels(pseudo[0], labels, dataset.train.labels, untold)
+        unknown = (views[0]["labels"] < 0) & (view["labels"] < 0)
+        same = compare_labels(pseudo[0], labels, dataset.train.labels, unknown)
         other = ranked[run.path.name]
         either = (first < count) | (other < count)
         both = int(((first < count) & (other < count)).sum())
@@ -78,7 +82,23 @@ def compared(runs: Sequence[RunFolder], cycle: int, count: int) -> tuple[pd.Data
     return pd.DataFrame(rows), ranked
 
 
-def _ranked(config: Mapping[str, object], view: Mapping[str, Tensor], cycle: int, count: int) -> Int[Tensor, " n"]:
+def _ranked(config: Mapping[str, Any], view: Mapping[str, Tensor], cycle: int, count: int) -> Int[Tensor, " n"]:
     seen = view_of(Evaluation(view["features"], view["probabilities"]), view["labels"], cycle)
     words = [int(str(config[name])) for name in ("seed", "split")]
-    return ranks(instantiate(config["criterion"]), seen, count, generator(words[0], words[1], cycle, "criterion"))
+    return ranks(rebuilt(config["criterion"]), seen, count, generator(words[0], words[1], cycle, "criterion"))
+
+
+def rebuilt(node: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever the run's config names
+    """Build a part as a run recorded it; a class of ours is found where it has moved to within its folder.
+
+    Example:
+        >>> rebuilt({"_target_": "seekloop.criteria.entropy.Entropy"})  # since moved to criteria.probabilities
+        Entropy()
+    """
+    module, _, name = str(node["_target_"]).rpartition(".")
+    folder = ".".join(module.split(".")[:2])
+    if folder.startswith("seekloop.") and importlib.util.find_spec(module) is None:
+        modules = [one.name for one in pkgutil.iter_modules(importlib.import_module(folder).__path__)]
+        homes = [one for one in modules if hasattr(importlib.import_module(f"{folder}.{one}"), name)]
+        module = f"{folder}.{homes[0]}" if homes else module
+    return instantiate({**node, "_target_": f"{module}.{name}"})
