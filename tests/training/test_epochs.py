@@ -5,7 +5,7 @@ from torch import nn
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.learning import Network
 from seekloop.learning.batches import Batch
-from seekloop.learning.training import Descent
+from seekloop.learning.descent import Descent
 from seekloop.training.epochs import Epochs, Objective, train, undisturbed
 
 

@@ -11,10 +11,10 @@ from seekloop.contracts.learning import PseudoLabels
 from seekloop.contracts.randomness import generator
 from seekloop.graphs.propagation import LabelPropagation
 from seekloop.learning.cycles import Task
+from seekloop.learning.descent import Training
 from seekloop.learning.measures import accuracy, confusion, pseudo_label_measures
 from seekloop.learning.schemes import LabelledOnly, PropagatedLabels
 from seekloop.learning.splits import balanced, revealed
-from seekloop.learning.training import Training
 from seekloop.training.fitting import LightningFit, load_features, together
 from seekloop.training.views import Pictures, view
 from tests.learning.worlds import Smalls, dataset

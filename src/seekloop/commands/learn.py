@@ -23,12 +23,12 @@ from seekloop.contracts.problems import counted
 from seekloop.contracts.randomness import derived_seed
 from seekloop.contracts.recipe import Json, Recipe, settings
 from seekloop.learning.cycles import Learning, PseudoLabeller, Row, State
+from seekloop.learning.descent import Training
 from seekloop.learning.kind import LEARNING
 from seekloop.learning.measures import pseudo_label_measures
 from seekloop.learning.schemes import Scheme
 from seekloop.learning.splits import check_budget
 from seekloop.learning.tables import per_class, summarise, tables_of
-from seekloop.learning.training import Training
 from seekloop.lightning.precision import training_precision
 from seekloop.training.fitting import LightningFit
 from seekloop.training.networks import seen_by

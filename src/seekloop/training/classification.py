@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 from seekloop.contracts.learning import Network, Propagation, PseudoLabels
 from seekloop.learning.batches import Batch, batches_of
 from seekloop.learning.cycles import Row
+from seekloop.learning.descent import Training
 from seekloop.learning.schemes import Scheme
-from seekloop.learning.training import Training
 from seekloop.training.views import Pictures, features_of, view
 
 Watch = Callable[[PseudoLabels, Int[Tensor, " n"]], Mapping[str, float]]

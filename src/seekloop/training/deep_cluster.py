@@ -22,7 +22,7 @@ from seekloop.descriptors.whitening import whitened
 from seekloop.learning.batches import Batch, batches_of
 from seekloop.learning.clusters import clustered, sizes, uniform_epoch
 from seekloop.learning.cycles import Row
-from seekloop.learning.training import Descent, Momentum
+from seekloop.learning.descent import Descent, Momentum
 from seekloop.lightning.precision import training_precision
 from seekloop.metrics.clustering import normalised_mutual_information
 from seekloop.training.epochs import Epochs, train, undisturbed

@@ -18,7 +18,7 @@ from seekloop.contracts.learning import Network
 from seekloop.contracts.randomness import derived_seed, generator
 from seekloop.learning.batches import Batch
 from seekloop.learning.cycles import Row
-from seekloop.learning.training import Descent, cosine
+from seekloop.learning.descent import Descent, cosine
 from seekloop.lightning.silence import lightning_silenced
 from seekloop.lightning.trainers import trainer_of
 

@@ -14,8 +14,8 @@ from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.learning import Dataset, Network, NetworkSource, Propagation, PseudoLabels
 from seekloop.contracts.randomness import derived_seed, generator
 from seekloop.learning.cycles import Learnt, Row, Task
+from seekloop.learning.descent import EpochKeeper, Training
 from seekloop.learning.schemes import LabelledOnly, Scheme
-from seekloop.learning.training import EpochKeeper, Training
 from seekloop.training.classification import Classification, Watch
 from seekloop.training.epochs import Epochs, train, undisturbed
 from seekloop.training.views import Pictures, view
