@@ -192,7 +192,7 @@ def maps(draw):
 @settings(deadline=None, max_examples=60)
 @given(maps(), st.sampled_from(["claid", "claid_ncut", "claid_random_seeds", "claid_depth"]), st.booleans())
 def test_the_tree_is_a_tree(tokens, name, parity):
-    """Pieces hang together by corners, are not too small, lie in one piece of the level above, never are the image."""
+    """Pieces are connected by corners, are not too small, lie in one piece of the level above, never are the image."""
     detector = claid(name, variant="parity" if parity else "paper", smallest=3, purity=None)
     found = detector(tokens, rng())
     assert not found.masks.flatten(1).all(dim=1).any()

@@ -23,7 +23,7 @@ ROUNDING = 1e-12  # of the largest entry: tokens no farther than this from their
 FEW = 64  # tokens for which dense is the faster
 SAME = 1e-6  # weights that differ by no more than this are the same: rounding of cosines
 TOLERANCE = 1e-10  # of an eigenvalue
-RESTARTS = 30  # where groups hang together by next to nothing, Lanczos would take longer than dense
+RESTARTS = 30  # of Lanczos; with nearly disconnected components it would take longer than a dense solver
 
 
 def rows_of(tokens: Float[Tensor, "h w d"], centre: bool) -> Float[Tensor, "n d"]:

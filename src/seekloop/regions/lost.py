@@ -13,7 +13,7 @@ from seekloop.regions.segments import Connectivity, Segments, piece_of
 
 @component
 class Lost:
-    r"""One region around a seed: all that the seed and its like resemble, as far as it hangs together.
+    r"""One region around a seed: its connected component in all that the seed and its like resemble.
 
     Objects cover less of an image than background does, and resemble themselves: the seed is the token of lowest
     degree,

@@ -1,4 +1,4 @@
-"""Regions of one image: masks on its map of tokens, the boxes around them, and the pieces that hang together."""
+"""Regions of one image: masks on its map of tokens, the boxes around them, and their connected components."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from scipy.ndimage import label  # type: ignore[attr-defined]
 from torch import Generator, Tensor
 
 Connectivity = Literal[4, 8]
-"""Tokens that hang together: 4: those that share an edge; 8: those that share a corner, too."""
+"""Connectivity of tokens: 4 connects those that share an edge, 8 also those that share a corner."""
 TOUCHING = {4: np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]]), 8: np.ones((3, 3), dtype=int)}
 
 

@@ -11,7 +11,7 @@ from seekloop.regions.segments import Connectivity, Segments, piece_of
 
 @component
 class TokenCut:
-    r"""The side of the relaxed normalised cut that holds its most decided token, as far as it hangs together there.
+    r"""The side of the relaxed normalised cut that holds its most decided token: the connected component of that token.
 
     .. math:: (D - A) v = \lambda_2 D v, \qquad A_{ij} = 1 \text{ if } \cos(x_i, x_j) > \tau, \text{ else } 10^{-5}
 
