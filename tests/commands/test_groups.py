@@ -68,6 +68,11 @@ def test_errors_of_other_kinds_get_none():
             "dataset=mnist",
             "seekloop retrieve has no group dataset, and would read nothing of it. It belongs",
         ),
+        (
+            "retrieve",
+            "pool=mnist",
+            "pool='mnist' cannot work: it is now dataset, and seekloop retrieve has no group dataset",
+        ),
         ("retrieve", "+dataset=mnist", "It belongs to seekloop learn. Groups here: collection, registers, backbone,"),
         ("extract", "criterion=top", "It belongs to seekloop retrieve and learn."),
         ("retrieve", "+seeds=3", "seeds=3 cannot work: nothing reads it. Did you mean seed? Known: backbone, cl"),

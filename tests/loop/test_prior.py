@@ -170,10 +170,10 @@ def test_what_a_prior_cannot_do_is_refused():
     with pytest.raises(ConfigError, match=r"Prior: trust=0\.0"):
         Prior(trust=0.0)
     machine = with_prior(points, source="text")
-    with pytest.raises(ConfigError, match=r"Prior: source='text'.*query 'star' 0 has nothing to be similar to"):
+    with pytest.raises(ConfigError, match=r"Prior: source='text'.*query 0 of class 'star' has nothing to be similar"):
         machine.update(machine.start((Query("star", 0, (Example(0),), (1,)),), [0.0]))
     wrong = Query("star", 0, (), text=Text("a star", torch.ones(3)))
-    with pytest.raises(ValueError, match=r"the text of query 'star' 0 has a vector of shape \(3,\), not 2"):
+    with pytest.raises(ValueError, match=r"the text of query 0 of class 'star' has a vector of shape \(3,\), not 2"):
         machine.update(machine.start((wrong,), [0.0]))
 
 

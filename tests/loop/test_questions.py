@@ -29,10 +29,10 @@ class Returning:
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ([[2, 3], [6, 6]], r"returned \[6, 6\] for query 'moon' 3: an image is there twice"),
-        ([[2, 0], [6, 7]], r"returned \[2, 0\] for query 'star' 0: an image is no candidate"),
-        ([[2, 3], [8, 6]], r"returned \[8, 6\] for query 'moon' 3: the collection has images 0 to 7"),
-        ([[2, -1], [6, 7]], r"returned \[2, -1\] for query 'star' 0: the collection has"),
+        ([[2, 3], [6, 6]], r"returned \[6, 6\] for query 3 of class 'moon': an image is there twice"),
+        ([[2, 0], [6, 7]], r"returned \[2, 0\] for query 0 of class 'star': an image is no candidate"),
+        ([[2, 3], [8, 6]], r"returned \[8, 6\] for query 3 of class 'moon': the collection has images 0 to 7"),
+        ([[2, -1], [6, 7]], r"returned \[2, -1\] for query 0 of class 'star': the collection has"),
         ([[2], [3]], r"returned a tensor of shape \(2, 1\): the shape must be \(2, 2\)"),
         ([[2.0, 3.0], [6.0, 7.0]], r"returned a tensor of torch.float32: positions are a tensor of whole numbers"),
     ],

@@ -92,9 +92,11 @@ def check_groups(command: str, overrides: Sequence[str]) -> None:
             moved = MOVED[top].replace("/", ".") if dot else MOVED[top]
             why = f"{top} is a part of representation" if "/" in moved or "." in moved else f"{top} is now {moved}"
             raise ConfigError(typed, value, why, f"Type: {moved}{dot}{rest}={value}.")
-        if not dot and (conf_dir() / key).is_dir():
-            others = [name for name in ("retrieve", "learn", "search", "detect") if key in groups_of(name)]
-            why = f"seekloop {command} has no group {key}, and would read nothing of it"
+        group = MOVED.get(key, key)
+        if not dot and (conf_dir() / group).is_dir():
+            others = [name for name in ("retrieve", "learn", "search", "detect") if group in groups_of(name)]
+            now = f"it is now {group}, and " if group != key else ""
+            why = f"{now}seekloop {command} has no group {group}, and would read nothing of it"
             whose = f"It belongs to seekloop {' and '.join(others)}. " if others else ""
             raise ConfigError(typed, value, why, f"{whose}Groups here: {', '.join(known)}.")
 

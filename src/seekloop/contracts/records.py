@@ -289,8 +289,8 @@ class Query:
 
     @property
     def name(self) -> str:
-        """For messages."""
-        return f"{self.class_name!r} {self.number}"
+        """Number and class, for messages that begin with "query"."""
+        return f"{self.number} of class {self.class_name!r}"
 
     @property
     def first(self) -> Example:
