@@ -24,7 +24,7 @@ class Scheme(Protocol):
 
     Attributes:
         propagates: whether labels are propagated at the beginning of each epoch.
-        first: features of a cycle's first propagation, `network` or `pixels`; those of the later ones are the network's.
+        first: features of a cycle's first propagation, `network` or `pixels`; later ones take the network's.
     """
 
     propagates: bool
