@@ -100,7 +100,7 @@ def test_other_images_are_other_queries(tmp_path):
         ("local", "is not of the form key:value,value"),
         ("local:all", "is not of the form key:value,value"),
         ("local/fusion:all,none", "is not of the form key:value,value"),
-        ("lokal:all,none", "compare='lokal' is in no run's config. Keys that differ between the runs: local"),
+        ("lokal:all,none", "compare='lokal' is in no run's config. Keys that differ between the runs: representation"),
         ("local:all,one", "no finished run has 'one'. There are all, none"),
     ],
 )
