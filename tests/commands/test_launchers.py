@@ -107,6 +107,7 @@ def test_lines_of_runs_side_by_side_carry_the_runs_name(sweep):
     for run in status_table(sweep.runs, KINDS)["run"]:
         assert f"{Path(run).name}: MAP-AUC" in said, said
         assert f"{Path(run).name}: round 3/3: MAP" in said
+    assert "run 1 of 4" not in said  # there is no order of runs side by side
 
 
 def test_a_launcher_changes_no_result(sweep, tmp_path):

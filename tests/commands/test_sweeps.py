@@ -128,6 +128,10 @@ def test_killed_in_the_middle_the_same_command_runs_only_what_is_missing(process
 
     again = worked(seekloop(*command))
     assert again.out.count("already finished") == 2
+    assert [line for line in again.out.splitlines() if line.startswith("run ")] == [
+        f"run {number} of 4: representation/local={local} seed={seed}"
+        for number, (local, seed) in enumerate([("none", 0), ("none", 1), ("all", 0), ("all", 1)], start=1)
+    ]
     after = finished(runs)
     assert {folder: after[folder] for folder in before} == before
     assert states(runs) == {"done": 4}
