@@ -91,6 +91,7 @@ def test_an_agent_runs_the_grid(tmp_path, stores):
             assert server.summary[run]["map_auc"] == pytest.approx(summary["map_auc"])
             assert [row["round"] for row in server.history[run] if "ap" in row] == [0, 1, 2, 3]
             assert any("media/images/figures/curves" in name for name in server.files[run])
+            assert "round 3/3: MAP" in server.printed[run]
 
 
 @pytest.mark.slow
