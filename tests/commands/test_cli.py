@@ -153,8 +153,8 @@ def test_report_compares_the_finished_runs(sweep):
     runs, _ = sweep
     out = worked(seekloop("report", str(runs), "by=local,fusion")).out
     assert "one_rand" in out
-    assert sorted(pd.read_csv(runs / "report.csv")["local"]) == ["all", "one_rand"]
-    assert "one_rand" in (runs / "report.md").read_text()
+    assert pd.read_csv(runs / "report_local_fusion.csv")["local"].tolist() == ["all", "one_rand"]
+    assert "one_rand" in (runs / "report_local_fusion.md").read_text()
 
 
 def test_report_holds_two_settings_against_each_other_and_tells_wandb(sweep):
@@ -162,8 +162,8 @@ def test_report_holds_two_settings_against_each_other_and_tells_wandb(sweep):
     runs, _ = sweep
     out = worked(seekloop("report", str(runs), "by=local", "compare=local:all,one_rand", "wandb=offline")).out
     assert "The same queries under two settings: the first minus the second" in out
-    (row,) = pd.read_csv(runs / "report_differences.csv").to_dict("records")
-    areas = pd.read_csv(runs / "report.csv").set_index("local")["map_auc_mean"]
+    (row,) = pd.read_csv(runs / "report_local_local-all-one_rand_differences.csv").to_dict("records")
+    areas = pd.read_csv(runs / "report_local_local-all-one_rand.csv").set_index("local")["map_auc_mean"]
     assert (row["setting"], row["against"], row["queries"], row["classes"]) == ("all", "one_rand", 2, 2)
     assert row["map_auc_difference"] == pytest.approx(areas["all"] - areas["one_rand"])
     assert pd.isna(row["map_auc_p"])

@@ -27,7 +27,7 @@ KINDS = {
     "global": Representation(GlobalOnly(), NoFusion()),
     "none": Representation(All(), NoFusion()),
     "concat": Representation(All(), Concat(keep_pos_negatives=False, renorm=False)),
-    "pool": Representation(All(), Pool(keep_pos_negatives=False, renorm=False)),
+    "pool": Representation(All(), Pool()),
 }
 EXACT = {
     "numba": SvmNumba(1.0, "none", 1e-11, 1_000_000, 2),

@@ -39,6 +39,7 @@ LEARNING = RunKind(
         },
     },
     numbers=("accuracy_auc", "accuracy_final"),
+    amounts=("machine_seconds",),
     labels={
         "labels": "labelled images",
         "accuracy_auc": "area under accuracy",

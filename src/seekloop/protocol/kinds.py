@@ -42,6 +42,7 @@ SEARCHES = RunKind(
         },
     },
     numbers=("map_auc", "coverage_auc"),
+    amounts=("seconds_to_10", "machine_seconds", "ap_change", "shortlist", "search_seconds"),
     labels={
         "ap": "MAP",
         "labels": "labelled images",
@@ -61,7 +62,7 @@ SEARCHES = RunKind(
     classes=CLASSES,
     lines={
         "curves": Lines(ROUNDS, {"MAP": ("ap",), "coverage": ("coverage",)}, ("round", "labels", "seconds"), band=True),
-        "sizes": Lines(ROUNDS, {"MAP": AP_SIZES}, ("round",)),
+        "sizes": Lines(ROUNDS, {"MAP": AP_SIZES}, ("round",), counted="sizes"),
     },
     bars=("map_auc", "coverage_auc"),
     asked=Asked(
@@ -91,6 +92,7 @@ INSTANCES = RunKind(
         },
     },
     numbers=("map_50", "map_100", "map_all", "miou_all"),
+    amounts=("regions_per_image",),
     labels={
         "cutoff": "cut-off of the ranking",
         "ap": "mAP",
@@ -118,6 +120,7 @@ REGIONS = RunKind(
         },
     },
     numbers=("corloc", "recall_50", "recall_75", "regions_per_image"),
+    amounts=("regions_per_image",),
     labels={
         "iou": "overlap (IoU) asked for",
         "recall": "recall of annotated objects",
