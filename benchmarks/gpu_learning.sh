@@ -26,6 +26,7 @@ else
 fi
 arms() { # name, epochs, cycles, epochs of pre-training: all four arms side by side, each until the time is over
     local name=$1 epochs=$2 cycles=$3 before=$4 left=$((limit - SECONDS)) pre words
+    if [ $left -lt 20 ]; then echo "== $name: the time is over, the same command goes on"; return; fi
     for pre in none short; do
         words=(pretraining=$pre)
         [ $pre = none ] || words+=(pretraining.epochs="$before")
@@ -58,6 +59,6 @@ fi
 epochs=$(cat "$chosen")
 echo "== $epochs epochs a cycle, $((limit - SECONDS)) s left"
 arms "learning-$split" "$epochs" 2 20
-tail -qn 1 "$out/learning-$split"-*.log
+tail -qn 1 "$out/learning-$split"-*.log || exit 0
 $python -m seekloop status "$out/runs/learning-$split"
 $python -m seekloop report "$out/runs/learning-$split" by=pretraining,semi wandb=disabled
