@@ -27,7 +27,7 @@ $(RAY): $(STAMP)
 # Four representations on the built-in scenes with the built-in backbone: progress, a table, figures.
 demo: $(STAMP)
 	$(BIN)/seekloop retrieve -m experiment=demo
-	$(BIN)/seekloop report runs/demo by=local,fusion
+	$(BIN)/seekloop report runs/demo by=representation
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -q -n 2

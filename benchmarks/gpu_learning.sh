@@ -9,7 +9,7 @@
 # OUT=<folder> takes runs, weights and tables, WHEELS=<folder> is installed first: see gpu_loop.sh.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-out=${OUT:-stores/gpu} limit=${LIMIT:-235} python=${PYTHON:-python3} split=${SPLIT:-0}
+out=${OUT:-stores/gpu} limit=${LIMIT:-215} python=${PYTHON:-python3} split=${SPLIT:-0}
 mkdir -p "$out"
 export PYTHONPATH=$PWD/src PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}
 if [ -n "${WHEELS:-}" ]; then
@@ -31,7 +31,7 @@ arms() { # name, epochs, cycles, epochs of pre-training: all four arms side by s
         words=(pretraining=$pre)
         [ $pre = none ] || words+=(pretraining.epochs="$before")
         for way in none "$semi"; do
-            timeout -s INT -k 5 $left $python -m seekloop learn "${common[@]}" "${words[@]}" semi="$way" \
+            timeout -s INT -k 10 $left $python -m seekloop learn "${common[@]}" "${words[@]}" semi="$way" \
                 experiment_name="$name" accelerator=$accelerator learning.cycles="$cycles" \
                 training.epochs="$epochs" training.horizon=$((epochs + epochs / 20 + 1)) \
                 >> "$out/$name-$pre-$way.log" 2>&1 &
@@ -61,4 +61,4 @@ echo "== $epochs epochs a cycle, $((limit - SECONDS)) s left"
 arms "learning-$split" "$epochs" 2 20
 tail -qn 1 "$out/learning-$split"-*.log || exit 0
 $python -m seekloop status "$out/runs/learning-$split"
-$python -m seekloop report "$out/runs/learning-$split" by=pretraining,semi wandb=disabled
+$python -m seekloop report "$out/runs/learning-$split" by=pretraining,semi wandb=disabled || true
