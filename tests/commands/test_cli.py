@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import seekloop as seekloop_python
 from seekloop.commands.configs import conf_dir
 from tests.commands.runs import EXTRACTED, SMALL, folder_of, places, refused, seekloop, worked
 from tests.logs.wandb_file import Logged
@@ -111,6 +113,17 @@ def sweep(tmp_path_factory, stores):
         *places(runs, stores),
     )
     return runs, seekloop(*command)
+
+
+def test_every_image_of_a_class_searched_for_has_a_size_and_chance_is_its_share(finished):
+    """Of the classes 1 and 3 alone; chance lies above the share of all images, where other sizes are still ranked."""
+    folder, _, _ = finished
+    sizes = json.loads((folder / "summary.json").read_text())["sizes"]
+    known = seekloop_python.build("collection=scenes", "collection.images=40").annotations
+    searched = {known.classes.index(name) for name in "13"}
+    pairs = {pair for pair in zip(known.label.tolist(), known.image.tolist(), strict=True) if pair[0] in searched}
+    assert sum(one["images"] for one in sizes.values()) == len(pairs)
+    assert all(one["images"] / (2 * 40) <= one["chance"] <= len(pairs) / 40 for one in sizes.values())
 
 
 def test_in_a_sweep_a_setting_that_cannot_work_does_not_hold_up_the_others(sweep):

@@ -54,16 +54,20 @@ def against_global(
 
 
 def readable(table: pd.DataFrame, kind: RunKind) -> pd.DataFrame:
-    """The same columns of a report's table in words; none where no row has a GO."""
-    words: dict[str, str] = {}
-    for before, after in (("", ""), ("paper_", " in the paper")):
-        words |= {f"{before}{name}_gain": f"{name} gain{after}" for name in kind.paired}
-        words[f"{before}gain_sum"] = f"sum of gains{after}"
+    """The same columns of a report's table in words, but for the paper's gains; none where no row has a GO."""
+    words = {f"{name}_gain": f"{name} gain" for name in kind.paired}
+    words |= {"gain_sum": "sum of gains", "paper_gain_sum": "sum of gains in the paper"}
     shown = {say: table[name].map(_percent) for name, say in words.items() if name in table}
     for name in kind.compared:
         if f"{name}_reached" in table:
             shown[f"{kind.step} of GO's last {kind.label(name)}"] = table[f"{name}_reached"].map(cell)
     return pd.DataFrame(shown, index=table.index)
+
+
+def with_gains(table: pd.DataFrame, name: str) -> list[str]:
+    """A column as the paper prints it, with the gain behind the number."""
+    gains = table.get(f"{name}_gain", pd.Series(float("nan"), index=table.index)).map(_percent)
+    return [f"{cell(value)} ({gain})" if gain else cell(value) for value, gain in zip(table[name], gains, strict=True)]
 
 
 def _percent(value: float) -> str:

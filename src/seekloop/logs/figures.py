@@ -38,7 +38,7 @@ def lines_of_run(kind: RunKind, lines: Lines, table: pd.DataFrame, counted: Coun
         kind: of the run.
         lines: what is drawn.
         table: rows of the curves.
-        counted: of how many `images` each column is, and the level of `chance`, which is dotted.
+        counted: of how many `images` each column is, and the level of `chance`, a thin line.
     """
     of, counted = lines.curve, counted or {}
     means = curve(of, table)
@@ -79,12 +79,12 @@ def _with_counts(labels: Mapping[str, str], counted: Counts) -> dict[str, str]:
 
 
 def _draw_chance(axes: Axes, names: Iterable[str], colours: Sequence[str], counted: Counts) -> None:
-    """A dotted line at each column's level of chance."""
+    """A thin line at each column's level of chance."""
     for name, colour in zip(names, colours, strict=False):
         if name in counted:
-            axes.axhline(counted[name]["chance"], color=colour, linestyle=":", linewidth=1.2)
+            axes.axhline(counted[name]["chance"], color=colour, linewidth=0.8)
     if not counted.keys().isdisjoint(names):
-        axes.set_title("dotted: chance, a ranking that tells no images apart", fontsize=8)
+        axes.set_title("thin: chance, a ranking that tells no images apart", fontsize=8)
 
 
 def _draw_lines(axes: Axes, table: pd.DataFrame, colours: Sequence[str]) -> None:
@@ -296,7 +296,8 @@ def draw_bars(axes: Axes, names: Sequence[str], values: pd.Series, errors: pd.Da
     known = None if errors is None or not errors.to_numpy().any() else errors[["low", "high"]].to_numpy().T
     heights = range(len(names))
     axes.barh(heights, values, xerr=known, color=colour, height=0.68, error_kw={"elinewidth": 1, "capsize": 2})
-    longest = min(1.0, 1.06 * float(values.max())) if values.max() > 0 else 1.0
+    ends = values if errors is None else np.minimum(values + errors["high"], 1.5 * values.max())
+    longest = min(1.0, 1.06 * float(ends.max())) if values.max() > 0 else 1.0
     axes.set_yticks(heights, list(names))
     axes.set(xlim=(0, longest), ylim=(-0.6, len(names) - 0.4))
     axes.tick_params(axis="y", length=0)

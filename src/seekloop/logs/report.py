@@ -325,7 +325,7 @@ def _readable(result: Report) -> pd.DataFrame:
         columns = [table.get(f"{metric}_{part}", nothing) for part in ("mean", "std", "low", "high")]
         shown[metric] = [_with_interval(*cells) for cells in zip(*columns, strict=True)]
         if f"paper_{metric}" in table:
-            shown[f"{metric} in the paper"] = table[f"paper_{metric}"].map(cell)
+            shown[f"{metric} in the paper"] = baseline.with_gains(table, f"paper_{metric}")
     if "paper_setup" in table:
         shown["the paper used"] = table["paper_setup"].map(cell)
     return pd.concat([shown, baseline.readable(table, result.kind)], axis=1)
