@@ -50,6 +50,7 @@ class Swept:
 def swept(launcher, place, stores, *changes):
     environment = {name: value for name, value in without_wandb().items() if not name.endswith("_NUM_THREADS")}
     environment["PYTHONPATH"] = ":".join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
+    environment["RAY_raylet_start_wait_time_s"] = "300"  # on a busy machine Ray is slow to start
     command = [sys.executable, "-m", "seekloop", "retrieve", "-m", *changes, *SMALL, *SWEPT, f"launcher={launcher}"]
     command += ["trainer.workers=1"]  # as by default: a process of a launcher's must be able to start its own
     command += [f"runs_dir={place / 'runs'}", f"store_dir={stores}"]
