@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -143,6 +145,21 @@ def test_status_says_how_far_each_run_is(sweep):
     ]  # which never had a folder
     assert " failed " in refused_job
     assert "Use representation/fusion=none, or representation/local=all" in refused_job
+
+
+@pytest.mark.parametrize("command", ["retrieve --help", "status", "report wandb=disabled"])
+def test_a_reader_that_leaves_early_ends_nothing_and_hears_nothing(command, sweep, tmp_path):
+    """As `| head -n 0`: the pipe has no reader when the first line is written. A report writes all of its files."""
+    name, *words = command.split()
+    runs = shutil.copytree(sweep[0], tmp_path / "runs")
+    folder = [] if name == "retrieve" else [str(runs)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "seekloop", name, *folder, *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (runs / "report.md").exists() == (name == "report")
 
 
 def test_report_compares_the_finished_runs(sweep):

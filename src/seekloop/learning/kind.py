@@ -51,6 +51,8 @@ LEARNING = RunKind(
     reached=("accuracy", "accuracy"),
     compared=("accuracy",),
     subject=("dataset", "model"),
+    named=("pretraining", "semi", "criterion", "split", "seed"),
+    classes=Curve("classes", "cycle", ("accuracy",), apart="class_name", prefix="classes/"),
     lines={
         "accuracy": Lines(
             CYCLES,

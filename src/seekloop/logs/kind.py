@@ -108,6 +108,8 @@ class RunKind:
         compared: columns of `curve` that reports draw, of several runs side by side.
         paired: numbers that are compared query by query, with the column whose area each is.
         subject: choices that say which images and which network a run is about.
+        named: choices and keys of the config that name and tag a run in W&B, those of `subject` before them.
+        classes: followed for each class in W&B; where queries are averaged, their spread too.
         lines: figures by their names.
         bars: columns of the table of classes that are drawn as bars, the one that classes are ordered by first.
         bar_count: column of that table that stands behind a class's name.
@@ -130,6 +132,8 @@ class RunKind:
     compared: tuple[str, ...] = ()
     paired: Mapping[str, str] = field(default_factory=dict)
     subject: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    classes: Curve | None = None
     lines: Mapping[str, Lines] = field(default_factory=dict)
     bars: tuple[str, ...] = ()
     bar_count: str | None = None

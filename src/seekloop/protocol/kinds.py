@@ -18,6 +18,7 @@ ROUNDS = Curve(
     over=("query", "class_name"),
     against=("labels", "seconds"),
 )
+CLASSES = Curve("rounds", "round", ("ap", "coverage"), over=("query",), apart="class_name", prefix="classes/")
 
 
 def answer_of(relevant: object) -> str:
@@ -57,6 +58,8 @@ SEARCHES = RunKind(
     compared=("ap", "coverage"),
     paired={"map_auc": "ap", "coverage_auc": "coverage"},
     subject=("collection", "backbone"),
+    named=("representation", "recipe.settings.grid", "criterion", "seed"),
+    classes=CLASSES,
     lines={
         "curves": Lines(ROUNDS, {"MAP": ("ap",), "coverage": ("coverage",)}, ("round", "labels", "seconds"), band=True),
         "sizes": Lines(ROUNDS, {"MAP": AP_SIZES}, ("round",), counted="sizes"),
@@ -101,6 +104,7 @@ INSTANCES = RunKind(
     curve=RESULTS,
     compared=("ap",),
     subject=("collection", "backbone"),
+    named=("regions", "seed"),
 )
 
 RECALL = Curve("recall", "iou", ("recall", *(f"recall_{size}" for size in SIZES)))
@@ -128,6 +132,7 @@ REGIONS = RunKind(
     curve=RECALL,
     compared=("recall",),
     subject=("collection", "backbone"),
+    named=("regions", "seed"),
     lines={
         "recall": Lines(
             RECALL,
