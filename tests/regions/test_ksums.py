@@ -130,7 +130,7 @@ def test_the_paper_starts_by_cosines_the_released_code_by_affinities():
 
 
 def test_a_random_start_is_a_random_bisection():
-    """Tokens of length 0 gain nothing by a move, so that the start is what comes out: any half, not the seeds' sides."""
+    """Tokens of length 0 gain nothing by a move, so that the start is what comes out: any half, not seeds' sides."""
     node = node_of(torch.zeros(9, 3), 0.2)
     sides = [KSums("random", 500)(node, VARIANTS["paper"], torch.Generator().manual_seed(seed)) for seed in range(300)]
     assert {int(side.sum()) for side in sides} == {4}

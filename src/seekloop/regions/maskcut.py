@@ -99,7 +99,8 @@ class MaskCut:
 def foreground(vector: Float[np.ndarray, "h w"]) -> tuple[Mask, int]:
     """The side of the mean with the entry farthest from 0, or the other one if this one has three corners of the map.
 
-    Which sign the vector has makes no difference; of entries equal up to rounding, the first counts. In a map of one row each end is two corners.
+    Which sign the vector has makes no difference; of entries equal up to rounding, the first counts. In a map of one
+    row each end is two corners.
 
     Returns:
         The side, and where on it the vector is farthest out, counted row by row.
