@@ -27,21 +27,24 @@ def values_of(about):
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_setting_of_a_sweep_is_one_that_the_command_takes(path):
     sweep = yaml.safe_load(path.read_text())
-    assert sweep["command"] == ["seekloop", "retrieve", "${args_no_hyphens}"]
+    program, command, arguments = sweep["command"]
+    assert (program, arguments) == ("seekloop", "${args_no_hyphens}")
+    first = {name: values_of(about)[0] for name, about in sweep["parameters"].items()}
     for name, about in sweep["parameters"].items():
         for value in values_of(about):
-            resolve("retrieve", [f"{name}={value}"])
+            resolve(command, [f"{key}={given}" for key, given in {**first, name: value}.items()])
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_a_sweep_is_led_by_a_number_that_every_run_sends(path):
     sweep = yaml.safe_load(path.read_text())
-    assert sweep["metric"] == {"name": "map_auc", "goal": "maximize"}
+    number = {"retrieve": "map_auc", "search": "map_all"}[sweep["command"][1]]
+    assert sweep["metric"] == {"name": number, "goal": "maximize"}
     assert sweep["method"] in ("grid", "bayes")
 
 
 def test_grids_and_bayesian_searches_are_there():
-    assert {path.stem for path in SWEEPS} == {"representations_grid", "criteria_bayes"}
+    assert {path.stem for path in SWEEPS} == {"representations_grid", "criteria_bayes", "search_grid"}
 
 
 def reduced(path, place, stores):
