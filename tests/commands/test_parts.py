@@ -28,6 +28,10 @@ class NearestFirst:
     def __call__(self, view, budget, rngs):
         raise ConfigError("below", self.below, "no score is below it", "Usual: 0.5.", owner=self)
 
+class Labelled:
+    def __call__(self, view, budget, rngs):
+        return view.scores.topk(budget).indices
+
 class NoFit:
     pass
 
@@ -99,6 +103,12 @@ def test_a_part_without_the_methods_of_its_place_is_refused_before_the_work(own)
     assert (
         "representation.local._target_='NoFit' cannot work (mine/representation/local/own.yaml): it has no" in message
     )
+
+
+def test_a_criterion_that_asks_about_an_answered_image_is_refused_before_the_work(own):
+    message = own("_target_: theirs_parts.Labelled\n")
+    assert "criterion._target_='Labelled' cannot work (mine/criterion/own.yaml): in round 0 it returned [0, " in message
+    assert "an image is no candidate (answered already, or unreadable)" in message
 
 
 def test_a_file_without_a_target_has_keys_that_nothing_reads(own):

@@ -7,6 +7,7 @@ from seekloop.commands.compose import LoopParts
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import CandidateView
 from seekloop.loop.engine import check_transductive
+from seekloop.loop.questions import choose
 from seekloop.loop.shortlist import BLENDED, require_by_score, require_linear
 from seekloop.representations.local import Box
 from seekloop.store.index import load_faiss
@@ -43,9 +44,14 @@ def check(parts: LoopParts, *, truth: bool) -> None:
     local = parts.representation.local
     check_upper_bound(isinstance(local, Box), local.uses_regions, truth)
     check_transductive(parts.classifier, parts.representation)
-    answers = torch.tensor([[1, -1, 0, 0]])
-    view = CandidateView(torch.zeros(1, 4), answers == 0, answers, lambda: torch.eye(4), 0)
-    parts.criterion(view, 1, [torch.Generator()])  # chooses once: is what a search can show enough for it?
+    answers = torch.tensor([[1, -1, 0, 0, 0, 0, 0, 0]])
+    view = CandidateView(torch.linspace(1, -1, 8)[None], answers == 0, answers, lambda: torch.eye(8), 0)
+    try:  # once in the small, where a fault costs nothing yet
+        choose(parts.criterion, view, 3, [torch.Generator()])
+    except ConfigError as error:
+        if error.key != "criterion":
+            raise
+        raise ConfigError("_target_", error.got, error.why, error.fix, owner=parts.criterion) from error
     if parts.prior is not None:
         require_linear(parts.classifier, BLENDED)
     if parts.index is not None:
