@@ -12,9 +12,10 @@ from hydra.utils import instantiate
 from seekloop.commands.compose import resolve
 from seekloop.commands.extract import prepare
 from seekloop.commands.parts import build
-from seekloop.commands.search import Settings, extraction_of_queries, search
+from seekloop.commands.search import Settings, extraction_of_queries, learnt, search
 from seekloop.commands.task import section
 from seekloop.contracts.boxes import iou
+from seekloop.store.reader import open_store
 from tests.commands.runs import places, seekloop, worked
 from tests.logs.wandb_file import Logged
 
@@ -142,7 +143,10 @@ def test_a_search_is_whitened_by_what_other_images_teach(ground, tmp_path):
         worked(seekloop(*settings, *words, *places(tmp_path / name, stores)))
         found[name] = pd.read_parquet(only_run(tmp_path / name) / "ranking.parquet")["score"]
     assert len({tuple(scores) for scores in found.values()}) == 3
-    assert found["centred"].min() < -0.1 < found["plain"].min()  # centred cosines are of both signs
+    store = open_store(teacher, None)
+    block = store.read(torch.arange(30), local=True)
+    for by_region, rows in ((True, block.local), (False, block.whole)):
+        torch.testing.assert_close(learnt(store, by_region, 0).mean, rows.double().mean(dim=0))
     moved = tmp_path / "moved"
     shutil.copytree(teacher, moved)
     again = worked(
