@@ -1,9 +1,10 @@
 """Figures of a run, and of several side by side, drawn from what its kind declares."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
@@ -16,9 +17,6 @@ from seekloop.logs.intervals import half_width
 from seekloop.logs.kind import Curve, Lines, Matrix, RunKind
 from seekloop.logs.pictures import Read, RegionBox, asked_of_query, asked_of_run
 from seekloop.logs.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 DASHES: tuple[Any, ...] = ("", (4, 1.5), (1, 1), (3, 1, 1, 1))  # as seaborn writes them, solid first
 EXAMPLES = 4  # classes whose first query is shown with what it asked
@@ -179,19 +177,24 @@ def matrix_of_run(matrix: Matrix, table: pd.DataFrame, step: str, names: Sequenc
     return figure
 
 
-def rank_against_rank(ranked: "Mapping[str, Tensor]") -> Figure:
-    """Ranks by each criterion against those by the first, from 0; what one would not rank is on its edge.
+def rank_against_rank(ranked: pd.DataFrame, share: float) -> Figure:
+    """Ranks by one criterion against those by another, a panel per pair.
 
     Args:
-        ranked: ranks of all images by the name of the run.
+        ranked: `image`, and a column of ranks for each criterion.
+        share: of the images that are drawn, at random.
     """
-    (reference, first), *others = ranked.items()
-    figure = Figure(figsize=(1 + 3.4 * len(others), 3.8), layout="constrained")
-    panels = figure.subplots(1, len(others), squeeze=False)[0]
-    for axes, (name, ranks), colour in zip(panels, others, COLOURS * len(others), strict=False):
-        shown = (first < first.max()) | (ranks < ranks.max())
-        axes.plot(first[shown].numpy(), ranks[shown].numpy(), ".", color=colour, markersize=4)
-        tidy(axes, short(reference), short(name))
+    drawn = ranked.sample(frac=share, random_state=0)
+    pairs = list(itertools.combinations(drawn.columns.drop("image"), 2))
+    across = min(len(pairs), 3)
+    down = -(-len(pairs) // across)
+    figure = Figure(figsize=(1 + 3.4 * across, 3.8 * down), layout="constrained")
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes, (one, other) in zip(panels, pairs, strict=False):
+        axes.plot(drawn[one], drawn[other], ".", color=COLOURS[0], markersize=4)
+        tidy(axes, short(one), short(other))
+    for axes in panels[len(pairs) :]:
+        axes.set_visible(False)
     return figure
 
 
