@@ -80,7 +80,7 @@ def search(config: DictConfig) -> float:
             why, fix = "no query image could be read", "Check the files named above."
             raise ConfigError("instances", instances.queries.name, why, fix)
         block = asked.read(kept, local=chosen.query != "image")
-        vectors = block.whole if block.local is None else block.local
+        vectors = block.global_ if block.local is None else block.local
         by_region = chosen.against == "regions"
         if teacher is None:
             scores = search_instances(store, vectors, by_region)
@@ -153,5 +153,5 @@ def learnt(teacher: Store, by_region: bool, dims: int | None) -> Whitening:
     regions = len(teacher.regions.boxes) / (1 if teacher.regions.offsets is None else teacher.images)
     taken = min(len(readable), max(1, round(TAUGHT / max(1.0, regions if by_region else 1.0))))
     block = teacher.read(readable[torch.arange(taken) * len(readable) // taken], by_region)
-    rows = block.whole if block.local is None else block.local
+    rows = block.global_ if block.local is None else block.local
     return learn_centring(rows) if dims == 0 else learn_whitening(rows, dims)
