@@ -238,7 +238,7 @@ def test_criteria_choose_from_one_network(two_runs):
     assert 0 < table.loc[1, "images"] <= 140 - len(first["entropy"] | first["least_confidence"])
     correlations = [spearmanr(ranked[one], ranked[other]).statistic for one, other in pairs]
     assert table["rank_correlation"].tolist() == pytest.approx(correlations)
-    assert table["agree"].between(0, 1).all()
+    assert table["agree"].between(0.01, 0.99).all()  # equal throughout if labels spread without the choices
     assert (place / "ranks.png").exists()
 
 

@@ -26,7 +26,7 @@ class Images:
 
     def __init__(self, descriptors, fusion):
         offsets = descriptors.offsets.tolist()
-        whole, local = descriptors.whole.double().numpy(), descriptors.local.double().numpy()
+        whole, local = descriptors.global_.double().numpy(), descriptors.local.double().numpy()
         spans = list(itertools.pairwise(offsets))
         self.vectors = [fused(g, local[a:b], fusion) for g, (a, b) in zip(whole, spans, strict=True)]
         self.cells = [descriptors.regions.of(i).double().numpy() for i in range(len(spans))]
@@ -41,7 +41,7 @@ class Images:
         shares = [overlap(cell, box) for cell in self.cells[image]]
         inside = [share > 1e-6 or k == int(np.argmax(shares)) for k, share in enumerate(shares)]
         pairs = [(vector, 1 if hit else -1) for vector, hit in zip(self.vectors[image], inside, strict=True)]
-        return pairs if self.fusion == "none" else [pair for pair in pairs if pair[1] > 0]
+        return [pair for pair in pairs if pair[1] > 0] if self.fusion == "concat" else pairs
 
 
 def search(images, query, boxes, rounds, budget):

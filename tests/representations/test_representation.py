@@ -10,10 +10,10 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Answer, ArrayBlock, Feedback
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.representations.fusion import Concat, NoFusion, Pool
-from seekloop.representations.local import PROTOTYPE, WHOLE, All, GlobalOnly, OneProto, OneRand
+from seekloop.representations.local import GLOBAL, PROTOTYPE, All, GlobalOnly, OneProto, OneRand
 from seekloop.representations.representation import Representation
 
-CONCAT, POOL = Concat(keep_pos_negatives=False, renorm=False), Pool(keep_pos_negatives=False, renorm=False)
+CONCAT, POOL = Concat(), Pool()
 HALVES = torch.tensor([[0.0, 0, 0.5, 1], [0.5, 0, 1, 1]])
 # Image 0: g = (1, 0), cells (0, 1) and (1, 0). Image 1: g = (0, 1), one cell (-1, 0).
 BLOCK = ArrayBlock(
@@ -53,7 +53,7 @@ def test_fused_scores_by_hand():
 
 def test_vectors_by_hand():
     """(image 0, cell 1), (image 1, prototype = its only cell), (image 0, whole)."""
-    position, region = torch.tensor([0, 1, 0]), torch.tensor([1, PROTOTYPE, WHOLE])
+    position, region = torch.tensor([0, 1, 0]), torch.tensor([1, PROTOTYPE, GLOBAL])
     assert Representation(OneProto(renorm=False), POOL).vectors(BLOCK, position, region).tolist() == [
         [1.0, 0.0],
         [-0.5, 0.5],
@@ -61,12 +61,13 @@ def test_vectors_by_hand():
     ]
 
 
-def test_fusions_drop_the_negatives_of_relevant_images():
+def test_concatenation_alone_drops_the_negatives_of_relevant_images():
     box, rng = torch.tensor([0.0, 0, 0.4, 1]), generator(0, "x")
     assert Representation(All(), NoFusion()).rows(relevant(box), HALVES, None, rng).label.tolist() == [1, -1]
     assert Representation(All(), CONCAT).rows(relevant(box), HALVES, None, rng).label.tolist() == [1]
-    kept = Pool(keep_pos_negatives=True, renorm=False)
-    assert Representation(All(), kept).rows(relevant(box), HALVES, None, rng).label.tolist() == [1, -1]
+    assert Representation(All(), Pool()).rows(relevant(box), HALVES, None, rng).label.tolist() == [1, -1]
+    dropped = Pool(keep_pos_negatives=False)
+    assert Representation(All(), dropped).rows(relevant(box), HALVES, None, rng).label.tolist() == [1]
 
 
 def test_a_box_nobody_drew_is_the_region_that_scored_highest():

@@ -13,6 +13,7 @@ from seekloop.extraction.plan import Plan
 from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.protocol.simulation import Simulation
 from seekloop.regions.parts import Parts
+from seekloop.store.reader import Store
 
 HASH = 10  # letters of a recipe's key in a run's name
 
@@ -53,18 +54,23 @@ def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> 
     return [*words, chosen.get("criterion"), prior, f"s{config.seed}"]
 
 
-def instance_search(config: DictConfig, instances: InstanceSearch, descriptors: Plan) -> Recipe:
-    """Recipe of an instance search."""
+def instance_search(
+    config: DictConfig, instances: InstanceSearch, descriptors: Plan, teacher: Store | None = None
+) -> Recipe:
+    """Recipe of an instance search; of the store that teaches a whitening the content counts, not the folder."""
     asked = instances.queries
     local = config.search.against == "regions"
+    measured = _measured(config.search)
+    dims, _ = measured.pop("whitening_dims"), measured.pop("whitening")
     known = {
         "command": "search",
-        "search": _measured(config.search),
+        "search": measured if teacher is None else {**measured, "whitening_dims": dims},
         "queries": asked.fingerprint(),
         "annotations": asked.annotations.fingerprint(),
         "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
     }
-    return Recipe("run", known, (descriptors.recipe(local or config.search.query != "image"),))
+    made_from = [descriptors.recipe(local or config.search.query != "image")]
+    return Recipe("run", known, tuple(made_from if teacher is None else [*made_from, teacher.recipe]))
 
 
 def _measured(section: DictConfig) -> dict[str, Json]:

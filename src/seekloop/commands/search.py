@@ -1,6 +1,7 @@
 """`seekloop search`: instance search of query boxes over a collection, from images to rankings with boxes."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
@@ -13,21 +14,25 @@ from seekloop.commands.parts import build
 from seekloop.commands.recipes import instance_search
 from seekloop.commands.task import Outcome, Run, Task, refuse, section
 from seekloop.contracts.declared import Count, component
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.descriptors.encoding import FromCrops
+from seekloop.descriptors.pooling import Mean
 from seekloop.descriptors.roi import FromRegions
+from seekloop.descriptors.whitening import Whitening, learn_centring, learn_whitening
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
-from seekloop.matching.instance_search import QueryVectors
+from seekloop.matching.instance_search import Whitened
 from seekloop.matching.instance_search import search as search_instances
 from seekloop.protocol.instance_measures import SearchMeasures
 from seekloop.protocol.kinds import INSTANCES
 from seekloop.regions.annotated import AnnotatedBoxes
-from seekloop.store.reader import open_store
+from seekloop.store.reader import Store, open_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+TAUGHT = 2**16  # about as many descriptors teach a whitening
 
 
 @component
@@ -35,8 +40,13 @@ class Settings:
     """Numbers of an instance search.
 
     Args:
-        query: the query's box, pooled as regions are; cut out and described alone; or the whole image.
-        against: an image scores as its best region, or by its global descriptor.
+        query: what becomes the query's one vector: its box on the map of its whole image (the code released with
+            CLAID); the box cut out and described alone (CLAID's text); or all of the image.
+        against: an image scores as its best region, or by its global descriptor. Queries cut out, and whole images,
+            are pooled over their whole map as those are that they are searched against.
+        whitening: folder of a store of other images, of the same backbone; what its descriptors teach centres and
+            whitens those of this search. None: they stay as they are.
+        whitening_dims: most principal directions kept; 0: descriptors are only centred; None: all.
         cutoffs: mAP is measured within the first so many images, and over the whole ranking.
         kept: images of each query's ranking that are kept.
         shown: instances in the picture of results.
@@ -44,6 +54,8 @@ class Settings:
 
     query: Literal["region", "crop", "image"] = "region"
     against: Literal["regions", "whole"] = "regions"
+    whitening: Path | str | None = None
+    whitening_dims: Annotated[int, Ge(0)] | None = None
     cutoffs: tuple[Count, ...] = (50, 100)
     kept: Count = 100
     shown: Annotated[int, Ge(0)] = 8
@@ -55,8 +67,8 @@ def search(config: DictConfig) -> float:
     chosen = section(config, "search", Settings)
     instances: InstanceSearch = build(config, "instances")
     extraction = prepare(config, instances.database)
-    asking = extraction_of_queries(extraction, instances, chosen.query)
-    plan = extraction.plan
+    asking = extraction_of_queries(extraction, instances, chosen)
+    plan, teacher = extraction.plan, None if chosen.whitening is None else teacher_of(extraction, chosen)
 
     def find(run: Run) -> Outcome:
         report_collection(instances.database, run.console)
@@ -68,11 +80,13 @@ def search(config: DictConfig) -> float:
             why, fix = "no query image could be read", "Check the files named above."
             raise ConfigError("instances", instances.queries.name, why, fix)
         block = asked.read(kept, local=chosen.query != "image")
-        vectors = QueryVectors(block.whole, torch.arange(len(kept)))
-        if block.local is not None and block.offsets is not None:
-            rows = torch.repeat_interleave(torch.arange(len(kept)), block.offsets.diff())
-            vectors = QueryVectors(block.local, rows)
-        scores = search_instances(store, vectors, by_region=chosen.against == "regions")
+        vectors = block.global_ if block.local is None else block.local
+        by_region = chosen.against == "regions"
+        if teacher is None:
+            scores = search_instances(store, vectors, by_region)
+        else:
+            whitening = learnt(teacher, by_region, chosen.whitening_dims)
+            scores = search_instances(Whitened(store, whitening), whitening.unit(vectors), by_region)
         measures = SearchMeasures(instances, kept, scores, store)
         results, ranking = measures.results(chosen.cutoffs), measures.ranking(chosen.kept)
         run.folder.add_once({"results": results, "ranking": ranking})
@@ -92,7 +106,7 @@ def search(config: DictConfig) -> float:
         config,
         INSTANCES,
         [instances.database.name, choices().get("regions"), chosen.against],
-        instance_search(config, instances, plan),
+        instance_search(config, instances, plan, teacher),
         overview=lambda folder: folder.table("results").query("cutoff == 'all'").drop(columns="cutoff"),
         problems=[*instances.database.problems, *instances.queries.problems],
         artifacts=(plan.folder, asking.plan.folder),
@@ -100,9 +114,44 @@ def search(config: DictConfig) -> float:
     ).run(find)
 
 
-def extraction_of_queries(extraction: Extraction, instances: InstanceSearch, how: str) -> Extraction:
-    """The stage that describes the queries: a query's box is a region like any other, but that it has no mask."""
-    encoding = FromCrops() if how == "crop" else extraction.encoding
+def extraction_of_queries(extraction: Extraction, instances: InstanceSearch, chosen: Settings) -> Extraction:
+    """The stage that describes the queries as what they are searched against is described."""
+    encoding, pooling = extraction.encoding, extraction.pooling
     if isinstance(encoding, FromRegions):
-        encoding = replace(encoding, inside="box")
-    return replace(extraction, collection=instances.queries, regions=AnnotatedBoxes(), encoding=encoding)
+        encoding = replace(encoding, inside="box")  # a query's box is a region like any other, but it has no mask
+    if chosen.query != "region" and chosen.against == "regions":
+        pooling = encoding if isinstance(encoding, FromRegions) else Mean() if encoding.poolable else pooling
+    if chosen.query == "crop":
+        encoding = FromCrops()
+    regions = AnnotatedBoxes()
+    return replace(extraction, collection=instances.queries, regions=regions, encoding=encoding, pooling=pooling)
+
+
+def teacher_of(extraction: Extraction, chosen: Settings) -> Store:
+    """The store that teaches the whitening.
+
+    Raises:
+        ConfigError: if there is none, or its backbone is another one.
+    """
+    fix = "Give the folder that `seekloop extract` names, of the same backbone and other images."
+    try:
+        teacher = open_store(Path(chosen.whitening or ""), None)
+    except (StoreError, OSError) as error:
+        raise ConfigError("whitening", str(chosen.whitening), f"it is no store ({error})", fix, chosen) from error
+    parts = [("backbone", "the backbone"), ("transform", "the size of images")]
+    if chosen.against == "whole":
+        parts.append(("pooling", "the pooling"))
+    known, mine = teacher.manifest.recipe.settings, extraction.plan.manifest.recipe.settings
+    if others := [name for key, name in parts if known.get(key) != mine.get(key)]:
+        raise ConfigError("whitening", str(chosen.whitening), f"it has another {others[0][4:]}", fix, chosen)
+    return teacher
+
+
+def learnt(teacher: Store, by_region: bool, dims: int | None) -> Whitening:
+    """The map that a store's descriptors teach, of regions or of whole images; of a sample where they are many."""
+    readable = teacher.readable.nonzero()[:, 0]
+    regions = len(teacher.regions.boxes) / (1 if teacher.regions.offsets is None else teacher.images)
+    taken = min(len(readable), max(1, round(TAUGHT / max(1.0, regions if by_region else 1.0))))
+    block = teacher.read(readable[torch.arange(taken) * len(readable) // taken], by_region)
+    rows = block.global_ if block.local is None else block.local
+    return learn_centring(rows) if dims == 0 else learn_whitening(rows, dims)

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from seekloop.contracts.instances import InstanceSearch
-from seekloop.matching.instance_search import WHOLE, Found, boxes_of_known
+from seekloop.matching.instance_search import GLOBAL, Found, boxes_of_known
 from seekloop.metrics.localisation import mean_best_iou
 from seekloop.metrics.ranked import finite_sum_average_precision, precision_at, trapezoid_average_precision
 from seekloop.metrics.ranks import ranks_of_positives
@@ -93,6 +93,6 @@ class SearchMeasures:
             **summary,
             "queries": int(results["query"].nunique()),
             "images": int(store.readable.sum()),
-            "regions_per_image": float(regions) if bool((self.search.region != WHOLE).any()) else 1.0,
+            "regions_per_image": float(regions) if bool((self.search.region != GLOBAL).any()) else 1.0,
             "left_out": left_out(problems, store.readable),
         }
