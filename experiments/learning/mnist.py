@@ -28,6 +28,7 @@ def run_of(folder: Path) -> dict[str, object]:
         "first": config["semi"].get("first", "-"),
         "split": config["split"],
         "seed": config["seed"],
+        "epochs": config["training"]["epochs"],
         "iterations": config["training"]["epochs"] * config["training"]["iterations"],
     }
     for name in ("accuracy", "pseudo_accuracy"):
