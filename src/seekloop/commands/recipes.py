@@ -53,23 +53,31 @@ def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> 
     return [*words, chosen.get("criterion"), prior, f"s{config.seed}"]
 
 
-def instance_search(config: DictConfig, instances: InstanceSearch, descriptors: Plan) -> Recipe:
-    """Recipe of an instance search."""
+def instance_search(
+    config: DictConfig, instances: InstanceSearch, descriptors: Plan, texts: Recipe | None = None
+) -> Recipe:
+    """Recipe of an instance search; with texts, of one by words."""
     asked = instances.queries
-    local = config.search.against == "regions"
-    known = {
+    local = config.search.against != "whole"
+    known: dict[str, Json] = {
         "command": "search",
         "search": _measured(config.search),
         "queries": asked.fingerprint(),
         "annotations": asked.annotations.fingerprint(),
         "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
     }
+    if texts is not None:  # right are the images that show a class, whose annotations the queries do not hold
+        known |= {"right": instances.database.annotations.fingerprint(), "names": list(instances.names)}
+        return Recipe("run", known, (descriptors.recipe(local), texts))
     return Recipe("run", known, (descriptors.recipe(local or config.search.query != "image"),))
 
 
 def _measured(section: DictConfig) -> dict[str, Json]:
     """A section without the number of pictures, which are only drawn."""
-    return {key: value for key, value in plain(section).items() if key != "shown"}
+    unasked = {"shown"} | (
+        {"words"} if section.get("words") is None else set()
+    )  # runs made before words have no such key
+    return {key: value for key, value in plain(section).items() if key not in unasked}
 
 
 def detection(config: DictConfig, collection: Collection, regions: Parts) -> Recipe:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,7 +12,7 @@ from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.protocols import Descriptors
 from seekloop.representations.local import WHOLE
 
-__all__ = ["WHOLE", "Found", "QueryVectors", "boxes_of_known", "first_highest", "search"]
+__all__ = ["WHOLE", "Against", "Found", "QueryVectors", "boxes_of_known", "compare", "first_highest", "search"]
 
 BLOCK_ROWS = 2**16  # descriptors read at a time
 
@@ -60,6 +61,20 @@ class Found:
         chosen = boxes[(first + region.clamp(min=0)).clamp(max=max(len(boxes) - 1, 0))]
         chosen = torch.where((region == WHOLE)[..., None], torch.tensor(WHOLE_IMAGE), chosen)
         return chosen.masked_fill((images < 0)[..., None], torch.nan)
+
+
+Against = Literal["regions", "whole", "both"]
+"""Vectors of an image that a query is compared with: of its regions, its global descriptor, or of all."""
+
+
+def compare(descriptors: Descriptors, asked: QueryVectors, against: Against) -> Found:
+    """Compare every query with every image by these vectors; of both, the better one answers, the region if equal."""
+    found = search(descriptors, asked, by_region=against != "whole")
+    if against != "both":
+        return found
+    whole = search(descriptors, asked, by_region=False)
+    better = whole.scores > found.scores
+    return Found(torch.where(better, whole.scores, found.scores), found.region.masked_fill(better, WHOLE))
 
 
 def search(descriptors: Descriptors, asked: QueryVectors, by_region: bool) -> Found:
