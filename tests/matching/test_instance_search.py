@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.records import Regions
-from seekloop.matching.instance_search import WHOLE, QueryVectors, boxes_of_known, first_highest, search
+from seekloop.matching.instance_search import WHOLE, QueryVectors, boxes_of_known, compare, first_highest, search
 from tests.worlds import ArrayDescriptors
 
 EAST, NORTH = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
@@ -129,3 +129,10 @@ def test_ragged_images_are_searched_like_one_at_a_time(counts, queries, seed, ro
             torch.testing.assert_close(found.scores[query, image], best.mean())
             column = int((owner == query).nonzero()[int(best.argmax()), 0])
             torch.testing.assert_close(mine[int(found.region[query, image]), column], best.max())
+
+
+def test_against_both_the_better_of_region_and_whole_image_answers_by_hand():
+    """East: regions 1, .8, .6; whole images 0, 1, .6, so image 1 is answered by the whole, image 2 by its region."""
+    found = compare(world(), QueryVectors(EAST[None], torch.tensor([0])), "both")
+    torch.testing.assert_close(found.scores, torch.tensor([[1.0, 1.0, 0.6]]))
+    assert found.region.tolist() == [[1, WHOLE, 2]]

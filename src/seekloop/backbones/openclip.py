@@ -204,7 +204,7 @@ class OpenClipText(nn.Module):
         MissingExtraError: if open_clip, or what its tokenizer needs, is not installed.
 
     Reference:
-        Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, section 3.1.4.
+        Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, 3.1.4.
     """
 
     @declared
@@ -239,7 +239,7 @@ class OpenClipText(nn.Module):
 
     @torch.no_grad()
     def forward(self, texts: Sequence[str]) -> Float[Tensor, "t d"]:
-        """One vector of unit length for each text. What is longer than the tower's context is cut off by the tokenizer."""
+        """One vector of unit length for each text; what is longer than the context of the tower is cut off."""
         for text in texts:
             if not text.strip():
                 raise ConfigError("words", text, "it is empty", "Say what to search for.")
@@ -306,16 +306,22 @@ def _created(
     key: str,
     value: str | None,
 ) -> Any:  # noqa: ANN401
-    sides = None
+    sides, vision = None, (clip.get_model_config(name) or {}).get("vision_cfg", {})
     if image_size is not None:
-        vision = (clip.get_model_config(name) or {}).get("vision_cfg", {})
         step = vision.get("patch_size") or 32  # ResNets, and timm's towers, which check it themselves
         sides = fitting_size(image_size, (step, step) if isinstance(step, int) else tuple(step))
         if isinstance(vision.get("layers"), list) and sides != (vision["image_size"],) * 2:
             why = f"the attention pool of {name} has positions for {vision['image_size']} pixels only"
             raise ConfigError("image_size", list(sides), why, "Use image_size=null.")
     try:
-        return clip.create_model(name, weights, force_image_size=sides, require_pretrained=True, **options)
+        if sides is None or "patch_size" not in vision:
+            return clip.create_model(name, weights, force_image_size=sides, require_pretrained=True, **options)
+        trained = clip.create_model(name, weights, require_pretrained=True, **options).state_dict()
+        options = {**options, "force_image_size": sides, "load_weights": False, "pretrained_text": False}
+        model = clip.create_model(name, weights, **options)
+        clip.model.resize_pos_embed(trained, model)  # by itself open_clip does so in the file's precision, or fails
+        model.load_state_dict(trained)
+        return model
     except ImportError:
         raise
     except Exception as error:

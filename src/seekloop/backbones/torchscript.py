@@ -1,6 +1,8 @@
 """Networks of one's own as TorchScript files: images in, one or more maps of vectors out."""
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +26,7 @@ class TorchScript(Readout):
     """A TorchScript file that maps images, (b, 3, h, w), to one or more maps, (b, d, rows, columns), as a backbone.
 
     Vectors of a map are brought to unit length. There is no class token: the global descriptor is the cells' mean.
-    The file is a program: open one that you trust.
+    A file that was traced for a single image is given one at a time. The file is a program: open one that you trust.
 
     Args:
         checkpoint: the file.
@@ -63,10 +65,14 @@ class TorchScript(Readout):
         expects = Preprocessing(fitting_size(image_size, (1, 1)), triple(mean), triple(std), interpolation)
         trunk = read(file, checkpoint)
         name = file.name.partition(".")[0]
-        super().__init__(trunk, f"{name}:{map}", (file_hash(file), f"map={map}"), expects)
+        super().__init__(trunk, f"{name}:{map}", (file_hash(file), f"map={map}", f"text_space={text_space}"), expects)
         self.map, self.text_space = map, text_space
-        with torch.no_grad():
-            patches = self.tokens(torch.zeros(1, 3, *expects.image_size)).patches
+        self.one_by_one = True
+        blank = torch.zeros(2, 3, *expects.image_size)
+        patches = self.tokens(blank[:1]).patches
+        with contextlib.suppress(ConfigError), torch.no_grad():
+            self._maps_of(blank)
+            self.one_by_one = False
         self.dim = patches.shape[-1]
         self.patch = (expects.image_size[0] // patches.shape[1], expects.image_size[1] // patches.shape[2])
 
@@ -77,22 +83,32 @@ class TorchScript(Readout):
         Raises:
             ConfigError: if the network gives something else than maps.
         """
-        parameter = next(self.trunk.parameters(), None)
-        size = tuple(pixels.shape[2:])
-        try:
-            found = self.trunk(pixels if parameter is None else pixels.to(parameter.dtype))
-        except RuntimeError as error:
-            lines = [line for line in str(error).splitlines() if "RuntimeError" in line] or [str(error)]
-            fix = "Give another image_size: many networks want a multiple of their stride."
-            raise ConfigError("image_size", list(size), f"the network fails ({lines[-1][:200]})", fix, self) from error
-        maps = [found] if isinstance(found, Tensor) else list(found) if isinstance(found, tuple | list) else []
-        if not maps or not all(isinstance(one, Tensor) and one.ndim == 4 and len(one) == len(pixels) for one in maps):
-            shown = [getattr(one, "shape", type(one).__name__) for one in maps] or type(found).__name__
-            why = f"it gives no maps of shape (images, d, rows, columns), but {shown}"
-            raise ConfigError("checkpoint", self.name, why, "Export a network that does.", self)
+        parts = pixels.split(1) if self.one_by_one else (pixels,)
+        each = [self._maps_of(part.float()) for part in parts]
+        maps = [torch.cat(several) for several in zip(*each, strict=True)]
         units = [F.normalize(one.float(), dim=1) for one in maps]
         patches = self._joined(units).permute(0, 2, 3, 1)
         return Tokens(None, patches.new_zeros(len(patches), 0, patches.shape[-1]), patches)
+
+    def _maps_of(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """All maps of one pass through the network.
+
+        Raises:
+            ConfigError: if it fails, or gives something else than maps.
+        """
+        try:
+            found = self.trunk(pixels)
+        except RuntimeError as error:
+            lines = [line for line in str(error).splitlines() if "RuntimeError" in line] or [str(error)]
+            fix = "Give another image_size: many networks want a multiple of their stride."
+            why = f"the network fails ({lines[-1][:200]})"
+            raise ConfigError("image_size", list(pixels.shape[2:]), why, fix, self) from error
+        maps = [found] if isinstance(found, Tensor) else list(found) if isinstance(found, tuple | list) else []
+        if not maps or not all(isinstance(one, Tensor) and one.ndim == 4 and len(one) == len(pixels) for one in maps):
+            shown = [getattr(one, "shape", type(one).__name__) for one in maps] or type(found).__name__
+            why = f"for {len(pixels)} images it gives no maps of shape (images, d, rows, columns), but {shown}"
+            raise ConfigError("checkpoint", self.name, why, "Export a network that does.", self)
+        return maps
 
     def _joined(self, maps: list[Tensor]) -> Float[Tensor, "b d h w"]:
         shapes = ", ".join(str(tuple(one.shape[1:])) for one in maps)
@@ -120,6 +136,25 @@ class TorchScript(Readout):
         return {"tokens": self.tokens(pixels).patches}
 
 
+class Scripted(nn.Module):
+    """A TorchScript module that follows its device and stays in float32: constants inside it cannot be converted.
+
+    It is no submodule: Lightning asks submodules for attributes that a frozen TorchScript module lacks.
+    """
+
+    def __init__(self, script: nn.Module) -> None:
+        super().__init__()
+        self.held = [script]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:  # type: ignore[override]
+        self.held[0].to(fn(torch.zeros(1)).device)
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return]
+
+    def forward(self, pixels: Tensor) -> object:
+        """Whatever the module gives."""
+        return self.held[0](pixels)
+
+
 def read(file: Path, shown: object) -> nn.Module:
     """Load a TorchScript file to the CPU.
 
@@ -127,7 +162,9 @@ def read(file: Path, shown: object) -> nn.Module:
         ConfigError: about `checkpoint`, if it is none.
     """
     try:
-        return torch.jit.load(str(file), map_location="cpu")  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)  # of torch 2.13: files are still read
+            return Scripted(torch.jit.load(str(file), map_location="cpu"))  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         cause = str(error).strip().splitlines()[0][:200]
         fix = "Write one with torch.jit.script or torch.jit.trace, and its method save."

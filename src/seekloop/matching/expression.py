@@ -13,8 +13,9 @@ from seekloop.contracts.errors import ConfigError
 
 FORM = 'Write it like 2*"golden retriever" + pool.jpg - "indoors", with spaces around + and -.'
 NUMBER = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*\*\s*")
-SIGN = re.compile(r"\s*([+-])\s+|\s+([+-])\s*(?=[\"0-9])")
-QUOTED = re.compile(r"\s*\"([^\"]*)\"\s*")
+SIGN = re.compile(r"\s+([+-])(?:\s+|$|(?=\"|[0-9.]+\s*\*))")
+AFTER_QUOTES = re.compile(r"\s*([+-])\s*")
+QUOTED = re.compile(r"\s*\"([^\"]*)\"")
 FIRST = re.compile(r"\s*([+-])\s*(?=[\"0-9\s])")
 SHOWN = 80  # letters of a query in a message
 
@@ -48,9 +49,11 @@ def parse(query: str, is_image: Callable[[str], bool]) -> tuple[Term, ...]:
         ConfigError: about `words`, if it is empty, or not of this form.
 
     Example:
-        >>> parse('2*"golden retriever" + pool.jpg - indoors', lambda term: term.endswith(".jpg"))
-        (Term(weight=2.0, content='golden retriever', image=False), Term(weight=1.0, content='pool.jpg', image=True), \
-Term(weight=-1.0, content='indoors', image=False))
+        >>> for term in parse('2*"golden retriever" + pool.jpg - indoors', lambda term: term.endswith(".jpg")):
+        ...     print(term)
+        Term(weight=2.0, content='golden retriever', image=False)
+        Term(weight=1.0, content='pool.jpg', image=True)
+        Term(weight=-1.0, content='indoors', image=False)
     """
     _check(query)
     first = FIRST.match(query)
@@ -60,7 +63,7 @@ Term(weight=-1.0, content='indoors', image=False))
         found = NUMBER.match(query, at)
         weight, at = (float(found[1]), found.end()) if found else (1.0, at)
         quoted = QUOTED.match(query, at)
-        following = SIGN.search(query, quoted.end() if quoted else at)
+        following = AFTER_QUOTES.match(query, quoted.end()) if quoted else SIGN.search(query, at)
         end = following.start() if following else len(query)
         content = (quoted[1] if quoted else query[at:end]).strip()
         _check_term(query, content, query[quoted.end() : end].strip() if quoted else "", bool(quoted))
