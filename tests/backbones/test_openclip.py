@@ -112,7 +112,7 @@ def test_dense_embeddings_of_an_attention_pool_are_what_it_gives_for_one_token_a
 
 def test_a_tower_without_a_rule_is_refused_and_gives_its_global_embedding_if_asked():
     model, images = clip(VIT, attentional_pool=True, attn_pooler_heads=2, attn_pooler_queries=3), pixels(32, 32)
-    with pytest.raises(ConfigError, match="no rule for dense embeddings.*dense=false.*crops"):
+    with pytest.raises(ConfigError, match=r"no rule for dense embeddings.*dense=false.*crops"):
         AlignedTokens(model, "small", expects(32, 32))
     tokens = AlignedTokens(model, "small", expects(32, 32), dense=False)(images)
     torch.testing.assert_close(tokens.patches[:, 0, 0], tokens.cls)
@@ -149,7 +149,7 @@ def test_templates_by_name_and_from_a_file(tmp_path):
     file.write_text("a sketch of a {}\n\n{} at night\n")
     assert read_templates(str(file)) == ("a sketch of a {}", "{} at night")
     file.write_text("a sketch\n")
-    with pytest.raises(ConfigError, match="a line has no {}: 'a sketch'"):
+    with pytest.raises(ConfigError, match=r"a line has no {}: 'a sketch'"):
         read_templates(str(file))
     with pytest.raises(ConfigError, match="no templates of this name"):
         read_templates("ninety")

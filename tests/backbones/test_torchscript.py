@@ -89,7 +89,7 @@ def test_what_cannot_work_is_said(file, change, message):
 
 def test_a_file_of_something_else_is_refused(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "weights.pt")
-    with pytest.raises(ConfigError, match="checkpoint=.*the file is no TorchScript"):
+    with pytest.raises(ConfigError, match=r"checkpoint=.*the file is no TorchScript"):
         TorchScript(str(tmp_path / "weights.pt"), image_size=32)
     torch.jit.script(nn.Flatten()).save(str(tmp_path / "flat.pt"))
     with pytest.raises(ConfigError, match="gives no maps of shape"):

@@ -77,12 +77,12 @@ def test_a_file_that_is_no_vocabulary_is_refused(tmp_path):
     path = tmp_path / "words.npz"
     for content in (b"", b"a bus\na coach\n", b"PK\x03\x04 cut off"):
         path.write_bytes(content)
-        with pytest.raises(ConfigError, match="file=.* it is no vocabulary"):
+        with pytest.raises(ConfigError, match=r"file=.* it is no vocabulary"):
             Vocabulary(str(path))
     np.save(tmp_path / "one.npy", VECTORS)
     with pytest.raises(ConfigError, match="it is no vocabulary"):
         Vocabulary(str(tmp_path / "one.npy"))
     with pytest.raises(ConfigError, match="it has no default"):
         Vocabulary()
-    with pytest.raises(ConfigError, match="names='coco_names' .*It has: names, vectors"):
+    with pytest.raises(ConfigError, match=r"names='coco_names' .*It has: names, vectors"):
         Vocabulary(file_of(tmp_path), names="coco_names")

@@ -75,7 +75,7 @@ def command(ground, **changes):
     return [*(f"{key}={value}" for key, value in settings.items() if value is not None), *where]
 
 
-def ranked(ground, outcome):
+def ranked(outcome):
     """The ranking that a command left, whose folder is the last word that it said."""
     folder = worked(outcome).out.strip().rpartition(": ")[2].partition(" (")[0]
     return pd.read_parquet(f"{folder}/ranking.parquet"), folder
@@ -92,7 +92,7 @@ def test_the_first_plain_word_is_what_is_searched_for():
 def test_words_rank_and_the_region_that_answers_is_known(ground):
     """Cells of 16 pixels. Picture 3 has cells that are red throughout, picture 0 one that is red by a quarter."""
     outcome = seekloop("search", "crimson", *command(ground))
-    ranking, folder = ranked(ground, outcome)
+    ranking, folder = ranked(outcome)
     assert "'crimson' is taken for red, crimson (similarity 1.00)" in outcome.out
     assert "3.png  (0.00, 0.50, 0.25, 0.75)" in outcome.out
     assert ranking["image"].tolist()[:2] == [3, 0]
@@ -108,11 +108,11 @@ def test_words_rank_and_the_region_that_answers_is_known(ground):
 
 def test_weights_and_pictures_are_joined(ground):
     """Not blue: what is left of a picture of blue and of the word is the opposite of blue; then green or red leads."""
-    ranking, _ = ranked(ground, seekloop("search", "2.png - blue", *command(ground, **{"search.against": "whole"})))
+    ranking, _ = ranked(seekloop("search", "2.png - blue", *command(ground, **{"search.against": "whole"})))
     assert ranking["image"].iloc[0] != 2
     outside = ground / "mine.png"
     Image.new("RGB", (20, 30), COLOURS["green"]).save(outside)
-    ranking, _ = ranked(ground, seekloop("search", f'{outside} + 2*"green"', *command(ground)))
+    ranking, _ = ranked(seekloop("search", f'{outside} + 2*"green"', *command(ground)))
     assert set(ranking["image"].iloc[:2]) == {1, 4}
     assert ranking["score"].iloc[0] == pytest.approx(1, abs=0.01)
 
@@ -123,7 +123,7 @@ def test_clusters_of_tokens_answer_like_all_of_them_and_paint_their_cells(ground
     scores = {}
     for most in (1, 2, 1000):
         changes = {**clusters, "regions.detector.clusters": most}
-        ranking, folder = ranked(ground, seekloop("search", "red", *command(ground, **changes)))
+        ranking, folder = ranked(seekloop("search", "red", *command(ground, **changes)))
         scores[most] = ranking.set_index("image")["score"].sort_index()
         if most == 2:
             box = ranking[ranking["image"] == 3][["x0", "y0", "x1", "y1"]].values.tolist()
@@ -132,7 +132,7 @@ def test_clusters_of_tokens_answer_like_all_of_them_and_paint_their_cells(ground
                 assert sheet.height > 100
     pd.testing.assert_series_equal(scores[2], scores[1000], atol=2e-3)
     assert scores[1][0] < scores[2][0] - 0.2
-    whole, _ = ranked(ground, seekloop("search", "red", *command(ground, **{"search.against": "whole"})))
+    whole, _ = ranked(seekloop("search", "red", *command(ground, **{"search.against": "whole"})))
     pd.testing.assert_series_equal(whole.set_index("image")["score"].sort_index(), scores[1], atol=2e-3)
 
 
@@ -193,7 +193,7 @@ def test_a_persons_search_starts_from_words(ground, tmp_path):
     assert search.ranking(2) == [3, 0]
     assert search.query.text.words == "red - green"
     with program.saved_session(tmp_path / "search", store, overrides=[*text, *loop], words="red") as kept:
-        kept.answer({3: True, 4: False})
+        kept.answer({item.image: item.image in (0, 3) for item in kept.ask()})
         first = kept.ranking(3)
     with program.saved_session(tmp_path / "search", store, overrides=[*text, *loop], words="red") as again:
         assert again.ranking(3) == first

@@ -38,9 +38,10 @@ def test_a_box_over_one_and_a_half_tokens_by_hand(pool, members, value):
 
 
 def test_the_medoid_is_the_token_most_like_the_mean_by_hand():
-    """Tokens at 0, 50 and 90 degrees, the last three times as long: the mean is at 62 degrees, nearest 50, not the longest.
+    """Tokens at 0, 50 and 90 degrees, the last three times as long: their mean lies at 66 degrees, nearest to 50.
 
-    With the first two alone the mean is at 25 degrees, as near to both: the first. An empty region has the zero vector.
+    The product with the mean would choose the longest. With the first two alone the mean lies at 25 degrees, as near to
+    both. An empty region has the zero vector.
     """
     tokens = torch.tensor([[1.0, 0.0], [0.642788, 0.766044], [0.0, 3.0]])
     weights = torch.tensor([[1, 1, 1], [1, 1, 0], [0, 0, 0]]) / torch.tensor([[3], [2], [1]])

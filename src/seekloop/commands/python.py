@@ -152,7 +152,7 @@ def session(
         size: width and height, for a box in pixels where descriptors are arrays; a store knows its images.
         criteria: names of criteria that the search may change to (`Session.use`), such as "top"; the loop's own is
             always among them.
-        words: that say what to search for: `"a red bus"`, or joined, `'2*"golden retriever" - "indoors"'`. Similarity to
+        words: that say what to search for, such as "a red bus", or `2*"golden retriever" - "indoors"`. Similarity to
             them ranks while there are few answers (`prior=similarity`).
         vector: of the words, (d,), in the space of the descriptors; None: that of the encoder `text=...`.
 

@@ -14,11 +14,9 @@ from seekloop.contracts.problems import Problem, first_reasons
 from seekloop.contracts.protocols import Collection
 from seekloop.images.annotated import Chosen, boxes_by_image
 
-NOTHING: Mapping[str, str] = {}
-
 
 @declared
-def class_names(collection: Collection, words: Mapping[str, str] = NOTHING) -> InstanceSearch:
+def class_names(collection: Collection, words: Mapping[str, str] | None = None) -> InstanceSearch:
     """Search for every class by its name; right are the images that show it.
 
     Besides all right images, those of each size are evaluated alone: images that show the class in another size are
@@ -26,7 +24,7 @@ def class_names(collection: Collection, words: Mapping[str, str] = NOTHING) -> I
 
     Args:
         collection: images with annotated classes.
-        words: that are searched for in place of a class's name, such as {tvmonitor: television}.
+        words: that are searched for in place of a class's name, such as {tvmonitor: television}; None: its name.
 
     Raises:
         ConfigError: if no class is on any image, or `words` names one that is not there.
@@ -34,7 +32,7 @@ def class_names(collection: Collection, words: Mapping[str, str] = NOTHING) -> I
     Reference:
         Levi et al., "Object-Centric Open-Vocabulary Image Retrieval with Aggregated Features", BMVC 2023.
     """
-    known = collection.annotations
+    known, words = collection.annotations, words or {}
     if unknown := next((name for name in words if name not in known.classes), None):
         fix = f"Classes: {', '.join(known.classes[:20])}{', ...' if len(known.classes) > 20 else ''}."
         raise ConfigError("words", dict(words), f"{collection.name} has no class {unknown!r}", fix)
