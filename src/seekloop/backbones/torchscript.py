@@ -71,7 +71,7 @@ class TorchScript(Readout):
         blank = torch.zeros(2, 3, *expects.image_size)
         patches = self.tokens(blank[:1]).patches
         with contextlib.suppress(ConfigError), torch.no_grad():
-            self._maps_of(blank)
+            self.all_maps(blank)
             self.one_by_one = False
         self.dim = patches.shape[-1]
         self.patch = (expects.image_size[0] // patches.shape[1], expects.image_size[1] // patches.shape[2])
@@ -84,13 +84,13 @@ class TorchScript(Readout):
             ConfigError: if the network gives something else than maps.
         """
         parts = pixels.split(1) if self.one_by_one else (pixels,)
-        each = [self._maps_of(part.float()) for part in parts]
+        each = [self.all_maps(part.float()) for part in parts]
         maps = [torch.cat(several) for several in zip(*each, strict=True)]
         units = [F.normalize(one.float(), dim=1) for one in maps]
         patches = self._joined(units).permute(0, 2, 3, 1)
         return Tokens(None, patches.new_zeros(len(patches), 0, patches.shape[-1]), patches)
 
-    def _maps_of(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+    def all_maps(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
         """All maps of one pass through the network.
 
         Raises:
