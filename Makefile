@@ -7,25 +7,32 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/nul
 CONSTRAINTS := $(if $(GPU),,-c constraints-cpu.txt)
 FAISS := $(if $(GPU),faiss-gpu,faiss-cpu)
 STAMP := $(VENV)/.installed
+RAY := $(VENV)/.installed-ray
 
 .PHONY: demo test slow lint bench notebooks docs wheel clean
 
 $(STAMP): pyproject.toml constraints-cpu.txt
+	@echo "Installing into $(VENV): $(if $(GPU),6,3) GB, some minutes the first time"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(if $(GPU),,$(BIN)/python -m pip install --quiet torch==2.13.0)
-	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[dev,$(FAISS)]'
+	$(BIN)/python -m pip install --upgrade pip
+	$(if $(GPU),,$(BIN)/python -m pip install torch==2.13.0)
+	$(BIN)/python -m pip install $(CONSTRAINTS) -e '.[dev,$(FAISS)]'
 	touch $(STAMP)
+
+# Only the slow tests start Ray.
+$(RAY): $(STAMP)
+	$(BIN)/python -m pip install $(CONSTRAINTS) -e '.[ray]'
+	touch $(RAY)
 
 # Four representations on the built-in scenes with the built-in backbone: progress, a table, figures.
 demo: $(STAMP)
 	$(BIN)/seekloop retrieve -m experiment=demo
-	$(BIN)/seekloop report runs/demo by=local,fusion
+	$(BIN)/seekloop report runs/demo by=representation
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -q -n 2
 
-slow: $(STAMP)
+slow: $(RAY)
 	$(BIN)/python -m pytest -q -m slow
 
 lint: $(STAMP)

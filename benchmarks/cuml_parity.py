@@ -5,13 +5,14 @@ Run: python benchmarks/cuml_parity.py   (needs an NVIDIA GPU and pip install 'se
 
 import sys
 import time
+from datetime import date
 
 import torch
 from torch.nn import functional as F
 
 from seekloop.classifiers.svm_cuml import SvmCuml
 from seekloop.classifiers.svm_sklearn import SvmSklearn
-from seekloop.contracts.errors import MissingExtraError
+from seekloop.contracts.errors import MissingExtraError, require
 from seekloop.contracts.records import TrainingRows
 
 SIZES = [(6, 384), (256, 768), (256, 1536), (1000, 2048), (4096, 384), (4096, 768), (4096, 1536)]
@@ -52,6 +53,8 @@ def main() -> int:
     except MissingExtraError as missing:
         print(f"{missing}. Nothing was compared.")
         return 2
+    version = require("cuml", "cuml").__version__
+    print(f"cuML {version}, {torch.cuda.get_device_name()}, torch {torch.__version__}, {date.today()}")
     print(f"{'rows':>6} {'dim':>6} {'weights':>9} {'positives':>10} {'difference':>12} {'seconds':>9}")
     worst = max(
         compare(size, dim, word, positives, solver)

@@ -36,7 +36,7 @@ PUBLISHED_SECONDS = 2.4
 PATCH = 14
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "k-sums": ("claid", {}),
-    "k-sums, parity": ("claid", {"variant": "parity"}),
+    "k-sums, released": ("claid", {"variant": "released"}),
     "normalised cut, lanczos": ("claid_ncut", {"bisect": {"solver": "lanczos"}}),
     "normalised cut, dense": ("claid_ncut", {"bisect": {"solver": "dense"}}),
 }

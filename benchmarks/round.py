@@ -25,6 +25,7 @@ from benchmarks.synthetic import World, annotations, described, make_store, stor
 from seekloop.commands.compose import build_loop, loop_parts
 from seekloop.contracts.protocols import User
 from seekloop.contracts.records import Answer, Query
+from seekloop.loop.engine import Loop
 from seekloop.loop.session import Session
 from seekloop.loop.shortlist import Shortlisted
 from seekloop.metrics.average_precision import average_precision
@@ -88,21 +89,7 @@ def seekloop_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
     opened = time.perf_counter() - started
     query = drawn(config, known, world.images)[0]
     user = simulated(config, known, loop)
-    box = None if query.first.box is None else query.first.box.tolist()
-    with stopwatch.part("first page"):
-        session = Session.start(loop, query.first.image, box, negatives=NEGATIVES, budget=BUDGET)
-        page(session)
-    first = stopwatch.laps.pop("first page")[0]
-    stopwatch.laps.clear()
-    searches: list[Shortlisted | None] = []
-    for _ in range(asked.rounds):
-        replies = {image: reply(user, query, image) for image in (item.image for item in session.ask())}
-        with stopwatch.part("round"):
-            session.answer(replies)
-            session.ask()
-            with stopwatch.part("top"):
-                session.ranking(TOP)
-        searches.append(session.shortlisted)
+    first, session, searches = sat_through(loop, user, query, asked.rounds, stopwatch)
     relevant = known.relevance(world.images)[known.classes.index(query.class_name)]
     peak = facts.peak_gib()
     return {
@@ -115,6 +102,28 @@ def seekloop_side(asked: argparse.Namespace, world: World) -> dict[str, Any]:
         "store_bytes": taken,
         **through_index(searches, opened, stored_bytes(store.folder) - taken, lambda: against_exact(asked, world)),
     }
+
+
+def sat_through(
+    loop: Loop, user: User, query: Query, rounds: int, stopwatch: Stopwatch
+) -> tuple[float, Session, list[Shortlisted | None]]:
+    """Play a person's session, of which `stopwatch` keeps the rounds; seconds to the first page, and the session."""
+    box = None if query.first.box is None else query.first.box.tolist()
+    with stopwatch.part("first page"):
+        session = Session.start(loop, query.first.image, box, negatives=NEGATIVES, budget=BUDGET)
+        page(session)
+    first = stopwatch.laps.pop("first page")[0]
+    stopwatch.laps.clear()
+    searches: list[Shortlisted | None] = []
+    for _ in range(rounds):
+        replies = {image: reply(user, query, image) for image in (item.image for item in session.ask())}
+        with stopwatch.part("round"):
+            session.answer(replies)
+            session.ask()
+            with stopwatch.part("top"):
+                session.ranking(TOP)
+        searches.append(session.shortlisted)
+    return first, session, searches
 
 
 def forget_indexes(folder: Path) -> int:

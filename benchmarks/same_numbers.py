@@ -139,7 +139,7 @@ def stores() -> Iterator[Item]:
 def small() -> Iterator[Item]:
     """One short run of each of the other commands."""
     regions = ("collection=scenes", "collection.images=40", "regions=claid", "backbone@regions.backbone=tiny")
-    learning = ("pretraining=quick", "semi=quick", "criterion=jlp", "wandb.mode=disabled")
+    learning = ("split=0", "pretraining=quick", "semi=quick", "criterion=jlp", "wandb.mode=disabled")
     yield Item("learn/digits-quick-jlp-s0", "learn", ("-m", "experiment=learning_demo", *learning), "learn")
     yield Item("search/scenes-claid", "search", (*regions, "wandb.mode=disabled"), "regions")
     yield Item("detect/scenes-claid", "detect", (*regions, "wandb.mode=disabled"), "regions")

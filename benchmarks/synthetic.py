@@ -130,7 +130,7 @@ class Directions:
     spectrum: Float[Tensor, " d"]
 
 
-def directions(world: World) -> Directions:
+def directions(world: World, device: str = "cpu") -> Directions:
     """Drawn once for a world; the mean, centres and variants are unit vectors times their lengths."""
     rng = generator(world.seed, "directions")
     unit = torch.nn.functional.normalize
@@ -138,21 +138,23 @@ def directions(world: World) -> Directions:
     centres = CENTRE * unit(torch.randn(world.classes, 1, world.dim, generator=rng), dim=-1)
     variants = VARIANT * unit(torch.randn(world.classes, VARIANTS, world.dim, generator=rng), dim=-1)
     spectrum = torch.arange(1, world.dim + 1) ** -DECAY
-    return Directions(mean, centres + variants, spectrum / spectrum.norm())
+    return Directions(mean.to(device), (centres + variants).to(device), (spectrum / spectrum.norm()).to(device))
 
 
 def draw_cells(world: World, shared: Directions, number: int, images: int) -> Float[Tensor, "b m d"]:
-    """The local descriptors of a block, not normalised."""
-    rng = generator(world.seed, "descriptors", number)
-    cells = torch.randn(images, world.regions, world.dim, generator=rng).mul_(shared.spectrum)
-    cells += shared.mean + SCENE * shared.spectrum * torch.randn(images, 1, world.dim, generator=rng)
+    """The local descriptors of a block, not normalised, on the device of `shared`, which draws in its own way."""
+    device = shared.mean.device
+    rng = torch.Generator(device).manual_seed(generator(world.seed, "descriptors", number).initial_seed())
+    about = {"generator": rng, "device": device}
+    cells = torch.randn(images, world.regions, world.dim, **about).mul_(shared.spectrum)
+    cells += shared.mean + SCENE * shared.spectrum * torch.randn(images, 1, world.dim, **about)
     drawn = draw_objects(world, number, images)
-    look = shared.looks[drawn.label, drawn.variant] * drawn.strength[:, None]
+    look = shared.looks[drawn.label, drawn.variant] * drawn.strength[:, None].to(device)
     row, column = torch.arange(world.regions) // world.cells[1], torch.arange(world.regions) % world.cells[1]
     place = torch.stack([row, column], dim=1)
     inside = ((place >= drawn.first[:, None]) & (place <= drawn.last[:, None])).all(dim=2)
     what, where = inside.nonzero(as_tuple=True)
-    return cells.index_put_((drawn.image[what], where), look[what], accumulate=True)
+    return cells.index_put_((drawn.image[what].to(device), where.to(device)), look[what.to(device)], accumulate=True)
 
 
 def described(world: World) -> StoreManifest:

@@ -227,7 +227,7 @@ TABLES: dict[str, list[tuple[str, Row, Sequence[str]]]] = {
                 "regions",
                 "on the clock",
                 "k-sums",
-                "k-sums, parity",
+                "k-sums, released",
                 "normalised cut, lanczos",
                 "normalised cut, dense",
                 "lanczos / k-sums",

@@ -41,8 +41,8 @@ RUNS = (
     "learn experiment=learning_demo criterion=core_set pretraining=quick semi=quick",
 )
 FIGURES = {
-    "report_curves": "runs/demo/report_curves.png",
-    "report_bars": "runs/demo/report_bars.png",
+    "report_curves": "runs/demo/report_representation_curves.png",
+    "report_bars": "runs/demo/report_representation_bars.png",
     "curves": "runs/demo/all-concat-*-s0-*/figures/curves.png",
     "classes": "runs/demo/all-concat-*-s0-*/figures/classes.png",
     "sizes": "runs/demo/all-concat-*-s0-*/figures/sizes.png",

@@ -1,8 +1,12 @@
 """What is imported, and when: each command in a process of its own, which tells what it has loaded."""
 
+import ast
 import json
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -34,6 +38,8 @@ print(json.dumps(sorted(sys.modules)))
 """
 SEARCHING = """
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 sys.modules["numba"] = sys.modules["pyarrow"] = None  # importing them fails
 import seekloop, torch
 from tests.worlds import blobs
@@ -176,3 +182,18 @@ sys.argv = ["seekloop"]
 runpy.run_module("seekloop", run_name="__main__", alter_sys=True)
 """
     assert python("-c", program).split() == ["True"]
+
+
+def test_what_is_imported_is_declared():
+    """Hydra would bring OmegaConf, and scikit-learn joblib, in whatever versions they like."""
+    trees = [ast.parse(file.read_text()) for file in (ROOT / "src").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"seekloop"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {re.match(r"[\w-]+", line)[0].replace("-", "_") for line in lines}
+    brought = {name: {one.lower().replace("-", "_") for one in by} for name, by in packages_distributions().items()}
+    assert {name for name in imported if not declared & brought.get(name, set())} == set()
+    assert {"omegaconf", "PIL", "sklearn", "yaml"} <= imported

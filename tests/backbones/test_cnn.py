@@ -76,6 +76,27 @@ def test_a_layer_can_be_chosen(layer, dim, cells, checkpoint):
     assert not any("layer4" in name for name, _ in backbone.named_parameters())
 
 
+def test_a_block_of_a_stage_can_be_chosen(checkpoint):
+    """Block 0 of the last stage: half of the network's last stage is left, the rest and its weights are not."""
+    backbone = resnet(checkpoint, layer="layer4.0")
+    model = timm.create_model("resnet50").eval()
+    model.load_state_dict(torch.load(checkpoint))
+    pixels = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        third = model.layer3(model.layer2(model.layer1(model.maxpool(model.act1(model.bn1(model.conv1(pixels)))))))
+        want = model.layer4[0](third)
+    torch.testing.assert_close(backbone(pixels).patches, want.permute(0, 2, 3, 1), rtol=1e-3, atol=1e-4)
+    assert (backbone.dim, backbone.patch, backbone.name) == (2048, (32, 32), "resnet50.tv_in1k:layer4.0")
+    assert not any("layer4.1" in name for name, _ in backbone.named_parameters())
+    last = resnet(checkpoint, layer="layer4.2")
+    torch.testing.assert_close(last(pixels).patches, resnet(checkpoint)(pixels).patches)
+    assert len({one.weights_hash for one in (backbone, last, resnet(checkpoint, layer="layer4.1"))}) == 3
+    for layer in ("layer4.3", "layer4.-1", "layer5.0", "layer4.0.conv1"):
+        with pytest.raises(ConfigError, match=r"layer3 \(or layer3.0 to layer3.5\)") as error:
+            resnet(checkpoint, layer=layer)
+        assert error.value.key == "layer"
+
+
 def test_bfloat16_changes_the_tokens_only_a_little(checkpoint):
     whole, half = resnet(checkpoint, layer="layer2"), resnet(checkpoint, layer="layer2").to(torch.bfloat16)
     pixels = torch.randn(1, 3, 64, 64)
@@ -109,7 +130,7 @@ def test_original_strides_by_hand():
 
 
 def test_what_cannot_work(checkpoint):
-    with pytest.raises(ConfigError, match="It has: act1, layer1, layer2, layer3, layer4"):
+    with pytest.raises(ConfigError, match=r"It has: act1, layer1 \(or layer1.0 to layer1.2\), .*, layer4 \(or"):
         resnet(checkpoint, layer="layer5")
     with pytest.raises(ConfigError, match=r"\[64, 64\] or \[96, 96\]"):
         resnet(checkpoint, size=70)

@@ -31,10 +31,11 @@ class SweepServer:
         history: run to the rows it sent.
         summary: run to the last summary it sent.
         files: run to the names of the files it sent.
+        printed: run to what it printed.
     """
 
     def __init__(self) -> None:
-        self.dealt, self.of_sweep, self.history, self.summary, self.files = {}, {}, {}, {}, {}
+        self.dealt, self.of_sweep, self.history, self.summary, self.files, self.printed = ({} for _ in range(6))
         self._sweep, self._waiting = {}, []
         self._server = Patient(("127.0.0.1", 0), handler_of(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -60,6 +61,8 @@ class SweepServer:
     def _hear(self, run: str, files: dict) -> None:
         rows = files.get("wandb-history.jsonl", {}).get("content", [])
         self.history.setdefault(run, []).extend(json.loads(row) for row in rows)
+        lines = files.get("output.log", {}).get("content", [])
+        self.printed[run] = self.printed.get(run, "") + "".join(lines)
         for summary in files.get("wandb-summary.json", {}).get("content", []):
             self.summary[run] = json.loads(summary)
 

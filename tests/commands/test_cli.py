@@ -1,3 +1,6 @@
+import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -5,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import seekloop as seekloop_python
 from seekloop.commands.configs import conf_dir
 from tests.commands.runs import EXTRACTED, SMALL, folder_of, places, refused, seekloop, worked
 from tests.logs.wandb_file import Logged
@@ -111,6 +115,17 @@ def sweep(tmp_path_factory, stores):
     return runs, seekloop(*command)
 
 
+def test_every_image_of_a_class_searched_for_has_a_size_and_chance_is_its_share(finished):
+    """Of the classes 1 and 3 alone; chance lies above the share of all images, where other sizes are still ranked."""
+    folder, _, _ = finished
+    sizes = json.loads((folder / "summary.json").read_text())["sizes"]
+    known = seekloop_python.build("collection=scenes", "collection.images=40").annotations
+    searched = {known.classes.index(name) for name in "13"}
+    pairs = {pair for pair in zip(known.label.tolist(), known.image.tolist(), strict=True) if pair[0] in searched}
+    assert sum(one["images"] for one in sizes.values()) == len(pairs)
+    assert all(one["images"] / (2 * 40) <= one["chance"] <= len(pairs) / 40 for one in sizes.values())
+
+
 def test_in_a_sweep_a_setting_that_cannot_work_does_not_hold_up_the_others(sweep):
     runs, outcome = sweep
     assert outcome.code == 1
@@ -132,12 +147,27 @@ def test_status_says_how_far_each_run_is(sweep):
     assert "Use representation/fusion=none, or representation/local=all" in refused_job
 
 
+@pytest.mark.parametrize("command", ["retrieve --help", "status", "report wandb=disabled"])
+def test_a_reader_that_leaves_early_ends_nothing_and_hears_nothing(command, sweep, tmp_path):
+    """As `| head -n 0`: the pipe has no reader when the first line is written. A report writes all of its files."""
+    name, *words = command.split()
+    runs = shutil.copytree(sweep[0], tmp_path / "runs")
+    folder = [] if name == "retrieve" else [str(runs)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "seekloop", name, *folder, *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (runs / "report.md").exists() == (name == "report")
+
+
 def test_report_compares_the_finished_runs(sweep):
     runs, _ = sweep
     out = worked(seekloop("report", str(runs), "by=local,fusion")).out
     assert "one_rand" in out
-    assert sorted(pd.read_csv(runs / "report.csv")["local"]) == ["all", "one_rand"]
-    assert "one_rand" in (runs / "report.md").read_text()
+    assert pd.read_csv(runs / "report_local_fusion.csv")["local"].tolist() == ["all", "one_rand"]
+    assert "one_rand" in (runs / "report_local_fusion.md").read_text()
 
 
 def test_report_holds_two_settings_against_each_other_and_tells_wandb(sweep):
@@ -145,8 +175,8 @@ def test_report_holds_two_settings_against_each_other_and_tells_wandb(sweep):
     runs, _ = sweep
     out = worked(seekloop("report", str(runs), "by=local", "compare=local:all,one_rand", "wandb=offline")).out
     assert "The same queries under two settings: the first minus the second" in out
-    (row,) = pd.read_csv(runs / "report_differences.csv").to_dict("records")
-    areas = pd.read_csv(runs / "report.csv").set_index("local")["map_auc_mean"]
+    (row,) = pd.read_csv(runs / "report_local_local-all-one_rand_differences.csv").to_dict("records")
+    areas = pd.read_csv(runs / "report_local_local-all-one_rand.csv").set_index("local")["map_auc_mean"]
     assert (row["setting"], row["against"], row["queries"], row["classes"]) == ("all", "one_rand", 2, 2)
     assert row["map_auc_difference"] == pytest.approx(areas["all"] - areas["one_rand"])
     assert pd.isna(row["map_auc_p"])

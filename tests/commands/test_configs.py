@@ -52,7 +52,7 @@ STABLE_KEYS = [
     "runs_dir",
     "store_dir",
 ]
-ARGUMENTS = {"folder", "by", "run", "build"}  # of commands that take no config, and of Python's build
+ARGUMENTS = {"folder", "by", "run", "build", "cycle", "shown"}  # of commands that take no config, and of Python's build
 
 
 def keys_of(entry):

@@ -9,6 +9,7 @@ import signal
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from seekloop.learning.kind import LEARNING
 from seekloop.logs.run_folder import RunFolder, RunState
@@ -37,7 +38,14 @@ def in_folder(folder):
 def done(small, processes, tmp_path_factory):
     """A run with label propagation that was never disturbed, in a process with as many threads as those that are."""
     place = tmp_path_factory.mktemp("learn")
-    command = (*small, "semi=thesis", "propagation.neighbours=5", "wandb.mode=offline", *in_folder(place))
+    command = (
+        *small,
+        "semi=thesis",
+        "semi.warmup=0",
+        "propagation.neighbours=5",
+        "wandb.mode=offline",
+        *in_folder(place),
+    )
     process = processes.start(*command)
     assert process.wait() == 0, process.said()
     (run,) = (place / "runs" / "learning").iterdir()
@@ -203,18 +211,59 @@ def test_criteria_of_classification(small, tmp_path, criterion):
     assert math.isfinite(summary["accuracy_auc"])
 
 
-def test_agreement_of_a_run_with_itself_and_with_another(small, tmp_path):
-    """Against itself everything agrees and every rank is the same; without views it says what to do."""
-    command = (*small, *in_folder(tmp_path), "semi=thesis", "propagation.neighbours=5", "learning.cycles=2")
-    for criterion in ("entropy", "margin"):
-        worked(seekloop(*command, f"criterion={criterion}", "keep_views=true"))
-    one, other = sorted((tmp_path / "runs" / "learning").iterdir())
-    said = worked(seekloop("agreement", str(one), str(one), str(other), "ranks=20"))
-    assert "right_where_agreed" in said.out
-    place = one.parent / "agreement"
-    table = pd.read_csv(place / "agreement.csv")
-    assert table["criterion"].tolist() == ["entropy", "margin"]
-    assert table.loc[0, ["agree", "asked_by_both", "rank_correlation"]].tolist() == pytest.approx([1.0, 1.0, 1.0])
+@pytest.fixture(scope="module")
+def two_runs(small, tmp_path_factory):
+    """Of the criteria entropy and random, two cycles each."""
+    place = tmp_path_factory.mktemp("agreement")
+    command = (*small, *in_folder(place), "keep_views=true", "propagation.neighbours=5", "learning.cycles=2")
+    for criterion in ("entropy", "random"):
+        worked(seekloop(*command, f"criterion={criterion}"))
+    return sorted((place / "runs" / "learning").iterdir())
+
+
+def test_criteria_choose_from_one_network(two_runs):
+    """In cycle 0, too, where runs of two criteria are the same network; the run's own criterion chooses as it did."""
+    run = two_runs[0]
+    worked(seekloop("agreement", str(run), "criterion=entropy,random,least_confidence", "cycle=0", "shown=1"))
+    place = run.parent / "agreement" / f"{run.name}_cycle_0"
+    table, ranked = pd.read_csv(place / "agreement.csv"), pd.read_csv(place / "ranks.csv")
+    pairs = [("entropy", "random"), ("entropy", "least_confidence"), ("random", "least_confidence")]
+    assert list(zip(table["one"], table["other"], strict=True)) == pairs
+    asked = RunFolder(run, LEARNING).table("asked").query("cycle == 0").sort_values("order")["image"]
+    assert ranked.sort_values("entropy")["image"].head(10).tolist() == asked.tolist()
+    for name in ("entropy", "random", "least_confidence"):
+        assert sorted(ranked[name]) == list(range(140))  # 150 images, 10 of them labelled
+    first = {name: set(ranked.loc[ranked[name] < 10, "image"]) for name in ("entropy", "least_confidence")}
+    assert table.loc[1, "chosen_by_both"] == pytest.approx(len(first["entropy"] & first["least_confidence"]) / 10)
+    assert 0 < table.loc[1, "images"] <= 140 - len(first["entropy"] | first["least_confidence"])
+    correlations = [spearmanr(ranked[one], ranked[other]).statistic for one, other in pairs]
+    assert table["rank_correlation"].tolist() == pytest.approx(correlations)
+    assert table["agree"].between(0.01, 0.99).all()  # equal throughout if labels spread without the choices
     assert (place / "ranks.png").exists()
-    assert "keep_views=true" in refused(seekloop("agreement", str(one), str(other), "cycle=7"))
-    assert "two or more runs are compared" in refused(seekloop("agreement", str(one)))
+
+
+def test_networks_of_several_runs_are_compared_by_their_predictions(two_runs):
+    worked(seekloop("agreement", *map(str, two_runs)))
+    (place,) = [path for path in (two_runs[0].parent / "agreement").iterdir() if path.name.endswith("_cycle_1")]
+    row = pd.read_csv(place / "trained.csv").iloc[0]
+    one, other = (RunFolder(run, LEARNING).view(1) for run in two_runs)
+    unknown = (one["labels"] < 0) & (other["labels"] < 0)
+    alike = one["probabilities"].argmax(dim=1) == other["probabilities"].argmax(dim=1)
+    assert row["images"] == int(unknown.sum())
+    assert row["agree"] == pytest.approx(float(alike[unknown].double().mean()))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((0, "criterion=entropy"), "criterion='entropy' cannot work: there is nothing to compare"),
+        ((0, "criterion=entropy,random", "cycle=x"), "cycle='x' cannot work: it is no whole number"),
+        ((0, "criterion=entropy,random", "shown=5"), "shown='5' cannot work: it is no share"),
+        ((0, "criterion=entropy,random", "cycle=7"), "keep_views=true"),
+        ((0, 1, "cycle=0"), "cycle=0 cannot work: all networks of cycle 0 have the same labels"),
+        ((0, 1, "criterion=entropy,random"), "several runs are compared by what their networks predict"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(two_runs, words, expected):
+    command = [str(two_runs[word]) if isinstance(word, int) else word for word in words]
+    assert expected in refused(seekloop("agreement", *command))

@@ -1,6 +1,7 @@
 """`seekloop search` and `seekloop detect` on the built-in scenes with the built-in backbone."""
 
 import json
+import shutil
 import signal
 
 import pandas as pd
@@ -9,8 +10,12 @@ import torch
 from hydra.utils import instantiate
 
 from seekloop.commands.compose import resolve
-from seekloop.commands.search import search
+from seekloop.commands.extract import prepare
+from seekloop.commands.parts import build
+from seekloop.commands.search import Settings, extraction_of_queries, learnt, search
+from seekloop.commands.task import section
 from seekloop.contracts.boxes import iou
+from seekloop.store.reader import open_store
 from tests.commands.runs import places, seekloop, worked
 from tests.logs.wandb_file import Logged
 
@@ -100,6 +105,67 @@ def test_a_query_is_pooled_in_its_box_where_regions_are_pooled_in_masks(ground):
         maps[inside] = json.loads((only_run(ground / inside) / "summary.json").read_text())["map_all"]
     assert len(list(stores.glob("*queries*/COMPLETE"))) == 1
     assert maps["box"] != maps["mask"]
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding", "pooling"),
+    [
+        (("encoding=roi",), "FromRegions", "Auto"),
+        (("encoding=roi", "search.query=crop"), "FromCrops", "FromRegions"),
+        (("encoding=roi", "encoding.inside=mask", "search.query=image"), "FromRegions", "FromRegions"),
+        (("encoding=roi", "search.query=crop", "search.against=whole", "pooling=gem"), "FromCrops", "GeM"),
+        (("encoding=tokens", "search.query=crop"), "FromCrops", "Mean"),
+        (("encoding=crops", "search.query=image", "pooling=gem"), "FromCrops", "GeM"),
+    ],
+)
+def test_queries_are_described_as_what_they_are_searched_against(words, encoding, pooling):
+    """The class token of an image, say, compares with nothing that is pooled from regions."""
+    config = resolve("search", (*SCENES, "instances.queries=1", *words))
+    instances = build(config, "instances")
+    asking = extraction_of_queries(prepare(config), instances, section(config, "search", Settings))
+    assert (type(asking.encoding).__name__, type(asking.pooling).__name__) == (encoding, pooling)
+    assert getattr(asking.encoding, "inside", "box") == "box"
+
+
+def test_a_search_is_whitened_by_what_other_images_teach(ground, tmp_path):
+    """Another run, from the same store; a store of another network or a folder of something else teaches nothing."""
+    stores = ground / "stores"
+    described = ("grid=2x2", f"store_dir={stores}", "trainer.workers=0")
+    worked(seekloop("extract", "collection=scenes", "collection.images=30", "collection.seed=5", *described))
+    (teacher,) = [one for one in stores.glob("scenes-*") if one.is_dir() and images_of(one) == 30]
+    settings = ("search", *SCENES, "grid=2x2", "instances.queries=2", "search.cutoffs=[5]", "wandb.mode=disabled")
+    found = {}
+    for name, words in {
+        "plain": (),
+        "centred": (f"search.whitening={teacher}", "search.whitening_dims=0"),
+        "whitened": (f"search.whitening={teacher}", "search.whitening_dims=16"),
+    }.items():
+        worked(seekloop(*settings, *words, *places(tmp_path / name, stores)))
+        found[name] = pd.read_parquet(only_run(tmp_path / name) / "ranking.parquet")["score"]
+    assert len({tuple(scores) for scores in found.values()}) == 3
+    store = open_store(teacher, None)
+    block = store.read(torch.arange(30), local=True)
+    for by_region, rows in ((True, block.local), (False, block.whole)):
+        torch.testing.assert_close(learnt(store, by_region, 0).mean, rows.double().mean(dim=0))
+    moved = tmp_path / "moved"
+    shutil.copytree(teacher, moved)
+    again = worked(
+        seekloop(
+            *settings, f"search.whitening={moved}", "search.whitening_dims=16", *places(tmp_path / "whitened", stores)
+        )
+    )
+    assert "already finished" in again.out
+    refused = seekloop(*settings, f"search.whitening={tmp_path / 'plain'}", *places(tmp_path / "no", stores))
+    assert "search.whitening=" in refused.err
+    assert "it is no store" in refused.err
+    refused = seekloop(
+        *settings, "backbone.image_size=64", f"search.whitening={teacher}", *places(tmp_path / "no", stores)
+    )
+    assert "it has another" in refused.err
+
+
+def images_of(folder):
+    return json.loads((folder / "manifest.json").read_text())["images"]
 
 
 def test_a_search_returns_its_map_within_the_first_cutoff(ground):

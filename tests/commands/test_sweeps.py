@@ -27,21 +27,25 @@ def values_of(about):
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_setting_of_a_sweep_is_one_that_the_command_takes(path):
     sweep = yaml.safe_load(path.read_text())
-    assert sweep["command"] == ["seekloop", "retrieve", "${args_no_hyphens}"]
+    program, command, arguments = sweep["command"]
+    assert (program, arguments) == ("seekloop", "${args_no_hyphens}")
+    first = {name: values_of(about)[0] for name, about in sweep["parameters"].items()}
     for name, about in sweep["parameters"].items():
         for value in values_of(about):
-            resolve("retrieve", [f"{name}={value}"])
+            resolve(command, [f"{key}={chosen}" for key, chosen in {**first, name: value}.items()])
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_a_sweep_is_led_by_a_number_that_every_run_sends(path):
     sweep = yaml.safe_load(path.read_text())
-    assert sweep["metric"] == {"name": "map_auc", "goal": "maximize"}
+    assert sweep["metric"]["goal"] == "maximize"
+    assert sweep["metric"]["name"] in KINDS[sweep["command"][1]].numbers
     assert sweep["method"] in ("grid", "bayes")
 
 
 def test_grids_and_bayesian_searches_are_there():
-    assert {path.stem for path in SWEEPS} == {"representations_grid", "criteria_bayes"}
+    methods = {(sweep["command"][1], sweep["method"]) for sweep in map(yaml.safe_load, map(Path.read_text, SWEEPS))}
+    assert methods >= {("retrieve", "grid"), ("retrieve", "bayes")}
 
 
 def reduced(path, place, stores):
@@ -91,6 +95,7 @@ def test_an_agent_runs_the_grid(tmp_path, stores):
             assert server.summary[run]["map_auc"] == pytest.approx(summary["map_auc"])
             assert [row["round"] for row in server.history[run] if "ap" in row] == [0, 1, 2, 3]
             assert any("media/images/figures/curves" in name for name in server.files[run])
+            assert "round 3/3: MAP" in server.printed[run]
 
 
 @pytest.mark.slow
@@ -128,6 +133,10 @@ def test_killed_in_the_middle_the_same_command_runs_only_what_is_missing(process
 
     again = worked(seekloop(*command))
     assert again.out.count("already finished") == 2
+    assert [line for line in again.out.splitlines() if line.startswith("run ")] == [
+        f"run {number} of 4: representation/local={local} seed={seed}"
+        for number, (local, seed) in enumerate([("none", 0), ("none", 1), ("all", 0), ("all", 1)], start=1)
+    ]
     after = finished(runs)
     assert {folder: after[folder] for folder in before} == before
     assert states(runs) == {"done": 4}

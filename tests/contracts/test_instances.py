@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -28,12 +30,12 @@ class Blank:
 @pytest.fixture
 def search():
     """Two queries on four images; the first one's own image is 1, the second one's is not among them."""
-    left, right = [0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]
+    left = [0.0, 0.0, 0.5, 1.0]
     relevance = Relevance(
         (torch.tensor([1, 3]), torch.tensor([], dtype=torch.long)), (torch.tensor([0]), torch.tensor([2, 3]))
     )
     return InstanceSearch(
-        Blank(4), Blank(2, [(0, left), (0, right)]), ("a", "b"), torch.tensor([1, -1]), {"all": relevance}, ({}, {})
+        Blank(4), Blank(2, [(0, left)]), ("a", "b"), torch.tensor([1, -1]), {"all": relevance}, ({}, {})
     )
 
 
@@ -44,5 +46,11 @@ def test_tables_by_hand(search):
 
 
 def test_the_boxes_of_a_query(search):
-    assert search.query_boxes(0).tolist() == [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]]
+    assert search.query_boxes(0).tolist() == [[0.0, 0.0, 0.5, 1.0]]
     assert search.query_boxes(1).shape == (0, 4)
+
+
+def test_a_query_has_one_box(search):
+    left, right = [0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="query 1 has 2 boxes: give one"):
+        replace(search, queries=Blank(2, [(0, left), (1, left), (1, right)]))

@@ -8,7 +8,7 @@ from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.records import Batch, Regions, Tokens
 from seekloop.descriptors.encoding import Encoding, FromTokens
 from seekloop.descriptors.pool import area_weights
-from seekloop.descriptors.pooling import Mean
+from seekloop.descriptors.pooling import Mean, Pooling
 from seekloop.descriptors.roi import FromRegions, mask_weights, pooled, touched
 
 
@@ -145,6 +145,7 @@ def test_every_setting_is_in_the_name_and_so_in_the_stores_key():
     ]
     assert len({encoding.name for encoding in [roi(), *others]}) == 6
     assert isinstance(roi(), Encoding)
+    assert isinstance(roi(), Pooling)
 
 
 @settings(deadline=None, max_examples=30)
@@ -164,3 +165,15 @@ def test_by_area_and_mean_it_is_the_tokens_encoding_and_large_p_the_maximum(rows
     torch.testing.assert_close(local(roi(pool="mean", members="area")), local(FromTokens()))
     torch.testing.assert_close(local(roi(p=1.0)), local(roi(pool="mean")))
     torch.testing.assert_close(local(roi(p=101.0)), local(roi(pool="max")), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("changed", [{}, {"pool": "mean"}, {"pool": "max"}, {"p": 2.0, "eps": 0.1}])
+def test_a_whole_map_is_pooled_like_a_region_of_all_of_it(changed):
+    """By hand, GeM of 1 and 2 is (9 / 2)^(1/3) = 1.651; their mean would be 1.5."""
+    patches = torch.rand(3, 2, 5, 4, generator=torch.Generator().manual_seed(0))
+    whole = Regions(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), None)
+    pooling = FromRegions(**changed)
+    tokens = Tokens(None, patches.new_zeros(3, 0, 4), patches)
+    torch.testing.assert_close(pooling(tokens), pooling.local(patches, torch.arange(3), whole))
+    two = Tokens(None, torch.zeros(1, 0, 1), torch.tensor([1.0, 2.0]).reshape(1, 1, 2, 1))
+    torch.testing.assert_close(FromRegions()(two), torch.tensor([[4.5 ** (1 / 3)]]))

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator
 
-from seekloop.descriptors.whitening import whitened
+from seekloop.descriptors.whitening import learn_centring, learn_whitening, whitened
 
 
 def test_by_hand():
@@ -40,3 +40,16 @@ def test_directions_without_variance_are_left_out():
 
 def test_equal_rows_leave_one_column_of_zeros():
     assert whitened(torch.ones(4, 3), 2).tolist() == [[0.0]] * 4
+
+
+def test_a_map_learnt_on_some_descriptors_serves_others():
+    """From (+-3, 0) and (0, +-1) around (10, -5), a point (16, -5) is 6 / sqrt(4.5) along the first axis; its direction
+    is that axis, and not (16, -5)'s, nor what centring by its own mean would give."""
+    rows = torch.tensor([[13.0, -5.0], [7.0, -5.0], [10.0, -4.0], [10.0, -6.0]])
+    other = torch.tensor([[16.0, -5.0], [13.0, -4.0]])
+    root = 2**0.5
+    torch.testing.assert_close(learn_whitening(rows)(other).abs(), torch.tensor([[2 * root, 0.0], [root, root]]))
+    torch.testing.assert_close(learn_whitening(rows).unit(other).abs(), torch.tensor([[1.0, 0.0], [0.5**0.5] * 2]))
+    torch.testing.assert_close(learn_whitening(rows, 1)(other).abs(), torch.tensor([[2 * root], [root]]))
+    torch.testing.assert_close(learn_centring(rows)(other), torch.tensor([[6.0, 0.0], [3.0, 1.0]]))
+    torch.testing.assert_close(learn_centring(rows).unit(other)[1], torch.tensor([3.0, 1.0]) / 10**0.5)

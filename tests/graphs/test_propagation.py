@@ -17,6 +17,7 @@ from tests.graphs.clouds import clouds
 
 EXACT = Solver(0.99, 1000, 1e-12)
 TWENTY = Solver(0.99, 20, 1e-6)
+THESIS = {"balanced": False, "relative_weights": False}
 # A path 0 - 1 - 2 whose middle has degree 5: squares of its weights are .8 and .2.
 PATH = sparse.csr_array(np.sqrt([[0, 0.8, 0], [0.8, 0, 0.2], [0, 0.2, 0]]))
 
@@ -41,17 +42,19 @@ def test_a_path_by_hand():
     z = Solver(0.5, 20, 1e-12).solve(PATH, seeds(torch.tensor([0, -1, 1]), 2, True))
     wanted = torch.tensor([[0.95, 0.1], [math.sqrt(0.8) / 2, math.sqrt(0.2) / 2], [0.1, 0.8]]).double() / 0.75
     torch.testing.assert_close(z, wanted)
-    found = propagate(PATH, torch.tensor([0, -1, 1]), 2, Solver(0.5, 20, 1e-12), True)
+    found = propagate(PATH, torch.tensor([0, -1, 1]), 2, Solver(0.5, 20, 1e-12), balanced=True, relative_weights=True)
     assert found.labels.tolist() == [0, 0, 1]
 
     def sure(p):
         return 1 + p * math.log2(p) + (1 - p) * math.log2(1 - p)
 
     torch.testing.assert_close(found.weights, torch.tensor([1.0, sure(2 / 3) / sure(19 / 21), 1.0]).double())
+    absolute = propagate(PATH, torch.tensor([0, -1, 1]), 2, Solver(0.5, 20, 1e-12), **THESIS)
+    torch.testing.assert_close(absolute.weights, torch.tensor([1.0, sure(2 / 3), 1.0]).double())
 
 
 def test_class_counts_by_hand():
-    """Both ends of a path and its middle: a class of two labels counts half for each, unless told otherwise."""
+    """Both ends of a path and its middle: zeros and ones (eq. 3.8), or a class of two labels counts half for each."""
     labels = torch.tensor([0, 1, 0])
     assert seeds(labels, 3, True).tolist() == [[0.5, 0, 0], [0, 1, 0], [0.5, 0, 0]]
     assert seeds(labels, 3, False).tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
@@ -67,7 +70,7 @@ def test_certainty_by_hand():
 
 def test_an_image_that_no_label_reaches_has_none():
     points, label = clouds([12, 12, 12])
-    found = propagate(graph_of(points, "sum"), known(label, [0, 12]), 3, TWENTY, True)
+    found = propagate(graph_of(points, "sum"), known(label, [0, 12]), 3, TWENTY, **THESIS)
     assert found.labels.tolist() == [0] * 12 + [1] * 12 + [-1] * 12
     assert found.weights[24:].eq(0).all()
     assert found.weights[:24].gt(0).all()
@@ -75,27 +78,29 @@ def test_an_image_that_no_label_reaches_has_none():
 
 def test_nobody_is_labelled():
     points, label = clouds([8, 8])
-    found = propagate(graph_of(points), torch.full_like(label, -1), 2, TWENTY, True)
+    found = propagate(graph_of(points), torch.full_like(label, -1), 2, TWENTY, **THESIS)
     assert found.labels.eq(-1).all()
     assert found.weights.eq(0).all()
 
 
 @settings(deadline=None)  # compiled code is loaded once
-@given(st.integers(0, 2**16), st.sampled_from(["reciprocal", "sum"]), st.booleans())
-def test_laws(seed, kind, balanced):
-    """Scale and order of the images do not matter; weights are in [0, 1] and reach 1; labels given are kept."""
+@given(st.integers(0, 2**16), st.sampled_from(["reciprocal", "sum"]), st.booleans(), st.booleans())
+def test_laws(seed, kind, balanced, relative_weights):
+    """Scale and order of the images do not matter; weights are in [0, 1]; labels given are kept, with weight 1."""
     points, label = clouds([14, 10, 8], spread=0.35, seed=seed)
     rng = torch.Generator().manual_seed(seed)
     labels = known(label, torch.randperm(32, generator=rng)[:7])
-    found = propagate(graph_of(points, kind), labels, 3, EXACT, balanced)
+    found = propagate(graph_of(points, kind), labels, 3, EXACT, balanced=balanced, relative_weights=relative_weights)
     assert found.weights.min() >= 0
-    assert found.weights.max() == 1
+    assert found.weights.max() <= 1
     assert found.weights[labels >= 0].eq(1).all()
     assert found.labels[labels >= 0].equal(labels[labels >= 0])
     assert (found.labels.eq(-1) <= found.weights.eq(0)).all()
     order = torch.randperm(32, generator=rng)
     for points_, labels_, back in ((points * 40, labels, torch.arange(32)), (points[order], labels[order], order)):
-        again = propagate(graph_of(points_, kind), labels_, 3, EXACT, balanced)
+        again = propagate(
+            graph_of(points_, kind), labels_, 3, EXACT, balanced=balanced, relative_weights=relative_weights
+        )
         torch.testing.assert_close(again.weights, found.weights[back], rtol=0, atol=1e-4)
         clear = found.weights[back] > 1e-3
         assert again.labels[clear].equal(found.labels[back][clear])
@@ -105,7 +110,7 @@ def test_laws(seed, kind, balanced):
 @given(st.integers(0, 2**16))
 def test_a_cluster_with_labels_of_one_class_gets_that_class(seed):
     points, label = clouds([15, 12, 9], spread=0.1, seed=seed)
-    found = propagate(graph_of(points, "sum", 8), known(label, [0, 16, 17, 30]), 3, TWENTY, True)
+    found = propagate(graph_of(points, "sum", 8), known(label, [0, 16, 17, 30]), 3, TWENTY, **THESIS)
     assert found.labels.equal(label)
 
 
@@ -115,8 +120,8 @@ def test_twenty_iterations_give_the_labels_of_the_exact_solution(seed):
     points, label = clouds([20, 20, 20], spread=0.2, seed=seed)
     labels = known(label, [0, 20, 40, 41])
     graph = graph_of(points, "sum", 10)
-    exact = propagate(graph, labels, 3, EXACT, True)
-    twenty = propagate(graph, labels, 3, TWENTY, True)
+    exact = propagate(graph, labels, 3, EXACT, **THESIS)
+    twenty = propagate(graph, labels, 3, TWENTY, **THESIS)
     assert twenty.labels.equal(exact.labels)
     torch.testing.assert_close(twenty.weights, exact.weights, rtol=0, atol=1e-3)
 

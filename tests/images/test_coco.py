@@ -28,6 +28,32 @@ def test_crowds_count_only_if_asked_for(coco):
     assert not open_coco(coco).annotations.crowd.any()
 
 
+def test_stuff_counts_only_if_asked_for(coco):
+    """Grass below the middle of image 7, sky on image 3; `other` covers the dog, which is annotated itself."""
+    entries = [(7, 123, [0, 5, 20, 5]), (7, 183, [5, 0, 10, 5]), (3, 157, [0, 0, 20, 2])]
+    names = {123: "grass", 157: "sky-other", 183: "other"}
+    content = json.loads((coco / "annotations" / "instances_val2017.json").read_text())
+    content["categories"] = [{"id": key, "name": name, "supercategory": "stuff"} for key, name in names.items()]
+    content["annotations"] = [
+        {"id": number, "image_id": image, "category_id": key, "bbox": box, "iscrowd": 0, "area": 1.0}
+        for number, (image, key, box) in enumerate(entries, start=90)
+    ]
+    (coco / "annotations" / "stuff_val2017.json").write_text(json.dumps(content))
+    assert open_coco(coco).annotations.classes == ("dog",)
+    both = Coco2017(str(coco), "val", max_loss=1, stuff=True)
+    assert both.annotations.classes == ("dog", "grass", "sky-other")
+    rows = sorted(
+        (image, both.annotations.classes[label], [round(value, 6) for value in box])
+        for image, label, box in zip(
+            *(getattr(both.annotations, key).tolist() for key in ("image", "label", "box")), strict=True
+        )
+    )
+    assert rows == [(0, "sky-other", [0, 0, 1, 0.2]), (1, "dog", [0.25, 0, 0.75, 0.5]), (1, "grass", [0, 0.5, 1, 1])]
+    (coco / "annotations" / "stuff_val2017.json").unlink()
+    with pytest.raises(ConfigError, match=r"root=.*stuff_val2017.json: "):
+        Coco2017(str(coco), "val", max_loss=1, stuff=True)
+
+
 def test_what_is_left_out_is_reported_and_counted(coco):
     problems = open_coco(coco).problems
     found = {problem.where: problem.what for problem in problems}

@@ -48,11 +48,12 @@ def root(tmp_path, save_image):
 
 
 def test_published_queries_by_hand(root):
-    """The second query searches for two objects. On the image of M the book is the first box, the right half."""
+    """The second query shows two objects, and is the box around them. On the image of M the book is the first box, the
+    right half; what the second query is to find there is the box around both, the upper half."""
     search = instre(str(root), "gnd_instre.mat", 5, 0, None)
     assert search.names == (A, f"{A} + {B}")
     assert search.query_boxes(0).tolist() == [[0, 0, 0.5, 1]]
-    assert search.query_boxes(1).tolist() == [[0, 0, 0.5, 1], [0.5, 0, 1, 1]]
+    assert search.query_boxes(1).tolist() == [[0, 0, 1, 1]]
     assert [row.tolist() for row in search.setups["all"].positive] == [[0, 2], [2]]
     assert [row.tolist() for row in search.setups["all"].junk] == [[], []]
     assert search.own.tolist() == [-1, -1]
@@ -60,11 +61,20 @@ def test_published_queries_by_hand(root):
         0: [[0.5, 0, 1, 1]],
         2: [[0.5, 0, 1, 0.5]],
     }
-    assert {image: sorted(boxes.tolist()) for image, boxes in search.boxes[1].items()} == {
-        2: [[0, 0, 0.5, 0.5], [0.5, 0, 1, 0.5]]
-    }
+    assert {image: boxes.tolist() for image, boxes in search.boxes[1].items()} == {2: [[0, 0, 1, 0.5]]}
     assert search.database.paths == tuple(f"{path}.jpg" for path in DATABASE)
     assert search.queries.paths == tuple(f"{path}.jpg" for path in QUERIES)
+
+
+def test_the_queries_of_several_objects_alone(root):
+    search = instre(str(root), "gnd_instre.mat", multiple=True)
+    assert search.names == (f"{A} + {B}",)
+    assert search.queries.paths == ("INSTRE-M/01/001.jpg",)
+    assert search.database.paths == tuple(f"{path}.jpg" for path in DATABASE)
+    assert [row.tolist() for row in search.setups["all"].positive] == [[2]]
+    assert search.boxes[0][2].tolist() == [[0, 0, 1, 0.5]]
+    with pytest.raises(ConfigError, match="multiple=True"):
+        instre(str(root), None, multiple=True)
 
 
 def test_drawn_queries_by_hand(root):

@@ -1,5 +1,7 @@
 """Algorithm 1 with a network that only looks the images up."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -69,6 +71,10 @@ def test_it_goes_on_from_any_cycle_as_if_nothing_had_happened():
 def test_the_first_labels_depend_on_the_split_and_not_on_the_criterion():
     assert learning().start().asked.tolist() == learning(Sure()).start().asked.tolist()
     assert learning(split=1).start().asked.tolist() != learning().start().asked.tolist()
+
+
+def test_all_images_can_have_a_label_from_the_start():
+    assert replace(learning(), initial=None).start().asked.tolist() == list(range(len(DATASET.train)))
 
 
 def test_the_criterions_own_labels_reach_the_next_training():

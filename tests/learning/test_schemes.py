@@ -89,3 +89,18 @@ def test_labelled_only_takes_what_has_a_weight():
 def test_impossible_batches_are_refused(changes):
     with pytest.raises(ConfigError, match=r"PropagatedLabels: (labelled|share)="):
         scheme(**changes)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "epochs", "first"),
+    [(0, 8, 0), (3, 8, 3), (0.5, 8, 4), (0.5, 200, 100), (0.9, 4, 3), (0.1, 4, 1), (0.5, 1, 0)],
+)
+def test_a_warm_up_is_counted_in_epochs_or_as_their_share(warmup, epochs, first):
+    """A share of 4 epochs is rounded to 1 to 3 of them; a single epoch has no part to give."""
+    assert scheme(warmup=warmup).warmup_of(epochs) == first
+
+
+@pytest.mark.parametrize("warmup", [-1, 1.0, 4.0, 0.0])
+def test_a_warm_up_is_a_count_or_a_share_below_1(warmup):
+    with pytest.raises(ConfigError, match=r"warmup=.* cannot work: it must be an int of at least 0, or"):
+        scheme(warmup=warmup)

@@ -52,6 +52,7 @@ def lopsided(counts):
         ((30, 3, 20), "budget", "At most 15 would fit"),
         ((54, 30, 4), "budget", "cannot work: .* of 60 images. Use cycles=2"),
         ((60, 2, 5), "budget", "Use cycles=1"),
+        ((None, 2, 5), "cycles", "all images have a label .* Use cycles=1"),
         ((6, 0, 5), "cycles", "an int of at least 1"),
         ((6, 2, 0), "budget", "an int of at least 1"),
     ],

@@ -100,7 +100,7 @@ def test_other_images_are_other_queries(tmp_path):
         ("local", "is not of the form key:value,value"),
         ("local:all", "is not of the form key:value,value"),
         ("local/fusion:all,none", "is not of the form key:value,value"),
-        ("lokal:all,none", "compare='lokal' is in no run's config. Keys that differ between the runs: local"),
+        ("lokal:all,none", "compare='lokal' is in no run's config. Keys that differ between the runs: representation"),
         ("local:all,one", "no finished run has 'one'. There are all, none"),
     ],
 )
@@ -114,13 +114,13 @@ def test_every_row_is_held_against_the_best_which_sees_no_annotations(runs):
         run(runs / f"box{seed}", "box", seed, {"cat": (1.0, 1.0), "dog": (1.0, 1.0)}, start=10 * seed)
     found = report(runs, ["local"], [], KINDS)
     assert found.differences[["setting", "against"]].to_numpy().tolist() == [
-        ["box (upper bound)", "all"],
-        ["none", "all"],
+        ["GO", "LO-All"],
+        ["box (upper bound)", "LO-All"],
     ]
-    page = (runs / "report.md").read_text()
+    page = (runs / "report_local.md").read_text()
     assert re.search(r"-0\.11[23] \[-0\.\d+, -0\.\d+\]", page)
     assert "10,000 resamples of the queries within each class" in page
-    assert len(pd.read_csv(runs / "report_differences.csv")) == 2
+    assert len(pd.read_csv(runs / "report_local_differences.csv")) == 2
 
 
 def test_a_cell_says_difference_and_interval(runs):

@@ -1,5 +1,6 @@
 import errno
 import io
+import math
 import os
 
 import numpy as np
@@ -74,9 +75,10 @@ def test_without_any_value_all_panels_are_there_and_empty(name, panels, rows):
 
 
 def test_the_band_of_a_comparison_is_the_interval_of_the_mean_over_runs():
-    """Two runs whose MAP differs by 0.02 everywhere: mean in the middle; with one degree of freedom t = 12.706, so that
+    """Two runs whose MAP differs by 0.02 everywhere: mean m in the middle; with one degree of freedom t = 12.706, and
 
-    the band's half-width is 12.706 * (0.02 / sqrt(2)) / sqrt(2) = 0.12706. One run has no band.
+    the half-width is 12.706 * (0.02 / sqrt(2)) / sqrt(2) = 0.12706, and 0.12706 / (m (1 - m)) in log-odds. One run has
+    no band.
     """
     low = table()
     high = low.assign(ap=low["ap"] + 0.02)
@@ -84,16 +86,17 @@ def test_the_band_of_a_comparison_is_the_interval_of_the_mean_over_runs():
     own, other = (line.get_ydata() for line in drawn(figure))
     assert own == pytest.approx(other + 0.01)
     edges = figure.axes[0].collections[0].get_paths()[0].vertices
-    at_first = edges[edges[:, 0] == 0][:, 1]
-    assert at_first.max() - at_first.min() == pytest.approx(2 * 0.12706, abs=1e-4)
+    at_first, m = edges[edges[:, 0] == 0][:, 1], own[0]
+    odds = [math.log(m / (1 - m)) + sign * 0.12706 / (m * (1 - m)) for sign in (-1, 1)]
+    assert [at_first.min(), at_first.max()] == pytest.approx([1 / (1 + math.exp(-x)) for x in odds], abs=1e-4)
 
 
 def test_whiskers_are_the_interval_of_the_mean():
-    groups = pd.DataFrame({"map_auc_mean": [0.5, 0.6], "map_auc_std": [0.01, None], "map_auc_ci95": [0.1, None]})
+    groups = pd.DataFrame({"map_auc_mean": [0.5, 0.6], "map_auc_low": [0.42, None], "map_auc_high": [0.62, None]})
     figure = figures.bars_of_groups(SEARCHES, groups, ["go", "lo_all"])
     (whiskers,) = (item for item in figure.axes[0].collections if len(item.get_segments()) == 2)
-    spans = sorted(float(segment[:, 0].max() - segment[:, 0].min()) for segment in whiskers.get_segments())
-    assert spans == pytest.approx([0.0, 0.2])
+    ends = sorted((float(segment[:, 0].min()), float(segment[:, 0].max())) for segment in whiskers.get_segments())
+    assert ends == [pytest.approx((0.42, 0.62)), pytest.approx((0.6, 0.6))]
 
 
 @pytest.mark.parametrize("count", [2, 14, 24, 30])
@@ -299,3 +302,39 @@ def test_a_full_disk_costs_the_figures_alone(tmp_path, monkeypatch):
     assert figures.write_figures(folder, per_class(folder.table("rounds")), read, None, said.append) == []
     assert len(said) == 5
     assert all("No space left on device" in line for line in said)
+
+
+def test_sizes_say_how_many_images_and_where_chance_lies():
+    counted = {"ap_small": {"images": 1214, "chance": 0.05}, "ap_large": {"images": 3, "chance": 0.125}}
+    figure = figures.lines_of_run(SEARCHES, SEARCHES.lines["sizes"], table(), counted)
+    (axes,) = figure.axes
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert words == ["small objects: 1,214 images", "medium objects", "large objects: 3 images"]
+    thin = {line.get_ydata()[0]: line.get_color() for line in axes.lines if line.get_linewidth() < 1}
+    assert thin == {0.05: drawing.COLOURS[0], 0.125: drawing.COLOURS[2]}
+    assert "chance" in axes.get_title()
+
+
+def test_series_of_a_comparison_differ_in_marker_and_dashes_not_in_colour_alone():
+    """Of nine, the first and the last share colour and marker, and differ in their dashes."""
+    figure = figures.compare(SEARCHES, {f"setting {n}": [table()] for n in range(9)})
+    looks = [(line.get_marker(), str(line._dash_pattern)) for line in drawn(figure)]
+    assert len(set(looks)) == 9
+
+
+def test_the_axis_of_a_comparison_fits_its_curves_whatever_the_band():
+    """Curves from 0.5 to 0.95: an interval over two runs reaches from 0 to 1 and is cut; rounds are whole numbers."""
+    low = table()
+    figure = figures.compare(SEARCHES, {"go": [low, low.assign(ap=low["ap"] + 0.2)]})
+    heights = np.concatenate([line.get_ydata() for line in drawn(figure)])
+    room = (heights.max() - heights.min()) / 2
+    bottom, top = figure.axes[0].get_ylim()
+    assert (bottom, top) == pytest.approx((heights.min() - room, heights.max() + room))
+    assert all(tick == int(tick) for tick in figure.axes[0].get_xticks())
+
+
+@pytest.mark.parametrize(("high", "end"), [(None, 0.2), (0.25, 0.25), (0.9, 0.3)])
+def test_bars_end_where_the_longest_does_with_its_whisker_unless_that_is_very_long(high, end):
+    groups = pd.DataFrame({"map_auc_mean": [0.1, 0.2], "map_auc_low": [0.1, 0.15], "map_auc_high": [0.1, high]})
+    axes = figures.bars_of_groups(SEARCHES, groups, ["go", "lo_all"]).axes[0]
+    assert axes.get_xlim() == pytest.approx((0, 1.06 * end))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seekloop.logs.intervals import half_width, paired_bootstrap
+from seekloop.logs.intervals import half_width, holm, interval, paired_bootstrap
 
 
 def differences(**classes):
@@ -83,3 +83,32 @@ def test_the_order_of_the_queries_changes_nothing(one, random):
     order = list(range(len(one)))
     random.shuffle(order)
     assert paired_bootstrap(one.iloc[order]) == paired_bootstrap(one)
+
+
+def test_intervals_of_shares_stay_between_0_and_1_and_are_not_cut():
+    """0.9 and 1.0: plain 0.95 + 0.635 is 1.585; a cut would end at 1. In log-odds 2.944 +- 0.6353 / 0.0475 = 13.375."""
+    values = pd.Series([0.9, 1.0])
+    assert interval(values, share=False) == pytest.approx((0.3147, 1.5853), abs=1e-4)
+    assert interval(values, share=True) == pytest.approx((2.952e-05, 0.99999992), rel=1e-3)
+    assert interval(pd.Series([1.0, 1.0]), share=True) == (1.0, 1.0)
+    assert all(math.isnan(end) for end in interval(pd.Series([0.5]), share=True))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6))
+def test_an_interval_of_shares_holds_their_mean_and_mirrors(values):
+    low, high = interval(pd.Series(values), share=True)
+    assert 0 <= low <= np.mean(values) + 1e-12
+    assert np.mean(values) - 1e-12 <= high <= 1
+    back = interval(1 - pd.Series(values), share=True)
+    assert (1 - back[1], 1 - back[0]) == pytest.approx((low, high), abs=1e-6)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.integers(0, 3))
+def test_holm_raises_p_keeps_its_order_and_counts_only_what_is_known(values, unknown):
+    p = np.array([*values, *[math.nan] * unknown])
+    corrected = holm(p)
+    assert np.isnan(corrected[len(values) :]).all()
+    known = corrected[: len(values)]
+    assert (known >= np.array(values)).all()
+    assert (known <= np.minimum(1, len(values) * np.array(values)) + 1e-12).all()  # Bonferroni
+    assert (np.diff(known[np.argsort(values)]) >= 0).all()

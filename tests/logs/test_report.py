@@ -40,15 +40,16 @@ def runs(tmp_path):
 
 
 def test_mean_deviation_and_interval_by_hand(runs):
-    """0.5 and 0.7: mean 0.6; deviation over n - 1: sqrt(2 * 0.01) = 0.1414 (over n it would be 0.1);
+    """0.5 and 0.7: mean 0.6; deviation over n - 1: sqrt(2 * 0.01) = 0.1414 (over n it would be 0.1).
 
-    95 % interval with one degree of freedom: t = 12.706, times 0.1414 / sqrt(2) = 1.2706.
+    Half-width with one degree of freedom: t = 12.706, times 0.1414 / sqrt(2) = 1.2706. As shares: log-odds 0.4055 of
+    0.6, plus and minus 1.2706 / (0.6 * 0.4) = 5.2942, which are 0.0075 and 0.9967.
     """
     table = tabulate(finished_runs(runs, KINDS)[0], ("local",)).table.set_index("local")
     assert table.loc["none", "runs"] == 2
     assert table.loc["none", "map_auc_mean"] == pytest.approx(0.6)
     assert table.loc["none", "map_auc_std"] == pytest.approx(0.02**0.5)
-    assert table.loc["none", "map_auc_ci95"] == pytest.approx(1.2706, abs=1e-4)
+    assert table.loc["none", ["map_auc_low", "map_auc_high"]].tolist() == pytest.approx([0.0075, 0.9967], abs=1e-4)
     assert table.loc["all", "map_auc_mean"] == 0.9
     assert table["map_auc_std"].isna().tolist() == [True, False]  # one run has no deviation
 
@@ -77,7 +78,7 @@ def test_the_papers_numbers_cannot_pass_for_ours(tmp_path):
     ours["choices"] |= {"backbone": "resnet50_v1", "collection": "voc2012"}
     finished(tmp_path / "a", ours, map_auc=0.9, images=928)
     report(tmp_path, ["local"], [], KINDS)
-    page = (tmp_path / "report.md").read_text()
+    page = (tmp_path / "report_local.md").read_text()
     header, _, row = (line for line in page.splitlines() if line.startswith("|"))
     cells = dict(zip(*([cell.strip() for cell in line.split("|")] for line in (header, row)), strict=True))
     assert cells["map_auc"] == "0.900"
@@ -90,13 +91,15 @@ def test_the_papers_numbers_cannot_pass_for_ours(tmp_path):
 def test_the_report_is_written_and_printed(runs, capsys):
     report(runs, None, [], KINDS)
     page = (runs / "report.md").read_text()
-    assert "0.600 ± 0.141 [-0.671, 1.871] | 0.829" in page
-    assert (runs / "report.csv").read_text().startswith("local,runs,map_auc_mean,map_auc_std,map_auc_ci95,")
-    assert "95 % interval of the mean, by Student's t] over the runs of a row (its seeds)" in page
-    assert (runs / "report_curves.png").exists()
-    assert (runs / "report_bars.png").exists()
+    assert "0.600 ± 0.141 [0.007, 0.997] | 0.829" in page
+    assert (runs / "report.csv").read_text().startswith("local,runs,map_auc_mean,map_auc_std,map_auc_low,map_auc_high,")
+    assert "95 % interval of the mean, by Student's t; of shares" in page
+    assert "over the runs of a row (its seeds)" in page
+    for name in ("report_curves", "report_bars"):
+        assert (runs / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (runs / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     said = capsys.readouterr().out
-    assert "0.600 ± 0.141 [-0.671, 1.871]" in said
+    assert "0.600 ± 0.141 [0.007, 0.997]" in said
     assert f"figures: {runs / 'report_curves.png'}, {runs / 'report_bars.png'}" in said
 
 
@@ -105,7 +108,8 @@ def test_what_else_was_averaged_over_is_said(runs):
     found = report(runs, ["local"], [], KINDS)
     assert found.averaged == ("loop.budget",)
     assert (
-        "which differ not only in their seeds. They also differ in: `loop.budget`" in (runs / "report.md").read_text()
+        "which differ not only in their seeds. They also differ in: `loop.budget`"
+        in (runs / "report_local.md").read_text()
     )
 
 

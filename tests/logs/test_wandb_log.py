@@ -8,15 +8,18 @@ import wandb
 from PIL import Image
 
 from seekloop.contracts.boxes import WHOLE_IMAGE
+from seekloop.learning.kind import LEARNING
 from seekloop.logs import wandb_log
 from seekloop.logs.curves import curve
-from seekloop.logs.wandb_log import WandbLog, boxes_of, has_key, identity, on_square, resolve_mode
+from seekloop.logs.run_folder import RunFolder
+from seekloop.logs.wandb_log import WandbLog, boxes_of, has_key, identity, on_square, resolve_mode, rows_of, spreads
 from seekloop.protocol.kinds import SEARCHES
 from seekloop.protocol.summary import per_class
 from tests.logs.fakes import SUMMARY, asked_of, fill, run_folder
 from tests.logs.wandb_file import Logged
 
-CONFIG = {"seed": 3, "loop": {"budget": 10, "rounds": 25}, "choices": {"local": "all"}, "recipe": {"kind": "run"}}
+CHOICES = {"collection": "voc", "backbone": "tiny", "representation": "lo_all", "criterion": "top", "prior": "none"}
+CONFIG = {"seed": 3, "loop": {"budget": 10}, "choices": CHOICES, "recipe": {"settings": {"grid": "4x4"}}}
 
 
 def read(image):
@@ -89,8 +92,10 @@ def test_curves_can_be_drawn_against_round_labels_and_seconds(told):
 
 def test_the_run_says_what_it_is(told):
     _, logged = told
-    assert (logged.run.run_id, logged.run.run_group, logged.run.display_name) == ("run", "table_1", "run")
-    assert list(logged.run.tags) == ["voc2012"]
+    assert (logged.run.run_id, logged.run.run_group, logged.run.job_type) == ("run", "table_1", "retrieve")
+    assert logged.run.display_name == "voc tiny lo_all 4x4 top seed 3 #run"
+    tags = ["collection:voc", "backbone:tiny", "representation:lo_all", "grid:4x4", "criterion:top", "seed:3"]
+    assert list(logged.run.tags) == ["voc2012", *tags]
     assert "recipe" not in logged.config
     assert logged.config["loop"] == CONFIG["loop"]
     assert logged.config["seed"] == 3
@@ -111,6 +116,50 @@ def test_the_table_of_classes_is_there(told):
     assert table["columns"] == list(expected.columns)
     assert [row[0] for row in table["data"]] == ["cat", "dog"]
     assert [row[2] for row in table["data"]] == pytest.approx(expected["map_auc"].tolist())
+
+
+def test_each_class_has_its_curves(told):
+    """Means over a class's two queries: the one of number 1 ranks better by 0.1."""
+    folder, logged = told
+    rounds = folder.table("rounds")
+    for name in ("cat", "dog"):
+        first, second = (rounds[(rounds["class_name"] == name) & (rounds["query"] == q)]["ap"] for q in (0, 1))
+        wanted = ((first.to_numpy() + second.to_numpy()) / 2).tolist()
+        assert logged.curve(f"classes/{name}/ap") == pytest.approx(wanted)
+        assert logged.curve(f"classes/{name}/coverage") == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert logged.metrics["classes/*"] == logged.metrics["queries/*"] == "round"
+
+
+def test_the_spread_is_over_all_queries_and_not_over_classes():
+    """AP 0, 0.1, ..., 1: a tenth of the way is 0.1. The means of the two classes, 0.25 and 0.8, would give 0.305."""
+    cells = [("cat" if number < 6 else "dog", number, 0, number / 10, 0.5) for number in range(11)]
+    table = pd.DataFrame(cells, columns=["class_name", "query", "round", "ap", "coverage"])
+    found = spreads(SEARCHES.classes, table)
+    assert found.keys() == {0}
+    assert found[0] == pytest.approx(
+        {"queries/ap_low": 0.1, "queries/ap_high": 0.9, "queries/coverage_low": 0.5, "queries/coverage_high": 0.5}
+    )
+    assert spreads(LEARNING.classes, pd.DataFrame()) == {}
+
+
+def test_the_classes_of_learning_are_followed_by_cycles(tmp_path):
+    folder = RunFolder(tmp_path / "run", LEARNING)
+    with folder.claim():
+        folder.write_config("seed: 0\n")
+        for cycle, accuracy in enumerate((0.25, 0.5)):
+            tables = {name: pd.DataFrame(columns=list(columns)) for name, columns in LEARNING.tables.items()}
+            cell = {**dict.fromkeys(LEARNING.tables["cycles"], 0), "cycle": cycle, "labels": 10 + 10 * cycle}
+            one = {**dict.fromkeys(LEARNING.tables["classes"], 0), "class_name": "four", "cycle": cycle}
+            tables["cycles"], tables["classes"] = pd.DataFrame([cell]), pd.DataFrame([one | {"accuracy": accuracy}])
+            folder.add(cycle, tables, {"cycle": cycle})
+    assert [row["classes/four/accuracy"] for row in rows_of(folder)] == [0.25, 0.5]
+    assert [row["labels"] for row in rows_of(folder)] == [10, 20]
+
+
+def test_the_tables_of_a_finished_run_are_an_artifact(told):
+    folder, logged = told
+    files = {"asked.parquet", "queries.parquet", "rounds.parquet", "summary.json", "config.yaml"}
+    assert logged.artifacts["tables"] == {name: folder.path / name for name in files}
 
 
 def test_the_pictures_are_there_with_answers_and_boxes(told):

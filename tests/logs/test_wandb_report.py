@@ -52,17 +52,17 @@ def test_tables_figures_and_numbers_are_there(reported):
     assert table["columns"] == list(found.table.columns)
     column = table["columns"].index("map_auc_mean")
     assert [row[column] for row in table["data"]] == pytest.approx(found.table["map_auc_mean"].tolist())
-    assert [row[0] for row in table["data"]] == ["all", "none"]
+    assert [row[0] for row in table["data"]] == ["none", "all"]
     assert len(logged.curve("differences/path")) == 1
     for name in ("report_curves", "report_bars"):
         (path,) = logged.curve(f"figures/{name}/path")
         assert logged.media(path).stat().st_size > 1000
-    assert logged.summary["all/map_auc_mean"] == pytest.approx(
+    assert logged.summary["LO-All/map_auc_mean"] == pytest.approx(
         found.table.set_index("local").loc["all", "map_auc_mean"]
     )
     assert logged.summary["runs"] == 4
     difference = found.differences["map_auc_difference"].iloc[0]
-    assert logged.summary["none - all/map_auc_difference"] == pytest.approx(difference)
+    assert logged.summary["GO - LO-All/map_auc_difference"] == pytest.approx(difference)
     assert logged.exit_code == 0
 
 
@@ -80,7 +80,7 @@ def test_nothing_is_logged_where_it_is_not_wished(reported, monkeypatch):
     folder, found = reported
     monkeypatch.setattr(wandb, "init", lambda **_: pytest.fail("W&B was started"))
     tell_wandb(folder, found, "disabled")
-    first = folder / "all0" / "config.yaml"
+    first = folder / "go0" / "config.yaml"
     config = yaml.safe_load(first.read_text())
     first.write_text(yaml.safe_dump({**config, "wandb": {"mode": "disabled", "project": "p", "entity": None}}))
     tell_wandb(folder, report(folder, ["local"], [], KINDS), None)  # as the first run says
@@ -118,5 +118,5 @@ def test_empty_cells_are_no_numbers(reported):
     folder, _ = reported
     one = report(folder, ["local", "seed"], [], KINDS)
     numbers = scalars(one)
-    assert "all · 0/map_auc_mean" in numbers
+    assert "LO-All · 0/map_auc_mean" in numbers
     assert not any(key.endswith("map_auc_std") for key in numbers)

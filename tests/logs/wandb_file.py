@@ -45,11 +45,12 @@ def _items(items):
 
 
 class Logged:
-    """What one offline run left: `history` (rows), `config`, `run`, `summary`, `files`."""
+    """What one offline run left: `history` (rows), `config`, `run`, `summary`, `artifacts` (type to files)."""
 
     def __init__(self, folder: Path) -> None:
         (self.directory,) = folder.glob("wandb/offline-run-*")
         self.history, self.summary, self.metrics, self.config = [], {}, {}, {}
+        self.artifacts = {}
         for record in self._whole():
             kind = record.WhichOneof("record_type")
             if kind == "history":
@@ -60,7 +61,10 @@ class Logged:
             elif kind == "summary":
                 self.summary.update(_items(record.summary.update))
             elif kind == "metric":
-                self.metrics[record.metric.name] = record.metric.step_metric
+                self.metrics[record.metric.name or record.metric.glob_name] = record.metric.step_metric
+            elif kind == "artifact":
+                contents = record.artifact.manifest.contents
+                self.artifacts[record.artifact.type] = {entry.path: Path(entry.local_path) for entry in contents}
             elif kind == "exit":
                 self.exit_code = record.exit.exit_code
 

@@ -41,7 +41,7 @@ class Images:
         shares = [overlap(cell, box) for cell in self.cells[image]]
         inside = [share > 1e-6 or k == int(np.argmax(shares)) for k, share in enumerate(shares)]
         pairs = [(vector, 1 if hit else -1) for vector, hit in zip(self.vectors[image], inside, strict=True)]
-        return pairs if self.fusion == "none" else [pair for pair in pairs if pair[1] > 0]
+        return [pair for pair in pairs if pair[1] > 0] if self.fusion == "concat" else pairs
 
 
 def search(images, query, boxes, rounds, budget):

@@ -19,7 +19,7 @@ from seekloop.representations.representation import Representation
 from tests.loop.parts import GO, MeanDifference, loop, perfect_user
 from tests.worlds import ArrayDescriptors, blobs
 
-CONCAT, POOL = Concat(keep_pos_negatives=False, renorm=False), Pool(keep_pos_negatives=False, renorm=False)
+CONCAT, POOL = Concat(), Pool()
 EVERY = [
     GO,
     *[Representation(local, NoFusion()) for local in (OneRand(), OneProto(renorm=False), All())],

@@ -27,7 +27,7 @@ KINDS = {
     "global": Representation(GlobalOnly(), NoFusion()),
     "none": Representation(All(), NoFusion()),
     "concat": Representation(All(), Concat(keep_pos_negatives=False, renorm=False)),
-    "pool": Representation(All(), Pool(keep_pos_negatives=False, renorm=False)),
+    "pool": Representation(All(), Pool()),
 }
 EXACT = {
     "numba": SvmNumba(1.0, "none", 1e-11, 1_000_000, 2),
@@ -179,3 +179,20 @@ def test_rows_asked_for_again_are_not_read_again():
     for images in ([3, 5], [5, 3, 5], [5, 8]):
         table.index(torch.tensor(images), torch.zeros(len(images), dtype=torch.long))
     assert Counting.reads == 3
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_descriptors_go_to_another_device_once_also_for_a_single_search(elsewhere, monkeypatch):
+    """Two passes over 90 images: 90 are read where the first pass leaves them there, 180 where each reads anew."""
+    place = world(False, torch.float32)
+    monkeypatch.setattr(Placed, "elsewhere", property(lambda self: elsewhere))
+    found = loop(place.descriptors, KINDS["none"], Uncertainty(), SvmNumba(1.0, "none", 1e-4, 10_000, 2))
+    state = found.fit(found.start(queries_of(place)[:1], [0.0]))
+    read, asked = type(place.descriptors).read, []
+    monkeypatch.setattr(
+        type(place.descriptors),
+        "read",
+        lambda self, images, local: (asked.append(images), read(self, images, local))[1],
+    )
+    assert found.score(state).equal(found.score(state))
+    assert sum(len(images) for images in asked) == (90 if elsewhere else 180)

@@ -1,10 +1,12 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts import boxes
 from seekloop.contracts.records import Annotations
-from seekloop.metrics.strata import STRATA, outside, strata
+from seekloop.metrics.average_precision import stratified_average_precision
+from seekloop.metrics.strata import STRATA, level_of_chance, outside, strata
 
 
 def annotated(objects):
@@ -37,3 +39,23 @@ def test_agrees_with_the_largest_box_of_each_image(objects):
     for label, image in (table >= 0).nonzero().tolist():
         largest = annotations.largest_box(image, label)
         assert [STRATA[table[label, image]]] == boxes.stratum(largest[None])
+
+
+def test_chance_by_hand():
+    """Of six images cats have two small and one large, dogs one small: 2 / 5 and 1 / 6; of large ones 1 / 4 for cats,
+
+    and dogs have none. With large ones left in the ranking the first would be 2 / 6; over all classes the last 1 / 8.
+    """
+    table = torch.tensor([[0, 0, 2, -1, -1, -1], [-1, -1, -1, -1, -1, 0]])
+    small, large = (level_of_chance(table, level) for level in (0, 2))
+    assert small == (3, pytest.approx((2 / 5 + 1 / 6) / 2))
+    assert large == (1, pytest.approx(1 / 4))
+
+
+@given(st.lists(st.sampled_from([-1, 0, 1, 2]), min_size=1, max_size=12), st.sampled_from([0, 1, 2]))
+def test_chance_is_the_average_precision_of_equal_scores(strata_of, level):
+    table = torch.tensor([strata_of])
+    images, chance = level_of_chance(table, level)
+    if images:
+        equal = stratified_average_precision(torch.zeros(1, len(strata_of)), table, len(STRATA))[0, level + 1]
+        assert chance == pytest.approx(float(equal))

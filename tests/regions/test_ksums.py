@@ -124,9 +124,20 @@ def test_the_paper_starts_by_cosines_the_released_code_by_affinities():
     angle = torch.deg2rad(torch.tensor([40.0, 50.0, 100.0, 150.0, 160.0]))
     node = node_of(torch.stack([angle.cos(), angle.sin()], dim=1), 0.2)
     assert node.alike.tolist() == [3, 3, 5, 3, 3]
-    paper, parity = (KSums("degree", 500)(node, VARIANTS[name], torch.Generator()) for name in ("paper", "parity"))
+    paper, released = (KSums("degree", 500)(node, VARIANTS[name], torch.Generator()) for name in ("paper", "released"))
     assert paper.tolist() == [False, False, True, True, True]
-    assert parity.tolist() == [False, False, False, True, True]
+    assert released.tolist() == [False, False, False, True, True]
+
+
+def test_a_random_start_is_a_random_bisection():
+    """Tokens of length 0 gain nothing by a move, so that the start is what comes out: any half, not seeds' sides."""
+    node = node_of(torch.zeros(9, 3), 0.2)
+    sides = [KSums("random", 500)(node, VARIANTS["paper"], torch.Generator().manual_seed(seed)) for seed in range(300)]
+    assert {int(side.sum()) for side in sides} == {4}
+    share = np.mean(sides, axis=0)  # 4 / 9, and 0.029 a standard deviation
+    assert np.abs(share - 4 / 9).max() < 0.1
+    together = np.mean([side[0] == side[1] for side in sides])  # (4 * 3 + 5 * 4) / (9 * 8)
+    assert abs(together - 4 / 9) < 0.1
 
 
 def test_tokens_all_alike_stay_on_one_side():

@@ -37,6 +37,7 @@ def test_four_tokens_by_hand():
         assert drawn(lost(k=3, affinity=affinity)(FOUR, rng())) == [["##", ".."]]
     assert drawn(lost(affinity="binary")(FOUR, rng())) == [["##", "##"]]
     assert drawn(lost(affinity="real")(FOUR, rng())) == [["##", "#."]]
+    assert same(lost()(FOUR, rng()), lost(affinity="real")(FOUR, rng()))  # as released is the default
     assert lost()(FOUR, rng()).affine == pytest.approx(4 / 6)
 
 

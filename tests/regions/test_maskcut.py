@@ -93,7 +93,7 @@ def test_a_round_overlaps_the_one_before_it_at_most_by_half(monkeypatch):
     first = ((3, 4), (1, 7))
     assert rounds(monkeypatch, first, ((3, 4), (3, 9)), rounds=2)[0] == [6, 2]
     assert rounds(monkeypatch, first, ((3, 4), (2, 8)))[0] == [6]
-    assert rounds(monkeypatch, first, ((3, 4), (2, 8)), parity=True)[0] == [6, 1]
+    assert rounds(monkeypatch, first, ((3, 4), (2, 8)), released=True)[0] == [6, 1]
 
 
 def test_a_later_mask_is_larger_than_a_hundredth(monkeypatch):
@@ -101,7 +101,7 @@ def test_a_later_mask_is_larger_than_a_hundredth(monkeypatch):
     one, two = ((1, 2), (1, 2)), ((5, 6), (5, 7))
     assert rounds(monkeypatch, one, two, one)[0] == [1, 2]
     assert rounds(monkeypatch, two, one)[0] == [2]
-    assert rounds(monkeypatch, two, one, parity=True)[0] == [2]
+    assert rounds(monkeypatch, two, one, released=True)[0] == [2]
 
 
 def test_everything_taken_so_far_is_gone_and_the_overlap_is_with_the_last(monkeypatch):
@@ -150,8 +150,8 @@ def test_a_planted_object_is_found_in_maps_of_any_shape(solver, seed, size):
 
 @settings(deadline=None, max_examples=40)
 @given(maps(), st.booleans(), st.booleans())
-def test_masks_are_disjoint(tokens, parity, fill):
-    found = maskcut(rounds=5, parity=parity, fill_holes=fill)(tokens, rng())
+def test_masks_are_disjoint(tokens, released, fill):
+    found = maskcut(rounds=5, released=released, fill_holes=fill)(tokens, rng())
     assert len(found.masks) <= 5
     assert not len(found.masks) or found.masks.sum(dim=0).max() == 1
     assert found.score.tolist() == sorted(found.score.tolist(), reverse=True)

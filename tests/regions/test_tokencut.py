@@ -74,6 +74,33 @@ def test_the_sign_of_the_eigenvector_makes_no_difference(entries):
     assert side[seed] or np.ptp(vector) == 0
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-9, -1e-9])
+def test_entries_equal_up_to_rounding_are_equal(noise):
+    """(3, 0, -3, -3, 3): the first 3 is the seed, whichever rounding made largest; the 0 is the mean, and not above."""
+    vector = np.array([3.0, 0.0, -3.0, -3.0, 3.0]) + noise * np.array([-1.0, 1.0, 2.0, -2.0, 1.0])
+    for sign in (1, -1):
+        side, seed = foreground(sign * vector)
+        assert side.tolist() == [True, False, False, False, True]
+        assert seed == 0
+
+
+@pytest.mark.parametrize("name", ["tokencut", "maskcut"])
+def test_solvers_agree_on_a_map_that_is_its_own_mirror_image(name):
+    """A chain of directions 40 degrees apart: the second eigenvector is odd, so that both ends are farthest from 0."""
+    angle = torch.deg2rad(torch.arange(80) * 12.0 / 8)
+    tokens = torch.stack([angle.cos(), angle.sin()], dim=1)[None]
+    vectors = [
+        cut_vector((cosines_of(rows_of(tokens, False)) > 0.9).numpy(), solver, rng(seed))
+        for solver in SOLVERS
+        for seed in range(4)
+    ]
+    assert all(np.allclose(np.abs(vector), np.abs(vector[::-1])) for vector in vectors)
+    assert {foreground(vector)[1] for vector in vectors} == {0}
+    found = [configured(name, tau=0.9, solver=solver)(tokens, rng(seed)) for solver in SOLVERS for seed in range(6)]
+    assert all(same(found[0], other) for other in found)
+    assert found[0].masks[0, 0, 0]
+
+
 def test_pieces_by_hand():
     """Token 1 of `#.#` over `.##`: outside; token 0 alone unless corners count; the three others the largest."""
     mask = np.array([[True, False, True], [False, True, True]])

@@ -13,7 +13,7 @@ from seekloop.representations.fusion import Concat, NoFusion, Pool
 from seekloop.representations.local import PROTOTYPE, WHOLE, All, GlobalOnly, OneProto, OneRand
 from seekloop.representations.representation import Representation
 
-CONCAT, POOL = Concat(keep_pos_negatives=False, renorm=False), Pool(keep_pos_negatives=False, renorm=False)
+CONCAT, POOL = Concat(), Pool()
 HALVES = torch.tensor([[0.0, 0, 0.5, 1], [0.5, 0, 1, 1]])
 # Image 0: g = (1, 0), cells (0, 1) and (1, 0). Image 1: g = (0, 1), one cell (-1, 0).
 BLOCK = ArrayBlock(
@@ -61,12 +61,13 @@ def test_vectors_by_hand():
     ]
 
 
-def test_fusions_drop_the_negatives_of_relevant_images():
+def test_concatenation_alone_drops_the_negatives_of_relevant_images():
     box, rng = torch.tensor([0.0, 0, 0.4, 1]), generator(0, "x")
     assert Representation(All(), NoFusion()).rows(relevant(box), HALVES, None, rng).label.tolist() == [1, -1]
     assert Representation(All(), CONCAT).rows(relevant(box), HALVES, None, rng).label.tolist() == [1]
-    kept = Pool(keep_pos_negatives=True, renorm=False)
-    assert Representation(All(), kept).rows(relevant(box), HALVES, None, rng).label.tolist() == [1, -1]
+    assert Representation(All(), Pool()).rows(relevant(box), HALVES, None, rng).label.tolist() == [1, -1]
+    dropped = Pool(keep_pos_negatives=False)
+    assert Representation(All(), dropped).rows(relevant(box), HALVES, None, rng).label.tolist() == [1]
 
 
 def test_a_box_nobody_drew_is_the_region_that_scored_highest():

@@ -83,7 +83,8 @@ class FeatureMap(MapTokens):
         original_strides: the first block of each stage of a ResNet halves the map in its 1x1 convolution, as in the
             paper, instead of its 3x3 convolution, as in timm and torchvision. Weights fit only the one they were
             trained with, and the hub's were trained with the other: `checkpoint` is then needed.
-        layer: timm's name of the map, such as `layer3`; None: the last one.
+        layer: timm's name of the map, such as `layer3`, or a block of that stage, counted from 0, such as `layer4.0`:
+            CLAID's descriptor. None: the last one.
         checkpoint: path of the weights (safetensors, pth; timm's or torchvision's names); None: the hub.
         image_size: side, or (height, width), multiples of the map's stride; None: that of the weights' training.
         normalisation: `mean` and `std` per channel; None: the model's own.
@@ -108,7 +109,7 @@ class FeatureMap(MapTokens):
     ) -> None:
         _, name = choose(models, registers)
         trunk = checkpoints.without_heads(timm.create_model(name, num_classes=0))
-        position, info = find_layer(trunk, layer)
+        position, info, block = find_layer(trunk, layer)
         published = timm.get_pretrained_cfg(name)
         expects = preprocessing(published, image_size, normalisation, (info["reduction"], info["reduction"]))
         label = f"{name.split('.')[0]}_v1" if original_strides else name
@@ -120,23 +121,37 @@ class FeatureMap(MapTokens):
                 raise ConfigError("checkpoint", None, why, fix)
         checkpoints.fill(trunk, name, checkpoint)
         module: str = info["module"]
+        if block is not None:  # later blocks of the stage, and later stages, are not needed
+            stage: nn.Sequential = trunk.get_submodule(module)  # type: ignore[assignment]
+            trunk.set_submodule(module, stage[: block + 1])
         maps = timm.models.FeatureListNet(trunk, out_indices=(position,), flatten_sequential="." in module)
         words = (f"original_strides={original_strides}",)
-        super().__init__(maps, f"{label}:{module}", info["num_chs"], words, expects)
+        super().__init__(maps, f"{label}:{layer or module}", info["num_chs"], words, expects)
 
 
-def find_layer(trunk: nn.Module, layer: str | None) -> tuple[int, dict[str, Any]]:
-    """Find a layer among the trunk's maps: its position, and timm's record; the last one for None.
+def find_layer(trunk: nn.Module, layer: str | None) -> tuple[int, dict[str, Any], int | None]:
+    """Find a layer among the trunk's maps, the last one for None.
+
+    Returns:
+        The map's position, timm's record of it, and the block of its stage; None for the whole stage.
 
     Raises:
         ConfigError: if there is no such layer; the message lists those there are.
     """
     maps: list[dict[str, Any]] = list(trunk.feature_info)  # type: ignore[arg-type]
     names = [info["module"] for info in maps]
-    if layer is not None and layer not in names:
-        raise ConfigError("layer", layer, "the network has no such map", f"It has: {', '.join(names)}.")
-    position = len(maps) - 1 if layer is None else names.index(layer)
-    return position, maps[position]
+    if layer is None or layer in names:
+        position = len(maps) - 1 if layer is None else names.index(layer)
+        return position, maps[position], None
+    name, _, block = layer.rpartition(".")
+    stage = trunk.get_submodule(name) if name in names else None
+    if not isinstance(stage, nn.Sequential) or not block.isdecimal() or int(block) >= len(stage):
+        has = ", ".join(
+            f"{one} (or {one}.0 to {one}.{len(blocks) - 1})" if isinstance(blocks, nn.Sequential) else one
+            for one, blocks in ((one, trunk.get_submodule(one)) for one in names)
+        )
+        raise ConfigError("layer", layer, "the network has no such map", f"It has: {has}.")
+    return names.index(name), maps[names.index(name)], int(block)
 
 
 def stride_first(trunk: nn.Module) -> None:

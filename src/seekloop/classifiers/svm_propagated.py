@@ -14,7 +14,7 @@ from seekloop.contracts.declared import Count, Positive, component
 from seekloop.contracts.protocols import Scorer
 from seekloop.contracts.records import TrainingRows
 from seekloop.contracts.scorers import LinearScorer
-from seekloop.graphs.propagation import Spreading, certainty
+from seekloop.graphs.propagation import Spreading, certainty, relative
 
 
 @component
@@ -49,6 +49,7 @@ class SvmPropagated(Spreading, SvmNumba):
         real_counts(rows)
         descriptors = rows.global_descriptors
         labels, weights = certainty(spread(self.of(descriptors, rows.cache), rows, self))
+        weights = relative(weights)
         if rows.image is not None:
             counts = torch.zeros(weights.shape, dtype=torch.long, device=weights.device)
             counts.scatter_add_(1, rows.image.to(weights.device) * rows.mask, rows.mask.long())

@@ -15,7 +15,7 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
   seekloop check    [key=value ...]            validate a collection: files, sizes, boxes, copies; what a run would cost
   seekloop extract  [key=value ...]            describe a collection's images once, into a store
   seekloop retrieve [key=value ...] [-m]       simulated searches; extracts what is missing; -m sweeps
-  seekloop learn    [key=value ...] [-m]       deep active learning on a pool of small images; -m sweeps
+  seekloop learn    [key=value ...] [-m]       deep active learning on a dataset of small images; -m sweeps
   seekloop search   [key=value ...] [-m]       instance search: query boxes against the regions of a collection
   seekloop detect   [key=value ...] [-m]       class-agnostic regions, drawn and compared with annotated boxes
   seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
@@ -23,8 +23,10 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
                                                tables and plots of the finished runs below a folder
   seekloop store    ls | rm <folder> ... | rm unneeded
                                                what lies in store_dir, how large, which runs need it; remove some
-  seekloop agreement <run> <run> ... [cycle=1] [ranks=100]
-                                               learning runs against the first one: pseudo-labels, ranks of criteria
+  seekloop agreement <run> criterion=<name>,<name> [cycle=1] [shown=0.05]
+                                               criteria that choose from one run's network: images, ranks, pseudo-labels
+  seekloop agreement <run> <run> ... [cycle=1]
+                                               predictions of the networks that runs have trained
 
   seekloop retrieve --help                     every key, with its choices; and so for extract, learn, search, detect
 """

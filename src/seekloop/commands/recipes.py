@@ -13,6 +13,7 @@ from seekloop.extraction.plan import Plan
 from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.protocol.simulation import Simulation
 from seekloop.regions.parts import Parts
+from seekloop.store.reader import Store
 
 HASH = 10  # letters of a recipe's key in a run's name
 
@@ -54,30 +55,36 @@ def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> 
 
 
 def instance_search(
-    config: DictConfig, instances: InstanceSearch, descriptors: Plan, texts: Recipe | None = None
+    config: DictConfig,
+    instances: InstanceSearch,
+    descriptors: Plan,
+    teacher: Store | None = None,
+    texts: Recipe | None = None,
 ) -> Recipe:
-    """Recipe of an instance search; with texts, of one by words."""
-    asked = instances.queries
+    """Recipe of an instance search; of the store that teaches a whitening the content counts, not the folder.
+
+    With the recipe of texts, of one by words: right are images of the database, whose annotations then count.
+    """
+    asked = instances.queries if texts is None else instances.database
     local = config.search.against != "whole"
-    known: dict[str, Json] = {
+    measured = _measured(config.search)
+    dims, _ = measured.pop("whitening_dims"), measured.pop("whitening")
+    known = {
         "command": "search",
-        "search": _measured(config.search),
+        "search": measured if teacher is None else {**measured, "whitening_dims": dims},
         "queries": asked.fingerprint(),
         "annotations": asked.annotations.fingerprint(),
         "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
     }
-    if texts is not None:  # right are the images that show a class, whose annotations the queries do not hold
-        known |= {"right": instances.database.annotations.fingerprint(), "names": list(instances.names)}
-        return Recipe("run", known, (descriptors.recipe(local), texts))
-    return Recipe("run", known, (descriptors.recipe(local or config.search.query != "image"),))
+    made_from = [descriptors.recipe(local or (texts is None and config.search.query != "image"))]
+    made_from += [] if texts is None else [texts]
+    return Recipe("run", known, tuple(made_from if teacher is None else [*made_from, teacher.recipe]))
 
 
 def _measured(section: DictConfig) -> dict[str, Json]:
-    """A section without the number of pictures, which are only drawn."""
-    unasked = {"shown"} | (
-        {"words"} if section.get("words") is None else set()
-    )  # runs made before words have no such key
-    return {key: value for key, value in plain(section).items() if key not in unasked}
+    """A section without the number of pictures, which are only drawn, and without words where there are none."""
+    values = {key: value for key, value in plain(section).items() if key != "shown"}
+    return values if values.get("words") is not None else {key: values[key] for key in values if key != "words"}
 
 
 def detection(config: DictConfig, collection: Collection, regions: Parts) -> Recipe:

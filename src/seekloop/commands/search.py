@@ -1,4 +1,4 @@
-"""`seekloop search`: instance search of query boxes over a collection, from images to rankings with boxes."""
+"""`seekloop search`: search of query boxes, or of words, over a collection, from images to rankings with boxes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,25 +17,29 @@ from seekloop.commands.recipes import instance_search
 from seekloop.commands.task import Outcome, Run, Task, refuse, section
 from seekloop.commands.texts import check_space, encoder_of
 from seekloop.contracts.declared import Count, component
-from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.contracts.recipe import Recipe
 from seekloop.descriptors.encoding import FromCrops
+from seekloop.descriptors.pooling import Mean
 from seekloop.descriptors.roi import FromRegions
+from seekloop.descriptors.whitening import Whitening, learn_centring, learn_whitening
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
 from seekloop.extraction.texts import recipe_of_texts, text_vectors
-from seekloop.matching.instance_search import Against, QueryVectors, compare
+from seekloop.matching.instance_search import Against, Whitened, compare
 from seekloop.protocol.instance_measures import SearchMeasures
 from seekloop.protocol.kinds import INSTANCES
 from seekloop.regions.annotated import AnnotatedBoxes
-from seekloop.store.reader import open_store
+from seekloop.store.reader import Store, open_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
     from seekloop.logs.pictures import Box
+
+TAUGHT = 2**16  # about as many descriptors teach a whitening
 
 
 @component
@@ -44,19 +48,34 @@ class Settings:
 
     Args:
         words: what to search for, in place of the queries of `instances`: words, and paths of images, with weights.
-        query: the query's box, pooled as regions are; cut out and described alone; or the whole image.
-        against: an image scores as its best region, by its global descriptor, or as the best of both.
+        query: what becomes the query's one vector: its box on the map of its whole image (the code released with
+            CLAID); the box cut out and described alone (CLAID's text); or all of the image.
+        against: an image scores as its best region, by its global descriptor, or as the best of both. Queries cut out, and whole images,
+            are pooled over their whole map as those are that they are searched against.
+        whitening: folder of a store of other images, of the same backbone; what its descriptors teach centres and
+            whitens those of this search. None: they stay as they are.
+        whitening_dims: most principal directions kept; 0: descriptors are only centred; None: all.
         cutoffs: mAP is measured within the first so many images, and over the whole ranking.
         kept: images of each query's ranking that are kept.
         shown: instances in the picture of results; of words, rows of images.
+
+    Raises:
+        ConfigError: if an argument is out of its range, or descriptors are to be whitened for words.
     """
 
     words: str | None = None
     query: Literal["region", "crop", "image"] = "region"
     against: Against = "regions"
+    whitening: Path | str | None = None
+    whitening_dims: Annotated[int, Ge(0)] | None = None
     cutoffs: tuple[Count, ...] = (50, 100)
     kept: Count = 100
     shown: Annotated[int, Ge(0)] = 8
+
+    def __post_init__(self) -> None:
+        if self.words is not None and self.whitening is not None:
+            why = "words are compared with descriptors as they are"
+            raise ConfigError("whitening", str(self.whitening), why, "Use whitening=null.", self)
 
 
 def search(config: DictConfig) -> float:
@@ -72,15 +91,19 @@ def search(config: DictConfig) -> float:
         return by_words(config, chosen.against, chosen.kept, chosen.shown)
     instances: InstanceSearch = build(config, "instances")
     extraction = prepare(config, instances.database)
-    asking = of_texts(config, instances, extraction) or of_images(extraction, instances, chosen.query)
-    plan = extraction.plan
+    asking = of_texts(config, instances, extraction) or of_images(extraction, instances, chosen)
+    plan, teacher = extraction.plan, None if chosen.whitening is None else teacher_of(extraction, chosen)
 
     def find(run: Run) -> Outcome:
         report_collection(instances.database, run.console)
         report_problems(instances.queries.problems, run.console)
         store = described(extraction, config.grid, run.console.say)
         kept, vectors = asking.vectors(run)
-        scores = compare(store, vectors, chosen.against)
+        if teacher is None:
+            scores = compare(store, vectors, chosen.against)
+        else:
+            whitening = learnt(teacher, chosen.against != "whole", chosen.whitening_dims)
+            scores = compare(Whitened(store, whitening), whitening.unit(vectors), chosen.against)
         measures = SearchMeasures(instances, kept, scores, store, chosen.against)
         results, ranking = measures.results(chosen.cutoffs), measures.ranking(chosen.kept)
         run.folder.add_once({"results": results, "ranking": ranking})
@@ -99,7 +122,7 @@ def search(config: DictConfig) -> float:
         config,
         INSTANCES,
         [instances.database.name, choices().get("regions"), chosen.against],
-        instance_search(config, instances, plan, asking.recipe),
+        instance_search(config, instances, plan, teacher, asking.recipe),
         overview=lambda folder: folder.table("results").query("cutoff == 'all'").drop(columns="cutoff"),
         problems=[*instances.database.problems, *instances.queries.problems],
         artifacts=(plan.folder, *asking.folders),
@@ -112,12 +135,12 @@ class Asking:
     """The queries of a benchmark, on their way to vectors.
 
     Attributes:
-        vectors: gives the queries that could be read, and their vectors, in a run.
+        vectors: gives the queries that could be read, and the vector of each, in a run.
         folders: of the descriptors that it reads.
         recipe: of the texts; None where queries are images.
     """
 
-    vectors: "Callable[[Run], tuple[Tensor, QueryVectors]]"
+    vectors: "Callable[[Run], tuple[Tensor, Tensor]]"
     folders: tuple[Path, ...] = ()
     recipe: Recipe | None = None
 
@@ -133,27 +156,24 @@ def of_texts(config: DictConfig, instances: InstanceSearch, extraction: Extracti
     encoder, texts = encoder_of(config), instances.texts
     check_space(encoder, extraction.plan.manifest)
 
-    def vectors(run: Run) -> tuple[Tensor, QueryVectors]:
-        numbers = torch.arange(len(texts))
-        return numbers, QueryVectors(text_vectors(encoder, texts, config.store_dir, run.console.say), numbers)
+    def vectors(run: Run) -> tuple[Tensor, Tensor]:
+        return torch.arange(len(texts)), text_vectors(encoder, texts, config.store_dir, run.console.say)
 
     return Asking(vectors, recipe=recipe_of_texts(encoder, texts))
 
 
-def of_images(extraction: Extraction, instances: InstanceSearch, how: str) -> Asking:
+def of_images(extraction: Extraction, instances: InstanceSearch, chosen: Settings) -> Asking:
     """Queries that are images with boxes, described as the database is."""
-    asking = extraction_of_queries(extraction, instances, how)
+    asking = extraction_of_queries(extraction, instances, chosen)
 
-    def vectors(run: Run) -> tuple[Tensor, QueryVectors]:
+    def vectors(run: Run) -> tuple[Tensor, Tensor]:
         asked = open_store(ensure(asking, run.console.say), None)
         kept = asked.readable.nonzero()[:, 0]
         if not len(kept):
             why, fix = "no query image could be read", "Check the files named above."
             raise ConfigError("instances", instances.queries.name, why, fix)
-        block = asked.read(kept, local=how != "image")
-        if block.local is None or block.offsets is None:
-            return kept, QueryVectors(block.whole, torch.arange(len(kept)))
-        return kept, QueryVectors(block.local, torch.repeat_interleave(torch.arange(len(kept)), block.offsets.diff()))
+        block = asked.read(kept, local=chosen.query != "image")
+        return kept, block.whole if block.local is None else block.local
 
     return Asking(vectors, (asking.plan.folder,))
 
@@ -168,9 +188,44 @@ def picture_of(instances: InstanceSearch, query: int) -> "tuple[Image.Image, Seq
     return instances.queries.read(query), boxes
 
 
-def extraction_of_queries(extraction: Extraction, instances: InstanceSearch, how: str) -> Extraction:
-    """The stage that describes the queries: a query's box is a region like any other, but that it has no mask."""
-    encoding = FromCrops() if how == "crop" else extraction.encoding
+def extraction_of_queries(extraction: Extraction, instances: InstanceSearch, chosen: Settings) -> Extraction:
+    """The stage that describes the queries as what they are searched against is described."""
+    encoding, pooling = extraction.encoding, extraction.pooling
     if isinstance(encoding, FromRegions):
-        encoding = replace(encoding, inside="box")
-    return replace(extraction, collection=instances.queries, regions=AnnotatedBoxes(), encoding=encoding)
+        encoding = replace(encoding, inside="box")  # a query's box is a region like any other, but it has no mask
+    if chosen.query != "region" and chosen.against != "whole":
+        pooling = encoding if isinstance(encoding, FromRegions) else Mean() if encoding.poolable else pooling
+    if chosen.query == "crop":
+        encoding = FromCrops()
+    regions = AnnotatedBoxes()
+    return replace(extraction, collection=instances.queries, regions=regions, encoding=encoding, pooling=pooling)
+
+
+def teacher_of(extraction: Extraction, chosen: Settings) -> Store:
+    """The store that teaches the whitening.
+
+    Raises:
+        ConfigError: if there is none, or its backbone is another one.
+    """
+    fix = "Give the folder that `seekloop extract` names, of the same backbone and other images."
+    try:
+        teacher = open_store(Path(chosen.whitening or ""), None)
+    except (StoreError, OSError) as error:
+        raise ConfigError("whitening", str(chosen.whitening), f"it is no store ({error})", fix, chosen) from error
+    parts = [("backbone", "the backbone"), ("transform", "the size of images")]
+    if chosen.against == "whole":
+        parts.append(("pooling", "the pooling"))
+    known, mine = teacher.manifest.recipe.settings, extraction.plan.manifest.recipe.settings
+    if others := [name for key, name in parts if known.get(key) != mine.get(key)]:
+        raise ConfigError("whitening", str(chosen.whitening), f"it has another {others[0][4:]}", fix, chosen)
+    return teacher
+
+
+def learnt(teacher: Store, by_region: bool, dims: int | None) -> Whitening:
+    """The map that a store's descriptors teach, of regions or of whole images; of a sample where they are many."""
+    readable = teacher.readable.nonzero()[:, 0]
+    regions = len(teacher.regions.boxes) / (1 if teacher.regions.offsets is None else teacher.images)
+    taken = min(len(readable), max(1, round(TAUGHT / max(1.0, regions if by_region else 1.0))))
+    block = teacher.read(readable[torch.arange(taken) * len(readable) // taken], by_region)
+    rows = block.whole if block.local is None else block.local
+    return learn_centring(rows) if dims == 0 else learn_whitening(rows, dims)

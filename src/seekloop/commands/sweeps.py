@@ -28,10 +28,13 @@ POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_M
 
 
 class PlanJobs(Callback):
-    """Before a multirun starts, notes every job it will run, so that `status` knows what is missing.
+    """Notes every job of a multirun before it starts, so that `status` knows what is missing, and announces each.
 
-    Only where the jobs are known beforehand, which is Hydra's own sweeper: a search that goes by results has none.
+    Jobs are known beforehand by Hydra's own sweeper only: a search that goes by results has none.
     """
+
+    def __init__(self) -> None:
+        self.jobs: list[list[str]] = []
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401 - Hydra's signature
         """Write the jobs down; what Hydra will refuse is left to Hydra to explain."""
@@ -39,13 +42,23 @@ class PlanJobs(Callback):
             return
         books: dict[Path, dict[str, list[str]]] = {}
         try:
-            for overrides in jobs_of(config):
+            self.jobs = jobs_of(config)
+            for overrides in self.jobs:
                 folder, key = composed_job(kwargs["config_name"], overrides)
                 books.setdefault(folder, {})[key] = overrides
         except (HydraException, OmegaConfBaseException):
             return
         for folder, planned in books.items():
             JobBook(folder).plan(planned)
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ANN401 - Hydra's signature
+        """Say which run of how many begins, and what tells it from the others; not where runs go side by side."""
+        if config.hydra.mode is RunMode.MULTIRUN and share_of(config.hydra.launcher) is None:
+            words = [str(word) for word in config.hydra.overrides.task]
+            common = set.intersection(*map(set, self.jobs)) if len(self.jobs) > 1 else set()
+            apart = " ".join(word for word in words if word not in common)
+            of = f" of {len(self.jobs)}" if self.jobs else ""
+            Console().say(f"run {config.hydra.job.num + 1}{of}: {apart}")
 
 
 def jobs_of(config: DictConfig) -> list[list[str]]:
@@ -109,11 +122,14 @@ def enter(config: DictConfig, folder: Path, console: Console) -> None:
 
 def share() -> int | None:
     """How many threads are this run's; None where it has the machine for itself."""
-    if not _in_a_sweep():
-        return None
-    launcher = OmegaConf.to_container(HydraConfig.get().launcher, resolve=False)
+    return share_of(HydraConfig.get().launcher) if _in_a_sweep() else None
+
+
+def share_of(launcher: DictConfig) -> int | None:
+    """How many threads a launcher leaves to each run of this process; None for one run after the other."""
+    settings = OmegaConf.to_container(launcher, resolve=False)
     cores = joblib.cpu_count()  # of this process, not of the machine
-    return threads_of(launcher if isinstance(launcher, dict) else {}, cores)
+    return threads_of(settings if isinstance(settings, dict) else {}, cores)
 
 
 def _in_a_sweep() -> bool:

@@ -111,7 +111,9 @@ class Task:
             from seekloop.logs.figures import write_figures
 
             log, table = run.log(), self.overview(folder)
-            figures = write_figures(folder, table, run.read, run.region_box, console.say, outcome.drawn)
+            figures = write_figures(
+                folder, table, run.read, run.region_box, console.say, outcome.drawn, outcome.summary
+            )
             log.finish(outcome.summary, table, figures)
             folder.finish(outcome.summary)  # before W&B's connection is closed, which a lost network can hold up
         return self._told(folder, console, "", "")

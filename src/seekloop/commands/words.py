@@ -25,7 +25,7 @@ from seekloop.extraction.texts import recipe_of_texts, text_vectors
 from seekloop.images.decoding import read_rgb, suffixes
 from seekloop.logs.console import Console
 from seekloop.matching.expression import Term, joined, parse
-from seekloop.matching.instance_search import WHOLE, Against, QueryVectors, compare
+from seekloop.matching.instance_search import WHOLE, Against, compare
 from seekloop.protocol.kinds import WORDS
 from seekloop.store.reader import Store
 
@@ -61,7 +61,7 @@ def by_words(config: DictConfig, against: Against, kept: int, shown: int) -> flo
         report_problems(collection.problems, run.console)
         store = described(extraction, config.grid, run.console.say)
         query = joined(terms, vectors_of(terms, encoder, extraction, store, run))
-        found = compare(store, QueryVectors(query[None], torch.zeros(1, dtype=torch.long)), against)
+        found = compare(store, query[None], against)
         images = found.ranking(~store.readable[None], kept)
         images = images[images >= 0][None]
         boxes = found.boxes(store, images)[0]

@@ -1,4 +1,4 @@
-"""Instance search: one query box, or several, against a database of images; and which images are right."""
+"""Instance search: query boxes against a database of images; and which images are right."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ class InstanceSearch:
     Attributes:
         database: the images being searched.
         queries: one entry per query, so that an image with several queries is there several times. Its annotations are
-            the query's boxes: several are several objects that must all be there, none is the whole image. Class names
-            are instance names.
+            the query's box: of several objects the box around them, none is the whole image. Class names are instance
+            names.
         names: of the instance that each query searches for; all of them, joined by " + ", where there are several.
         own: position in the database of the query's own image, which its ranking leaves out; -1 where it is not there.
         setups: by name, such as "easy", "medium" and "hard"; just "all" where there is one.
@@ -49,8 +49,19 @@ class InstanceSearch:
     boxes: tuple[Mapping[int, Float[Tensor, "_ 4"]], ...]
     texts: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse several boxes of one query, for it is described by one vector.
+
+        Raises:
+            ValueError: if there are.
+        """
+        boxes = self.queries.annotations.image.bincount()
+        if len(boxes) and boxes.max() > 1:
+            several, number = int(boxes.argmax()), int(boxes.max())
+            raise ValueError(f"query {several} has {number} boxes: give one, such as the box around all its objects")
+
     def query_boxes(self, query: int) -> Float[Tensor, "_ 4"]:
-        """Boxes of the object that one query searches for; none where it is the whole image."""
+        """Box of what one query searches for; none where it is the whole image."""
         return self.queries.annotations.box[self.queries.annotations.image == query]
 
     def relevant(self, setup: str) -> Bool[Tensor, "q n"]:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from seekloop.contracts.declared import Positive, component
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Regions
+from seekloop.contracts.records import Regions, Tokens
 from seekloop.descriptors.encoding import OnePass
 from seekloop.descriptors.pool import area_weights, spans
 
@@ -129,6 +129,12 @@ class FromRegions(OnePass):
         """For the store's key: all settings."""
         power = f"-{self.p:g}-{self.eps}" if self.pool == "gem" else ""
         return f"roi-{self.pool}{power}-{self.inside}-{self.members}"
+
+    def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
+        """Pooling of whole images, or of crops, by which they compare with regions: all of the map is one region."""
+        maps = tokens.patches.float().flatten(1, 2)
+        weights = maps.new_full((1, maps.shape[1]), 1 / maps.shape[1])
+        return torch.cat([pooled(one, weights, self.pool, self.p, self.eps) for one in maps])
 
     def local(
         self, patches: Float[Tensor, "b h w d"], images: Int[Tensor, " b"], regions: Regions

@@ -68,9 +68,10 @@ def affinity(features: Float[Tensor, "n d"], k: int, kind: Kind, power: int | fl
     Returns:
         Symmetric, (n, n), float64, zeros on the diagonal.
 
-    Source:
-        Iscen, Tolias, Avrithis, Chum, "Label Propagation for Deep Semi-supervised Learning", CVPR 2019, eq. 8 to 10:
-        reciprocal and clamped there, sum and not clamped in its code.
+    Reference:
+        Siméoni, "Robust image representation for classification, retrieval and object discovery", 2020, eq. 2.1 to 2.3:
+        reciprocal and clamped. Iscen, Tolias, Avrithis, Chum, "Label Propagation for Deep Semi-supervised Learning",
+        CVPR 2019, eq. 8 to 10: sum and clamped; the released code of both: sum and not clamped.
     """
     similarity, position = nearest(F.normalize(features.detach().float(), dim=1), k)
     size, width = position.shape

@@ -100,9 +100,12 @@ def certainty(z: Float[Tensor, "*q n c"]) -> tuple[Int[Tensor, "*q n"], Float[Te
     r"""Label and certainty of each image, from the amounts of each class that have reached it.
 
     .. math:: p_i = \frac{[z_i]_+}{\lVert [z_i]_+ \rVert_1}, \qquad \hat y_i = \arg\max p_i, \qquad
-              w_i = \frac{1 - H(p_i) / \log c}{\max_j (1 - H(p_j) / \log c)}
+              \beta(p_i) = 1 - \frac{H(p_i)}{\log c}
 
-    An image that nothing has reached has label -1 and weight 0, and takes no part in the maximum.
+    An image that nothing has reached has label -1 and weight 0.
+
+    Reference:
+        Siméoni, "Robust image representation for classification, retrieval and object discovery", 2020, eq. 3.1, 3.10.
     """
     share = z.clamp(min=0.0)
     total = share.sum(dim=-1, keepdim=True)
@@ -110,11 +113,18 @@ def certainty(z: Float[Tensor, "*q n c"]) -> tuple[Int[Tensor, "*q n"], Float[Te
     share = share / total.where(total > 0, 1.0)
     entropy = torch.special.entr(share).sum(dim=-1)
     weight = (1 - entropy / max(math.log(z.shape[-1]), 1e-300)).clamp(min=0.0) * reached
-    highest = weight.amax(dim=-1, keepdim=True)
-    return torch.where(reached, share.argmax(dim=-1), -1), weight / highest.where(highest > 0, 1.0)
+    return torch.where(reached, share.argmax(dim=-1), -1), weight
 
 
-def propagate(graph: Affinity, labels: Int[Tensor, " n"], classes: int, solver: Solver, balanced: bool) -> PseudoLabels:
+def relative(weights: Float[Tensor, "*q n"]) -> Float[Tensor, "*q n"]:
+    """Divide weights by the largest of them; all stay 0 where none is larger."""
+    highest = weights.amax(dim=-1, keepdim=True)
+    return weights / highest.where(highest > 0, 1.0)
+
+
+def propagate(
+    graph: Affinity, labels: Int[Tensor, " n"], classes: int, solver: Solver, *, balanced: bool, relative_weights: bool
+) -> PseudoLabels:
     """Propagate the labels of a few images to all.
 
     Args:
@@ -123,6 +133,7 @@ def propagate(graph: Affinity, labels: Int[Tensor, " n"], classes: int, solver: 
         classes: how many there are.
         solver: how far labels spread.
         balanced: whether a class with few labels counts as much as one with many.
+        relative_weights: whether weights are divided by the largest of all images, those with a label included.
 
     Returns:
         Known labels are kept, with weight 1; -1 with weight 0 where no label reaches.
@@ -131,6 +142,7 @@ def propagate(graph: Affinity, labels: Int[Tensor, " n"], classes: int, solver: 
         Iscen, Tolias, Avrithis, Chum, "Label Propagation for Deep Semi-supervised Learning", CVPR 2019, eq. 10 and 11.
     """
     propagated, weight = certainty(solver.solve(graph, seeds(labels, classes, balanced)))
+    weight = relative(weight) if relative_weights else weight
     known = labels >= 0
     return PseudoLabels(torch.where(known, labels.long(), propagated), torch.where(known, 1.0, weight))
 
@@ -141,10 +153,13 @@ class LabelPropagation(Spreading):
 
     Args:
         balanced: whether a class with few labels counts as much as one with many.
+        relative_weights: whether weights are divided by the largest of all images.
     """
 
-    balanced: bool = True
+    balanced: bool = False
+    relative_weights: bool = False
 
     def __call__(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> PseudoLabels:
         """Pseudo-labels of all images; `labels` is -1 where unknown."""
-        return propagate(self.of(features), labels, classes, self, self.balanced)
+        how = {"balanced": self.balanced, "relative_weights": self.relative_weights}
+        return propagate(self.of(features), labels, classes, self, **how)

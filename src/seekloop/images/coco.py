@@ -4,7 +4,7 @@ import json
 import reprlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,8 @@ class Coco2017(FileCollection):
         max_loss: largest share of the annotated objects that may be left out.
         download: whether to fetch the split (train 18 GB, val 1 GB) where it is missing.
         cache: folder where content hashes are remembered; None to hash anew every time.
+        stuff: whether the regions of COCO-Stuff (grass, sky, ...; annotations/stuff_train2017.json, which is not
+            fetched) are objects, too, each by the box around it; "other", which stands for all things, is left out.
 
     Raises:
         ConfigError: if something is missing, the download fails, or more objects are lost than allowed.
@@ -50,17 +52,25 @@ class Coco2017(FileCollection):
         max_loss: Share = 0.1,
         download: bool = False,
         cache: Path | str | None = None,
+        stuff: bool = False,
     ) -> None:
         folder = coco_folder(root, split, download)
         where = f"annotations/instances_{split}2017.json"
-        try:
-            coco = read_coco(folder / where)
-        except ValueError as error:
-            raise ConfigError("root", root, str(error), "Unpack COCO's annotations again.") from error
+        coco = annotated_by(folder, where)
         named, problems = find_listed(coco, find_images(folder / f"{split}2017"), where)
         paths = [f"{split}2017/{path}" for path in dict.fromkeys(named.values())]
         positions = {path: position for position, path in enumerate(dict.fromkeys(named.values()))}
-        source = coco_objects(coco, where, {name: positions[path] for name, path in named.items()}, problems)
+        found = {name: positions[path] for name, path in named.items()}
+        source = coco_objects(coco, where, found, problems)
+        if stuff:
+            where = f"annotations/stuff_{split}2017.json"
+            more = coco_objects(stuff_alone(annotated_by(folder, where)), where, found, ())
+            source = AnnotatedObjects(
+                [*source.objects, *more.objects],
+                [*source.problems, *more.problems],
+                [*source.order, *more.order],
+                source.hint or more.hint,
+            )
         frames = Frames(image_headers(folder, paths, cache))
         annotations, problems = annotations_of(source, frames, crowd=crowd)
         refuse_losses(len(annotations.image), problems, max_loss)
@@ -79,6 +89,30 @@ def coco_folder(root: Path | str | None, split: str, download: bool) -> Path:
             fix = "Unpack COCO's archives there, or say download=true."
             raise ConfigError("root", root, f"it holds no {part}", fix)
     return folder
+
+
+def annotated_by(folder: Path, where: str) -> "Coco":
+    """Read one of COCO's own files.
+
+    Raises:
+        ConfigError: if it is missing or of another form.
+    """
+    try:
+        return read_coco(folder / where)
+    except ValueError as error:
+        raise ConfigError("root", str(folder), f"{where}: {error}", "Unpack COCO's annotations there again.") from error
+
+
+def stuff_alone(coco: "Coco") -> "Coco":
+    """COCO-Stuff without its category "other", the pixels of all things, which are annotated themselves."""
+    other = {key for key, name in coco.categories.items() if name == "other"}
+    kept = [
+        entry
+        for entry in coco.annotations
+        if not (isinstance(entry, Mapping) and key_of(entry.get("category_id")) in other)
+    ]
+    categories = {key: name for key, name in coco.categories.items() if key not in other}
+    return replace(coco, categories=categories, annotations=kept)
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,17 @@ def read_lines(file: Path) -> list[list[str]]:
         raise ConfigError("root", str(file), f"it cannot be read ({error})", "Fetch it again.") from error
 
 
+def around_all(boxes: Sequence[Corners]) -> Corners:
+    """The box around several.
+
+    Example:
+        >>> around_all([(0, 2, 3, 4), (1, 0, 2, 9)])
+        (0, 0, 3, 9)
+    """
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
+
+
 def extents(file: Path, words: Sequence[str]) -> Corners:
     """Corners from left, top, width and height in pixels, the left and top edge being 0."""
     x, y, width, height = numbers(file, words)

@@ -17,6 +17,7 @@ from seekloop.images.annotated import annotated
 from seekloop.images.files import existing_folder
 from seekloop.images.instance_files import (
     Objects,
+    around_all,
     boxes_of,
     collection_of_files,
     extents,
@@ -38,13 +39,15 @@ def instre(
     queries: Count = 5,
     seed: int = 0,
     cache: Path | str | None = None,
+    multiple: bool = False,
 ) -> InstanceSearch:
     """INSTRE with the queries of Iscen et al., or with queries drawn from its own boxes.
 
     The layout, as published: in `root` the folders INSTRE-S1, INSTRE-S2 and INSTRE-M; in each a folder per class, such
     as 01a_canada_book, and in M 01; beside every image 001.jpg its boxes 001.txt, one "left top width height" in pixels
     a line. On an image of M's class 01 the first line is the object of S1's class that begins with 01a, the second that
-    of 01b. A query on an image of M has both boxes: both objects are searched for.
+    of 01b. A query on an image of M is the box around both, and so are the boxes that it is to find: the paper on CLAID
+    has one vector for a query, also where it shows several objects.
 
     The ground truth is a MATLAB file: `imlist` and `qimlist` are paths from `root`; `gnd` has for every query first the
     positions of the right images in `imlist`, counted from 1, and then a box, which is not read: readers of this file
@@ -57,9 +60,11 @@ def instre(
         queries: how many are drawn of each object; not read where there is a ground truth.
         seed: of the draw.
         cache: folder where content hashes are remembered; None to hash anew every time.
+        multiple: whether only the queries that show two objects are asked (INSTRE-M: 250), in the same database.
 
     Raises:
-        ConfigError: if a file or an image is missing, or a file is of another form.
+        ConfigError: if a file or an image is missing, or a file is of another form; if `multiple` is to choose among
+            queries that are drawn, each of one object.
 
     Reference:
         Wang & Jiang, INSTRE, ACM TOMM 2015; Iscen et al., Efficient diffusion on region manifolds, CVPR 2017.
@@ -69,21 +74,35 @@ def instre(
         first_there(base, (part,), "one of the three folders of INSTRE")
     pairs = instances_of_pairs(base)
     if ground_truth is None:
+        if multiple:
+            why = "queries that are drawn show one object each"
+            raise ConfigError("multiple", True, why, "Use multiple=false, or the ground truth.")
         paths = [path for path in find_images(base).paths if path.split("/")[0] in PARTS]
         return annotated(collection_of_files("instre", base, paths, objects(base, paths, pairs), cache), queries, seed)
     truth = first_there(base, (ground_truth, ground_truth.lower()), "the file of Iscen et al.")
     database, asked, positives = read_truth(truth)
+    if multiple:
+        chosen = [query for query, path in enumerate(asked) if path.split("/")[0] == PARTS[2]]
+        asked, positives = [asked[query] for query in chosen], tuple(positives[query] for query in chosen)
     refuse_missing(base, [*database, *asked])
     known = collection_of_files("instre", base, database, objects(base, database, pairs), cache)
     boxes = objects(base, asked, pairs)
     names = [tuple(name for name, _ in boxes.get(query, ())) for query in range(len(asked))]
+    joined = tuple(" + ".join(some) for some in names)
+    around = {query: [(joined[query], around_all([box for _, box in some]))] for query, some in boxes.items()}
+    shown = boxes_of(known.annotations, zip(names, (right.tolist() for right in positives), strict=True))
     return InstanceSearch(
         known,
-        collection_of_files("instre queries", base, asked, boxes, cache),
-        tuple(" + ".join(some) for some in names),
+        collection_of_files("instre queries", base, asked, around, cache),
+        joined,
         own_images(database, asked),
         without_junk(positives),
-        boxes_of(known.annotations, zip(names, (right.tolist() for right in positives), strict=True)),
+        tuple(
+            {image: torch.cat([box[:, :2].amin(dim=0), box[:, 2:].amax(dim=0)])[None] for image, box in one.items()}
+            if len(some) > 1
+            else one
+            for one, some in zip(shown, names, strict=True)
+        ),
     )
 
 

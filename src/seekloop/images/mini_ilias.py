@@ -8,7 +8,7 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.images.files import existing_folder
 from seekloop.images.frames import Corners
-from seekloop.images.instance_files import extents, first_there, read_lines, search_by_object
+from seekloop.images.instance_files import around_all, extents, first_there, read_lines, search_by_object
 from seekloop.images.walk import find_images
 
 CORE = "ilias_core/"
@@ -50,10 +50,7 @@ def mini_ilias(
         raise ConfigError("root", str(base), why, "Unpack ilias_core.tar there.")
     database = shown + ([] if distractors is None else distractor_paths(base, distractors))
     boxes = {image: read_boxes(base, path) for image, path in enumerate(shown)}
-    queries = []
-    for path in asked:
-        left, top, right, bottom = zip(*read_boxes(base, path), strict=True)  # of one object's parts
-        queries.append((path, (min(left), min(top), max(right), max(bottom))))
+    queries = [(path, around_all(read_boxes(base, path))) for path in asked]  # boxes of one object's parts
 
     def thing(path: str) -> str:
         return path.split("/")[1] if path.startswith(CORE) else ""

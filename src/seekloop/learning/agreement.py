@@ -1,4 +1,4 @@
-"""Agreement of two ways of asking: ranks of two criteria, and pseudo-labels of two networks."""
+"""Agreement of two acquisition functions: the images that they choose, and the pseudo-labels that follow."""
 
 from dataclasses import dataclass
 
@@ -14,65 +14,79 @@ from seekloop.contracts.records import CandidateView
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of two networks' pseudo-labels with each other and the truth, every image by its weight.
+    """Agreement of two sets of pseudo-labels with each other and the truth; NaN where there is no image.
 
     Attributes:
         images: how many are compared.
-        agree: weight of those that both label alike, of a whole of 1.
-        right_where_agreed: share of that weight that is right; NaN where there is none.
-        right_one: of the weight of the others, the share that the first has right.
-        right_other: that the second has right.
+        agree: share of them that both label alike.
+        agree_weighted: the same by weight, the weighted accuracy of one set against the other.
+        accuracy_one: weighted accuracy of the first.
+        accuracy_other: of the second.
+        accuracy_alike: of either, over the images that both label alike.
+        accuracy_apart_one: of the first, over the others.
+        accuracy_apart_other: of the second, over the others.
+        weight_alike: mean weight of the images that both label alike.
+        weight_apart: of the others.
     """
 
     images: int
     agree: float
-    right_where_agreed: float
-    right_one: float
-    right_other: float
+    agree_weighted: float
+    accuracy_one: float
+    accuracy_other: float
+    accuracy_alike: float
+    accuracy_apart_one: float
+    accuracy_apart_other: float
+    weight_alike: float
+    weight_apart: float
 
 
-def mean_weights(one: PseudoLabels, other: PseudoLabels, subset: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
-    r"""Weigh the images: :math:`h_i = w_i / \sum_j w_j` with :math:`w = (w^1 + w^2) / 2`, 0 off the subset."""
-    weights = (one.weights.double() + other.weights.double()) / 2 * subset
-    return weights / weights.sum()
-
-
-def weighted_accuracy(labels: Int[Tensor, " n"], truth: Int[Tensor, " n"], weights: Float[Tensor, " n"]) -> float:
-    r"""Sum the weights of images with the right label, :math:`\sum_i h_i 1[z_i = y_i]`; all sum to 1 (or to NaN).
+def weighted_accuracy(one: Int[Tensor, " n"], other: Int[Tensor, " n"], weights: Float[Tensor, " n"]) -> float:
+    r"""Share of the weight on which two labellings are equal, :math:`\sum_i w_i 1[z_i = z'_i] / \sum_i w_i`.
 
     Reference:
         Siméoni, "Robust image representation for classification, retrieval and object discovery", 2020, eq. 3.13.
     """
-    return float((weights * (labels == truth)).sum())
+    return float((weights * (one == other)).sum() / weights.sum())
 
 
 def agreement(
     one: PseudoLabels, other: PseudoLabels, truth: Int[Tensor, " n"], subset: Bool[Tensor, " n"]
 ) -> Agreement:
-    """Compare two networks' pseudo-labels, over images that both have labels for.
+    r"""Compare two sets of pseudo-labels by the average weights :math:`w = (w^1 + w^2) / 2`.
 
     Args:
-        one: of the first.
-        other: of the second.
+        one: the first.
+        other: the second.
         truth: the classes.
-        subset: images that count: those that neither has an answer for.
+        subset: images that count: those that neither has an answer for. Left out are those without a pseudo-label.
+
+    Reference:
+        Siméoni, "Robust image representation for classification, retrieval and object discovery", 2020, Table 3.4.
     """
     subset = subset & (one.labels >= 0) & (other.labels >= 0)
-    same = one.labels == other.labels
-    agreed, apart = (mean_weights(one, other, subset & part) for part in (same, ~same))
+    first, second, true = one.labels[subset], other.labels[subset], truth[subset]
+    weights = (one.weights.double() + other.weights.double())[subset] / 2
+    alike = first == second
+    agreed, apart = weights * alike, weights * ~alike
     return Agreement(
-        images=int(subset.sum()),
-        agree=weighted_accuracy(one.labels, other.labels, mean_weights(one, other, subset)),
-        right_where_agreed=weighted_accuracy(one.labels, truth, agreed),
-        right_one=weighted_accuracy(one.labels, truth, apart),
-        right_other=weighted_accuracy(other.labels, truth, apart),
+        images=len(true),
+        agree=float(alike.double().mean()),
+        agree_weighted=weighted_accuracy(first, second, weights),
+        accuracy_one=weighted_accuracy(first, true, weights),
+        accuracy_other=weighted_accuracy(second, true, weights),
+        accuracy_alike=weighted_accuracy(first, true, agreed),
+        accuracy_apart_one=weighted_accuracy(first, true, apart),
+        accuracy_apart_other=weighted_accuracy(second, true, apart),
+        weight_alike=float(weights[alike].mean()),
+        weight_apart=float(weights[~alike].mean()),
     )
 
 
-def ranks(criterion: Criterion, view: CandidateView, count: int, rng: Generator) -> Int[Tensor, " n"]:
-    """Rank images by when a criterion would ask about them, from 0; `count` for those not among the first `count`."""
-    order = criterion(view, count, [rng])[0].cpu()
-    ranking = torch.full((view.scores.shape[1],), count)
+def ranks(criterion: Criterion, view: CandidateView, rng: Generator) -> Int[Tensor, " n"]:
+    """Rank all candidates by when a criterion would ask about them, from 0; -1 for images that are none."""
+    order = criterion(view, int(view.candidate[0].sum()), [rng])[0].cpu()
+    ranking = torch.full((view.scores.shape[1],), -1)
     ranking[order] = torch.arange(len(order))
     return ranking
 

@@ -122,7 +122,7 @@ class Learning:
         dataset: its training labels are looked up only for images that were asked about.
         criterion: chooses the images.
         fit: trains.
-        initial: labels at the start.
+        initial: labels at the start; None: all images have theirs.
         budget: labels per cycle from then on.
         seed: of everything drawn here, with `split`.
         split: number of the initial set.
@@ -133,7 +133,7 @@ class Learning:
     dataset: Dataset
     criterion: Criterion
     fit: Fit
-    initial: int
+    initial: int | None
     budget: int
     seed: int
     split: int
@@ -142,8 +142,10 @@ class Learning:
 
     def start(self) -> State:
         """Draw a balanced initial set, which depends on seed and split alone, not on the criterion."""
-        rng = generator(self.seed, self.split, "initial")
-        return State(-1, balanced(self.dataset.train.labels, len(self.dataset.classes), self.initial, rng), None)
+        labels, rng = self.dataset.train.labels, generator(self.seed, self.split, "initial")
+        if self.initial is None:
+            return State(-1, torch.arange(len(labels)), None)
+        return State(-1, balanced(labels, len(self.dataset.classes), self.initial, rng), None)
 
     def cycles(self, state: State, count: int) -> Iterator[tuple[Cycle, State]]:
         """Run the cycles that are missing to `count`; gives each with the state after it."""

@@ -39,6 +39,7 @@ LEARNING = RunKind(
         },
     },
     numbers=("accuracy_auc", "accuracy_final"),
+    amounts=("machine_seconds",),
     labels={
         "labels": "labelled images",
         "accuracy_auc": "area under accuracy",
@@ -50,6 +51,8 @@ LEARNING = RunKind(
     reached=("accuracy", "accuracy"),
     compared=("accuracy",),
     subject=("dataset", "model"),
+    named=("pretraining", "semi", "criterion", "split", "seed"),
+    classes=Curve("classes", "cycle", ("accuracy",), apart="class_name", prefix="classes/"),
     lines={
         "accuracy": Lines(
             CYCLES,

@@ -24,11 +24,13 @@ class Scheme(Protocol):
 
     Attributes:
         propagates: whether labels are propagated at the beginning of each epoch.
-        warmup: of a cycle's epochs, so many come first, on labelled images alone, with a schedule of their own.
     """
 
     propagates: bool
-    warmup: int
+
+    def warmup_of(self, epochs: int) -> int:
+        """Count of a cycle's epochs that come first, on labelled images alone, with a schedule of their own."""
+        ...
 
     def plan(
         self, labels: Labels, known: PseudoLabels, classes: int, batch: int, iterations: int | None, rng: Generator
@@ -51,7 +53,11 @@ class LabelledOnly:
     """Train on labelled images alone, whether people or the criterion gave the label; all count the same."""
 
     propagates = False
-    warmup = 0
+
+    def warmup_of(self, epochs: int) -> int:
+        """None: all epochs are on labelled images alone."""
+        del epochs
+        return 0
 
     def plan(
         self, labels: Labels, known: PseudoLabels, classes: int, batch: int, iterations: int | None, rng: Generator
@@ -67,7 +73,8 @@ class PropagatedLabels:
     """Train on batches with a labelled part and a pseudo-labelled part.
 
     Args:
-        warmup: of a cycle's epochs, so many come first, on labelled images alone.
+        warmup: epochs of a cycle that come first, on labelled images alone (Algorithm 1, line 4); an int counts them, a
+            float below 1 is their share of the cycle.
         batch: images in a batch.
         labelled: of which labelled.
         share: of the images without a label, how many are taken in an epoch.
@@ -85,7 +92,7 @@ class PropagatedLabels:
         CVPR 2019.
     """
 
-    warmup: Annotated[int, Ge(0)] = 0
+    warmup: Annotated[int, Ge(0)] | Annotated[float, Interval(gt=0, lt=1)] = 0.5
     batch: Count = 128
     labelled: Count = 50
     share: Annotated[float, Interval(gt=0, le=1)] = 0.5
@@ -99,6 +106,19 @@ class PropagatedLabels:
         if self.labelled >= self.batch:
             why = f"both parts of a batch of {self.batch} need room"
             raise ConfigError("labelled", self.labelled, why, f"Use less than batch={self.batch}.", self)
+
+    def warmup_of(self, epochs: int) -> int:
+        """Count the epochs of the warm-up; a share of them is rounded, and leaves at least one on either side.
+
+        Raises:
+            ConfigError: if none is left after it.
+        """
+        if isinstance(self.warmup, float):
+            return min(max(round(self.warmup * epochs), 1), epochs - 1)
+        if self.warmup >= epochs:
+            why = f"a cycle has {epochs} epochs, the warm-up included, and some must be left"
+            raise ConfigError("warmup", self.warmup, why, f"Use 0 to {epochs - 1}, or raise training.epochs.", self)
+        return self.warmup
 
     def plan(
         self, labels: Labels, known: PseudoLabels, classes: int, batch: int, iterations: int | None, rng: Generator

@@ -43,19 +43,25 @@ def revealed(truth: Int[Tensor, " n"], asked: Int[Tensor, " k"]) -> Int[Tensor, 
 
 
 @declared
-def check_budget(dataset: Dataset, initial: int, cycles: Count, budget: Count) -> None:
+def check_budget(dataset: Dataset, initial: int | None, cycles: Count, budget: Count) -> None:
     """Refuse, before any work, more labels than the dataset can give. Each way out that it names is accepted.
 
     Args:
         dataset: images with their classes.
-        initial: labels of the first training, balanced over classes.
+        initial: labels of the first training, balanced over classes; None: all images have theirs.
         cycles: trainings.
         budget: labels asked for after each of them but the last.
 
     Raises:
         ConfigError: if a class would be missing at the start, or more labels are asked for than there are images.
     """
-    classes, images, share = len(dataset.classes), len(dataset.train), -(-initial // len(dataset.classes))
+    classes, images = len(dataset.classes), len(dataset.train)
+    if initial is None and cycles > 1:
+        why = "all images have a label from the first training on"
+        raise ConfigError("cycles", cycles, why, "Use cycles=1, or a number for initial.", check_budget)
+    if initial is None:
+        return
+    share = -(-initial // classes)
     if initial < classes:
         why = f"{classes} classes cannot all have a label, and a class without any is never predicted"
         raise ConfigError("initial", initial, why, f"Use at least initial={classes}.", check_budget)

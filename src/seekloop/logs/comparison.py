@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from seekloop.logs.finished import UPPER_BOUND, check_keys, look_up, value_of
-from seekloop.logs.intervals import paired_bootstrap
+from seekloop.logs.intervals import holm, paired_bootstrap
 from seekloop.logs.run_folder import RunFolder
 
 QUERY = ["seed", "class_name", "query", "path", "negatives"]
@@ -76,7 +76,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     for name in [str(name).removesuffix("_p") for name in table if str(name).endswith("_p")]:
         columns = [table[f"{name}_{part}"] for part in ("difference", "low", "high")]
         shown[f"{name} difference"] = [_with_interval(*cells) for cells in zip(*columns, strict=True)]
-        shown[f"{name} p"] = ["" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in table[f"{name}_p"]]
+        for part, words in (("p", "p"), ("holm", "p (Holm)")):
+            values = table[f"{name}_{part}"]
+            shown[f"{name} {words}"] = ["" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in values]
     return shown
 
 
@@ -135,8 +137,12 @@ def _areas(run: RunFolder) -> pd.DataFrame:
 
 
 def _table(rows: Sequence[Mapping[str, object]], paired: Collection[str]) -> pd.DataFrame:
-    parts = [f"{name}_{part}" for name in paired for part in ("difference", "low", "high", "p")]
-    return pd.DataFrame(rows, columns=["setting", "against", "queries", "classes", *parts])
+    """The rows, with p corrected for all comparisons of the table, of all areas together."""
+    parts = [f"{name}_{part}" for name in paired for part in ("difference", "low", "high", "p", "holm")]
+    table = pd.DataFrame(rows, columns=["setting", "against", "queries", "classes", *parts])
+    plain, corrected = ([f"{name}_{part}" for name in paired] for part in ("p", "holm"))
+    table[corrected] = holm(table[plain].to_numpy(float).ravel()).reshape(len(table), len(plain))
+    return table
 
 
 def _with_interval(mean: float, low: float, high: float) -> str:

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from seekloop.artifacts.files import make_folder, write_bytes
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Draw = Callable[[], "Figure"]
 Say = Callable[[str], None]
 
+DASHES: tuple[Any, ...] = ("", (4, 1.5), (1, 1), (3, 1, 1, 1))  # as seaborn writes them, solid first
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5539", "#444444")
 """Told apart by colour-blind readers too (after Okabe and Ito)."""
 RIGHT, WRONG, UNSURE, QUERY = "#1a9850", "#d73027", "#8c8c8c", "#e69f00"
@@ -61,11 +63,14 @@ def draw_all(folder: Path, drawn: Mapping[str, Draw], say: Say) -> list[Path]:
 
 
 def save(figure: "Figure", path: Path, key: str = "runs_dir") -> Path:
-    """Write a figure as PNG, whole or not at all, below the folder that `key` of the config names."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    """Write a figure as PNG or PDF, whole or not at all, below the folder that `key` of the config names."""
+    import matplotlib
+
+    buffer, pdf = io.BytesIO(), path.suffix == ".pdf"
+    settings = {"metadata": {"CreationDate": None}} if pdf else {"pil_kwargs": {"compress_level": 3}}
+    with warnings.catch_warnings(), matplotlib.rc_context({"pdf.fonttype": 42}):  # fonts that publishers take
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # letters of other alphabets are drawn as boxes
-        figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 3})
+        figure.savefig(buffer, format="pdf" if pdf else "png", dpi=DPI, **settings)
     write_bytes(path, buffer.getvalue(), key)
     return path
 

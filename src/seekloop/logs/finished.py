@@ -145,7 +145,7 @@ def differing_keys(configs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
     paths = {path for recipe in recipes for path in _leaves(recipe)}
     differ = [path for path in paths if len({str(look_up(recipe, path)) for recipe in recipes}) > 1]
     words = {word for path in differ for word in path.split(".")}
-    groups = {str(key): None for config in configs for key in sorted(_choices(config))}
+    groups = {str(key): None for config in configs for key in sorted(_choices(config), key=_pair_last)}
     leaves = sorted({key for config in configs for key in _leaves(config)}, key=lambda key: (key.count("."), key))
     keys = [key for key in dict.fromkeys([*groups, *leaves]) if not key.startswith(("choices.", f"{RECIPE}."))]
     near = [key for key in keys if words.intersection(re.split(r"[./@]", key))]
@@ -162,6 +162,11 @@ def differing_keys(configs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
             rows = finer
             chosen.append(key)
     return (*chosen, RECIPE) if len(set(rows)) < len(set(names)) else tuple(chosen)
+
+
+def _pair_last(key: str) -> tuple[bool, str]:
+    """A representation tells more than its two parts."""
+    return key in ("local", "fusion"), key
 
 
 def _name(recipe: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from seekloop.contracts.randomness import derived_seed
 
@@ -35,6 +36,49 @@ def half_width(values: pd.Series) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(len(known) - 1, (1 + LEVEL) / 2) * known.std(ddof=1) / math.sqrt(len(known)))
+
+
+def interval(values: pd.Series, *, share: bool) -> tuple[float, float]:
+    r"""The 95 % confidence interval of the mean, by Student's t; not numbers for a single value.
+
+    The mean :math:`m` of shares is a share too: their interval is symmetric around the log-odds of :math:`m`, with the
+    half-width of the plain one divided by :math:`m (1 - m)` (the delta method), and so stays inside [0, 1].
+
+    Args:
+        values: one per run.
+        share: whether all of them are between 0 and 1 by their meaning.
+
+    Example:
+        >>> [round(end, 4) for end in interval(pd.Series([0.5, 0.7]), share=True)]
+        [0.0075, 0.9967]
+    """
+    mean, half = float(values.mean()), half_width(values)
+    if not share or not half > 0:
+        return mean - half, mean + half
+    from scipy.special import expit, logit
+
+    scaled = half / (mean * (1 - mean))
+    return float(expit(logit(mean) - scaled)), float(expit(logit(mean) + scaled))
+
+
+def holm(p: Float[np.ndarray, " p"]) -> Float[np.ndarray, " p"]:
+    """Values of p, corrected so that the chance of any false finding among them stays below the level.
+
+    The smallest of n is multiplied by n, the next by n - 1 and so on, and none becomes smaller than one before it. What
+    is not a number counts for none.
+
+    Reference:
+        Holm, "A simple sequentially rejective multiple test procedure", 1979.
+
+    Example:
+        >>> holm(np.array([0.01, 0.04, 0.03])).round(4).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    order = p.argsort()  # not a number: last
+    left = (~np.isnan(p)).sum() - np.arange(len(p))
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * left), 1.0)
+    return corrected
 
 
 def paired_bootstrap(differences: pd.Series) -> Difference:

@@ -49,6 +49,7 @@ class Lines:
         axes: columns that they are drawn against, each in a panel of its own.
         labels: columns in words, where a panel has several.
         band: whether a band shows the deviation over what is averaged over last.
+        counted: key of the summary that says of how many images each column is, and its chance level; None: of none.
     """
 
     curve: Curve
@@ -56,6 +57,7 @@ class Lines:
     axes: tuple[str, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     band: bool = False
+    counted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class RunKind:
         step: what such a run is counted in; a column of its first table.
         tables: columns of each table by the name of its file.
         numbers: numbers of its summary that runs are compared by, the main one first.
+        amounts: numbers of its summary that are no shares of 1, such as times and counts.
         labels: columns and numbers in words and units, for figures.
         printed: numbers in the words of a run's last line, where these are others than their names.
         curve: followed from step to step in W&B.
@@ -105,6 +108,8 @@ class RunKind:
         compared: columns of `curve` that reports draw, of several runs side by side.
         paired: numbers that are compared query by query, with the column whose area each is.
         subject: choices that say which images and which network a run is about.
+        named: choices and keys of the config that name and tag a run in W&B, those of `subject` before them.
+        classes: followed for each class in W&B; where queries are averaged, their spread too.
         lines: figures by their names.
         bars: columns of the table of classes that are drawn as bars, the one that classes are ordered by first.
         bar_count: column of that table that stands behind a class's name.
@@ -117,6 +122,7 @@ class RunKind:
     step: str = "step"
     tables: Mapping[str, Columns] = field(default_factory=dict)
     numbers: tuple[str, ...] = ()
+    amounts: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     printed: Mapping[str, str] = field(default_factory=dict)
     curve: Curve | None = None
@@ -126,6 +132,8 @@ class RunKind:
     compared: tuple[str, ...] = ()
     paired: Mapping[str, str] = field(default_factory=dict)
     subject: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    classes: Curve | None = None
     lines: Mapping[str, Lines] = field(default_factory=dict)
     bars: tuple[str, ...] = ()
     bar_count: str | None = None

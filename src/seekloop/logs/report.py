@@ -1,24 +1,27 @@
 """Reports of finished runs: tables over their seeds, beside the paper's numbers."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from seekloop.artifacts.files import write_bytes
-from seekloop.logs import comparison, drawing, figures
+from seekloop.logs import baseline, comparison, drawing, figures
 from seekloop.logs.copies import sorted_out
-from seekloop.logs.finished import RECIPE, check_keys, differing_keys, finished_runs, value_of
-from seekloop.logs.intervals import half_width
+from seekloop.logs.finished import RECIPE, UPPER_BOUND, check_keys, differing_keys, finished_runs, value_of
+from seekloop.logs.intervals import interval
 from seekloop.logs.kind import Kinds, RunKind
+from seekloop.logs.names import FAMILIES, paper_name
 from seekloop.logs.run_folder import RunFolder
 from seekloop.logs.tables import cell, print_table
 
-PAGE, PICTURES = "report.md", ("report_curves.png", "report_bars.png")
-FILES = ("report.csv", "report_differences.csv", PAGE, *PICTURES)
+FIGURES, FORMATS = ("curves", "bars"), ("png", "pdf")
+FILES = 4 + len(FIGURES) * len(FORMATS)
 LEFT_OUT = "left_out"
 LOST = ("objects_lost", "files_not_taken")
 """Counts of a summary's `left_out` that are losses: what is left out by rule, and notes, are none."""
@@ -29,13 +32,15 @@ class Report:
     """Tables over finished runs.
 
     Attributes:
-        table: one row per group: the keys, `runs`, for each metric its `_mean`, `_std`, `_ci95`, and the paper's.
+        table: one row per group: the keys, `runs`, for each metric its `_mean`, `_std`, `_low`, `_high`, the paper's,
+            and what compares the row with GO.
         keys: what the rows are grouped by.
         averaged: keys other than the seed that differ within a group.
         groups: the runs of each row, by its label.
         differences: pairs of settings over the same queries.
         copies: runs that were passed over, each with the one that counts in its place.
         damaged: folders that were passed over because files are missing, with the reason.
+        name: of its files, without what tells them apart.
         unwritten: files of the report that could not be written, with the reason.
     """
 
@@ -46,7 +51,18 @@ class Report:
     differences: pd.DataFrame
     copies: Sequence[tuple[RunFolder, RunFolder]] = ()
     damaged: Mapping[Path, str] = field(default_factory=dict)
+    name: str = "report"
     unwritten: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def page(self) -> str:
+        """Name of the Markdown file."""
+        return f"{self.name}.md"
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """Names of the PNG files, by their figures'."""
+        return {figure: f"{self.name}_{figure}.png" for figure in FIGURES}
 
     @property
     def runs(self) -> int:
@@ -68,8 +84,9 @@ class Report:
 def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str], kinds: Kinds) -> Report:
     """Group the finished runs below `folder` by config keys; mean, deviation and confidence interval over the rest.
 
-    Writes `report.md`, `report.csv`, `report_differences.csv`, `report_curves.png` and `report_bars.png` into `folder`,
-    and prints the tables.
+    Writes `report.md`, `report.csv`, `report_differences.csv`, `report.tex`, and `report_curves` and `report_bars` as
+    PNG and PDF into `folder`, and prints the tables. Keys and comparisons asked for stand in the files' names
+    (`report_local.md`).
 
     Args:
         folder: where to look, and where the report goes.
@@ -86,7 +103,7 @@ def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str], kinds
         broken = "".join(f". {path}: {why}" for path, why in damaged.items())
         raise ValueError(f"no finished run below {folder}. `seekloop status {folder}` says what is there{broken}")
     result = tabulate(runs, tuple(by) if by else differing_keys([run.config for run in runs]), compare)
-    result = replace(result, damaged=damaged)
+    result = replace(result, damaged=damaged, name=name_of(by or (), compare))
     result = replace(result, unwritten=_write(result, folder))
     _show(result, folder)
     return result
@@ -95,48 +112,57 @@ def report(folder: Path, by: Sequence[str] | None, compare: Sequence[str], kinds
 def _write(result: Report, folder: Path) -> dict[str, str]:
     """Write the report's files; a file that cannot be written or drawn comes back with the reason."""
     texts = {
-        "report.csv": result.table.to_csv(index=False),
-        "report_differences.csv": result.differences.to_csv(index=False),
-        "report.md": markdown(result, folder),
+        f"{result.name}.csv": result.table.to_csv(index=False),
+        f"{result.name}_differences.csv": result.differences.to_csv(index=False),
+        result.page: markdown(result, folder),
+        f"{result.name}.tex": latex(result),
     }
     drawn: dict[str, Callable[[], Figure]] = {
-        "report_curves.png": lambda: figures.compare(result.kind, result.curves),
-        "report_bars.png": lambda: figures.bars_of_groups(result.kind, result.table, list(result.groups)),
+        "curves": cache(lambda: figures.compare(result.kind, result.curves)),
+        "bars": cache(lambda: figures.bars_of_groups(result.kind, result.table, list(result.groups))),
     }
     unwritten = {}
-    for name in (*texts, *drawn):
+
+    def attempt(name: str, write: Callable[[], object]) -> None:
         try:
-            if name in texts:
-                write_bytes(folder / name, texts[name].encode(), "folder")
-            else:
-                drawing.save(drawn[name](), folder / name, "folder")
+            write()
         except Exception as error:  # the table is worth more than its files
             if not isinstance(error, OSError) and name in texts:
                 raise
             unwritten[name] = drawing.reason(error)
+
+    for name, text in texts.items():
+        attempt(name, partial(write_bytes, folder / name, text.encode(), "folder"))
+    for figure, draw in drawn.items():
+        for ending in FORMATS:
+            name = f"{result.name}_{figure}.{ending}"
+            attempt(name, partial(_draw, draw, folder / name))
     return unwritten
+
+
+def _draw(draw: Callable[[], Figure], path: Path) -> None:
+    drawing.save(draw(), path, "folder")
 
 
 def _show(result: Report, folder: Path) -> None:
     """Print the areas, which fit a terminal; the page has the rest. All numbers, where there is no page."""
-    table = _readable(result)
-    hidden = [name.removesuffix("_mean") for name in result.table.columns if name.endswith("_mean")]
-    hidden = [name for name in hidden if name not in result.kind.numbers and PAGE not in result.unwritten]
+    page, table = result.page, _readable(result)
+    hidden = _besides(result) if page not in result.unwritten else []
     print_table(table.drop(columns=hidden), f"{result.runs} finished runs below {folder}")
     if len(result.differences):
         title = "The same queries under two settings: the first minus the second"
         print_table(comparison.readable(result.differences), title)
     for line in passed_over(result, folder):
         print(line)
-    rest = "" if PAGE in result.unwritten else f"; {', '.join([*hidden, 'notes'])}: {folder / PAGE}"
+    rest = "" if page in result.unwritten else f"; {', '.join([*hidden, 'notes'])}: {folder / page}"
     print(f"mean ± deviation [95 % interval]{rest}")
-    pictures = ", ".join(str(folder / name) for name in PICTURES if name not in result.unwritten)
+    pictures = ", ".join(str(folder / name) for name in result.pictures.values() if name not in result.unwritten)
     print(f"figures: {pictures}{'; ' if pictures else ''}of each run: {folder}/**/figures/")
     unwritten = result.unwritten
     if unwritten:
         reasons = set(unwritten.values())
         named = ", ".join(f"{name} ({why})" for name, why in unwritten.items())
-        if len(unwritten) == len(FILES) and len(reasons) == 1:
+        if result.page in unwritten and len(unwritten) == FILES and len(reasons) == 1:
             print(f"nothing was written to {folder}: {reasons.pop()}. The table above is all there is")
         else:
             print(f"not written to {folder}: {named}")
@@ -171,9 +197,10 @@ def tabulate(runs: Sequence[RunFolder], by: tuple[str, ...], compare: Sequence[s
     grouped: dict[tuple[str, ...], list[RunFolder]] = {}
     for run in runs:
         grouped.setdefault(tuple(value_of(run, key, runs) for key in by), []).append(run)
-    ordered = dict(sorted(grouped.items(), key=lambda item: [_natural(value) for value in item[0]]))
+    ordered = dict(sorted(grouped.items(), key=lambda item: (_family(by, item[1]), *map(_natural, item[0]))))
     rows = [{**dict(zip(by, values, strict=True)), **_statistics(members)} for values, members in ordered.items()]
-    groups = {" · ".join(values) or "all runs": members for values, members in ordered.items()}
+    rows = [{**row, **more} for row, more in zip(rows, baseline.against_global(by, ordered, rows), strict=True)]
+    groups = dict(zip(_labels(by, ordered), ordered.values(), strict=True))
     configs = [[run.config for run in members] for members in groups.values()]
     recorded = [[config for config in row if RECIPE in config] for row in configs]  # told apart finer than with others
     averaged = {key for row in (*configs, *recorded) for key in differing_keys(row)}
@@ -219,14 +246,36 @@ def markdown(result: Report, folder: Path = Path()) -> str:
         lines += ["## The same queries under two settings", "", *second, "", PAIRED, ""]
     elif len(result.groups) > 1 and result.kind.paired:
         lines += ["No two rows share a query, so none are compared.", ""]
-    return "\n".join([*lines, "![curves](report_curves.png)", "", "![areas](report_bars.png)", ""])
+    return "\n".join([*lines, *(f"![{figure}]({name})\n" for figure, name in result.pictures.items())])
+
+
+def latex(result: Report) -> str:
+    """The main numbers and the differences as LaTeX tables, for a document that uses booktabs."""
+    main = _readable(result).drop(columns=_besides(result))
+    tables = {"Mean, standard deviation and 95 \\% interval of the mean over runs.": main}
+    if len(result.differences):
+        differences = comparison.readable(result.differences)
+        tables["Differences over the same queries, with 95 \\% intervals."] = differences
+    made = [table.to_latex(index=False, escape=True, caption=caption) for caption, table in tables.items()]
+    return "\n".join(["% \\usepackage{booktabs}", *made])
+
+
+def name_of(by: Sequence[str], compare: Sequence[str]) -> str:
+    """Name of a report's files: another for other keys and comparisons, so that no report overwrites another.
+
+    Example:
+        >>> name_of([], []), name_of(["local", "loop.budget"], ["local:all,none"])
+        ('report', 'report_local_loop.budget_local-all-none')
+    """
+    words = "_".join(re.sub(r"[^\w.]+", "-", word).strip("-") for word in (*by, *compare))
+    return drawing.file_names("report_", [words], "_differences.csv")[0] if words else "report"
 
 
 PAIRED = (
     "Setting minus the one it is compared with, over the queries that both have (same seed, class, first image and "
     "negatives): mean difference [95 % interval], and the two-sided p of no difference. Bootstrap, 10,000 resamples of "
-    "the queries within each class; the classes are fixed. p is not corrected for the number of comparisons. Both are "
-    "empty where a class has a single query."
+    "the queries within each class; the classes are fixed. *p (Holm)* is corrected for the number of comparisons in "
+    "the table, of all its areas together. All are empty where a class has a single query."
 )
 
 
@@ -237,7 +286,8 @@ def _notes(result: Report) -> list[str]:
         keys = ", ".join(f"`{key}`" for key in result.averaged)
         over = f"the runs of a row, which differ not only in their seeds. They also differ in: {keys}"
     lines = [
-        f"Mean ± standard deviation [95 % interval of the mean, by Student's t] over {over}. A single run has neither."
+        f"Mean ± standard deviation [95 % interval of the mean, by Student's t; of shares on the scale of log-odds, so "
+        f"that it stays between 0 and 1] over {over}. A single run has neither."
     ]
     if result.kind.steps:
         lines[0] += f" AUC: area under the curve over {result.kind.step}s / {result.kind.step}s."
@@ -245,6 +295,12 @@ def _notes(result: Report) -> list[str]:
         lines += [
             "",
             "*left out*: annotated objects lost and files not taken, of the run of a row that has most of both.",
+        ]
+    if any(str(name).endswith("_reached") for name in result.table):
+        lines += [
+            "",
+            "*gain*: relative to GO, in %; *sum of gains*: of all areas. *round of GO's last ...*: the first round in "
+            "which the row's mean is at least GO's in its last round.",
         ]
     if "paper_setup" in result.table:
         lines += [
@@ -260,23 +316,42 @@ def _readable(result: Report) -> pd.DataFrame:
     table = result.table
     ours = [name for name in (*result.kind.subject, "images") if name in table and name not in result.keys]
     shown = table[[*result.keys, *ours, "runs"]].map(cell)
+    if "representation" in shown:
+        shown["representation"] = shown["representation"].map(paper_name)
     if LEFT_OUT in table:
         shown["left out"] = table[LEFT_OUT].map(cell)
     nothing = pd.Series(math.nan, index=table.index)
     for metric in [name.removesuffix("_mean") for name in table.columns if name.endswith("_mean")]:
-        columns = [table.get(f"{metric}_{part}", nothing) for part in ("mean", "std", "ci95")]
+        columns = [table.get(f"{metric}_{part}", nothing) for part in ("mean", "std", "low", "high")]
         shown[metric] = [_with_interval(*cells) for cells in zip(*columns, strict=True)]
         if f"paper_{metric}" in table:
-            shown[f"{metric} in the paper"] = table[f"paper_{metric}"].map(cell)
+            shown[f"{metric} in the paper"] = baseline.with_gains(table, f"paper_{metric}")
     if "paper_setup" in table:
         shown["the paper used"] = table["paper_setup"].map(cell)
-    return shown
+    return pd.concat([shown, baseline.readable(table, result.kind)], axis=1)
 
 
-def _with_interval(mean: float, deviation: float, half: float) -> str:
-    if pd.isna(deviation) or pd.isna(half):
+def _besides(result: Report) -> list[str]:
+    """Columns of the readable table with other numbers than the main ones."""
+    means = [name.removesuffix("_mean") for name in result.table.columns if name.endswith("_mean")]
+    return [name for name in means if name not in result.kind.numbers]
+
+
+def _labels(by: Sequence[str], groups: Mapping[tuple[str, ...], Sequence[RunFolder]]) -> list[str]:
+    """Names of the rows: the paper's of a representation, where the keys tell it, then the other keys' values."""
+    labels = []
+    for values, runs in groups.items():
+        names = {paper_name(value_of(run, "representation", runs)) for run in runs}
+        if not set(by).isdisjoint(baseline.PAIR) and len(names) == 1 and names != {"-"}:
+            values = (names.pop(), *(value for key, value in zip(by, values, strict=True) if key not in baseline.PAIR))
+        labels.append(" · ".join(values) or "all runs")
+    return labels if len(set(labels)) == len(labels) else [" · ".join(values) for values in groups]
+
+
+def _with_interval(mean: float, deviation: float, low: float, high: float) -> str:
+    if pd.isna(deviation) or pd.isna(low):
         return cell(mean)
-    return f"{mean:.3f} ± {deviation:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
+    return f"{mean:.3f} ± {deviation:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _statistics(runs: Sequence[RunFolder]) -> dict[str, object]:
@@ -284,7 +359,10 @@ def _statistics(runs: Sequence[RunFolder]) -> dict[str, object]:
     row: dict[str, object] = {"runs": len(runs), LEFT_OUT: most_left_out(runs)}
     for name, column in pd.DataFrame([_metrics(run.summary()) for run in runs]).items():
         values = column.dropna()
-        row |= {f"{name}_mean": values.mean(), f"{name}_std": values.std(ddof=1), f"{name}_ci95": half_width(values)}
+        share = name not in runs[0].kind.amounts and values.between(0, 1).all()
+        low, high = interval(values, share=bool(share))
+        row |= {f"{name}_mean": values.mean(), f"{name}_std": values.std(ddof=1)}
+        row |= {f"{name}_low": low, f"{name}_high": high}
     return {**row, **_paper(runs)}
 
 
@@ -314,6 +392,15 @@ def _paper(runs: Sequence[RunFolder]) -> dict[str, object]:
     ours = {key: ", ".join(sorted({value_of(run, key, runs) for run in runs})) for key in subject}
     images = ", ".join(sorted({str(run.summary().get("images", "?")) for run in runs}))
     return {**published, "paper_setup": where + " or ".join(sorted(setups)), **ours, "images": images}
+
+
+def _family(by: Sequence[str], runs: Sequence[RunFolder]) -> int:
+    """Number of a row's representation in the paper's order, the upper bound last; the same where keys tell none."""
+    families = {value_of(run, "representation", runs).split("_")[0] for run in runs}
+    if set(by).isdisjoint(baseline.PAIR) or len(families) > 1:
+        return 0
+    (family,) = families
+    return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES) + (family == UPPER_BOUND)
 
 
 def _natural(value: str) -> tuple[bool, float, str]:

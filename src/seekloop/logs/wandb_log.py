@@ -5,6 +5,7 @@ import logging
 import math
 import netrc
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,10 @@ from PIL import Image, ImageOps
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.lazy import lazily
 from seekloop.logs.curves import curve
+from seekloop.logs.finished import look_up
 from seekloop.logs.kind import Columns, Curve, RunKind
 from seekloop.logs.run_folder import RunFolder
-from seekloop.logs.wandb_names import IN_ID, IN_PROJECT, name_of, tags_of
+from seekloop.logs.wandb_names import IN_ID, IN_PROJECT, LONGEST_NAME, name_of, shortened, tags_of
 
 if TYPE_CHECKING:
     import wandb
@@ -29,10 +31,12 @@ else:
 MODES = ("auto", "online", "offline", "disabled")
 NAMES = {"run_id": "the run's id", "name": "the run's name", "group": "experiment_name", "project": "wandb.project"}
 REFUSED = {"run_id": IN_ID, "project": IN_PROJECT}
+SPREAD = {"low": 0.1, "high": 0.9}  # quantiles over the queries, by their suffixes
 THUMBNAIL = 320  # pixels, side of the pictures sent: W&B wants those of one panel to be of one size
 LOGIN_SECONDS = 30.0
 FINISH_SECONDS = 300.0  # then the rest stays on disk, to be sent with `wandb sync`
 GOES_ON = "The run goes on; its Parquet files hold everything."
+QUERIES = "queries/"  # stands before the keys of a spread over queries
 RECIPE = "recipe"  # repeats the config in another order, and would double every column of a dashboard
 NO_KEY = "wandb.mode=online but no API key is configured: run `wandb login` once. This run is logged offline."
 KEPT = (
@@ -57,9 +61,9 @@ class WandbLog:
     so.
 
     Args:
-        folder: of the run. Its name becomes W&B's name and id, except under a sweep agent, which has its own id.
+        folder: of the run. Its name becomes W&B's id, except under a sweep agent, which has its own.
         group: name of the experiment.
-        config: the resolved config.
+        config: the resolved config, whose choices name the run and tag it.
         artifacts: names of the folders of descriptors, regions and weights that the run used.
         mode: auto, online, offline or disabled. auto is online where an API key is configured, else offline.
         project: of W&B.
@@ -86,12 +90,14 @@ class WandbLog:
         self.folder, self.read, self.region_box = folder, read, region_box
         self.mode = resolve_mode(mode, os.environ)
         run_id, messages = folder.path.name, list[str]()
-        given = {"run_id": run_id, "name": run_id, "group": group, "project": project}
+        named = names_of(folder.kind, config)
+        given = {"run_id": run_id, "name": title(named, run_id), "group": group, "project": project}
         taken = {}
         for what, name in given.items():
             taken[what], changes = name_of(NAMES[what], name, REFUSED.get(what, ""))
             messages += changes
         kept, cut = tags_of(tags)
+        kept += [tag for tag in tags_of([f"{key}:{value}" for key, value in named.items()])[0] if tag not in kept]
         if self.mode != "disabled":
             for line in [*messages, *cut]:
                 _log.warning(line)
@@ -101,6 +107,7 @@ class WandbLog:
         self._about = {
             "name": taken["name"],
             "group": taken["group"],
+            "job_type": folder.kind.command,
             "tags": kept,
             "config": described | {"run_id": run_id, "artifacts": list(artifacts)},
             "dir": str(folder.path),
@@ -156,9 +163,12 @@ class WandbLog:
             self._run.summary.update(dict(summary))
 
     def close(self, exit_code: int) -> None:
-        """Send what is left and leave; 0 where the run went well."""
+        """Send what is left, with the tables of a finished run as an artifact, and leave; 0 where it went well."""
         if self._run is None:
             return
+        if self.folder.complete.exists():
+            with harmless("keep the tables", GOES_ON):
+                self._run.log_artifact(tables_of(self.folder))
         with harmless("finish", GOES_ON):
             self._run.finish(exit_code=exit_code)
         self._run = None
@@ -222,7 +232,7 @@ def quiet_settings() -> "wandb.Settings":
     wished: dict[str, Any] = {
         "silent": True,
         "quiet": True,
-        "console": "off",
+        "console": "wrap",  # what is printed from now on stands among W&B's logs, too
         "save_code": False,
         "reinit": "create_new",
         "init_timeout": LOGIN_SECONDS,
@@ -269,6 +279,33 @@ def identity(run_id: str, project: str | None, entity: str | None, environ: Mapp
     return own if environ.get("WANDB_RUN_ID") else {**own, "id": run_id}
 
 
+def names_of(kind: RunKind, config: Mapping[str, object]) -> dict[str, object]:
+    """Values of a config that tell people which run it is, by the last word of their keys."""
+    found = {key.rpartition(".")[2]: look_up(config, key) for key in (*kind.subject, *kind.named)}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def title(named: Mapping[str, object], run_id: str) -> str:
+    """Title of a run for people: its names, and the beginning of its hash.
+
+    Example:
+        >>> title({"backbone": "tiny", "representation": "lo_all", "semi": "none", "seed": 3}, "all-none-s3-2afc4e9d45")
+        'tiny lo_all seed 3 #2afc'
+    """
+    words = [f"{key} {value}" if isinstance(value, int) else str(value) for key, value in named.items()]
+    shown = " ".join(word for word in words if word != "none")
+    return f"{shown} #{run_id.rpartition('-')[2][:4]}" if shown else run_id
+
+
+def tables_of(folder: RunFolder) -> "wandb.Artifact":
+    """Config, summary and tables of a finished run; the files stay where they are."""
+    name = re.sub(r"[^\w.-]", "_", shortened(folder.path.name, LONGEST_NAME), flags=re.ASCII)
+    artifact = wandb.Artifact(name, type="tables")
+    for path in [*sorted(folder.path.glob("*.parquet")), folder.path / "summary.json", folder.path / "config.yaml"]:
+        artifact.add_file(str(path), policy="immutable")
+    return artifact
+
+
 def define_axes(run: "wandb.Run", kind: RunKind) -> None:
     """Tell W&B what each curve is drawn against. Of a curve along words it counts the steps itself."""
     of = kind.curve
@@ -281,6 +318,9 @@ def define_axes(run: "wandb.Run", kind: RunKind) -> None:
         run.define_metric(name, step_metric=of.axis)
         for axis in of.against:
             run.define_metric(f"against_{axis}/{name}", step_metric=axis, summary="none")
+    if kind.classes is not None:
+        for prefix in (kind.classes.prefix, QUERIES):
+            run.define_metric(f"{prefix}*", step_metric=kind.classes.axis)
 
 
 def rows_of(folder: RunFolder) -> list[dict[str, object]]:
@@ -289,6 +329,11 @@ def rows_of(folder: RunFolder) -> list[dict[str, object]]:
     if kind.curve is None:
         return []
     steps = curve_rows(kind.curve, folder.table(kind.curve.table), kind.tables[kind.curve.table])
+    if kind.classes is not None:
+        table = folder.table(kind.classes.table)
+        of_classes = curve_rows(kind.classes, table, kind.tables[kind.classes.table])
+        more, spread = {row[kind.step]: row for row in of_classes}, spreads(kind.classes, table)
+        steps = [more.get(row[kind.step], {}) | spread.get(row[kind.step], {}) | row for row in steps]
     if kind.inner is None:
         return steps
     columns = kind.tables[kind.inner.table]
@@ -311,12 +356,23 @@ def curve_rows(of: Curve, table: pd.DataFrame, columns: Columns) -> list[dict[st
         row = rows.setdefault(position, {of.axis: CASTS[columns[of.axis]](axis)})
         row |= {name: int(cells[number]) for name, cells in counted.items()}
         known = {str(name): float(value) for name, value in values.items() if not math.isnan(value)}
-        prefix = f"{apart}/" if of.apart else of.prefix
+        prefix = of.prefix + (f"{apart}/" if of.apart else "")
         row |= {prefix + name: value for name, value in known.items()}
         for against in of.against:
             if against in known:
                 row |= {f"against_{against}/{name}": known[name] for name in of.values if name in known}
     return list(rows.values())
+
+
+def spreads(of: Curve, table: pd.DataFrame) -> dict[object, dict[str, object]]:
+    """Quantiles of a curve's values over all queries, by their place on its axis; nothing where none are averaged."""
+    if "query" not in of.over:
+        return {}
+    rows: dict[object, dict[str, object]] = {at: {} for at in table[of.axis]}
+    for suffix, share in SPREAD.items():
+        for at, values in table.groupby(of.axis)[list(of.values)].quantile(share).iterrows():
+            rows[at] |= {f"{QUERIES}{name}_{suffix}": float(value) for name, value in values.dropna().items()}
+    return rows
 
 
 CASTS: Mapping[str, Callable[[Any], object]] = {"int32": int, "double": float, "string": str}

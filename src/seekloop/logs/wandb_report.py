@@ -11,7 +11,7 @@ import pandas as pd
 
 from seekloop.artifacts.files import make_folder
 from seekloop.contracts.lazy import lazily
-from seekloop.logs.report import PICTURES, Report
+from seekloop.logs.report import Report
 from seekloop.logs.wandb_log import begin, harmless, identity, resolve_mode
 from seekloop.logs.wandb_names import IN_PROJECT, LONGEST_KEY, name_of, shortened
 
@@ -67,9 +67,9 @@ def tell_wandb(folder: Path, result: Report, mode: str | None) -> None:
         if run is None:
             return
         tables = {"report": result.table, **({"differences": result.differences} if pairs else {})}
-        written = [name for name in PICTURES if name not in result.unwritten]
+        written = {figure: name for figure, name in result.pictures.items() if name not in result.unwritten}
         row: dict[str, Any] = {key: wandb.Table(dataframe=_plain(table)) for key, table in tables.items()}
-        run.log(row | {f"figures/{Path(name).stem}": wandb.Image(str(folder / name)) for name in written})
+        run.log(row | {f"figures/report_{fig}": wandb.Image(str(folder / name)) for fig, name in written.items()})
         run.summary.update({"runs": result.runs, **scalars(result)})
         run.finish()
 

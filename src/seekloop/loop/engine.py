@@ -243,7 +243,7 @@ class Loop:
     def score(self, state: State) -> Float[Tensor, "q n"]:
         """Score every image for every search in one pass over the store; -inf where an image is unreadable."""
         searches = len(state.queries)
-        if searches > FEW_QUERIES:
+        if searches > FEW_QUERIES or self._placed.elsewhere:
             self._placed.hold()
         return self._scores(self._decider(state), searches, torch.arange(self.descriptors.images))
 

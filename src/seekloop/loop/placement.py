@@ -72,8 +72,8 @@ def free_memory(device: str) -> int:
 class Placed:
     """Descriptors on the device of an engine, in its precision. Implements `Descriptors`.
 
-    Half of the engine's memory may hold all of them; where that is not enough, they are read anew in every pass. A few
-    searches are served straight from what is given, which need not be copied for them.
+    Half of the engine's memory may hold all of them; where that is not enough, they are read anew in every pass. On the
+    CPU a few searches are served straight from what is given, which need not be copied for them.
 
     Args:
         descriptors: of the collection.
@@ -91,6 +91,11 @@ class Placed:
         self.local = local
         self._memory = memory
         self._held: Block | None = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the engine computes on another device, to which every pass would move all descriptors again."""
+        return torch.device(self.engine.device).type != "cpu"
 
     @property
     def rows(self) -> int:

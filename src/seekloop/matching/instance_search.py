@@ -10,29 +10,29 @@ from torch import Tensor
 
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.protocols import Descriptors
+from seekloop.contracts.records import ArrayBlock, Block
+from seekloop.descriptors.whitening import Whitening
 from seekloop.representations.local import WHOLE
 
-__all__ = ["WHOLE", "Against", "Found", "QueryVectors", "boxes_of_known", "compare", "first_highest", "search"]
+__all__ = ["WHOLE", "Against", "Found", "Whitened", "boxes_of_known", "compare", "first_highest", "search"]
 
 BLOCK_ROWS = 2**16  # descriptors read at a time
 
 
-@dataclass(frozen=True)
-class QueryVectors:
-    """Vectors of the queries: one of unit length per query box; a query of several objects has several.
+class Whitened:
+    """Descriptors centred and whitened by what other images taught, of unit length again. Implements `Descriptors`."""
 
-    Attributes:
-        vectors: one after the other.
-        query: which query each belongs to; every query has one at least.
-    """
+    def __init__(self, descriptors: Descriptors, whitening: Whitening) -> None:
+        self.descriptors, self.whitening = descriptors, whitening
+        self.images, self.regions, self.readable = descriptors.images, descriptors.regions, descriptors.readable
+        axes = whitening.axes
+        self.dim = descriptors.dim if axes is None else axes.shape[1]
 
-    vectors: Float[Tensor, "v d"]
-    query: Int[Tensor, " v"]
-
-    @property
-    def queries(self) -> int:
-        """Number of queries."""
-        return int(self.query.max()) + 1
+    def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
+        """As `Descriptors.read`."""
+        block = self.descriptors.read(images, local)
+        cells = None if block.local is None else self.whitening.unit(block.local)
+        return ArrayBlock(block.image, self.whitening.unit(block.whole), cells, block.offsets)
 
 
 @dataclass(frozen=True)
@@ -67,52 +67,46 @@ Against = Literal["regions", "whole", "both"]
 """Vectors of an image that a query is compared with: of its regions, its global descriptor, or of all."""
 
 
-def compare(descriptors: Descriptors, asked: QueryVectors, against: Against) -> Found:
+def compare(descriptors: Descriptors, queries: Float[Tensor, "q d"], against: Against) -> Found:
     """Compare every query with every image by these vectors; of both, the better one answers, the region if equal."""
-    found = search(descriptors, asked, by_region=against != "whole")
+    found = search(descriptors, queries, by_region=against != "whole")
     if against != "both":
         return found
-    whole = search(descriptors, asked, by_region=False)
+    whole = search(descriptors, queries, by_region=False)
     better = whole.scores > found.scores
     return Found(torch.where(better, whole.scores, found.scores), found.region.masked_fill(better, WHOLE))
 
 
-def search(descriptors: Descriptors, asked: QueryVectors, by_region: bool) -> Found:
+def search(descriptors: Descriptors, queries: Float[Tensor, "q d"], by_region: bool) -> Found:
     r"""Compare every query with every image of a collection.
 
-    .. math:: s_{q,i} = \frac{1}{|V_q|} \sum_{v \in V_q} \max_m \langle v, l_i^m \rangle
+    .. math:: s_{q,i} = \max_m \langle v_q, l_i^m \rangle
 
-    All vectors have unit length, so the products are cosines. A query of several objects wants all of them: its score
-    is the mean over them, and its region that of the object found best. The mean is our reading; the paper does not
-    say how queries of INSTRE-M are put together.
+    All vectors have unit length, so the products are cosines.
 
     Args:
         descriptors: the collection.
-        asked: vectors of the queries.
+        queries: one vector each.
         by_region: compare with the regions of each image; else with its global descriptor.
 
     Reference:
-        Sun et al., class agnostic instance-level descriptor (image score by the maximum over its regions).
+        Sun et al., class agnostic instance-level descriptor: one feature for a query; an image ranks where it first
+        appears among the regions, that is by its best one.
     """
-    images, queries = descriptors.images, asked.queries
-    scores = torch.full((queries, images), -torch.inf)
-    region = torch.full((queries, images), WHOLE, dtype=torch.int32)
+    images = descriptors.images
+    scores = torch.full((len(queries), images), -torch.inf)
+    region = torch.full((len(queries), images), WHOLE, dtype=torch.int32)
     per_image = max(1, len(descriptors.regions.boxes) // (images if descriptors.regions.offsets is not None else 1))
     step = max(1, BLOCK_ROWS // per_image)
     for start in range(0, images, step):
         some = torch.arange(start, min(start + step, images))
         block = descriptors.read(some, local=by_region)
         if block.offsets is None:
-            values = block.whole_products(asked.vectors).T
-            best = torch.full(values.shape, WHOLE)
+            scores[:, some] = block.whole_products(queries).T
         else:
-            highest, row = first_highest(block.local_products(asked.vectors), block.owner, len(some))
-            values, best = highest.T, torch.where(row < 0, WHOLE, row - block.offsets[:-1, None]).T
-        if not asked.query.equal(torch.arange(queries)):  # of several vectors, the mean and the region of the best one
-            owner = asked.query[:, None].expand(values.shape)
-            best = best.gather(0, first_highest(values, asked.query, queries)[1].clamp(min=0))
-            values = values.new_zeros(queries, len(some)).scatter_reduce(0, owner, values, "mean", include_self=False)
-        scores[:, some], region[:, some] = values, best.int()
+            highest, row = first_highest(block.local_products(queries), block.owner, len(some))
+            scores[:, some] = highest.T
+            region[:, some] = torch.where(row < 0, WHOLE, row - block.offsets[:-1, None]).T.int()
     return Found(scores.masked_fill(~descriptors.readable, -torch.inf), region)
 
 

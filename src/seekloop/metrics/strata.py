@@ -26,6 +26,17 @@ def strata(annotations: Annotations, images: int) -> Int[Tensor, "c n"]:
     return torch.where(area < 0, -1, level).char().reshape(len(annotations.classes), images)
 
 
+def level_of_chance(strata: Int[Tensor, "c n"], level: int) -> tuple[int, float]:
+    """Number of images of one stratum, and the average precision of a ranking that cannot tell them apart.
+
+    The latter is their share of the ranked images, relevant ones of other strata left out: the mean over the classes
+    that have any, not a number where none has. An image counts once for each class.
+    """
+    counts, others = (strata == level).sum(dim=1), outside(strata, level).sum(dim=1)
+    shares = counts.double() / (strata.shape[1] - others)
+    return int(counts.sum()), float(shares[counts > 0].mean())
+
+
 def outside(strata: Int[Tensor, "*q n"], level: int) -> Bool[Tensor, "*q n"]:
     """Relevant images of another stratum than `level`: what average precision within `level` ignores."""
     return (strata >= 0) & (strata != level)

@@ -18,6 +18,7 @@ ROUNDS = Curve(
     over=("query", "class_name"),
     against=("labels", "seconds"),
 )
+CLASSES = Curve("rounds", "round", ("ap", "coverage"), over=("query",), apart="class_name", prefix="classes/")
 
 
 def answer_of(relevant: object) -> str:
@@ -41,6 +42,7 @@ SEARCHES = RunKind(
         },
     },
     numbers=("map_auc", "coverage_auc"),
+    amounts=("seconds_to_10", "machine_seconds", "ap_change", "shortlist", "search_seconds"),
     labels={
         "ap": "MAP",
         "labels": "labelled images",
@@ -56,9 +58,11 @@ SEARCHES = RunKind(
     compared=("ap", "coverage"),
     paired={"map_auc": "ap", "coverage_auc": "coverage"},
     subject=("collection", "backbone"),
+    named=("representation", "recipe.settings.grid", "criterion", "seed"),
+    classes=CLASSES,
     lines={
         "curves": Lines(ROUNDS, {"MAP": ("ap",), "coverage": ("coverage",)}, ("round", "labels", "seconds"), band=True),
-        "sizes": Lines(ROUNDS, {"MAP": AP_SIZES}, ("round",)),
+        "sizes": Lines(ROUNDS, {"MAP": AP_SIZES}, ("round",), counted="sizes"),
     },
     bars=("map_auc", "coverage_auc"),
     asked=Asked(
@@ -88,6 +92,7 @@ INSTANCES = RunKind(
         },
     },
     numbers=("map_50", "map_100", "map_all", "miou_all"),
+    amounts=("regions_per_image",),
     labels={
         "cutoff": "cut-off of the ranking",
         "ap": "mAP",
@@ -99,6 +104,7 @@ INSTANCES = RunKind(
     curve=RESULTS,
     compared=("ap",),
     subject=("collection", "backbone"),
+    named=("regions", "seed"),
 )
 
 SCORES = Curve("ranking", "rank", ("score",))
@@ -130,6 +136,7 @@ REGIONS = RunKind(
         },
     },
     numbers=("corloc", "recall_50", "recall_75", "regions_per_image"),
+    amounts=("regions_per_image",),
     labels={
         "iou": "overlap (IoU) asked for",
         "recall": "recall of annotated objects",
@@ -141,6 +148,7 @@ REGIONS = RunKind(
     curve=RECALL,
     compared=("recall",),
     subject=("collection", "backbone"),
+    named=("regions", "seed"),
     lines={
         "recall": Lines(
             RECALL,

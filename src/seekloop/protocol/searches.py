@@ -15,6 +15,7 @@ from seekloop.images.size_shares import size_shares
 from seekloop.logs.run_folder import RunFolder
 from seekloop.loop.engine import Loop, check_pool
 from seekloop.loop.state import State
+from seekloop.metrics.strata import STRATA, level_of_chance, strata
 from seekloop.protocol.queries import queries_table
 from seekloop.protocol.scoreboard import Scoreboard
 from seekloop.protocol.simulated_user import SimulatedUser
@@ -117,7 +118,18 @@ class Searches:
             "images": int(self.store.readable.sum()),
             "left_out": left_out(self.collection.problems, self.store.readable),
             "size_shares": size_shares(self.annotations),
+            "sizes": self._sizes(set(rounds["class_name"])),
         }
+
+    def _sizes(self, names: set[str]) -> dict[str, dict[str, float]]:
+        """Images of each size of the classes searched for, and chance's average precision, by column of `rounds`."""
+        annotations, readable = self.annotations, self.store.readable
+        classes = [number for number, name in enumerate(annotations.classes) if name in names]
+        known = strata(annotations, self.store.images)[classes][:, readable]
+        found = {
+            f"ap_{size}": level_of_chance(known, level) for level, size in enumerate(STRATA) if (known == level).any()
+        }
+        return {column: {"images": images, "chance": chance} for column, (images, chance) in found.items()}
 
     def region_box(self, image: int, region: int) -> tuple[float, float, float, float]:
         """Box of a region; WHOLE and PROTOTYPE are the whole image."""

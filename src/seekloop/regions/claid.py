@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from annotated_types import Interval
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
@@ -19,8 +19,8 @@ from seekloop.regions.graph import UNLIKE, Cosine, gram
 from seekloop.regions.ksums import KSums
 from seekloop.regions.segments import Segments, components, mask_boxes
 
-PURITY = {"paper": 0.2, "parity": 0.1}
-RELEASED_PATCH = 8  # pixels of a token in the released code, whose boxes `variant=parity` repeats
+PURITY = {"paper": 0.2, "released": 0.1}
+RELEASED_PATCH = 8  # pixels of a token in the released code, whose boxes `variant=released` repeats
 
 
 @component
@@ -31,17 +31,21 @@ class Claid:
     `smallest` tokens, unless the likeness inside it says that it is one thing. A component is a region if enough
     of it is energetic: if :math:`|C \cap H| / |C| > \tau_2`, where H are the tokens of largest L1 norm. Whether it is
     a region and whether it is cut on are independent; equal regions of different levels are all kept. The whole
-    image is always cut, and never a region.
+    image is never a region, and it is cut as any component is (Algorithm 1): if all its tokens are alike, nothing is
+    found. The released code always cuts it.
 
     Work and memory grow with the square of the number of tokens. Everything happens on the CPU.
 
     Args:
-        variant: paper, or parity for the rules of the code released with it; see `cuts.Variant`.
+        variant: paper, or released for the rules of the code released with it; see `cuts.Variant`.
         alpha: cosine above which two tokens are alike.
         termination: :math:`\tau_1`, likeness from which on a component is not cut any more; None: cut as long as
             there are components.
         purity: :math:`\tau_2`, a share, or one for each variant; None: every component is a region.
         smallest: fewest tokens of a component.
+        connected: whether the connected components of a side are what is cut on (the paper's getObject); else it is the
+            side as it is. Without them and without `termination`, `purity` and `smallest`, D levels of cuts give
+            :math:`2^{D+1} - 2` regions, as many as Table VIII counts, where no set is left whole.
         energetic: share of the image's tokens that count as energetic.
         max_depth: most levels; None: no limit.
         bisect: how a node is cut in two.
@@ -53,11 +57,14 @@ class Claid:
         Sun et al., "Class Agnostic Instance-level Descriptor for Visual Instance Search" (CLAID).
     """
 
-    variant: Literal["paper", "parity"] = "paper"
+    revision: ClassVar[int] = 2
+
+    variant: Literal["paper", "released"] = "paper"
     alpha: Cosine = 0.2
     termination: float | None = 0.97
     purity: float | Mapping[str, float] | None = field(default_factory=lambda: dict(PURITY))
     smallest: Count = 15
+    connected: bool = True
     energetic: Annotated[float, Interval(gt=0, le=1)] = 0.3
     max_depth: Count | None = None
     bisect: Bisect = KSums()
@@ -97,27 +104,36 @@ class Claid:
             torch.tensor(level, dtype=torch.long),
             torch.tensor(score),
             root.alike_pairs / root.pairs if root.pairs else None,
-            parity_boxes(found, RELEASED_PATCH) if self.variant == "parity" else None,
+            released_boxes(found, RELEASED_PATCH) if self.variant == "released" else None,
         )
 
     def _levels(self, root: Node, size: tuple[int, int], rng: Generator) -> Iterator[list[Node]]:
         """Components of each level; the next is cut only when it is asked for."""
         variant = VARIANTS[self.variant]
-        nodes = [root] if len(root.members) > self.smallest else []
+        nodes = [root] if len(root.members) > self.smallest and (variant.cuts_root or self._cut_on(root)) else []
         while nodes:
             parts = []
             for node in nodes:
                 second = self.bisect(node, variant, rng)
                 for side in (~second, second) if second.any() and not second.all() else ():
-                    mask = np.zeros(size[0] * size[1], dtype=bool)
-                    mask[node.members[side]] = True
-                    for members in components(mask.reshape(size), 8, self.smallest):
-                        parts.append(node.part(members, np.searchsorted(node.members, members)))
+                    parts += [node.part(node.members[within], within) for within in self._pieces(node, side, size)]
             yield parts
             # what a cut leaves of a component of `smallest` tokens is too small
-            large = [part for part in parts if len(part.members) > self.smallest]
-            limit = self.termination
-            nodes = [part for part in large if limit is None or likeness(part, variant.diagonal) < limit]
+            nodes = [part for part in parts if len(part.members) > self.smallest and self._cut_on(part)]
+
+    def _cut_on(self, part: Node) -> bool:
+        """Whether a set of tokens is not yet one thing."""
+        limit = self.termination
+        return limit is None or likeness(part, VARIANTS[self.variant].diagonal) < limit
+
+    def _pieces(self, node: Node, side: Bool[np.ndarray, " s"], size: tuple[int, int]) -> list[Int[np.ndarray, " t"]]:
+        """Positions within the node of the large enough components of a side, or of all of the side."""
+        if not self.connected:
+            within = side.nonzero()[0]
+            return [within] if len(within) >= self.smallest else []
+        mask = np.zeros(size[0] * size[1], dtype=bool)
+        mask[node.members[side]] = True
+        return [np.searchsorted(node.members, part) for part in components(mask.reshape(size), 8, self.smallest)]
 
 
 def node_of(tokens: Float[Tensor, "n d"], alpha: float) -> Node:
@@ -152,7 +168,7 @@ def likeness(part: Node, diagonal: bool) -> float:
     return (ones + UNLIKE * (edges - ones)) / part.pairs
 
 
-def parity_boxes(masks: Bool[Tensor, "m h w"], patch: int) -> Float[Tensor, "m 4"]:
+def released_boxes(masks: Bool[Tensor, "m h w"], patch: int) -> Float[Tensor, "m 4"]:
     """Boxes as the released code has them, for comparison with it: the far edges are wrong.
 
     Its far edge is at `last * (patch + 1)` pixels where `(last + 1) * patch` is meant: right only where `last` is

@@ -1,7 +1,7 @@
 """A set of tokens that may be cut in two, by k-sums (`ksums.py`) or by the normalised cut."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol, no_type_check, runtime_checkable
+from typing import Any, ClassVar, Protocol, no_type_check, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,7 +10,7 @@ from torch import Generator
 
 from seekloop.contracts.compiled import compiled
 from seekloop.contracts.declared import component
-from seekloop.regions.graph import Solver, cut_vector, peak_positive
+from seekloop.regions.graph import Solver, above_mean, cut_vector, peak_positive
 
 Array = NDArray[Any]
 
@@ -25,13 +25,18 @@ class Variant:
             affinities, where ties go to the first. In the paper any gain is enough, and nearness is the cosine's.
         diagonal: whether a token's likeness to itself counts among the likenesses inside a component, though not in
             the number of pairs that they are divided by.
+        cuts_root: whether the whole image is cut however alike its tokens are.
     """
 
     released: bool
     diagonal: bool
+    cuts_root: bool
 
 
-VARIANTS = {"paper": Variant(released=False, diagonal=False), "parity": Variant(released=True, diagonal=True)}
+VARIANTS = {
+    "paper": Variant(released=False, diagonal=False, cuts_root=False),
+    "released": Variant(released=True, diagonal=True, cuts_root=True),
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ class NormalisedCut:
 
     .. math:: (D - A) v = \lambda D v, \qquad A_{ij} = 1 \text{ where alike, else } 10^{-5}
 
-    v belongs to the second smallest eigenvalue. Its sign is such that the entry farthest from 0 is above. Where all
+    v belongs to the second smallest eigenvalue. Its sign is such that the entry farthest from 0 is above; entries that
+    are equal up to rounding are equal, here as in `TokenCut`. Where all
     pairs of different tokens have the same weight, no vector comes second, and there is no cut.
 
     Args:
@@ -96,6 +102,8 @@ class NormalisedCut:
         Shi & Malik, "Normalized Cuts and Image Segmentation", PAMI 2000; the weights are those of TokenCut.
     """
 
+    revision: ClassVar[int] = 2
+
     solver: Solver = "lanczos"
 
     def __call__(self, node: Node, variant: Variant, rng: Generator) -> Bool[np.ndarray, " s"]:
@@ -103,8 +111,7 @@ class NormalisedCut:
         vector = cut_vector(node.cosines > node.alpha, self.solver, rng)
         if vector is None:
             return np.zeros(len(node.members), dtype=bool)
-        signed = peak_positive(vector)
-        return signed > signed.mean()
+        return above_mean(peak_positive(vector))
 
 
 # `no_type_check` keeps the shape hook of the tests away from functions that numba must see as they are written.

@@ -1,5 +1,7 @@
 """Deep spectral segmentation: objects as eigenvectors of the graph of an image's attention keys."""
 
+from typing import ClassVar
+
 import numpy as np
 from jaxtyping import Float
 from torch import Generator, Tensor
@@ -37,6 +39,8 @@ class DeepSpectral:
         Melas-Kyriazi et al., "Deep Spectral Methods: A Surprisingly Strong Baseline for Unsupervised Semantic
         Segmentation and Localization", CVPR 2022.
     """
+
+    revision: ClassVar[int] = 2
 
     vectors: Count = 1
     connectivity: Connectivity = 4

@@ -23,6 +23,7 @@ ROUNDING = 1e-12  # of the largest entry: tokens no farther than this from their
 FEW = 64  # tokens for which dense is the faster
 SAME = 1e-6  # weights that differ by no more than this are the same: rounding of cosines
 TOLERANCE = 1e-10  # of an eigenvalue
+TIES = 1e-6  # of the largest entry of an eigenvector: entries no farther apart are equal, whichever solver found them
 RESTARTS = 30  # of Lanczos; with nearly disconnected components it would take longer than a dense solver
 
 
@@ -134,11 +135,31 @@ def later_vectors(
     return vectors[:, ::-1] / root[:, None]
 
 
-def peak_positive(vector: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s"]:
-    """With the sign that makes the entry farthest from 0 positive, the first of equals.
+def first_peak(vector: Float[np.ndarray, "*s"]) -> int:
+    """Position, row by row, of the largest entry; the first of those that are equal to it up to rounding.
 
     Example:
-        >>> peak_positive(np.array([1.0, -3.0, 2.0]))
-        array([-1.,  3., -2.])
+        >>> first_peak(np.array([0.0, 2.0 - 1e-9, 2.0]))
+        1
     """
-    return vector if vector.flat[np.abs(vector).argmax()] > 0 else -vector
+    return int((vector >= vector.max() - TIES * np.abs(vector).max()).argmax())
+
+
+def above_mean(vector: Float[np.ndarray, "*s"]) -> Bool[np.ndarray, "*s"]:
+    """The entries above the mean, by more than rounding.
+
+    Example:
+        >>> above_mean(np.array([-1.0, 1e-9, 1.0]))
+        array([False, False,  True])
+    """
+    return vector - vector.mean() > TIES * np.abs(vector).max()
+
+
+def peak_positive(vector: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s"]:
+    """With the sign that makes the entry farthest from 0 positive, the first of those equal up to rounding.
+
+    Example:
+        >>> peak_positive(np.array([1.0, -3.0, 2.0])), peak_positive(np.array([-1.0, 1.0 + 1e-9]))
+        (array([-1.,  3., -2.]), array([ 1., -1.]))
+    """
+    return vector if vector.flat[first_peak(np.abs(vector))] > 0 else -vector

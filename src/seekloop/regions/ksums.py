@@ -15,7 +15,7 @@ for the sides and the inner products :math:`G` that the affinities need anyway,
 so that looking at a token takes no product at all, and a move one pass over a row of G. (W.-L. Zhao et al., k-sums.)
 """
 
-from typing import Any, Literal, no_type_check
+from typing import Any, ClassVar, Literal, no_type_check
 
 import numpy as np
 import torch
@@ -37,21 +37,23 @@ class KSums:
     """Cut a node in two by k-sums.
 
     Args:
-        seeds: the two tokens whose neighbours are the sides to start from. degree: those alike to the fewest and to
-            the most tokens of the node (of several, the first and the last); random: any two.
+        start: the sides to start from. degree: the tokens nearer to either of two seeds, those alike to the fewest and
+            to the most tokens of the node (of several, the first and the last); random: any half of the tokens, and the
+            other half, as k-sums has it without a prior (Table VII).
         epochs: most passes over all tokens of the node.
     """
 
-    seeds: Literal["degree", "random"] = "degree"
+    revision: ClassVar[int] = 2
+
+    start: Literal["degree", "random"] = "degree"
     epochs: Count = 500
 
     def __call__(self, node: Node, variant: Variant, rng: Generator) -> Bool[np.ndarray, " s"]:
         """Tokens of the node on the second side. Every pass visits them in the same order, drawn from `rng`."""
-        if self.seeds == "random":
-            first, second = torch.randperm(len(node.members), generator=rng)[:2].tolist()
+        if self.start == "random":
+            side = (torch.randperm(len(node.members), generator=rng) < len(node.members) // 2).numpy()
         else:
-            first, second = by_degree(node.alike)
-        side = nearer(node.cosines[[first, second]], node.alpha if variant.released else None)
+            side = nearer(node.cosines[list(by_degree(node.alike))], node.alpha if variant.released else None)
         order = torch.randperm(len(side), generator=rng).numpy()
         return k_sums(node.cosines, side, order, self.epochs, variant.released)
 

@@ -30,9 +30,9 @@ class Lost:
 
     Args:
         k: most seeds.
-        affinity: what a is: binary, 1 where the product is positive and else 0, by which the mask is all that
-            resembles any of the seeds; or real, the product itself, as in the released code, by which it is what
-            resembles them on the whole.
+        affinity: what a is: real, the product itself, as released, by which the mask is what resembles the seeds on the
+            whole; or binary, as the paper's equations 1 to 3 write it, 1 where the product is positive and else 0, by
+            which it is all that resembles any of them.
         connectivity: 4 neighbours of a token, or 8.
         centre: whether to take the mean token off first; the authors do not.
 
@@ -44,7 +44,7 @@ class Lost:
     """
 
     k: Count = 100
-    affinity: Literal["binary", "real"] = "binary"
+    affinity: Literal["real", "binary"] = "real"
     connectivity: Connectivity = 4
     centre: bool = False
 

@@ -1,12 +1,24 @@
 """MaskCut: several objects of an image, each by a normalised cut of what the earlier ones have left."""
 
+from typing import ClassVar
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import binary_fill_holes  # type: ignore[attr-defined]
 from torch import Generator, Tensor
 
 from seekloop.contracts.declared import Count, component
-from seekloop.regions.graph import Cosine, Solver, cosines_of, cut_vector, peak_positive, rows_of, share_of_pairs
+from seekloop.regions.graph import (
+    Cosine,
+    Solver,
+    above_mean,
+    cosines_of,
+    cut_vector,
+    first_peak,
+    peak_positive,
+    rows_of,
+    share_of_pairs,
+)
 from seekloop.regions.segments import Connectivity, Segments, piece_of
 
 Mask = Bool[np.ndarray, "h w"]
@@ -35,7 +47,7 @@ class MaskCut:
         rounds: N, most masks.
         connectivity: 4 neighbours of a token, or 8.
         centre: whether to take the mean token off first; the authors do not.
-        parity: what follows a round that gives nothing. False: the end, for the next one would cut the same. True, as
+        released: what follows a round that gives nothing. False: the end, for the next one would cut the same. True, as
             released: it cuts the same, and with no mask before it that overlaps takes what was refused.
         fill_holes: whether a mask also has the tokens that it surrounds, other than those of other masks.
         solver: of the eigenvector: lanczos, or dense as the authors; see `later_vectors`.
@@ -47,11 +59,13 @@ class MaskCut:
         Wang et al., "Cut and Learn for Unsupervised Object Detection and Instance Segmentation" (CutLER), CVPR 2023.
     """
 
+    revision: ClassVar[int] = 2
+
     tau: Cosine = 0.15
     rounds: Count = 3
     connectivity: Connectivity = 4
     centre: bool = False
-    parity: bool = False
+    released: bool = False
     fill_holes: bool = False
     solver: Solver = "lanczos"
 
@@ -72,7 +86,7 @@ class MaskCut:
                 side, seed = foreground(vector.reshape(h, w))
                 mask = piece_of(side, seed, self.connectivity)
             if number > 0 and (overlap(mask, before) > OVERLAP or mask.mean() <= SMALLEST):
-                if not self.parity:
+                if not self.released:
                     break
                 mask = np.zeros_like(mask)
             masks.append(mask & ~taken)
@@ -85,7 +99,8 @@ class MaskCut:
 def foreground(vector: Float[np.ndarray, "h w"]) -> tuple[Mask, int]:
     """The side of the mean with the entry farthest from 0, or the other one if this one has three corners of the map.
 
-    Which sign the vector has makes no difference. In a map of one row each end is two corners.
+    Which sign the vector has makes no difference; of entries equal up to rounding, the first counts. In a map of one
+    row each end is two corners.
 
     Returns:
         The side, and where on it the vector is farthest out, counted row by row.
@@ -96,10 +111,10 @@ def foreground(vector: Float[np.ndarray, "h w"]) -> tuple[Mask, int]:
                [False,  True]]), 3)
     """
     vector = peak_positive(vector)
-    side = vector > vector.mean()
+    side = above_mean(vector)
     if side[[0, 0, -1, -1], [0, -1, 0, -1]].sum() >= 3:
-        return ~side, int(vector.argmin())
-    return side, int(vector.argmax())
+        return ~side, first_peak(-vector)
+    return side, first_peak(vector)
 
 
 def overlap(one: Mask, other: Mask) -> float:

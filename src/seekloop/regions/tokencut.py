@@ -1,11 +1,23 @@
 """TokenCut: the one object of an image, by a normalised cut of the graph of its attention keys."""
 
+from typing import ClassVar
+
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from seekloop.contracts.declared import component
-from seekloop.regions.graph import Cosine, Solver, cosines_of, cut_vector, peak_positive, rows_of, share_of_pairs
+from seekloop.regions.graph import (
+    Cosine,
+    Solver,
+    above_mean,
+    cosines_of,
+    cut_vector,
+    first_peak,
+    peak_positive,
+    rows_of,
+    share_of_pairs,
+)
 from seekloop.regions.segments import Connectivity, Segments, piece_of
 
 
@@ -17,6 +29,7 @@ class TokenCut:
 
     The tokens are parted where v is above its mean. The seed is the token where :math:`|v|` is largest; if it is not
     above the mean, the sides change places: that is, v is taken with the sign that makes the seed's entry positive.
+    Of entries that are equal up to rounding the first is the seed, so that all solvers find the same.
     One region, or none where all pairs of tokens are alike, or none is. Meant for keys of the last block's attention.
 
     Args:
@@ -31,6 +44,8 @@ class TokenCut:
     Reference:
         Wang et al., "Self-supervised Transformers for Unsupervised Object Discovery using Normalized Cut", CVPR 2022.
     """
+
+    revision: ClassVar[int] = 2
 
     tau: Cosine = 0.2
     connectivity: Connectivity = 4
@@ -61,4 +76,4 @@ def foreground(vector: Float[np.ndarray, " n"]) -> tuple[Bool[np.ndarray, " n"],
         (array([False,  True, False,  True]), 1)
     """
     vector = peak_positive(vector)
-    return vector > vector.mean(), int(vector.argmax())
+    return above_mean(vector), first_peak(vector)

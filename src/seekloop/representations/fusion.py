@@ -84,12 +84,12 @@ class Pool:
     """GL-pool: (g + l) / 2.
 
     Args:
-        keep_pos_negatives: keep the regions beside the object in relevant images as negatives. The paper says for
-            concatenation only that they are dropped.
+        keep_pos_negatives: keep the regions beside the object in relevant images as negatives. The paper drops them
+            for concatenation only.
         renorm: bring the mean back to unit length; the paper does not say.
     """
 
-    keep_pos_negatives: bool = field(default=False, metadata=ROWS_ONLY)
+    keep_pos_negatives: bool = field(default=True, metadata=ROWS_ONLY)
     renorm: bool = False
     uses_whole = True
 

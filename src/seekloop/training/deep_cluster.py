@@ -70,10 +70,11 @@ class DeepCluster(Descent):
     reseed: bool = True
     new_head: bool = True
     sampling: Literal["uniform", "shuffle"] = "uniform"
-    scale: Positive = 10.0
-    batch: Count = 128
-    lr: Positive = 0.02
-    nesterov: bool = True
+    scale: Positive = 1.0
+    batch: Count = 256
+    lr: Positive = 0.05
+    nesterov: bool = False
+    weight_decay: Annotated[float, Ge(0)] = 1e-5
     head_momentum: Momentum = 0.9
     sobel: bool = False
     accelerator: str = field(default="auto", metadata=NOT_IN_RECIPE)

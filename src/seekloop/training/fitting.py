@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from seekloop.artifacts.files import read_tensors
-from seekloop.contracts.errors import ConfigError, StoreError
+from seekloop.contracts.errors import StoreError
 from seekloop.contracts.learning import Dataset, Network, NetworkSource, Propagation, PseudoLabels
 from seekloop.contracts.randomness import derived_seed, generator
 from seekloop.learning.cycles import Learnt, Row, Task
@@ -111,14 +111,9 @@ def stages_of(scheme: Scheme, epochs: int) -> list[tuple[str, int]]:
     Raises:
         ConfigError: if the warm-up leaves no epoch.
     """
-    if not scheme.propagates:
-        return [("supervised", epochs)]
-    if scheme.warmup >= epochs:
-        why = f"a cycle has {epochs} epochs, the warm-up included, and some must be left"
-        fix = f"Use 0 to {epochs - 1}, or raise training.epochs."
-        raise ConfigError("warmup", scheme.warmup, why, fix, scheme)
-    warmup = [("supervised", scheme.warmup)] if scheme.warmup else []
-    return [*warmup, ("semi", epochs - scheme.warmup)]
+    warmup = scheme.warmup_of(epochs) if scheme.propagates else epochs
+    stages = [("supervised", warmup), ("semi", epochs - warmup)]
+    return [(name, count) for name, count in stages if count]
 
 
 def together(labels: Int[Tensor, " n"], extra: PseudoLabels | None) -> PseudoLabels:
