@@ -50,8 +50,8 @@ class Settings:
         words: what to search for, in place of the queries of `instances`: words, and paths of images, with weights.
         query: what becomes the query's one vector: its box on the map of its whole image (the code released with
             CLAID); the box cut out and described alone (CLAID's text); or all of the image.
-        against: an image scores as its best region, by its global descriptor, or as the best of both. Queries cut out, and whole images,
-            are pooled over their whole map as those are that they are searched against.
+        against: an image scores as its best region, by its global descriptor, or as the best of both. Queries cut
+            out, and whole images, are pooled over their whole map as those are that they are searched against.
         whitening: folder of a store of other images, of the same backbone; what its descriptors teach centres and
             whitens those of this search. None: they stay as they are.
         whitening_dims: most principal directions kept; 0: descriptors are only centred; None: all.
