@@ -90,7 +90,7 @@ def _check_term(query: str, content: str, after: str, quoted: bool) -> None:
         why = f"{after[:SHOWN]!r} follows a quoted text without + or -"
     elif not quoted and '"' in content:
         why = "a quotation mark is not closed, or stands inside a term"
-    elif not content:
+    elif not content or (not quoted and re.match(r"[+-](\s|$)", content)):
         why = "a term is empty"
     if why:
         raise ConfigError("words", query if len(query) <= SHOWN else f"{query[:SHOWN]}...", why, FORM)
