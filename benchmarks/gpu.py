@@ -36,22 +36,22 @@ class Resident:
         self.images, self.dim = world.images, world.dim
         self.regions = Regions(grid_boxes([world.cells]), None)
         self.readable = torch.ones(world.images, dtype=torch.bool)
-        self.whole = torch.empty(world.images, world.dim, device=device)
+        self.global_ = torch.empty(world.images, world.dim, device=device)
         self.local = torch.empty(world.images, world.regions, world.dim, device=device)
         shared = directions(world, device)
         for number, start, stop in world.blocks():
             cells = draw_cells(world, shared, number, stop - start)
-            self.whole[start:stop] = F.normalize(cells.mean(dim=1), dim=1)
+            self.global_[start:stop] = F.normalize(cells.mean(dim=1), dim=1)
             self.local[start:stop] = F.normalize(cells, dim=2)
 
     def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
         """The descriptors of these images; of some that follow each other without a copy."""
         together = len(images) and bool((images.diff() == 1).all())
-        rows = slice(int(images[0]), int(images[-1]) + 1) if together else images.to(self.whole.device)
+        rows = slice(int(images[0]), int(images[-1]) + 1) if together else images.to(self.global_.device)
         if not local:
-            return ArrayBlock(images, self.whole[rows], None, None)
+            return ArrayBlock(images, self.global_[rows], None, None)
         offsets = torch.arange(len(images) + 1) * self.local.shape[1]
-        return ArrayBlock(images, self.whole[rows], self.local[rows].flatten(0, 1), offsets)
+        return ArrayBlock(images, self.global_[rows], self.local[rows].flatten(0, 1), offsets)
 
 
 def equality(asked: argparse.Namespace) -> dict[str, Any]:

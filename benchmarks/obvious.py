@@ -52,7 +52,7 @@ class InMemory:
             block = store.read(images, local=True)
             if block.local is None:
                 raise ValueError("the store gave no local descriptors")
-            whole = block.whole.repeat_interleave(len(store.regions.boxes), dim=0)
+            whole = block.global_.repeat_interleave(len(store.regions.boxes), dim=0)
             parts.append(representation.fusion.fuse(whole, block.local).numpy())
         self.table = np.concatenate(parts).reshape(store.images, len(store.regions.boxes), -1)
 

@@ -10,7 +10,7 @@ def test_every_class_is_separable_globally_and_by_its_best_region(ragged):
     world = blobs(30, 6, classes=("star", "moon"), ragged=ragged)
     block = world.descriptors.read(torch.arange(30), local=True)
     for label, relevant in enumerate(world.relevant):
-        whole = block.whole[:, label]
+        whole = block.global_[:, label]
         local = torch.full((30,), -1.0).scatter_reduce(0, block.owner, block.local[:, label], "amax")
         for scores in (whole, local):
             assert scores[relevant].min() > scores[~relevant].max() + 0.3
@@ -30,7 +30,7 @@ def test_reads_in_the_order_asked_for_also_when_ragged():
     block = world.read(torch.tensor([7, 0, 2]), local=True)
     assert block.offsets.tolist() == [0, 4, 5, 8]
     torch.testing.assert_close(block.local[5:8], world.local[world.offsets[2] : world.offsets[3]])
-    torch.testing.assert_close(block.whole, world.whole[[7, 0, 2]])
+    torch.testing.assert_close(block.global_, world.global_[[7, 0, 2]])
     assert isinstance(world, Descriptors)
     assert world.read(torch.tensor([1]), local=False).local is None
 
@@ -38,7 +38,7 @@ def test_reads_in_the_order_asked_for_also_when_ragged():
 def test_unit_length_and_zeros_where_unreadable():
     regions = blobs(2, grid=(1, 1)).descriptors.regions
     held = ArrayDescriptors(torch.tensor([[3.0, 4], [1, 0]]), torch.ones(2, 2), regions, torch.tensor([True, False]))
-    torch.testing.assert_close(held.whole, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
+    torch.testing.assert_close(held.global_, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
     assert held.local[1].tolist() == [0, 0]
 
 

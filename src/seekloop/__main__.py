@@ -3,12 +3,9 @@
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import Any
 
 from seekloop.commands.cli import run
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer  # of collections.abc from Python 3.12 on
 
 
 class Unread(io.FileIO):
@@ -17,7 +14,7 @@ class Unread(io.FileIO):
     `seekloop report runs/mine | head` writes all of its files. The signal SIGPIPE would end a run at any socket.
     """
 
-    def write(self, data: "Buffer") -> int:
+    def write(self, data: Any) -> int:  # noqa: ANN401 - anything that shows bytes
         try:
             return super().write(data)
         except BrokenPipeError:

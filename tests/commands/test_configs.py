@@ -122,4 +122,4 @@ def test_every_experiment_composes(entry):
 @pytest.mark.parametrize("entry", sorted((CONF / "representation").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_representation_is_one_that_can_work(entry):
     representation = build(resolve("retrieve", [f"representation={entry.stem}"]), "representation")
-    assert representation.fusion.uses_whole == entry.stem.startswith("gl_")
+    assert representation.fusion.uses_global == entry.stem.startswith("gl_")

@@ -39,7 +39,7 @@ def test_a_draw_is_the_same_in_the_same_run_elsewhere(tmp_path, stores):
 @pytest.mark.parametrize("name", ["entropy", "badge"])
 def test_criteria_of_classification_are_refused_before_any_work(tmp_path, stores, name):
     said = refused(seekloop(*arguments(tmp_path, stores, f"criterion={name}")))
-    assert f"criterion='{name.title()}'" in said
+    assert f"criterion._target_='{name.title()}' cannot work (conf/criterion/{name}.yaml)" in said
     assert "seekloop learn" in said
 
 

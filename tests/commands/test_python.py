@@ -49,7 +49,7 @@ def test_pixels_are_fractions_of_the_images_size(store):
 def test_arrays_need_the_size_for_pixels():
     """(0, 0, 320, 240) of 640 x 480 pixels is the first of four cells, as the fractions say."""
     world = blobs(30).descriptors
-    held = seekloop.describe(world.local, boxes=world.regions.boxes, global_descriptors=world.whole)
+    held = seekloop.describe(world.local, boxes=world.regions.boxes, global_descriptors=world.global_)
     by_pixels = seekloop.session(held, 0, OVERRIDES, pixels=(0, 0, 320, 240), size=(640, 480))
     cell = (0.0, 0.0, 0.5, 0.5)
     assert torch.equal(by_pixels.scores, seekloop.session(held, 0, OVERRIDES, fractions=cell).scores)
@@ -184,7 +184,7 @@ def test_one_part_is_built_by_its_name_with_its_defaults():
     assert (type(part).__name__, part.shortlist, part.neighbours) == ("Typiclust", 20, 20)
     assert seekloop.build("criterion=typiclust", "criterion.neighbours=5").neighbours == 5
     assert type(seekloop.build("representation/local=one_rand")).__name__ == "OneRand"
-    assert seekloop.build("representation=gl_pool_all").fusion.uses_whole
+    assert seekloop.build("representation=gl_pool_all").fusion.uses_global
     assert seekloop.build("propagation=released").kind == "sum"  # of a command other than retrieve
     assert seekloop.build("pretraining=none") is None
     assert seekloop.build("detector=claid", "detector.alpha=0.3").alpha == 0.3

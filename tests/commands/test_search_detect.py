@@ -145,7 +145,7 @@ def test_a_search_is_whitened_by_what_other_images_teach(ground, tmp_path):
     assert len({tuple(scores) for scores in found.values()}) == 3
     store = open_store(teacher, None)
     block = store.read(torch.arange(30), local=True)
-    for by_region, rows in ((True, block.local), (False, block.whole)):
+    for by_region, rows in ((True, block.local), (False, block.global_)):
         torch.testing.assert_close(learnt(store, by_region, 0).mean, rows.double().mean(dim=0))
     moved = tmp_path / "moved"
     shutil.copytree(teacher, moved)

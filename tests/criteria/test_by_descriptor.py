@@ -94,16 +94,19 @@ def test_a_shortlist_no_longer_than_the_batch_asks_the_uncertain_ones(seed, budg
         assert torch.equal(criterion(shown, budget, rngs(2)).sort(dim=1).values, expected)
 
 
-@given(st.integers(0, 2**16))
-def test_herding_follows_the_mean_better_than_the_uncertain_ones_do(seed):
-    """What herding minimises greedily: the distance between the batch's mean and the shortlist's, in feature space."""
-    rows = crowd(1, 60, seed).descriptors[2:42]
-    kernel = ((rows @ rows.T - 1) / 0.5**2).exp()
+def test_herding_follows_the_mean_better_than_the_uncertain_ones_do():
+    """What herding lowers: the distance between the batch's mean and the shortlist's, in feature space.
 
-    def gap(chosen):
-        return kernel[chosen][:, chosen].mean() - 2 * kernel[chosen].mean() + kernel.mean()
-
-    assert gap(herd(rows, 10, 0.5)) <= gap(torch.arange(10)) + 1e-12
+    It does so step by step, so that a draw may be luckier once in a while; on average it is far from that.
+    """
+    gaps = []
+    for seed in range(50):
+        rows = crowd(1, 60, seed).descriptors[2:42]
+        kernel = ((rows @ rows.T - 1) / 0.5**2).exp()
+        both = herd(rows, 10, 0.5), torch.arange(10)
+        gaps.append([kernel[some][:, some].mean() - 2 * kernel[some].mean() + kernel.mean() for some in both])
+    herded, drawn = torch.tensor(gaps).mean(dim=0)
+    assert herded < drawn / 4  # 0.012 and 0.066
 
 
 def test_typiclust_by_hand():

@@ -22,7 +22,7 @@ def test_tokens_give_cells_and_the_whole_from_one_pass():
     regions = Regions(grid_boxes([(2, 2)]), None)
     described = FromTokens().describe(network, Mean(), batch([[[1.0, 2.0], [3.0, 6.0]]], [5]), regions, 8)
     assert described.local.flatten().tolist() == [1, 2, 3, 6]
-    assert described.whole.item() == 3
+    assert described.global_.item() == 3
 
 
 def test_ragged_boxes_follow_their_own_image():
@@ -41,7 +41,7 @@ def test_crops_follow_the_whole_image_whatever_goes_through_at_once():
     for rows in (1, 2, 9):
         described = FromCrops().describe(network, Mean(), pixels, regions, rows)
         assert described.image.tolist() == [3, 4]
-        assert described.whole.flatten().tolist() == [10, 20]
+        assert described.global_.flatten().tolist() == [10, 20]
         assert described.local.flatten().tolist() == [1, 2, 5]
 
 

@@ -89,7 +89,7 @@ def test_descriptors_are_those_of_their_image(tmp_path):
     for place, image in enumerate([5, 0]):
         tokens = look(collection, image)
         cells = [tokens.patches[0, r : r + 2, c : c + 2].mean(dim=(0, 1)) for r in (0, 2) for c in (0, 2)]
-        close(block.whole[place], unit(tokens.cls[0]))
+        close(block.global_[place], unit(tokens.cls[0]))
         close(block.local[4 * place : 4 * place + 4], unit(torch.stack(cells)))
 
 
@@ -110,7 +110,7 @@ def test_crops_are_cut_from_the_original_image(tmp_path):
     chosen = {"regions": Grid("1x1+2x2", "4x4"), "encoding": FromCrops()}
     store = open_store(extract(tmp_path, collection, chosen=chosen), "1x1+2x2")
     block = store.read(torch.tensor([1]), local=True)
-    close(block.local[0], block.whole[0])
+    close(block.local[0], block.global_[0])
     close(block.local[2], unit(look(collection, 1, (20, 0, 40, 18)).cls[0]))
 
 
@@ -126,7 +126,7 @@ def test_drawn_boxes(tmp_path, encoding):
     assert block.offsets.tolist() == [0, 2, 3]
     corner = look(collection, 3, (20, 18, 40, 36)).patches if encoding else look(collection, 3).patches[:, 2:, 2:]
     close(block.local[1], unit(corner.mean(dim=(0, 1, 2))))
-    close(block.local[2], block.whole[1])
+    close(block.local[2], block.global_[1])
 
 
 def test_one_image(tmp_path):
@@ -149,8 +149,8 @@ def test_a_corrupt_image_is_skipped_recorded_and_reported(tmp_path):
     assert [row["path"] for row in files.read_json(folder / "failures.json")] == ["folder/1.png", "folder/4.png"]
     intact = open_store(extract(tmp_path / "intact", Noise(6)), None).read(torch.arange(6), local=True)
     block = open_store(folder, None).read(torch.arange(6), local=True)
-    assert torch.equal(block.whole[[0, 2, 3, 5]], intact.whole[[0, 2, 3, 5]])
-    assert not block.whole[[1, 4]].any()
+    assert torch.equal(block.global_[[0, 2, 3, 5]], intact.global_[[0, 2, 3, 5]])
+    assert not block.global_[[1, 4]].any()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -37,7 +37,7 @@ class Album(Noise):
 def rows(folder, position):
     """Descriptors of one image as they are read."""
     block = open_store(folder, "4x4").read(torch.tensor([position]), local=True)
-    return block.whole, block.local
+    return block.global_, block.local
 
 
 def test_ten_more_images_describe_ten_and_keep_the_others(tmp_path):

@@ -26,7 +26,7 @@ class Images:
 
     def __init__(self, descriptors, fusion):
         offsets = descriptors.offsets.tolist()
-        whole, local = descriptors.whole.double().numpy(), descriptors.local.double().numpy()
+        whole, local = descriptors.global_.double().numpy(), descriptors.local.double().numpy()
         spans = list(itertools.pairwise(offsets))
         self.vectors = [fused(g, local[a:b], fusion) for g, (a, b) in zip(whole, spans, strict=True)]
         self.cells = [descriptors.regions.of(i).double().numpy() for i in range(len(spans))]

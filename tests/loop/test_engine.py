@@ -133,7 +133,7 @@ def test_all_with_a_single_region_is_go_on_that_region():
     """A law of the definitions: one region, the local descriptor equal to the global one."""
     world = blobs(40, classes=("star",), noise=0.6)
     single = ArrayDescriptors(
-        world.descriptors.whole, world.descriptors.whole, Regions(torch.tensor([[0.0, 0, 1, 1]]), None)
+        world.descriptors.global_, world.descriptors.global_, Regions(torch.tensor([[0.0, 0, 1, 1]]), None)
     )
     queries = queries_of(world)
     runs = []
@@ -149,7 +149,9 @@ def test_all_with_a_single_region_is_go_on_that_region():
 def test_concatenation_with_zeros_ranks_like_go():
     """A law of the definitions: one row per image and l = 0. (Many rows would change the weight of C.)"""
     world = blobs(40, classes=("star",), noise=0.6)
-    zeros = ArrayDescriptors(world.descriptors.whole, torch.zeros(40, 8), Regions(torch.tensor([[0.0, 0, 1, 1]]), None))
+    zeros = ArrayDescriptors(
+        world.descriptors.global_, torch.zeros(40, 8), Regions(torch.tensor([[0.0, 0, 1, 1]]), None)
+    )
     queries = queries_of(world)
     runs = []
     for representation in (GO, Representation(OneRand(), CONCAT)):
@@ -164,7 +166,7 @@ def test_unreadable_images_are_never_asked_about_and_rank_last():
     world = blobs(40, classes=("star",))
     readable = torch.ones(40, dtype=torch.bool)
     readable[5:15] = False
-    broken = ArrayDescriptors(world.descriptors.whole, world.descriptors.local, world.descriptors.regions, readable)
+    broken = ArrayDescriptors(world.descriptors.global_, world.descriptors.local, world.descriptors.regions, readable)
     queries, _ = draw_queries(world.annotations, readable, queries=2, negatives=3, classes=None, seed=0)
     engine = loop(broken, Representation(All(), NoFusion()))
     state = engine.start(queries, [0.0, 0.0])

@@ -136,8 +136,8 @@ def test_what_is_held_is_what_would_be_read(ragged, local):
     streamed.hold()
     for images in (torch.arange(90), torch.arange(7, 30), torch.tensor([4, 88, 0, 4]), torch.arange(0)):
         ours, theirs = held.read(images, local), streamed.read(images, local)
-        assert ours.whole.dtype == torch.float64
-        assert ours.whole.equal(theirs.whole)
+        assert ours.global_.dtype == torch.float64
+        assert ours.global_.equal(theirs.global_)
         assert ours.image.equal(theirs.image)
         if local:
             assert ours.local.equal(theirs.local)
@@ -175,7 +175,7 @@ def test_rows_asked_for_again_are_not_read_again():
             return super().read(images, local)
 
     known = world(False, torch.float32).descriptors
-    table = RowTable(Counting(known.whole, known.local, known.regions), KINDS["none"], 100)
+    table = RowTable(Counting(known.global_, known.local, known.regions), KINDS["none"], 100)
     for images in ([3, 5], [5, 3, 5], [5, 8]):
         table.index(torch.tensor(images), torch.zeros(len(images), dtype=torch.long))
     assert Counting.reads == 3

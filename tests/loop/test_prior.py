@@ -61,7 +61,7 @@ def test_the_classifier_takes_over_as_labels_come():
     points = line([0.9, 0.1, -0.4, 0.6])
     query = Query("star", 0, (), text=WORDS)
     answers = [[Feedback(0, Answer.RELEVANT, None, 0.0), Feedback(2, Answer.IRRELEVANT, None, 0.0)]]
-    x = points.whole
+    x = points.global_
     own = x @ (x[0] - x[2]) - (x[0] - x[2]) @ (x[0] + x[2]) / 2
     prior = (x[:, 0] - 0.3) / (0.98 / 4) ** 0.5 - 2
     for trust, share in ((6.0, 0.75), (1e-6, 0.0)):
@@ -103,7 +103,7 @@ def test_a_search_that_begins_leaves_the_others_their_warm_start(memory):
         state = machine.update(state, answers)
         assert state.scorer.intercept.tolist() == intercepts
     assert state.fitted == (0, 1, 2)
-    x = machine.descriptors.whole
+    x = machine.descriptors.global_
     torch.testing.assert_close(state.scorer.weights, torch.stack([x[0] - x[1], x[2] - x[0], x[0] - x[1]]))
 
 

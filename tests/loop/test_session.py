@@ -73,7 +73,7 @@ def test_the_querys_own_image_is_never_presumed_irrelevant(first):
     """Of four images one is unreadable and one is the query's: nine negatives to draw take both of the others."""
     unreadable = 3 if first < 3 else 0
     world = blobs(4).descriptors
-    descriptors = ArrayDescriptors(world.whole, world.local, world.regions, torch.arange(4) != unreadable)
+    descriptors = ArrayDescriptors(world.global_, world.local, world.regions, torch.arange(4) != unreadable)
     search = Session.start(loop(descriptors), first, None, negatives=9, budget=1)
     assert sorted(search.query.negatives) == [image for image in range(4) if image not in (first, unreadable)]
     expected = torch.full((4,), -1, dtype=torch.int8)

@@ -35,7 +35,7 @@ def part(images):
     """The loop over some images of the world, and their names; contents are those of the whole world."""
     given = WORLD.descriptors
     cells = given.local.reshape(90, -1, given.dim)[images].flatten(0, 1)
-    descriptors = ArrayDescriptors(given.whole[images], cells, given.regions)
+    descriptors = ArrayDescriptors(given.global_[images], cells, given.regions)
     machine = loop(descriptors, REPRESENTATION, CRITERIA["uncertainty"], SVM)
     return machine, Images(len(images), [f"content-{image}" for image in images], [f"{image}.jpg" for image in images])
 
@@ -280,7 +280,7 @@ def test_a_search_survives_regions_in_another_order(tmp_path):
     swapped = [range(int(world.offsets[i + 1]) - 1, int(world.offsets[i]) - 1, -1) for i in reversed(range(40))]
     rows = torch.tensor([row for one in swapped for row in one])
     offsets = torch.nn.functional.pad(world.offsets.diff().flip(0).cumsum(0), (1, 0))
-    later = ArrayDescriptors(world.whole.flip(0), world.local[rows], Regions(world.regions.boxes[rows], offsets))
+    later = ArrayDescriptors(world.global_.flip(0), world.local[rows], Regions(world.regions.boxes[rows], offsets))
     contents = [str(image) for image in range(40)]
     regions = Representation(All(), NoFusion())
     with SessionFolder(tmp_path / "one").opened(settings(loop(world, regions))) as log:

@@ -82,7 +82,7 @@ def test_unreadable_images_are_never_asked_about(classifier):
     given = place.descriptors
     readable = torch.arange(60) % 7 != 3
     known = place.annotations.keep(readable[place.annotations.image])
-    descriptors = ArrayDescriptors(given.whole, given.local, given.regions, readable)
+    descriptors = ArrayDescriptors(given.global_, given.local, given.regions, readable)
     played, _ = play(World(descriptors, known), classifier, criterion=Jlp(**GRAPH))
     for done, _ in played:
         assert done.scores[:, ~readable].eq(-torch.inf).all()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from seekloop.contracts.records import Regions
 from seekloop.descriptors.whitening import Whitening
-from seekloop.matching.instance_search import WHOLE, Whitened, boxes_of_known, compare, first_highest, search
+from seekloop.matching.instance_search import GLOBAL, Whitened, boxes_of_known, compare, first_highest, search
 from tests.worlds import ArrayDescriptors
 
 EAST, NORTH = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
@@ -50,7 +50,7 @@ def test_images_that_have_the_same_cells_have_the_same_boxes():
 def test_whole_images_are_compared_by_their_global_descriptor():
     found = search(world(), EAST[None], by_region=False)
     torch.testing.assert_close(found.scores, torch.tensor([[0.0, 1.0, 0.6]]))
-    assert found.region.unique().tolist() == [WHOLE]
+    assert found.region.unique().tolist() == [GLOBAL]
     assert found.boxes(world(), torch.tensor([[1, -1]]))[0, 0].tolist() == [0, 0, 1, 1]
     assert found.boxes(world(), torch.tensor([[1, -1]]))[0, 1].isnan().all()
 
@@ -68,7 +68,7 @@ def test_equal_regions_give_the_first_and_an_image_without_any_nothing():
     assert first[:, 0].tolist() == [-1, 1, -1]
     empty = Regions(torch.stack([box(0), box(1), box(2)]), torch.tensor([0, 0, 3, 3]))
     worlds = ArrayDescriptors(torch.eye(3, 2), torch.stack([NORTH, EAST, EAST]), empty)
-    assert search(worlds, EAST[None], by_region=True).region.tolist() == [[WHOLE, 1, WHOLE]]
+    assert search(worlds, EAST[None], by_region=True).region.tolist() == [[GLOBAL, 1, GLOBAL]]
 
 
 def test_boxes_where_they_are_known():
@@ -126,4 +126,4 @@ def test_against_both_the_better_of_region_and_whole_image_answers_by_hand():
     """East: regions 1, .8, .6; whole images 0, 1, .6, so image 1 is answered by the whole, image 2 by its region."""
     found = compare(world(), EAST[None], "both")
     torch.testing.assert_close(found.scores, torch.tensor([[1.0, 1.0, 0.6]]))
-    assert found.region.tolist() == [[1, WHOLE, 2]]
+    assert found.region.tolist() == [[1, GLOBAL, 2]]

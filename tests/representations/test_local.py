@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from seekloop.contracts.randomness import generator
-from seekloop.representations.local import PROTOTYPE, WHOLE, All, Box, GlobalOnly, OneProto, OneRand
+from seekloop.representations.local import GLOBAL, PROTOTYPE, All, Box, GlobalOnly, OneProto, OneRand
 
 QUARTERS = torch.tensor([[0.0, 0, 0.5, 0.5], [0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1], [0.5, 0.5, 1, 1]])
 # Reaches 0.3 into the right column and 0.1 into the lower row; its centre lies in the first cell.
@@ -16,7 +16,7 @@ def rows(choice):
 @pytest.mark.parametrize(
     ("strategy", "expected"),
     [
-        (GlobalOnly(), {WHOLE: 1}),
+        (GlobalOnly(), {GLOBAL: 1}),
         (OneRand(), {0: 1}),
         (OneProto(renorm=False), {0: 1}),
         (All(), {0: 1, 1: 1, 2: 1, 3: 1}),
@@ -61,7 +61,7 @@ def test_among_cells_of_several_sizes_the_best_fitting_one_is_meant():
 
 def test_rows_of_an_irrelevant_image():
     rng = generator(0, "test")
-    assert rows(GlobalOnly().negative(QUARTERS, rng)) == {WHOLE: -1}
+    assert rows(GlobalOnly().negative(QUARTERS, rng)) == {GLOBAL: -1}
     assert rows(OneProto(renorm=False).negative(QUARTERS, rng)) == {PROTOTYPE: -1}
     assert rows(All().negative(QUARTERS, rng)) == {0: -1, 1: -1, 2: -1, 3: -1}
 

@@ -10,7 +10,7 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Answer, ArrayBlock, Feedback
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.representations.fusion import Concat, NoFusion, Pool
-from seekloop.representations.local import PROTOTYPE, WHOLE, All, GlobalOnly, OneProto, OneRand
+from seekloop.representations.local import GLOBAL, PROTOTYPE, All, GlobalOnly, OneProto, OneRand
 from seekloop.representations.representation import Representation
 
 CONCAT, POOL = Concat(), Pool()
@@ -53,7 +53,7 @@ def test_fused_scores_by_hand():
 
 def test_vectors_by_hand():
     """(image 0, cell 1), (image 1, prototype = its only cell), (image 0, whole)."""
-    position, region = torch.tensor([0, 1, 0]), torch.tensor([1, PROTOTYPE, WHOLE])
+    position, region = torch.tensor([0, 1, 0]), torch.tensor([1, PROTOTYPE, GLOBAL])
     assert Representation(OneProto(renorm=False), POOL).vectors(BLOCK, position, region).tolist() == [
         [1.0, 0.0],
         [-0.5, 0.5],

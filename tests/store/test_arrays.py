@@ -16,8 +16,8 @@ def test_one_descriptor_per_image_is_global_and_its_only_region():
     held = array_descriptors(np.array([[3, 4], [0, 0], [0, 2]]))
     assert isinstance(held, Descriptors)
     block = held.read(torch.tensor([2, 0]), local=True)
-    assert torch.allclose(block.whole, torch.tensor([[0, 1], [0.6, 0.8]]))
-    assert torch.equal(block.local, block.whole)
+    assert torch.allclose(block.global_, torch.tensor([[0, 1], [0.6, 0.8]]))
+    assert torch.equal(block.local, block.global_)
     assert held.regions.boxes.tolist() == [[0, 0, 1, 1]]
     assert held.readable.tolist() == [True, False, True]
 
@@ -26,7 +26,7 @@ def test_ragged_regions_and_their_mean():
     """Image 0 has (2, 0) and (0, 5), of unit length (1, 0) and (0, 1): their mean points to (1, 1). Image 1 has one."""
     held = array_descriptors([[2.0, 0], [0, 5], [0, 1]], boxes=[*HALVES, [0, 0, 1, 1]], offsets=[0, 2, 3])
     block = held.read(torch.tensor([1, 0]), local=True)
-    assert torch.allclose(block.whole, torch.tensor([[0, 1], [0.5**0.5, 0.5**0.5]]))
+    assert torch.allclose(block.global_, torch.tensor([[0, 1], [0.5**0.5, 0.5**0.5]]))
     assert block.local.tolist() == [[0, 1], [1, 0], [0, 1]]
     assert block.offsets.tolist() == [0, 1, 3]
     assert held.regions.of(1).tolist() == [[0, 0, 1, 1]]
@@ -38,7 +38,7 @@ def test_regions_that_every_image_has():
     held = array_descriptors(cube, boxes=HALVES, global_descriptors=[[1, 0], [0, 1]])
     flat = array_descriptors(cube.flatten(0, 1), boxes=HALVES, global_descriptors=[[1, 0], [0, 1]])
     assert held.recipe == flat.recipe
-    assert held.read(torch.tensor([0, 1]), local=False).whole.tolist() == [[1, 0], [0, 1]]
+    assert held.read(torch.tensor([0, 1]), local=False).global_.tolist() == [[1, 0], [0, 1]]
     assert held.recipe != array_descriptors(cube, boxes=HALVES).recipe
 
 

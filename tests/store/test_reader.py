@@ -29,7 +29,7 @@ def test_pyramid_by_hand(tmp_path):
     mean = torch.tensor([[0.75, 2.0]])
     expected = torch.cat([mean / mean.norm(), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 1.0]])])
     torch.testing.assert_close(block.local, expected)
-    assert block.whole.tolist() == [[0.0, 1.0]]
+    assert block.global_.tolist() == [[0.0, 1.0]]
     assert block.offsets.tolist() == [0, 5]
 
 
@@ -53,9 +53,11 @@ def test_any_order_of_images_gives_the_rows_of_these_images(tmp_path_factory, im
     torch.save((whole, local), folder / "t")
     block = open_store(folder, "2x2").read(torch.tensor(images, dtype=torch.long), local=True)
     unit = torch.nn.functional.normalize
-    torch.testing.assert_close(block.whole, unit(whole[images]))
+    torch.testing.assert_close(block.global_, unit(whole[images]))
     torch.testing.assert_close(block.local, unit(local.reshape(7, 4, 2)[images].flatten(0, 1), dim=-1))
-    torch.testing.assert_close(open_store(folder, "2x2").read(torch.arange(1, 6), local=False).whole, unit(whole[1:6]))
+    torch.testing.assert_close(
+        open_store(folder, "2x2").read(torch.arange(1, 6), local=False).global_, unit(whole[1:6])
+    )
 
 
 @settings(deadline=None, max_examples=40)
@@ -82,7 +84,7 @@ def test_unreadable_images_are_zero(tmp_path):
     store = open_store(tmp_path, "1x1")
     block = store.read(torch.arange(3), local=True)
     assert store.readable.tolist() == [True, False, True]
-    assert block.whole.norm(dim=1).round(decimals=5).tolist() == [1, 0, 1]
+    assert block.global_.norm(dim=1).round(decimals=5).tolist() == [1, 0, 1]
     assert block.local.norm(dim=1).round(decimals=5).tolist() == [1, 0, 1]
 
 

@@ -173,7 +173,7 @@ def of_images(extraction: Extraction, instances: InstanceSearch, chosen: Setting
             why, fix = "no query image could be read", "Check the files named above."
             raise ConfigError("instances", instances.queries.name, why, fix)
         block = asked.read(kept, local=chosen.query != "image")
-        return kept, block.whole if block.local is None else block.local
+        return kept, block.global_ if block.local is None else block.local
 
     return Asking(vectors, (asking.plan.folder,))
 
@@ -227,5 +227,5 @@ def learnt(teacher: Store, by_region: bool, dims: int | None) -> Whitening:
     regions = len(teacher.regions.boxes) / (1 if teacher.regions.offsets is None else teacher.images)
     taken = min(len(readable), max(1, round(TAUGHT / max(1.0, regions if by_region else 1.0))))
     block = teacher.read(readable[torch.arange(taken) * len(readable) // taken], by_region)
-    rows = block.whole if block.local is None else block.local
+    rows = block.global_ if block.local is None else block.local
     return learn_centring(rows) if dims == 0 else learn_whitening(rows, dims)

@@ -25,7 +25,7 @@ from seekloop.extraction.texts import recipe_of_texts, text_vectors
 from seekloop.images.decoding import read_rgb, suffixes
 from seekloop.logs.console import Console
 from seekloop.matching.expression import Term, joined, parse
-from seekloop.matching.instance_search import WHOLE, Against, compare
+from seekloop.matching.instance_search import GLOBAL, Against, compare
 from seekloop.protocol.kinds import WORDS
 from seekloop.store.reader import Store
 
@@ -72,7 +72,7 @@ def by_words(config: DictConfig, against: Against, kept: int, shown: int) -> flo
         table[["x0", "y0", "x1", "y1"]] = boxes.double().numpy()
         run.folder.add_once({"ranking": table})
         for row in table.head(PRINTED).itertuples():
-            box = "" if row.region == WHOLE else f"  ({row.x0:.2f}, {row.y0:.2f}, {row.x1:.2f}, {row.y1:.2f})"
+            box = "" if row.region == GLOBAL else f"  ({row.x0:.2f}, {row.y0:.2f}, {row.x1:.2f}, {row.y1:.2f})"
             run.console.say(f"{row.rank:4d}  {row.score:+.3f}  {row.path}{box}")
         regions = plan.located(run.console.say).regions
 
@@ -147,7 +147,7 @@ def picture_vector(term: str, extraction: Extraction, store: Store) -> Float[Ten
         image = paths.index(term)
         if not bool(store.readable[image]):
             raise ConfigError("words", term, "this image of the collection could not be read", "Choose another one.")
-        return store.read(torch.tensor([image]), local=False).whole[0]
+        return store.read(torch.tensor([image]), local=False).global_[0]
     try:
         pixels = transform_of(extraction.backbone)(read_rgb(Path(term).expanduser()))
     except UnreadableImageError as error:
@@ -158,5 +158,5 @@ def picture_vector(term: str, extraction: Extraction, store: Store) -> Float[Ten
 
 def mask_of(regions: Regions, image: int, region: int) -> Tensor | None:
     """Mask of a region on its map of tokens; None where regions are boxes, or the whole image answered."""
-    masks = None if region == WHOLE else regions.masks_of(image)
+    masks = None if region == GLOBAL else regions.masks_of(image)
     return None if masks is None else masks[region]

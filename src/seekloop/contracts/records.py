@@ -164,7 +164,7 @@ class Block(ABC):
 
     @property
     @abstractmethod
-    def whole(self) -> Float[Tensor, "b d"]:
+    def global_(self) -> Float[Tensor, "b d"]:
         """Global descriptors."""
 
     @property
@@ -172,9 +172,9 @@ class Block(ABC):
     def local(self) -> Float[Tensor, "r d"] | None:
         """Local descriptors, one image after the other; None where only global ones were asked for."""
 
-    def whole_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "b q"]:
+    def global_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "b q"]:
         """Inner products of every global descriptor with every query's weights."""
-        return self.whole @ weights.T
+        return self.global_ @ weights.T
 
     def local_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "r q"]:
         """Inner products of every local descriptor with every query's weights.
@@ -199,7 +199,7 @@ class ArrayBlock(Block):
 
     Args:
         image: position in the collection of each image.
-        whole: global descriptors.
+        global_: global descriptors.
         local: local descriptors, one image after the other; None: only global ones.
         offsets: as in `Block`.
     """
@@ -207,17 +207,17 @@ class ArrayBlock(Block):
     def __init__(
         self,
         image: Int[Tensor, " b"],
-        whole: Float[Tensor, "b d"],
+        global_: Float[Tensor, "b d"],
         local: Float[Tensor, "r d"] | None,
         offsets: Int[Tensor, " b+1"] | None,
     ) -> None:
         self.image, self.offsets = image, offsets
-        self._whole, self._local = whole, local
+        self._global, self._local = global_, local
 
     @property
-    def whole(self) -> Float[Tensor, "b d"]:
+    def global_(self) -> Float[Tensor, "b d"]:
         """Global descriptors."""
-        return self._whole
+        return self._global
 
     @property
     def local(self) -> Float[Tensor, "r d"] | None:

@@ -23,13 +23,13 @@ class Described:
     Attributes:
         image: position in the collection.
         readable: False where the rows are only placeholders.
-        whole: global descriptors.
+        global_: global descriptors.
         local: local descriptors, one image after the other.
     """
 
     image: Int[Tensor, " b"]
     readable: Bool[Tensor, " b"]
-    whole: Float[Tensor, "b d"]
+    global_: Float[Tensor, "b d"]
     local: Float[Tensor, "r d"]
 
 
@@ -119,5 +119,5 @@ class FromCrops:
     def describe(self, network: Network, pooling: Pooling, batch: Batch, regions: Regions, rows: int) -> Described:
         """Pool every row; the first row of an image is the whole of it."""
         pooled = torch.cat([pooling(network(part)) for part in batch.pixels.split(rows)])  # type: ignore[no-untyped-call]
-        whole = torch.diff(batch.image, prepend=batch.image.new_tensor([-1])) != 0
-        return Described(batch.image[whole], batch.readable[whole], pooled[whole], pooled[~whole])
+        first = torch.diff(batch.image, prepend=batch.image.new_tensor([-1])) != 0
+        return Described(batch.image[first], batch.readable[first], pooled[first], pooled[~first])

@@ -144,4 +144,4 @@ class WriteToStore(pl.Callback):
         image, readable = outputs.image.cpu(), outputs.readable.cpu()
         if self.fail_fast and batch.reasons:
             raise UnreadableImageError(self.writer.paths[int(image[~readable][0])], batch.reasons[0])
-        self.writer.add(image, outputs.whole.cpu(), outputs.local.cpu(), readable, batch.reasons)
+        self.writer.add(image, outputs.global_.cpu(), outputs.local.cpu(), readable, batch.reasons)

@@ -23,7 +23,7 @@ from seekloop.loop.row_table import RowTable, chunks
 from seekloop.loop.shortlist import BLENDED, Shortlist, Shortlisted, hyperplanes, require_linear
 from seekloop.loop.state import Comparison, LabelledRows, Round, State
 from seekloop.loop.vectors import width
-from seekloop.representations.local import WHOLE
+from seekloop.representations.local import GLOBAL
 from seekloop.representations.representation import Representation
 from seekloop.store.reader import Store
 
@@ -78,7 +78,7 @@ class Loop:
         self._memory = engine.bytes()
         uses_regions = representation.local.uses_regions
         self._placed = Placed(descriptors, engine, local=uses_regions, memory=self._memory)
-        parts = 2 if uses_regions and representation.fusion.uses_whole else 1
+        parts = 2 if uses_regions and representation.fusion.uses_global else 1
         self._row_bytes = engine.dtype.itemsize * descriptors.dim * parts
         # an eighth each for the table, for its old self while it grows, and for the rows of a chunk of searches
         self._table = RowTable(self._placed, representation, max(1, self._memory // 8 // self._row_bytes))
@@ -94,7 +94,7 @@ class Loop:
     @cached_property
     def global_descriptors(self) -> Float[Tensor, "n d"]:
         """Global descriptors of all images."""
-        return self._placed.read(torch.arange(self.descriptors.images), local=False).whole
+        return self._placed.read(torch.arange(self.descriptors.images), local=False).global_
 
     def start(self, queries: tuple[Query, ...], seconds: Sequence[float], names: Sequence[str] | None = None) -> State:
         """Label each query's examples relevant and its negatives irrelevant; nothing is fitted yet.
@@ -377,8 +377,8 @@ class Loop:
         return self.representation.fusion.fuse(vectors, vectors) if self.representation.local.uses_regions else vectors
 
     def _best_regions(self, state: State, images: Int[Tensor, "q b"]) -> Int[Tensor, "q b"]:
-        """The region of each image that scores highest, the first of equals; WHOLE where there is none."""
-        best = torch.full_like(images, WHOLE)
+        """The region of each image that scores highest, the first of equals; GLOBAL where there is none."""
+        best = torch.full_like(images, GLOBAL)
         if not self.representation.local.uses_regions or images.shape[1] == 0:
             return best
         scorer, regions = self._decider(state), self.descriptors.regions
@@ -393,7 +393,7 @@ class Loop:
             owner = torch.repeat_interleave(images[position], torch.tensor([len(part) for part in per_image]))
             scores = scorer.select(torch.tensor([position])).scores(vectors, owner)[0].cpu()
             split = torch.split(scores, [len(part) for part in per_image])
-            best[position] = torch.tensor([int(part.argmax()) if len(part) else WHOLE for part in split])
+            best[position] = torch.tensor([int(part.argmax()) if len(part) else GLOBAL for part in split])
         return best
 
 

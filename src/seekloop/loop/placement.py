@@ -120,17 +120,17 @@ class Placed:
         dtype, device = self.engine.dtype, self.engine.device
         if self._held is not None or self.rows * self.dim * dtype.itemsize > self._memory // 2:
             return
-        whole = torch.empty(self.images, self.dim, dtype=dtype, device=device)
+        global_ = torch.empty(self.images, self.dim, dtype=dtype, device=device)
         local = torch.empty(self.rows - self.images, self.dim, dtype=dtype, device=device) if self.local else None
         ends = [torch.zeros(1, dtype=torch.long)]
         for images in self.blocks(0):
             block = self.source.read(images, self.local)
-            whole[images[0] : images[-1] + 1] = block.whole
+            global_[images[0] : images[-1] + 1] = block.global_
             if local is not None and block.local is not None and block.offsets is not None:
                 first = ends[-1][-1]
                 ends.append(first + block.offsets[1:])
                 local[first : ends[-1][-1]] = block.local
-        self._held = ArrayBlock(torch.arange(self.images), whole, local, torch.cat(ends) if self.local else None)
+        self._held = ArrayBlock(torch.arange(self.images), global_, local, torch.cat(ends) if self.local else None)
 
     def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
         """The descriptors of these images, unit length, in this order; local ones only if asked for."""
@@ -138,13 +138,13 @@ class Placed:
         if held is None or not len(images):
             return self._moved(self.source.read(images, local))
         if not local:
-            return ArrayBlock(images, held.whole[_slice_or_rows(images)], None, None)
+            return ArrayBlock(images, held.global_[_slice_or_rows(images)], None, None)
         if held.local is None or held.offsets is None:
             raise ValueError("local descriptors were not placed here")
         starts, ends = held.offsets[images], held.offsets[images + 1]
         offsets = torch.nn.functional.pad((ends - starts).cumsum(0), (1, 0))
         rows = torch.arange(int(offsets[-1])) + torch.repeat_interleave(starts - offsets[:-1], ends - starts)
-        return ArrayBlock(images, held.whole[_slice_or_rows(images)], held.local[_slice_or_rows(rows)], offsets)
+        return ArrayBlock(images, held.global_[_slice_or_rows(images)], held.local[_slice_or_rows(rows)], offsets)
 
     def _moved(self, block: Block) -> Block:
         """The block where the engine computes; the same block where it is there already."""
@@ -152,7 +152,7 @@ class Placed:
         if dtype == torch.float32 and device.type == "cpu":
             return block
         local = None if block.local is None else block.local.to(device, dtype)
-        return ArrayBlock(block.image, block.whole.to(device, dtype), local, block.offsets)
+        return ArrayBlock(block.image, block.global_.to(device, dtype), local, block.offsets)
 
 
 def _slice_or_rows(positions: Int[Tensor, " k"]) -> slice | Tensor:

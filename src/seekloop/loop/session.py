@@ -28,7 +28,7 @@ from seekloop.loop.engine import Loop
 from seekloop.loop.events import Box, Event, Log, MemoryLog
 from seekloop.loop.shortlist import Shortlisted, require_by_score
 from seekloop.loop.state import State
-from seekloop.representations.local import WHOLE, best_overlap
+from seekloop.representations.local import GLOBAL, best_overlap
 
 GivenBox = Sequence[float | int] | np.ndarray | Tensor
 MUCH_OUTSIDE = 1.0  # a drawn box may leave the image a little, in fractions of it
@@ -452,7 +452,7 @@ class Session:
             return event.region
         if event.region < len(boxes) and self._region_box(image, event.region) == event.region_box:
             return event.region
-        return best_overlap(boxes, torch.tensor(event.region_box)) if len(boxes) else WHOLE
+        return best_overlap(boxes, torch.tensor(event.region_box)) if len(boxes) else GLOBAL
 
     def _region_box(self, image: int, region: int) -> Box | None:
         """Box of a region; None for the whole image."""

@@ -17,7 +17,7 @@ from seekloop.loop.shortlist import Shortlisted
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Training rows of one search, by reference: image, region (or WHOLE, PROTOTYPE) and label of each."""
+    """Training rows of one search, by reference: image, region (or GLOBAL, PROTOTYPE) and label of each."""
 
     image: Int[Tensor, " r"]
     region: Int[Tensor, " r"]

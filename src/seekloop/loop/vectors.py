@@ -36,11 +36,11 @@ class ClassifiedVectors:
         images = images[self.descriptors.readable[images]]
         block = self.descriptors.read(images, local=self.representation.local.uses_regions)
         if block.local is None:
-            return block.whole.float(), images
+            return block.global_.float(), images
         fuse = self.representation.fusion.fuse
-        vectors, owner = [fuse(block.whole[block.owner], block.local)], [block.owner]
+        vectors, owner = [fuse(block.global_[block.owner], block.local)], [block.owner]
         if self.representation.local.scores_prototype:
-            vectors.append(fuse(block.whole, self.representation.prototypes(block)))
+            vectors.append(fuse(block.global_, self.representation.prototypes(block)))
             owner.append(torch.arange(len(images)))
         return torch.cat(vectors).float(), images[torch.cat(owner)]
 

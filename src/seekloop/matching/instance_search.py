@@ -12,9 +12,9 @@ from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.records import ArrayBlock, Block
 from seekloop.descriptors.whitening import Whitening
-from seekloop.representations.local import WHOLE
+from seekloop.representations.local import GLOBAL
 
-__all__ = ["WHOLE", "Against", "Found", "Whitened", "boxes_of_known", "compare", "first_highest", "search"]
+__all__ = ["GLOBAL", "Against", "Found", "Whitened", "boxes_of_known", "compare", "first_highest", "search"]
 
 BLOCK_ROWS = 2**16  # descriptors read at a time
 
@@ -32,7 +32,7 @@ class Whitened:
         """As `Descriptors.read`."""
         block = self.descriptors.read(images, local)
         cells = None if block.local is None else self.whitening.unit(block.local)
-        return ArrayBlock(block.image, self.whitening.unit(block.whole), cells, block.offsets)
+        return ArrayBlock(block.image, self.whitening.unit(block.global_), cells, block.offsets)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Found:
 
     Attributes:
         scores: of every image for every query; -inf for an image that could not be read.
-        region: of each image, the region that answers the query best; `WHOLE` where images are compared as a whole.
+        region: of each image, the region that answers the query best; `GLOBAL` where images are compared as a whole.
     """
 
     scores: Float[Tensor, "q n"]
@@ -59,7 +59,7 @@ class Found:
         offsets, boxes = descriptors.regions.offsets, descriptors.regions.boxes
         first = torch.zeros_like(images) if offsets is None else offsets[images.clamp(min=0)]
         chosen = boxes[(first + region.clamp(min=0)).clamp(max=max(len(boxes) - 1, 0))]
-        chosen = torch.where((region == WHOLE)[..., None], torch.tensor(WHOLE_IMAGE), chosen)
+        chosen = torch.where((region == GLOBAL)[..., None], torch.tensor(WHOLE_IMAGE), chosen)
         return chosen.masked_fill((images < 0)[..., None], torch.nan)
 
 
@@ -72,9 +72,9 @@ def compare(descriptors: Descriptors, queries: Float[Tensor, "q d"], against: Ag
     found = search(descriptors, queries, by_region=against != "whole")
     if against != "both":
         return found
-    whole = search(descriptors, queries, by_region=False)
-    better = whole.scores > found.scores
-    return Found(torch.where(better, whole.scores, found.scores), found.region.masked_fill(better, WHOLE))
+    global_ = search(descriptors, queries, by_region=False)
+    better = global_.scores > found.scores
+    return Found(torch.where(better, global_.scores, found.scores), found.region.masked_fill(better, GLOBAL))
 
 
 def search(descriptors: Descriptors, queries: Float[Tensor, "q d"], by_region: bool) -> Found:
@@ -95,18 +95,18 @@ def search(descriptors: Descriptors, queries: Float[Tensor, "q d"], by_region: b
     """
     images = descriptors.images
     scores = torch.full((len(queries), images), -torch.inf)
-    region = torch.full((len(queries), images), WHOLE, dtype=torch.int32)
+    region = torch.full((len(queries), images), GLOBAL, dtype=torch.int32)
     per_image = max(1, len(descriptors.regions.boxes) // (images if descriptors.regions.offsets is not None else 1))
     step = max(1, BLOCK_ROWS // per_image)
     for start in range(0, images, step):
         some = torch.arange(start, min(start + step, images))
         block = descriptors.read(some, local=by_region)
         if block.offsets is None:
-            scores[:, some] = block.whole_products(queries).T
+            scores[:, some] = block.global_products(queries).T
         else:
             highest, row = first_highest(block.local_products(queries), block.owner, len(some))
             scores[:, some] = highest.T
-            region[:, some] = torch.where(row < 0, WHOLE, row - block.offsets[:-1, None]).T.int()
+            region[:, some] = torch.where(row < 0, GLOBAL, row - block.offsets[:-1, None]).T.int()
     return Found(scores.masked_fill(~descriptors.readable, -torch.inf), region)
 
 

@@ -20,7 +20,7 @@ class Scoreboard:
     Args:
         annotations: of readable images.
         queries: the searches.
-        whole: global descriptors, on which coverage clusters each class.
+        global_: global descriptors, on which coverage clusters each class.
         paths: of the images, for the table of questions.
         clusters: k of coverage.
         clusterings: independent k-means runs.
@@ -31,7 +31,7 @@ class Scoreboard:
         self,
         annotations: Annotations,
         queries: Sequence[Query],
-        whole: Float[Tensor, "n d"],
+        global_: Float[Tensor, "n d"],
         paths: Sequence[str],
         *,
         clusters: int,
@@ -41,13 +41,13 @@ class Scoreboard:
         self.queries = queries
         self.paths = paths
         labels = torch.tensor([annotations.classes.index(query.class_name) for query in queries])
-        self.relevant = annotations.relevance(len(whole))[labels]
-        self.strata = strata(annotations, len(whole))[labels]
+        self.relevant = annotations.relevance(len(global_))[labels]
+        self.strata = strata(annotations, len(global_))[labels]
         self._positives = {
             query.class_name: row.nonzero()[:, 0] for query, row in zip(queries, self.relevant, strict=True)
         }
         self._clusters = {
-            name: cluster_positives(whole[images], clusters, clusterings, seed, name)
+            name: cluster_positives(global_[images], clusters, clusterings, seed, name)
             for name, images in self._positives.items()
         }
 

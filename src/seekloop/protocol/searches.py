@@ -132,7 +132,7 @@ class Searches:
         return {column: {"images": images, "chance": chance} for column, (images, chance) in found.items()}
 
     def region_box(self, image: int, region: int) -> tuple[float, float, float, float]:
-        """Box of a region; WHOLE and PROTOTYPE are the whole image."""
+        """Box of a region; GLOBAL and PROTOTYPE are the whole image."""
         if region < 0:
             return WHOLE_IMAGE
         x0, y0, x1, y1 = self.store.regions.of(image)[region].tolist()

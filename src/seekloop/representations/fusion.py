@@ -22,14 +22,14 @@ class Fusion(Protocol):
     """Joins a global and a local descriptor.
 
     Attributes:
-        uses_whole: whether the global descriptor takes part.
+        uses_global: whether the global descriptor takes part.
         keep_pos_negatives: whether regions beside the object in a relevant image remain as negative rows.
     """
 
-    uses_whole: bool
+    uses_global: bool
     keep_pos_negatives: bool
 
-    def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k e"]:
+    def fuse(self, global_: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k e"]:
         """The classified vectors, row by row."""
         ...
 
@@ -45,10 +45,10 @@ class Fusion(Protocol):
 class NoFusion:
     """The local descriptor alone (or, with `local=none`, the global one alone)."""
 
-    uses_whole = False
+    uses_global = False
     keep_pos_negatives = True
 
-    def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
+    def fuse(self, global_: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
         return local
 
     def split(self, weights: Float[Tensor, "q d"]) -> tuple[None, Float[Tensor, "q d"]]:
@@ -66,17 +66,17 @@ class Concat:
 
     keep_pos_negatives: bool = field(default=False, metadata=ROWS_ONLY)
     renorm: bool = False
-    uses_whole = True
+    uses_global = True
 
-    def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k e"]:
-        both = torch.cat([whole, local], dim=1)
+    def fuse(self, global_: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k e"]:
+        both = torch.cat([global_, local], dim=1)
         return F.normalize(both, dim=1) if self.renorm else both
 
     def split(self, weights: Float[Tensor, "q e"]) -> tuple[Float[Tensor, "q d"], Float[Tensor, "q d"]] | None:
         if self.renorm:
             return None
-        whole, local = weights.chunk(2, dim=1)
-        return whole, local
+        global_, local = weights.chunk(2, dim=1)
+        return global_, local
 
 
 @component
@@ -91,10 +91,10 @@ class Pool:
 
     keep_pos_negatives: bool = field(default=True, metadata=ROWS_ONLY)
     renorm: bool = False
-    uses_whole = True
+    uses_global = True
 
-    def fuse(self, whole: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
-        mean = (whole + local) / 2
+    def fuse(self, global_: Float[Tensor, "k d"], local: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
+        mean = (global_ + local) / 2
         return F.normalize(mean, dim=1) if self.renorm else mean
 
     def split(self, weights: Float[Tensor, "q d"]) -> tuple[Float[Tensor, "q d"], Float[Tensor, "q d"]] | None:

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.declared import component
 
-WHOLE = -1  # stands for the global descriptor where a region is expected
+GLOBAL = -1  # stands for the global descriptor where a region is expected
 PROTOTYPE = -2  # stands for the mean of the image's local descriptors
 ROUNDING = 1e-6  # differences of overlap below this are rounding
 TOUCHING = 1e-6  # overlaps below this share of the image are rounding of a common edge
@@ -21,7 +21,7 @@ TOUCHING = 1e-6  # overlaps below this share of the image are rounding of a comm
 
 @dataclass(frozen=True)
 class RowChoice:
-    """Training rows that one image gives: regions (or WHOLE, PROTOTYPE) and the label, +1 or -1, of each."""
+    """Training rows that one image gives: regions (or GLOBAL, PROTOTYPE) and the label, +1 or -1, of each."""
 
     region: Int[Tensor, " k"]
     label: Float[Tensor, " k"]
@@ -80,10 +80,10 @@ class GlobalOnly:
     renorm = False
 
     def positive(self, regions: Float[Tensor, "m 4"], box: Float[Tensor, " 4"] | None) -> RowChoice:
-        return _one(WHOLE, 1.0)
+        return _one(GLOBAL, 1.0)
 
     def negative(self, regions: Float[Tensor, "m 4"], rng: Generator) -> RowChoice:
-        return _one(WHOLE, -1.0)
+        return _one(GLOBAL, -1.0)
 
 
 @component

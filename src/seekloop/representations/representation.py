@@ -12,7 +12,7 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Answer, Block, Feedback
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.representations.fusion import Fusion, NoFusion
-from seekloop.representations.local import PROTOTYPE, WHOLE, All, Local, RowChoice, best_overlap
+from seekloop.representations.local import GLOBAL, PROTOTYPE, All, Local, RowChoice, best_overlap
 
 
 @component
@@ -27,7 +27,7 @@ class Representation:
     fusion: Fusion = NoFusion()
 
     def __post_init__(self) -> None:
-        if self.fusion.uses_whole and not self.local.uses_regions:
+        if self.fusion.uses_global and not self.local.uses_regions:
             raise ConfigError(
                 "fusion",
                 type(self.fusion).__name__.lower(),
@@ -58,29 +58,29 @@ class Representation:
         return RowChoice(choice.region[choice.label > 0], choice.label[choice.label > 0])
 
     def query_region(self, regions: Float[Tensor, "m 4"], box: Float[Tensor, " 4"] | None) -> int:
-        """Region of the query's own object; WHOLE where only g is used, PROTOTYPE without a box."""
+        """Region of the query's own object; GLOBAL where only g is used, PROTOTYPE without a box."""
         if not self.local.uses_regions:
-            return WHOLE
+            return GLOBAL
         return PROTOTYPE if box is None else best_overlap(regions, box)
 
     def vectors(self, block: Block, position: Int[Tensor, " k"], region: Int[Tensor, " k"]) -> Float[Tensor, "k e"]:
-        """The classified vector of each (image of the block, region) pair; WHOLE and PROTOTYPE are understood."""
-        whole = block.whole[position]
+        """The classified vector of each (image of the block, region) pair; GLOBAL and PROTOTYPE are understood."""
+        global_ = block.global_[position]
         if block.local is None or block.offsets is None:
-            return whole
+            return global_
         index = block.offsets[position] + region.clamp(min=0)
         local = block.local[index.clamp(max=max(len(block.local) - 1, 0))]
         special = region == PROTOTYPE
         if special.any():
             local = torch.where(special.to(local.device)[:, None], self.prototypes(block)[position], local)
-        local = torch.where((region == WHOLE).to(local.device)[:, None], whole, local)
-        return self.fusion.fuse(whole, local)
+        local = torch.where((region == GLOBAL).to(local.device)[:, None], global_, local)
+        return self.fusion.fuse(global_, local)
 
     def prototypes(self, block: Block) -> Float[Tensor, "b d"]:
         """Mean of each image's local descriptors; zero for an image without any."""
         if block.local is None or block.offsets is None:
             raise ValueError("prototypes need local descriptors, and this block holds global ones only")
-        total = torch.zeros_like(block.whole).index_add_(0, block.owner.to(block.local.device), block.local)
+        total = torch.zeros_like(block.global_).index_add_(0, block.owner.to(block.local.device), block.local)
         mean = total / block.offsets.diff().clamp(min=1).to(total.device)[:, None]
         return F.normalize(mean, dim=1) if self.local.renorm else mean
 
@@ -96,13 +96,13 @@ class Representation:
         if parts is None:
             return self.of_vectors(block, LinearScorer(weights, intercept).scores)
         if block.offsets is None:
-            return (block.whole_products(weights) + intercept).T
-        whole, local = parts
+            return (block.global_products(weights) + intercept).T
+        global_, local = parts
         scores = _region_max(block.local_products(local), block.offsets)
         if self.local.scores_prototype:
             scores = scores.maximum(self.prototypes(block) @ local.T)
-        if whole is not None:
-            scores = scores + block.whole_products(whole)
+        if global_ is not None:
+            scores = scores + block.global_products(global_)
         return (scores + intercept).T
 
     def of_vectors(
@@ -110,10 +110,10 @@ class Representation:
     ) -> Float[Tensor, "q b"]:
         """Score of each image where `scores` takes vectors and their images: the highest of its regions."""
         if block.local is None or block.offsets is None:
-            return scores(block.whole, block.image)
-        vectors, image = [self.fusion.fuse(block.whole[block.owner], block.local)], [block.image[block.owner]]
+            return scores(block.global_, block.image)
+        vectors, image = [self.fusion.fuse(block.global_[block.owner], block.local)], [block.image[block.owner]]
         if self.local.scores_prototype:
-            vectors.append(self.fusion.fuse(block.whole, self.prototypes(block)))
+            vectors.append(self.fusion.fuse(block.global_, self.prototypes(block)))
             image.append(block.image)
         of_regions = scores(torch.cat(vectors), torch.cat(image))
         regions = int(block.offsets[-1])

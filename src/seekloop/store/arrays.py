@@ -17,7 +17,7 @@ class ArrayDescriptors:
     """Descriptors in memory, brought to unit length. Implements `Descriptors`.
 
     Args:
-        whole: global descriptors; any length but 0.
+        global_: global descriptors; any length but 0.
         local: local descriptors, one image after the other: n * m rows for m fixed regions.
         regions: their boxes.
         readable: which images could be described; the others get zeros. None for all.
@@ -25,12 +25,12 @@ class ArrayDescriptors:
 
     def __init__(
         self,
-        whole: Float[Tensor, "n d"],
+        global_: Float[Tensor, "n d"],
         local: Float[Tensor, "r d"],
         regions: Regions,
         readable: Bool[Tensor, " n"] | None = None,
     ) -> None:
-        self.images, self.dim = whole.shape
+        self.images, self.dim = global_.shape
         self.regions = regions
         self.readable = torch.ones(self.images, dtype=torch.bool) if readable is None else readable
         fixed = torch.arange(self.images + 1) * len(regions.boxes)
@@ -38,24 +38,24 @@ class ArrayDescriptors:
         if len(local) != self.offsets[-1]:
             raise ValueError(f"{len(local)} local descriptors for {int(self.offsets[-1])} regions")
         owner = torch.repeat_interleave(torch.arange(self.images), self.offsets.diff())
-        self.whole = F.normalize(whole, dim=1) * self.readable[:, None]
+        self.global_ = F.normalize(global_, dim=1) * self.readable[:, None]
         self.local = F.normalize(local, dim=1) * self.readable[owner, None]
 
     @property
     def recipe(self) -> Recipe:
         """Recipe of the descriptors: hashes of their values."""
-        held = {"global": self.whole, "local": self.local, "boxes": self.regions.boxes, "offsets": self.offsets}
+        held = {"global": self.global_, "local": self.local, "boxes": self.regions.boxes, "offsets": self.offsets}
         return Recipe("descriptors", {name: content_hash(values) for name, values in held.items()})
 
     def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
         """The descriptors of these images, in this order."""
         if not local:
-            return ArrayBlock(images, self.whole[images], None, None)
+            return ArrayBlock(images, self.global_[images], None, None)
         starts, ends = self.offsets[images], self.offsets[images + 1]
         rows = [torch.arange(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
         flat = torch.cat([torch.zeros(0, dtype=torch.long), *rows])
         offsets = F.pad((ends - starts).cumsum(0), (1, 0))
-        return ArrayBlock(images, self.whole[images], self.local[flat], offsets)
+        return ArrayBlock(images, self.global_[images], self.local[flat], offsets)
 
 
 def array_descriptors(
@@ -92,13 +92,13 @@ def array_descriptors(
     unit = F.normalize(local, dim=1)
     if global_descriptors is None:
         owner = torch.repeat_interleave(torch.arange(len(ends) - 1), ends.diff())
-        whole = torch.zeros(len(ends) - 1, local.shape[1]).index_add_(0, owner, unit) / ends.diff()[:, None]
+        global_ = torch.zeros(len(ends) - 1, local.shape[1]).index_add_(0, owner, unit) / ends.diff()[:, None]
     else:
-        whole = _numbers("global_descriptors", global_descriptors)
-        if whole.shape != (len(ends) - 1, local.shape[1]):
+        global_ = _numbers("global_descriptors", global_descriptors)
+        if global_.shape != (len(ends) - 1, local.shape[1]):
             why = f"the regions are of {len(ends) - 1} images and have {local.shape[1]} dimensions"
-            raise _error("global_descriptors", whole, why, f"Give shape ({len(ends) - 1}, {local.shape[1]}).")
-    return ArrayDescriptors(whole, local, Regions(corners, None if offsets is None else ends), whole.any(dim=1))
+            raise _error("global_descriptors", global_, why, f"Give shape ({len(ends) - 1}, {local.shape[1]}).")
+    return ArrayDescriptors(global_, local, Regions(corners, None if offsets is None else ends), global_.any(dim=1))
 
 
 def _numbers(name: str, given: ArrayLike | Tensor) -> Float[Tensor, "*shape"]:

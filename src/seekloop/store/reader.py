@@ -49,7 +49,7 @@ class Store:
         self.readable: Bool[Tensor, " n"] = _load(folder / manifest.READABLE)
         expected = [shards.shapes(described, self.regions.offsets, shard) for shard in range(described.shards)]
         maps = [[_map(folder / name, shape) for name, shape in shapes.items()] for shapes in expected]
-        self._whole, self._local = [whole for whole, _ in maps], [local for _, local in maps]
+        self._global, self._local = [global_ for global_, _ in maps], [local for _, local in maps]
         self._starts = torch.tensor([described.span(s)[0] for s in range(described.shards)] + [self.images])
 
     @property
@@ -69,25 +69,25 @@ class Store:
         as_stored = self.manifest.dtype == "float16" and (not local or self.grids == self.manifest.grids)
         if as_stored and len(images) and bool((images.diff() == 1).all()):
             return self._mapped(images, local)
-        whole = unit_length(_gather(self._whole, self._starts, images))
+        global_ = unit_length(_gather(self._global, self._starts, images))
         if not local:
-            return ArrayBlock(images, whole, None, None)
+            return ArrayBlock(images, global_, None, None)
         if self.regions.offsets is None:
             cells = self._cells(images)
             offsets = torch.arange(len(images) + 1) * cells.shape[1]
-            return ArrayBlock(images, whole, cells.flatten(0, 1), offsets)
+            return ArrayBlock(images, global_, cells.flatten(0, 1), offsets)
         rows, offsets = self._ragged(images, self.regions.offsets)
-        return ArrayBlock(images, whole, unit_length(_gather(self._local, self._rows, rows)), offsets)
+        return ArrayBlock(images, global_, unit_length(_gather(self._local, self._rows, rows)), offsets)
 
     def _mapped(self, images: Int[Tensor, " b"], local: bool) -> "MappedBlock":
         """Images that follow each other, as they are stored."""
         first, end = int(images[0]), int(images[-1]) + 1
-        whole = _slices(self._whole, self._starts, first, end)
+        global_ = _slices(self._global, self._starts, first, end)
         if not local:
-            return MappedBlock(images, whole, None, None)
+            return MappedBlock(images, global_, None, None)
         cells = _slices(self._local, self._rows, int(self._row(first)), int(self._row(end)))
         offsets = self._row(torch.arange(first, end + 1)) - self._row(first)
-        return MappedBlock(images, whole, cells, offsets)
+        return MappedBlock(images, global_, cells, offsets)
 
     def _row(self, image: Int[Tensor, "*b"] | int) -> Int[Tensor, "*b"]:
         """The first local descriptor of an image, all images counted through."""
@@ -113,10 +113,10 @@ class Store:
 
     def stored_rows(self, images: Int[Tensor, " k"]) -> tuple[Float[Tensor, "k d"], Float[Tensor, "*r d"]]:
         """Global and local descriptors of these images as they are stored: not of unit length, of the finest grid."""
-        whole, offsets = _gather(self._whole, self._starts, images), self.regions.offsets
+        global_, offsets = _gather(self._global, self._starts, images), self.regions.offsets
         if offsets is None:
-            return whole, _gather(self._local, self._starts, images)
-        return whole, _gather(self._local, self._rows, self._ragged(images, offsets)[0])
+            return global_, _gather(self._local, self._starts, images)
+        return global_, _gather(self._local, self._rows, self._ragged(images, offsets)[0])
 
     @staticmethod
     def _ragged(
@@ -138,27 +138,27 @@ class MappedBlock(Block):
     def __init__(
         self,
         image: Int[Tensor, " b"],
-        whole: list[Tensor],
+        global_: list[Tensor],
         local: list[Tensor] | None,
         offsets: Int[Tensor, " b+1"] | None,
     ) -> None:
         self.image, self.offsets = image, offsets
-        self._whole_parts, self._local_parts = whole, local
+        self._global_parts, self._local_parts = global_, local
 
     @cached_property
-    def whole(self) -> Float[Tensor, "b d"]:
+    def global_(self) -> Float[Tensor, "b d"]:
         """Global descriptors."""
-        return unit_rows(self._whole_parts)
+        return unit_rows(self._global_parts)
 
     @cached_property
     def local(self) -> Float[Tensor, "r d"] | None:
         """Local descriptors, one image after the other."""
         return None if self._local_parts is None else unit_rows(self._local_parts)
 
-    def whole_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "b q"]:
+    def global_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "b q"]:
         """Inner products of every global descriptor with every query's weights."""
         few = len(weights) <= FEW_QUERIES
-        return unit_products(self._whole_parts, weights) if few else super().whole_products(weights)
+        return unit_products(self._global_parts, weights) if few else super().global_products(weights)
 
     def local_products(self, weights: Float[Tensor, "q d"]) -> Float[Tensor, "r q"]:
         """Inner products of every local descriptor with every query's weights."""

@@ -74,16 +74,16 @@ class StoreWriter:
             for span in copied:
                 if earlier is not None and store is not None and span not in kept:
                     image = torch.arange(*span)
-                    whole, local = store.stored_rows(earlier.row[image])
+                    global_, local = store.stored_rows(earlier.row[image])
                     readable = torch.ones(len(image), dtype=torch.bool)
-                    self.add(image, whole.float(), local.float().flatten(0, -2), readable, [])
+                    self.add(image, global_.float(), local.float().flatten(0, -2), readable, [])
             self.shards.leave(shard)
         return [shard for shard in missing if shard]
 
     def add(
         self,
         image: Int[Tensor, " b"],
-        whole: Float[Tensor, "b d"],
+        global_: Float[Tensor, "b d"],
         local: Float[Tensor, "r d"],
         readable: Bool[Tensor, " b"],
         reasons: Sequence[str],
@@ -92,7 +92,7 @@ class StoreWriter:
 
         Args:
             image: positions in the collection, of one shard.
-            whole: global descriptors.
+            global_: global descriptors.
             local: local descriptors.
             readable: False where the rows are placeholders; zeros are stored.
             reasons: why, for each unreadable image.
@@ -110,11 +110,11 @@ class StoreWriter:
         else:
             counts = self.offsets[image + 1] - self.offsets[image]
         owner = torch.repeat_interleave(torch.arange(len(image)), counts)
-        whole, local = whole.float().clone(), local.float().clone()
-        whole[~readable], local[~readable[owner]] = 0, 0
-        self._check(image, whole, local, owner)
+        global_, local = global_.float().clone(), local.float().clone()
+        global_[~readable], local[~readable[owner]] = 0, 0
+        self._check(image, global_, local, owner)
         dtype = self.manifest.dtype
-        arrays = {"whole": whole.numpy().astype(dtype), "local": local.numpy().astype(dtype)}
+        arrays = {"whole": global_.numpy().astype(dtype), "local": local.numpy().astype(dtype)}
         arrays |= {"unreadable": image[~readable].numpy(), "reasons": np.array(list(reasons), dtype=np.str_)}
         self.shards.add(number, span, arrays)
 
@@ -131,14 +131,14 @@ class StoreWriter:
     def _check(
         self,
         image: Int[Tensor, " b"],
-        whole: Float[Tensor, "b d"],
+        global_: Float[Tensor, "b d"],
         local: Float[Tensor, "r d"],
         owner: Int[Tensor, " r"],
     ) -> None:
         """Refuse values that are not finite, or that the stored type cannot hold."""
         rows = local.abs().amax(dim=1) if local.numel() else local.new_zeros(len(local))
         peak = torch.zeros(len(image), dtype=torch.float32).scatter_reduce(0, owner, rows, "amax")
-        peak = torch.maximum(whole.abs().amax(dim=1), peak)
+        peak = torch.maximum(global_.abs().amax(dim=1), peak)
         if (~torch.isfinite(peak)).any():
             raise StoreError(
                 f"The backbone gave values that are not finite for {self._names(image[~torch.isfinite(peak)])}. "
