@@ -179,13 +179,17 @@ KINDS = {
     "jobs": jobs,
     "hashes": hashes,
 }
-APART = ("heartbeat", "run.lock")
+APART = ("heartbeat", "run.lock")  # and locks beside folders
 
 
 def contents(folder: Path, kind):
     """Every file; drafts aside where nobody can know whether the process that left one is dead."""
     unclaimed = kind in ("jobs", "hashes")
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in APART]
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in APART and path.suffix != ".lock"
+    ]
     return {
         str(path.relative_to(folder)): path.read_bytes() for path in files if not (unclaimed and path.suffix == ".tmp")
     }

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,9 +17,6 @@ from seekloop.backbones.weights.checkpoints import tensors_hash, weights_hash
 from seekloop.contracts.declared import declared
 from seekloop.contracts.errors import ConfigError, require
 from seekloop.contracts.records import Tokens
-
-if TYPE_CHECKING:
-    import open_clip
 
 AT_ONCE = 256  # texts through the network
 NO_RULE = "use dense=false, which gives the global embedding only, with grid=1x1 or encoding=crops"
@@ -336,9 +333,9 @@ def tokenizer_of(model: str) -> Any:  # noqa: ANN401
     Raises:
         ConfigError: if it cannot be had.
     """
-    clip: open_clip = require("open_clip", "clip")  # type: ignore[valid-type]
+    clip: Any = require("open_clip", "clip")
     try:
-        return clip.get_tokenizer(model if ":" in model else model.replace("/", "-"))  # type: ignore[attr-defined]
+        return clip.get_tokenizer(model if ":" in model else model.replace("/", "-"))
     except Exception as error:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         fix = "Some models need a tokenizer of transformers (pip install transformers sentencepiece), from the hub."

@@ -83,7 +83,7 @@ class TorchScript(Readout):
         Raises:
             ConfigError: if the network gives something else than maps.
         """
-        parts = pixels.split(1) if self.one_by_one else (pixels,)
+        parts = [pixels[[row]] for row in range(len(pixels))] if self.one_by_one else [pixels]
         each = [self.all_maps(part.float()) for part in parts]
         maps = [torch.cat(several) for several in zip(*each, strict=True)]
         units = [F.normalize(one.float(), dim=1) for one in maps]
@@ -146,9 +146,9 @@ class Scripted(nn.Module):
         super().__init__()
         self.held = [script]
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:  # type: ignore[override]
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         self.held[0].to(fn(torch.zeros(1)).device)
-        return super()._apply(fn, recurse)  # type: ignore[no-any-return]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def forward(self, pixels: Tensor) -> object:
         """Whatever the module gives."""
