@@ -179,17 +179,15 @@ KINDS = {
     "jobs": jobs,
     "hashes": hashes,
 }
-APART = ("heartbeat", "run.lock")  # and locks beside folders
+APART = ("heartbeat", "run.lock")
 
 
 def contents(folder: Path, kind):
     """Every file; drafts aside where nobody can know whether the process that left one is dead."""
     unclaimed = kind in ("jobs", "hashes")
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in APART and path.suffix != ".lock"
-    ]
+    beside = (".lock", ".heartbeat")  # of a folder further down
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in APART]
+    files = [path for path in files if not any(ending in path.suffixes for ending in beside)]
     return {
         str(path.relative_to(folder)): path.read_bytes() for path in files if not (unclaimed and path.suffix == ".tmp")
     }
