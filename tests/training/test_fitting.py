@@ -120,6 +120,21 @@ def test_the_learning_rate_by_hand(whole):
     assert rates == pytest.approx((0.05 * (1 + angles.cos())).tolist())
 
 
+def test_only_the_first_propagation_is_over_the_graph_of_pixels():
+    """And not the first one after a kill either."""
+    by_pixels = PROPAGATION(DATASET.train.images.flatten(1).float(), task().labels, 3)
+
+    def are_by_pixels(first, start=None):
+        seen, keeper = [], Kept(start)
+        fit(replace(SEMI, first=first), keeper, watch=lambda known, _: seen.append(known) or {})(task())
+        return [torch.equal(known.weights, by_pixels.weights) for known in seen], keeper.all
+
+    found, kept = are_by_pixels("pixels")
+    assert found == [True, False, False]
+    assert are_by_pixels("pixels", kept[2])[0] == [False, False]  # two epochs of warm-up and one after it are done
+    assert are_by_pixels("network")[0] == [False, False, False]
+
+
 def without_clocks(rows):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 

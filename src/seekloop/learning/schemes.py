@@ -1,7 +1,7 @@
 """Composition of an epoch from labels and pseudo-labels: which images it takes, and how much each counts."""
 
 from dataclasses import dataclass
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import torch
 from annotated_types import Ge, Interval
@@ -24,9 +24,13 @@ class Scheme(Protocol):
 
     Attributes:
         propagates: whether labels are propagated at the beginning of each epoch.
+        first: features of a cycle's first propagation, `network` or `pixels`; later ones take the network's.
     """
 
     propagates: bool
+
+    @property
+    def first(self) -> str: ...
 
     def warmup_of(self, epochs: int) -> int:
         """Count of a cycle's epochs that come first, on labelled images alone, with a schedule of their own."""
@@ -53,6 +57,7 @@ class LabelledOnly:
     """Train on labelled images alone, whether people or the criterion gave the label; all count the same."""
 
     propagates = False
+    first = "network"
 
     def warmup_of(self, epochs: int) -> int:
         """None: all epochs are on labelled images alone."""
@@ -75,6 +80,8 @@ class PropagatedLabels:
     Args:
         warmup: epochs of a cycle that come first, on labelled images alone (Algorithm 1, line 4); an int counts them, a
             float below 1 is their share of the cycle.
+        first: features of a cycle's first propagation, before which few labels have taught the network little: its
+            own, or the pixels.
         batch: images in a batch.
         labelled: of which labelled.
         share: of the images without a label, how many are taken in an epoch.
@@ -93,6 +100,7 @@ class PropagatedLabels:
     """
 
     warmup: Annotated[int, Ge(0)] | Annotated[float, Interval(gt=0, lt=1)] = 0.5
+    first: Literal["network", "pixels"] = "network"
     batch: Count = 128
     labelled: Count = 50
     share: Annotated[float, Interval(gt=0, le=1)] = 0.5

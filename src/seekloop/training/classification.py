@@ -54,12 +54,15 @@ class Classification(nn.Module):
 
     def begin(self, draw: Callable[[str], Generator], epoch: int, optimiser: Optimizer) -> tuple[list[Batch], Row]:
         """Propagate labels by the network as it is now, if configured; draw the batches."""
-        del epoch, optimiser
+        del optimiser
         settings, pictures, measures = self.settings, self.pictures, Row()
         if self.propagation is not None:
-            moves = pictures.random_moves(draw("view")) if settings.augmented_views else None
-            seen = view(self.network, pictures, settings.view_batch, settings.precision, moves)
-            self.known = self.propagation(seen.features, self.labels, self.classes)
+            if epoch == 0 and self.scheme.first == "pixels":
+                features = pictures.images.flatten(1).float().cpu()
+            else:
+                moves = pictures.random_moves(draw("view")) if settings.augmented_views else None
+                features = view(self.network, pictures, settings.view_batch, settings.precision, moves).features
+            self.known = self.propagation(features, self.labels, self.classes)
             measures = dict(self.watch(self.known, self.labels))
         if self.network.frozen and self.features is None:  # they are taken once
             self.features = features_of(self.network, pictures, settings.view_batch, settings.precision)
