@@ -39,7 +39,7 @@ def test_the_constructor_has_the_defaults_of_the_yaml(path):
     for name, value in values.items():
         if isinstance(value, str) and ("${" in value or value == "???"):
             continue  # another key's, or one that must be given
-        if path.parent.name == "regions" and name in ("feature", "backbone"):
+        if path.parent.name == "regions" and name in ("feature", "backbone", "shape"):
             continue  # the paper's, which differ from detector to detector
         default = parameters[name].default
         default = default if made.get(name, MISSING) is MISSING else made[name]()

@@ -19,6 +19,7 @@ from PIL import Image
 import seekloop
 from seekloop.commands.cli import COMPOSED, PLAIN
 from seekloop.commands.compose import resolve
+from seekloop.commands.composed import with_words
 from seekloop.contracts.records import CandidateView
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +46,7 @@ def check_command(name, arguments):
     if name in PLAIN:
         return
     assert name in COMPOSED
-    own = "--config-dir=conf" in arguments
+    own, arguments = "--config-dir=conf" in arguments, with_words(arguments) if name == "search" else arguments
     overrides = [word for word in arguments if not word.startswith("-") and not (own and word.startswith("criterion="))]
     resolve(name, [word.split(",")[0] for word in overrides])
 

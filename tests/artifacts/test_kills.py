@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from seekloop.contracts.recipe import Recipe
+from seekloop.extraction.texts import text_vectors
 from seekloop.images.files import load_facts, save_facts
 from seekloop.learning.kind import LEARNING
 from seekloop.logs.jobs import JobBook
 from seekloop.logs.run_folder import RunFolder, RunState
-from seekloop.protocol.kinds import INSTANCES, REGIONS
+from seekloop.protocol.kinds import INSTANCES, REGIONS, WORDS
 from seekloop.store import found, kept_maps, open_store
 from seekloop.store.manifest import store_folder
 from seekloop.training import pretraining
@@ -150,11 +151,26 @@ def hashes(folder):
         save_facts(folder / "memory.json", {**load_facts(folder / "memory.json"), f"{size}.png": [size, 0, 0, "hash"]})
 
 
+class Encoder:
+    """Texts by their lengths."""
+
+    name, dim, space, weights_hash = "lengths", 2, "lengths", "0"
+
+    def __call__(self, texts):
+        return torch.tensor([[float(len(text)), 1.0] for text in texts])
+
+
+def texts(folder):
+    assert text_vectors(Encoder(), ["a", "bus"], folder, print).tolist() == [[1.0, 1.0], [3.0, 1.0]]
+
+
 KINDS = {
     "run": run,
     "learn": learn,
     "search": evaluation(INSTANCES),
     "detect": evaluation(REGIONS),
+    "words": evaluation(WORDS),
+    "texts": texts,
     "descriptors": descriptors,
     "regions": regions,
     "maps": maps,
@@ -169,7 +185,9 @@ APART = ("heartbeat", "run.lock")
 def contents(folder: Path, kind):
     """Every file; drafts aside where nobody can know whether the process that left one is dead."""
     unclaimed = kind in ("jobs", "hashes")
+    beside = (".lock", ".heartbeat")  # of a folder further down
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in APART]
+    files = [path for path in files if not any(ending in path.suffixes for ending in beside)]
     return {
         str(path.relative_to(folder)): path.read_bytes() for path in files if not (unclaimed and path.suffix == ".tmp")
     }

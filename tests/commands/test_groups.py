@@ -130,7 +130,10 @@ def test_the_help_shows_the_groups_of_the_command_in_the_order_of_the_data():
         ["dataset", "model", "backbone", "pretraining", "semi", "training", "criterion", "run", "experiment"]
     )
     told = worked(seekloop("detect", "--help")).out
-    assert "detector@regions.detector (below regions=claid, deep_spectral, lost, maskcut, tokencut): claid," in told
+    assert (
+        "detector@regions.detector (below regions=claid, clusters, deep_spectral, lost, maskcut, tokencut): claid,"
+        in told
+    )
     told = worked(seekloop("learn", "--help", "criterion=jlp")).out
     assert "learning_mnist" in told
     assert "table_1_voc" not in told  # an experiment of retrieve

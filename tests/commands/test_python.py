@@ -137,7 +137,7 @@ def test_a_search_begins_with_words():
     ("given", "told"),
     [
         ({}, "image=None cannot work: a search begins with an image or with words"),
-        ({"words": "a star"}, r"words='a star' cannot work: .*Give their vector"),
+        ({"words": "a star"}, r"words='a star' cannot work: no encoder of texts is chosen"),
         ({"words": "a star", "vector": [1.0, 0.0]}, r"vector='array of shape \(2,\)'.*Give shape \(8,\)"),
         ({"vector": [1.0] * 8, "fractions": (0, 0, 1, 1)}, "there is a box, but no image"),
         ({"image": 0, "overrides": ["loop.negatives=0"]}, "negatives=0 cannot work: .*or a loop with a prior"),

@@ -37,6 +37,20 @@ def test_a_box_over_one_and_a_half_tokens_by_hand(pool, members, value):
     assert pooled(ROW, weights, pool, 3.0, None).item() == pytest.approx(value)
 
 
+def test_the_medoid_is_the_token_most_like_the_mean_by_hand():
+    """Tokens at 0, 50 and 90 degrees, the last three times as long: their mean lies at 66 degrees, nearest to 50.
+
+    The product with the mean would choose the longest. With the first two alone the mean lies at 25 degrees, as near to
+    both. An empty region has the zero vector.
+    """
+    tokens = torch.tensor([[1.0, 0.0], [0.642788, 0.766044], [0.0, 3.0]])
+    weights = torch.tensor([[1, 1, 1], [1, 1, 0], [0, 0, 0]]) / torch.tensor([[3], [2], [1]])
+    found = pooled(tokens, weights, "medoid", 3.0, None)
+    torch.testing.assert_close(found[0], tokens[1])
+    assert found[1].tolist() in (tokens[0].tolist(), tokens[1].tolist())
+    assert found[2].tolist() == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("tokens", [3, 5, 14, 45, 100])
 def test_an_edge_between_two_tokens_touches_one_of_them(tokens):
     """Boxes of tokens first to last, in fractions of float32, which lie a little beside the edge as often as not."""

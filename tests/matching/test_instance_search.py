@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from seekloop.contracts.records import Regions
 from seekloop.descriptors.whitening import Whitening
-from seekloop.matching.instance_search import GLOBAL, Whitened, boxes_of_known, first_highest, search
+from seekloop.matching.instance_search import GLOBAL, Whitened, boxes_of_known, compare, first_highest, search
 from tests.worlds import ArrayDescriptors
 
 EAST, NORTH = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
@@ -120,3 +120,10 @@ def test_whitened_descriptors_are_searched_by_what_differs_between_them():
         torch.testing.assert_close(found.scores, wanted[order][None])
         assert search(Whitened(worlds, last), last.unit(query), by_region).scores[0].tolist() == order
     assert (Whitened(worlds, last).dim, Whitened(worlds, centring).dim) == (1, 3)
+
+
+def test_against_both_the_better_of_region_and_whole_image_answers_by_hand():
+    """East: regions 1, .8, .6; whole images 0, 1, .6, so image 1 is answered by the whole, image 2 by its region."""
+    found = compare(world(), EAST[None], "both")
+    torch.testing.assert_close(found.scores, torch.tensor([[1.0, 1.0, 0.6]]))
+    assert found.region.tolist() == [[1, GLOBAL, 2]]

@@ -21,6 +21,7 @@ class Maps(nn.Module):
         features: any of `tokens` (after the final norm), and the `queries`, `keys` and `values` of a block's attention,
             all heads side by side. Convolutional networks have tokens only.
         layer: block, counted from 0, negative from the last; None: the last. Tokens of an earlier block are normed too.
+        any_size: whether images have sizes of their own; else all have the backbone's.
 
     Attributes:
         patch: pixels of a token, (height, width).
@@ -30,16 +31,18 @@ class Maps(nn.Module):
             a feature or the block.
     """
 
-    def __init__(self, backbone: Backbone, features: Sequence[str], layer: int | None) -> None:
+    def __init__(self, backbone: Backbone, features: Sequence[str], layer: int | None, any_size: bool = True) -> None:
         super().__init__()
-        if not isinstance(backbone, Readout) or not backbone.any_size:
+        if not isinstance(backbone, Readout) or (any_size and not backbone.any_size):
             why = "it takes images of one size only, and detectors need each image's own"
             fix = "Choose a ViT of timm's VisionTransformer or Eva classes (DINO, DINOv2, DINOv3, SigLIP), or a CNN."
+            if isinstance(backbone, Readout):
+                fix = f"Use shape=backbone, which squashes all images to its size. {fix}"
             raise ConfigError("backbone", backbone.name, why, fix)
         for feature in features:
             if feature not in FEATURES:
                 raise ConfigError("feature", feature, "it is unknown", f"Valid: {', '.join(FEATURES)}.")
-        self.backbone, self.features, self.layer = backbone, tuple(features), layer
+        self.backbone, self.features, self.layer, self.any_size = backbone, tuple(features), layer, any_size
         self.block, self.patch = backbone.block(features, layer), backbone.patch
         self.name, self.weights_hash = backbone.name, backbone.weights_hash
         self.mean, self.std, self.interpolation = backbone.mean, backbone.std, backbone.interpolation
@@ -51,6 +54,6 @@ class Maps(nn.Module):
         Raises:
             ValueError: if the size is no multiple of `patch`.
         """
-        if any(side % step for side, step in zip(pixels.shape[2:], self.patch, strict=True)):
+        if self.any_size and any(side % step for side, step in zip(pixels.shape[2:], self.patch, strict=True)):
             raise ValueError(f"pixels are {tuple(pixels.shape[2:])}, no multiple of {self.patch}")
         return self.backbone.maps(pixels, self.features, self.block)

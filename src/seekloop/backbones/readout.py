@@ -29,11 +29,13 @@ class Readout(nn.Module, ABC):
         dim: d of the tokens.
         patch: pixels of a token, (height, width).
         any_size: whether images of any multiple of `patch` are taken.
+        text_space: the space of texts that the tokens live in; None where they are aligned with no text.
     """
 
     dim: int
     patch: tuple[int, int]
     any_size: bool
+    text_space: str | None = None
 
     def __init__(self, trunk: nn.Module, name: str, words: Sequence[str], expects: Preprocessing) -> None:
         super().__init__()

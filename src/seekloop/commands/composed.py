@@ -1,6 +1,7 @@
 """Commands whose config Hydra composes: once or as a sweep, and which of their errors a person can read."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ from seekloop.commands.cli import COMPOSED, command, explaining
 from seekloop.commands.configs import conf_dir
 from seekloop.commands.groups import check_keys
 from seekloop.commands.parts import located
-from seekloop.commands.quoting import MULTIRUN, check_text, quoting_hints
+from seekloop.commands.quoting import MULTIRUN, check_text, quoted, quoting_hints
 from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError
 
 HELP = frozenset({"-h", "--help"})
@@ -27,6 +28,7 @@ def run_composed(name: str, overrides: Sequence[str]) -> None:
     """Let Hydra compose the command's config from `overrides`, once or as a multirun."""
     from seekloop.commands import groups
 
+    overrides = with_words(overrides) if name == "search" else overrides
     try:
         groups.check_groups(name, overrides)
     except ConfigError as error:
@@ -50,6 +52,18 @@ def run_composed(name: str, overrides: Sequence[str]) -> None:
         for line in [hint] if hint else quoting_hints(overrides):
             print(line, file=sys.stderr)
         raise
+
+
+def with_words(overrides: Sequence[str]) -> list[str]:
+    """The arguments of a search whose first one may be the words to search for: what holds no `=` and is no option.
+
+    Example:
+        >>> with_words(["a red bus", "text=openclip"])
+        ['search.words="a red bus"', 'text=openclip']
+    """
+    first, *rest = [*overrides, *([] if overrides else ["-"])]
+    plain = "=" not in first and not re.match(r"--?[a-z-]+$|-$|~", first)
+    return [f"search.words={quoted(first)}", *rest] if plain else list(overrides)
 
 
 def in_order(overrides: Sequence[str]) -> list[str]:

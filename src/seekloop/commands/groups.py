@@ -22,6 +22,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "dataset": ("dataset",),
     "model": ("model",),
     "backbone": ("backbone", "registers"),
+    "text": ("text",),
     "regions": ("regions", "detector@regions.detector", "backbone@regions.backbone"),
     "descriptor": ("encoding", "pooling"),
     "representation": ("representation", "representation/local", "representation/fusion"),

@@ -23,6 +23,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "dataset": ("contracts.learning.DatasetSource",),
     "backbone": ("contracts.protocols.Backbone",),
     "model": ("contracts.learning.NetworkSource",),
+    "text": ("contracts.protocols.TextEncoder",),
     "regions": ("regions.parts.PartsOfImages", "regions.detected.Detected"),
     "regions.detector": ("regions.segments.Detector",),
     "regions.backbone": ("contracts.protocols.Backbone",),

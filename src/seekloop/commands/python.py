@@ -16,15 +16,17 @@ from omegaconf import DictConfig
 from seekloop.commands import compose, parts
 from seekloop.commands.groups import check_groups, check_keys, groups_of
 from seekloop.commands.quoting import check_text, quoted
+from seekloop.commands.texts import check_space
 from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Collection, Descriptors, KnowsContents
+from seekloop.contracts.protocols import Collection, Descriptors, KnowsContents, TextEncoder
 from seekloop.contracts.recipe import settings
 from seekloop.contracts.records import Annotations, Text
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
 from seekloop.loop.events import Log, SessionFolder
 from seekloop.loop.session import Images, Session
+from seekloop.matching.expression import joined, parse
 from seekloop.store.arrays import ArrayDescriptors, array_descriptors
 from seekloop.store.reader import Store, open_store
 
@@ -143,33 +145,26 @@ def session(
     Args:
         descriptors: a store, or arrays.
         image: the first image: its position, or its path from the collection's folder; None with words alone.
-        overrides: such as "representation=gl_concat_all", "loop.budget=6".
+        overrides: such as "representation=gl_concat_all", "loop.budget=6"; with words also those of their encoder, such
+            as "text=openclip".
         pixels: the object's box, (x0, y0, x1, y1) in pixels of the upright image.
         fractions: the same in fractions of its width and height. Without either, the whole image is the object.
         size: width and height, for a box in pixels where descriptors are arrays; a store knows its images.
         criteria: names of criteria that the search may change to (`Session.use`), such as "top"; the loop's own is
             always among them.
-        words: that say what to search for; they are noted, and their vector is searched by.
-        vector: of the words, (d,), in the space of the descriptors, such as from the text encoder of the same network.
-            Similarity to it ranks while there are few answers (`prior=similarity`).
+        words: that say what to search for, such as "a red bus", or `2*"golden retriever" - "indoors"`. Similarity to
+            them ranks while there are few answers (`prior=similarity`).
+        vector: of the words, (d,), in the space of the descriptors; None: that of the encoder `text=...`.
 
     Raises:
-        ConfigError: if the image or the size is not known, or the box is given twice.
+        ConfigError: if the image or the size is not known, the box is given twice, or words and descriptors cannot be
+            compared.
         ValueError: if the image is unreadable, or the box has no area inside it.
     """
-    text = None
-    if vector is not None:
-        text, overrides = Text(words, torch.as_tensor(vector).detach().float().cpu()), ("prior=similarity", *overrides)
-        if text.vector.shape != (descriptors.dim,):
-            why = f"the descriptors have {descriptors.dim} dimensions"
-            shape = f"array of shape {tuple(text.vector.shape)}"
-            raise ConfigError("vector", shape, why, f"Give shape ({descriptors.dim},).", session)
-    elif words:
-        why = "no text encoder is part of this package"
-        raise ConfigError("words", words, why, "Give their vector=... too.", session)
-    elif image is None:
+    text, overrides = _text(descriptors, words, vector, overrides)
+    if text is None and image is None:
         why = "a search begins with an image or with words"
-        raise ConfigError("image", image, why, "Give image=..., or words=... and vector=...", session)
+        raise ConfigError("image", image, why, "Give image=..., or words=...", session)
     if image is None and (pixels is not None or fractions is not None):
         raise ConfigError("image", image, "there is a box, but no image", "Give the image that it is in.", session)
     position, box = (None, None) if image is None else _example(descriptors, image, pixels, fractions, size)
@@ -177,6 +172,31 @@ def session(
     images = Images(descriptors.images, paths=_paths(descriptors))
     loop = compose.build_loop(config, descriptors)
     return _start(loop, config, position, box, images, criteria, None, text)
+
+
+def _text(
+    descriptors: Descriptors, words: str, vector: "ArrayLike | None", overrides: Sequence[str]
+) -> tuple[Text | None, Sequence[str]]:
+    """The text of a search with its vector, None without words; and the overrides of the loop."""
+    of_text = [word for word in overrides if word.startswith(("text=", "text."))]
+    rest = [word for word in overrides if word not in of_text]
+    if vector is None and not words:
+        return None, overrides
+    if vector is None:
+        if not of_text:
+            why, fix = "no encoder of texts is chosen", 'Give "text=openclip", "text=vocabulary", or their vector=...'
+            raise ConfigError("words", words, why, fix, session)
+        encoder: TextEncoder = build(*sorted(of_text, key=lambda word: not word.startswith("text=")))
+        if isinstance(descriptors, Store):
+            check_space(encoder, descriptors.manifest)
+        terms = parse(words, lambda _: False)
+        vector = joined(terms, encoder([term.content for term in terms]))
+    text = Text(words, torch.as_tensor(vector).detach().float().cpu())
+    if text.vector.shape != (descriptors.dim,):
+        why = f"the descriptors have {descriptors.dim} dimensions"
+        shape = f"array of shape {tuple(text.vector.shape)}"
+        raise ConfigError("vector", shape, why, f"Give shape ({descriptors.dim},).", session)
+    return text, ("prior=similarity", *rest)
 
 
 @contextmanager
@@ -190,6 +210,8 @@ def saved_session(
     fractions: Box | None = None,
     size: tuple[int, int] | None = None,
     criteria: Sequence[str] = (),
+    words: str = "",
+    vector: "ArrayLike | None" = None,
 ) -> Iterator[Session]:
     """Begin a person's search whose events are kept in a folder, or go on with the one that is there.
 
@@ -205,25 +227,29 @@ def saved_session(
         fractions: the same in fractions.
         size: of the image, where descriptors are arrays.
         criteria: names of criteria that the search may change to.
+        words: of a search that starts from words; as for `session`, also to go on.
+        vector: of the words.
 
     Raises:
-        ConfigError: as for `session`, and if a new search has no image.
+        ConfigError: as for `session`, and if a new search has neither image nor words.
         BusyError: if another process has the session.
         StoreError: if it began with other parts.
     """
     collection = _collection(descriptors)
     contents = collection.contents() if isinstance(collection, KnowsContents) else None
     images = Images(descriptors.images, contents, _paths(descriptors))
+    text, overrides = _text(descriptors, words, vector, overrides)
     config = _config("retrieve", overrides)
     loop, log = compose.build_loop(config, descriptors), SessionFolder(folder)
     with log.opened(settings(loop)):
         if log.read():
             yield Session(loop, log, images=images, criteria=_criteria(criteria))
             return
-        if image is None:
-            raise ConfigError("image", image, f"{folder} holds no search yet", "Give the first image.", saved_session)
-        position, box = _example(descriptors, image, pixels, fractions, size)
-        yield _start(loop, config, position, box, images, criteria, log)
+        if image is None and text is None:
+            fix = "Give the first image, or words."
+            raise ConfigError("image", image, f"{folder} holds no search yet", fix, saved_session)
+        position, box = (None, None) if image is None else _example(descriptors, image, pixels, fractions, size)
+        yield _start(loop, config, position, box, images, criteria, log, text)
 
 
 def _start(

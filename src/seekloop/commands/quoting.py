@@ -16,8 +16,10 @@ from seekloop.contracts.errors import ConfigError
 MULTIRUN = frozenset({"-m", "--multirun"})
 TAKES_A_WORD = frozenset({"-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir", "-p", "--package"})
 TAKES_A_WORD |= {"-i", "--info", "--experimental-rerun"}
-TEXT_LEAVES = frozenset({"root", "boxes", "checkpoint", "weights", "cache", "ground_truth", "store_dir", "runs_dir"})
-TEXT_KEYS = frozenset({"experiment_name", "instances.distractors", "wandb.project", "wandb.entity"})
+TEXT_LEAVES = frozenset(
+    {"root", "file", "templates", "boxes", "checkpoint", "weights", "cache", "ground_truth", "store_dir", "runs_dir"}
+)
+TEXT_KEYS = frozenset({"experiment_name", "search.words", "instances.distractors", "wandb.project", "wandb.entity"})
 NEEDED = frozenset({"experiment_name", "runs_dir", "store_dir"})
 REFERS = "Name the key that is meant; a file or folder that has ${ in its name must be given by a link, or renamed."
 OPENING = "[{("
@@ -103,7 +105,7 @@ def check_text(config: DictConfig, overrides: Sequence[str]) -> None:
 
 def _check_text(key: str, value: object, given: str | None) -> None:
     """Refuse one value; `given` is how it was typed."""
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str) and not value.strip() and key != "search.words":
         why = "it is empty, as where a variable of the shell is not set"
         raise ConfigError(key, value, why, "Give a name, or leave the key out.")
     if isinstance(value, str) and "${" in value:

@@ -55,11 +55,18 @@ def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> 
 
 
 def instance_search(
-    config: DictConfig, instances: InstanceSearch, descriptors: Plan, teacher: Store | None = None
+    config: DictConfig,
+    instances: InstanceSearch,
+    descriptors: Plan,
+    teacher: Store | None = None,
+    texts: Recipe | None = None,
 ) -> Recipe:
-    """Recipe of an instance search; of the store that teaches a whitening the content counts, not the folder."""
-    asked = instances.queries
-    local = config.search.against == "regions"
+    """Recipe of an instance search; of the store that teaches a whitening the content counts, not the folder.
+
+    With the recipe of texts, of one by words: right are images of the database, whose annotations then count.
+    """
+    asked = instances.queries if texts is None else instances.database
+    local = config.search.against != "whole"
     measured = _measured(config.search)
     dims, _ = measured.pop("whitening_dims"), measured.pop("whitening")
     known = {
@@ -69,13 +76,15 @@ def instance_search(
         "annotations": asked.annotations.fingerprint(),
         "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
     }
-    made_from = [descriptors.recipe(local or config.search.query != "image")]
+    made_from = [descriptors.recipe(local or (texts is None and config.search.query != "image"))]
+    made_from += [] if texts is None else [texts]
     return Recipe("run", known, tuple(made_from if teacher is None else [*made_from, teacher.recipe]))
 
 
 def _measured(section: DictConfig) -> dict[str, Json]:
-    """A section without the number of pictures, which are only drawn."""
-    return {key: value for key, value in plain(section).items() if key != "shown"}
+    """A section without the number of pictures, which are only drawn, and without words where there are none."""
+    values = {key: value for key, value in plain(section).items() if key != "shown"}
+    return values if values.get("words") is not None else {key: values[key] for key in values if key != "words"}
 
 
 def detection(config: DictConfig, collection: Collection, regions: Parts) -> Recipe:

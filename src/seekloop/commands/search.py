@@ -1,29 +1,33 @@
-"""`seekloop search`: instance search of query boxes over a collection, from images to rankings with boxes."""
+"""`seekloop search`: search of query boxes, or of words, over a collection, from images to rankings with boxes."""
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from annotated_types import Ge
 from omegaconf import DictConfig
+from torch import Tensor
 
 from seekloop.commands.compose import choices
 from seekloop.commands.extract import described, prepare, report_collection, report_problems
 from seekloop.commands.parts import build
 from seekloop.commands.recipes import instance_search
 from seekloop.commands.task import Outcome, Run, Task, refuse, section
+from seekloop.commands.texts import check_space, encoder_of
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.instances import InstanceSearch
+from seekloop.contracts.recipe import Recipe
 from seekloop.descriptors.encoding import FromCrops
 from seekloop.descriptors.pooling import Mean
 from seekloop.descriptors.roi import FromRegions
 from seekloop.descriptors.whitening import Whitening, learn_centring, learn_whitening
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
-from seekloop.matching.instance_search import Whitened
-from seekloop.matching.instance_search import search as search_instances
+from seekloop.extraction.texts import recipe_of_texts, text_vectors
+from seekloop.matching.instance_search import Against, Whitened, compare
 from seekloop.protocol.instance_measures import SearchMeasures
 from seekloop.protocol.kinds import INSTANCES
 from seekloop.regions.annotated import AnnotatedBoxes
@@ -31,63 +35,76 @@ from seekloop.store.reader import Store, open_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL import Image
+
+    from seekloop.logs.pictures import Box
 
 TAUGHT = 2**16  # about as many descriptors teach a whitening
 
 
 @component
 class Settings:
-    """Numbers of an instance search.
+    """Numbers of an instance search, or of a search by words.
 
     Args:
+        words: what to search for, in place of the queries of `instances`: words, and paths of images, with weights.
         query: what becomes the query's one vector: its box on the map of its whole image (the code released with
             CLAID); the box cut out and described alone (CLAID's text); or all of the image.
-        against: an image scores as its best region, or by its global descriptor. Queries cut out, and whole images,
-            are pooled over their whole map as those are that they are searched against.
+        against: an image scores as its best region, by its global descriptor, or as the best of both. Queries cut
+            out, and whole images, are pooled over their whole map as those are that they are searched against.
         whitening: folder of a store of other images, of the same backbone; what its descriptors teach centres and
             whitens those of this search. None: they stay as they are.
         whitening_dims: most principal directions kept; 0: descriptors are only centred; None: all.
         cutoffs: mAP is measured within the first so many images, and over the whole ranking.
         kept: images of each query's ranking that are kept.
-        shown: instances in the picture of results.
+        shown: instances in the picture of results; of words, rows of images.
+
+    Raises:
+        ConfigError: if an argument is out of its range, or descriptors are to be whitened for words.
     """
 
+    words: str | None = None
     query: Literal["region", "crop", "image"] = "region"
-    against: Literal["regions", "whole"] = "regions"
+    against: Against = "regions"
     whitening: Path | str | None = None
     whitening_dims: Annotated[int, Ge(0)] | None = None
     cutoffs: tuple[Count, ...] = (50, 100)
     kept: Count = 100
     shown: Annotated[int, Ge(0)] = 8
 
+    def __post_init__(self) -> None:
+        if self.words is not None and self.whitening is not None:
+            why = "words are compared with descriptors as they are"
+            raise ConfigError("whitening", str(self.whitening), why, "Use whitening=null.", self)
+
 
 def search(config: DictConfig) -> float:
-    """Search for every query of a benchmark, or find that it was done; returns mAP within the first cut-off, if any."""
+    """Search for every query of a benchmark, or find that it was done; returns mAP within the first cut-off, if any.
+
+    With `search.words` rank a collection by them; returns the highest score.
+    """
     refuse(config)
     chosen = section(config, "search", Settings)
+    if chosen.words is not None:
+        from seekloop.commands.words import by_words
+
+        return by_words(config, chosen.against, chosen.kept, chosen.shown)
     instances: InstanceSearch = build(config, "instances")
     extraction = prepare(config, instances.database)
-    asking = extraction_of_queries(extraction, instances, chosen)
+    asking = of_texts(config, instances, extraction) or of_images(extraction, instances, chosen)
     plan, teacher = extraction.plan, None if chosen.whitening is None else teacher_of(extraction, chosen)
 
     def find(run: Run) -> Outcome:
         report_collection(instances.database, run.console)
         report_problems(instances.queries.problems, run.console)
         store = described(extraction, config.grid, run.console.say)
-        asked = open_store(ensure(asking, run.console.say), None)
-        kept = asked.readable.nonzero()[:, 0]
-        if not len(kept):
-            why, fix = "no query image could be read", "Check the files named above."
-            raise ConfigError("instances", instances.queries.name, why, fix)
-        block = asked.read(kept, local=chosen.query != "image")
-        vectors = block.global_ if block.local is None else block.local
-        by_region = chosen.against == "regions"
+        kept, vectors = asking.vectors(run)
         if teacher is None:
-            scores = search_instances(store, vectors, by_region)
+            scores = compare(store, vectors, chosen.against)
         else:
-            whitening = learnt(teacher, by_region, chosen.whitening_dims)
-            scores = search_instances(Whitened(store, whitening), whitening.unit(vectors), by_region)
-        measures = SearchMeasures(instances, kept, scores, store)
+            whitening = learnt(teacher, chosen.against != "whole", chosen.whitening_dims)
+            scores = compare(Whitened(store, whitening), whitening.unit(vectors), chosen.against)
+        measures = SearchMeasures(instances, kept, scores, store, chosen.against)
         results, ranking = measures.results(chosen.cutoffs), measures.ranking(chosen.kept)
         run.folder.add_once({"results": results, "ranking": ranking})
         first = {instances.names[query]: query for query in reversed(kept.tolist())}
@@ -96,8 +113,7 @@ def search(config: DictConfig) -> float:
         def draw() -> "Figure":
             from seekloop.logs.pictures import results_of_queries
 
-            boxes = {query: [tuple(box) for box in instances.query_boxes(query).tolist()] for query in shown}
-            queries = [(query, instances.names[query], instances.queries.read(query), boxes[query]) for query in shown]
+            queries = [(query, instances.names[query], *picture_of(instances, query)) for query in shown]
             return results_of_queries(ranking, queries, instances.database.read)
 
         return Outcome(measures.summary(results), {"results": draw} if shown else {})
@@ -106,12 +122,70 @@ def search(config: DictConfig) -> float:
         config,
         INSTANCES,
         [instances.database.name, choices().get("regions"), chosen.against],
-        instance_search(config, instances, plan, teacher),
+        instance_search(config, instances, plan, teacher, asking.recipe),
         overview=lambda folder: folder.table("results").query("cutoff == 'all'").drop(columns="cutoff"),
         problems=[*instances.database.problems, *instances.queries.problems],
-        artifacts=(plan.folder, asking.plan.folder),
+        artifacts=(plan.folder, *asking.folders),
         returned=f"map_{[*chosen.cutoffs, 'all'][0]}",
     ).run(find)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The queries of a benchmark, on their way to vectors.
+
+    Attributes:
+        vectors: gives the queries that could be read, and the vector of each, in a run.
+        folders: of the descriptors that it reads.
+        recipe: of the texts; None where queries are images.
+    """
+
+    vectors: "Callable[[Run], tuple[Tensor, Tensor]]"
+    folders: tuple[Path, ...] = ()
+    recipe: Recipe | None = None
+
+
+def of_texts(config: DictConfig, instances: InstanceSearch, extraction: Extraction) -> Asking | None:
+    """Queries that are texts; None where they are images.
+
+    Raises:
+        ConfigError: if descriptors and texts cannot be compared, or the encoder does not know a text.
+    """
+    if instances.texts is None:
+        return None
+    encoder, texts = encoder_of(config), instances.texts
+    check_space(encoder, extraction.plan.manifest)
+
+    def vectors(run: Run) -> tuple[Tensor, Tensor]:
+        return torch.arange(len(texts)), text_vectors(encoder, texts, config.store_dir, run.console.say)
+
+    return Asking(vectors, recipe=recipe_of_texts(encoder, texts))
+
+
+def of_images(extraction: Extraction, instances: InstanceSearch, chosen: Settings) -> Asking:
+    """Queries that are images with boxes, described as the database is."""
+    asking = extraction_of_queries(extraction, instances, chosen)
+
+    def vectors(run: Run) -> tuple[Tensor, Tensor]:
+        asked = open_store(ensure(asking, run.console.say), None)
+        kept = asked.readable.nonzero()[:, 0]
+        if not len(kept):
+            why, fix = "no query image could be read", "Check the files named above."
+            raise ConfigError("instances", instances.queries.name, why, fix)
+        block = asked.read(kept, local=chosen.query != "image")
+        return kept, block.global_ if block.local is None else block.local
+
+    return Asking(vectors, (asking.plan.folder,))
+
+
+def picture_of(instances: InstanceSearch, query: int) -> "tuple[Image.Image, Sequence[Box]]":
+    """Picture of a query and its boxes; a blank one for a text, under which its name is written."""
+    if instances.texts is not None:
+        from PIL import Image
+
+        return Image.new("RGB", (8, 8), "white"), ()
+    boxes = [(x0, y0, x1, y1) for x0, y0, x1, y1 in instances.query_boxes(query).tolist()]
+    return instances.queries.read(query), boxes
 
 
 def extraction_of_queries(extraction: Extraction, instances: InstanceSearch, chosen: Settings) -> Extraction:
@@ -119,7 +193,7 @@ def extraction_of_queries(extraction: Extraction, instances: InstanceSearch, cho
     encoding, pooling = extraction.encoding, extraction.pooling
     if isinstance(encoding, FromRegions):
         encoding = replace(encoding, inside="box")  # a query's box is a region like any other, but it has no mask
-    if chosen.query != "region" and chosen.against == "regions":
+    if chosen.query != "region" and chosen.against != "whole":
         pooling = encoding if isinstance(encoding, FromRegions) else Mean() if encoding.poolable else pooling
     if chosen.query == "crop":
         encoding = FromCrops()

@@ -38,6 +38,7 @@ class InstanceSearch:
         own: position in the database of the query's own image, which its ranking leaves out; -1 where it is not there.
         setups: by name, such as "easy", "medium" and "hard"; just "all" where there is one.
         boxes: per query, where the object is on those positive images of which that is known.
+        texts: the words of each query, whose queries then have no images; None where they are images.
     """
 
     database: Collection
@@ -46,6 +47,7 @@ class InstanceSearch:
     own: Int[Tensor, " q"]
     setups: Mapping[str, Relevance]
     boxes: tuple[Mapping[int, Float[Tensor, "_ 4"]], ...]
+    texts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse several boxes of one query, for it is described by one vector.

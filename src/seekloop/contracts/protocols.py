@@ -73,6 +73,27 @@ class Backbone(Protocol):
 
 
 @runtime_checkable
+class TextEncoder(Protocol):
+    """Texts in, vectors out, in a space that images have vectors in, too.
+
+    Attributes:
+        name: for people.
+        dim: d of the vectors.
+        space: name of the space; vectors are compared with those of backbones whose `text_space` is the same.
+        weights_hash: hash of what determines the vectors.
+    """
+
+    name: str
+    dim: int
+    space: str
+    weights_hash: str
+
+    def __call__(self, texts: Sequence[str]) -> Float[Tensor, "t d"]:
+        """One vector of unit length for each text; `ConfigError` about `words` for a text that has none."""
+        ...
+
+
+@runtime_checkable
 class Descriptors(Protocol):
     """A collection's descriptors, ready to be read. Stores are; tests hand in arrays."""
 

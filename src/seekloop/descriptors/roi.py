@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from seekloop.contracts.declared import Positive, component
 from seekloop.contracts.errors import ConfigError
@@ -12,7 +13,7 @@ from seekloop.contracts.records import Regions, Tokens
 from seekloop.descriptors.encoding import OnePass
 from seekloop.descriptors.pool import area_weights, spans
 
-Pool = Literal["gem", "mean", "max"]
+Pool = Literal["gem", "mean", "max", "medoid"]
 TOUCHED = 2e-5  # of the share of a region's largest token: a smaller share is rounding of the region's float32 edges
 
 
@@ -54,8 +55,9 @@ def pooled(
 ) -> Float[Tensor, "m d"]:
     r"""Pool the tokens of every region.
 
-    .. math:: \text{mean: } \sum_t w_t x_t, \qquad \text{max: } \max_{w_t > 0} x_t, \qquad
-              \text{GeM: } \Big(\sum_t w_t\, x_t^p\Big)^{1/p}
+    .. math:: \text{mean: } \bar x = \sum_t w_t x_t, \qquad \text{max: } \max_{w_t > 0} x_t, \qquad
+              \text{GeM: } \Big(\sum_t w_t\, x_t^p\Big)^{1/p}, \qquad
+              \text{medoid: } \arg\max_{x_t :\, w_t > 0} \frac{\langle x_t, \bar x \rangle}{\lVert x_t \rVert}
 
     With `eps`, GeM cuts values to at least that; without, as in the code released with CLAID, they are taken as they
     are, and the root keeps the sign of the sum, so that an odd p is the identity for a region of one token. An even or
@@ -64,7 +66,7 @@ def pooled(
     Args:
         tokens: of one image.
         weights: share of each token in each region; rows sum to one.
-        pool: gem, mean or max.
+        pool: gem, mean, max or medoid.
         p: of GeM.
         eps: least value for GeM, or None.
 
@@ -78,6 +80,9 @@ def pooled(
     weights = weights.to(tokens)
     if pool == "mean":
         return weights @ tokens
+    if pool == "medoid":
+        cosines = (weights @ tokens) @ F.normalize(tokens, dim=1).T
+        return tokens[cosines.masked_fill(weights == 0, -torch.inf).argmax(dim=1)] * weights.any(dim=1, keepdim=True)
     if pool == "max":
         return torch.stack(
             [tokens[row > 0].amax(dim=0) if bool((row > 0).any()) else tokens[:1][0] * 0 for row in weights]
@@ -97,7 +102,7 @@ class FromRegions(OnePass):
     which found the regions.
 
     Args:
-        pool: gem, mean or max.
+        pool: gem, mean, max, or medoid, the region's token that is most like its mean.
         p: of gem.
         eps: least value for gem; None as released, see `pooled`.
         inside: box or mask; a mask's own map may be of another size.
@@ -113,6 +118,11 @@ class FromRegions(OnePass):
     inside: Literal["box", "mask"] = "box"
     members: Literal["cells", "area"] = "cells"
     poolable = False
+
+    @property
+    def keeps_space(self) -> bool:
+        """Whether descriptors live in the space of the tokens: powers and maxima leave it."""
+        return self.pool in ("mean", "medoid")
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ from seekloop.contracts.protocols import Collection, KnowsContents
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.contracts.records import KINDS, Regions
-from seekloop.extraction.images import ImagesAtTheirSize, Sharded, Sized, Sizing
+from seekloop.extraction.images import ImagesAtTheirSize, OneSize, Sharded, Sized, Sizing
 from seekloop.extraction.trainer import TrainerSettings, own_copy
 from seekloop.lightning.progress import ImagesPerSecond
 from seekloop.lightning.silence import lightning_silenced
@@ -67,7 +67,8 @@ class Detection:
         """
         chosen = self.regions
         try:
-            return Maps(chosen.backbone, tuple(dict.fromkeys([chosen.feature, *chosen.keep])), chosen.layer)
+            features = tuple(dict.fromkeys([chosen.feature, *chosen.keep]))
+            return Maps(chosen.backbone, features, chosen.layer, any_size=chosen.shape == "own")
         except ConfigError as error:
             name = error.key.removeprefix("regions.")
             raise ConfigError(name, error.got, error.why, error.fix, chosen) from error
@@ -106,7 +107,9 @@ class Detection:
         return Recipe("maps", known)
 
     @property
-    def _sizing(self) -> Sizing:
+    def _sizing(self) -> Sizing | OneSize:
+        if self.regions.shape == "backbone":
+            return OneSize(self.regions.backbone.image_size)
         return Sizing(self.regions.shortest, self.regions.longest, self.regions.enlarge)
 
     def _folder(self, collection: Collection, what: str, recipe: Recipe) -> Path:

@@ -122,6 +122,17 @@ class Sizing:
         return rows, columns
 
 
+@dataclass(frozen=True)
+class OneSize:
+    """One size for all images: that at which a backbone describes them.
+
+    Args:
+        image_size: (height, width).
+    """
+
+    image_size: tuple[int, int]
+
+
 class Sized(NamedTuple):
     """One image on its way to the network; one patch of zeros where it is unreadable, or its map is on disk."""
 
@@ -132,7 +143,7 @@ class Sized(NamedTuple):
 
 
 class ImagesAtTheirSize(Dataset[Sized]):
-    """Images at the sizes that a detector wants, one by one.
+    """Images at the sizes that a detector wants, each its own or all the same, one by one.
 
     One whose map lies already in the folder `kept` is not decoded, unless one of the folders `keep` lacks its map.
     """
@@ -141,7 +152,7 @@ class ImagesAtTheirSize(Dataset[Sized]):
         self,
         collection: Collection,
         maps: Maps,
-        sizing: Sizing,
+        sizing: Sizing | OneSize,
         kept: Path,
         keep: Mapping[str, Path],
         images: Sequence[int],
@@ -156,7 +167,8 @@ class ImagesAtTheirSize(Dataset[Sized]):
     def __getitem__(self, index: int) -> Sized:
         """Decode one image."""
         image = self.images[index]
-        position, nothing = torch.tensor([image]), torch.zeros(1, 3, *self.patch)
+        size = self.sizing.image_size if isinstance(self.sizing, OneSize) else self.patch
+        position, nothing = torch.tensor([image]), torch.zeros(1, 3, *size)
         complete = all(map_path(folder, image).exists() for folder in self.keep.values())
         if complete and (kept := kept_map(self.kept, image)) is not None:
             return Sized(nothing, position, "", kept)
@@ -164,8 +176,10 @@ class ImagesAtTheirSize(Dataset[Sized]):
             picture = self.collection.read(image)
         except UnreadableImageError as error:
             return Sized(nothing, position, error.why, None)
-        rows, columns = self.sizing.tokens(*picture.size, self.patch)
-        pixels = to_pixels(picture, (rows * self.patch[0], columns * self.patch[1]), *self.normalise)
+        if isinstance(self.sizing, Sizing):
+            rows, columns = self.sizing.tokens(*picture.size, self.patch)
+            size = (rows * self.patch[0], columns * self.patch[1])
+        pixels = to_pixels(picture, size, *self.normalise)
         return Sized(pixels[None], position, "", None)
 
 

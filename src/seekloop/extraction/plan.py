@@ -16,7 +16,7 @@ from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.contracts.records import Regions
 from seekloop.descriptors.encoding import Encoding, FromTokens
-from seekloop.descriptors.pooling import Auto, Pooling
+from seekloop.descriptors.pooling import Auto, ClassToken, Mean, Pooling
 from seekloop.extraction.images import transform_of
 from seekloop.extraction.trainer import TrainerSettings
 from seekloop.regions import grid
@@ -154,6 +154,7 @@ class Extraction:
                 tokens=_token_map(self.backbone, self.pooling) if encoding.name == "tokens" else None,
                 versions=_versions(),
                 failures=None,
+                text_space=_text_space(self.backbone, encoding, self.pooling),
             )
         if described.tokens is not None:
             check_not_finer(parts.asked, described.tokens)
@@ -172,6 +173,12 @@ def _token_map(backbone: Backbone, pooling: Pooling) -> Grid:
         tokens = backbone(torch.zeros(1, 3, *backbone.image_size, dtype=torch.float32))
         pooling(tokens)
     return tokens.patches.shape[1], tokens.patches.shape[2]
+
+
+def _text_space(backbone: Backbone, encoding: Encoding, pooling: Pooling) -> str | None:
+    """The space of the descriptors: that of the tokens where they are tokens or means of them."""
+    kept = getattr(encoding, "keeps_space", True) and isinstance(pooling, Auto | ClassToken | Mean)
+    return getattr(backbone, "text_space", None) if kept else None
 
 
 def _versions() -> dict[str, str]:

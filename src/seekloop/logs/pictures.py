@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageColor, ImageDraw, ImageOps
+from torch import Tensor
 
 from seekloop.logs.drawing import COLOURS, DPI, QUERY, RIGHT, UNSURE, WRONG, escaped, short
 from seekloop.logs.kind import RunKind
@@ -108,6 +109,28 @@ def results_of_queries(
         for column, (_, one) in enumerate(ranking[ranking["query"] == number].head(RESULTS).iterrows(), start=1):
             colour = RIGHT if one["relevant"] else WRONG
             sheet.put(row, column, read(int(one["image"])), box_of(one), colour, f"{one['score']:.3f}")
+    return sheet.figure()
+
+
+def answers_of_words(
+    ranking: pd.DataFrame, read: Read, mask_of: Callable[[int, int], Tensor | None], rows: int
+) -> Figure:
+    """The first images of a ranking, row by row, each with the region that answered: its cells, or its box.
+
+    Args:
+        ranking: image, region, score and box of each result, best first.
+        read: gives an image of the collection.
+        mask_of: (image, region) to the cells of the region; None where it is a box.
+        rows: most rows of images.
+    """
+    shown = ranking.head(rows * RESULTS)
+    sheet = Sheet(rows=max(1, -(-len(shown) // RESULTS)), columns=RESULTS)
+    for number, (_, one) in enumerate(shown.iterrows()):
+        picture, box = read(int(one["image"])), None if int(one["region"]) < 0 else box_of(one)
+        mask = mask_of(int(one["image"]), int(one["region"]))
+        if mask is not None:
+            picture, box = _painted(picture, mask.numpy()[None], np.zeros((0, 4)), (RIGHT,), 1), None
+        sheet.put(*divmod(number, RESULTS), picture, box, RIGHT, f"{one['score']:.3f}")
     return sheet.figure()
 
 
@@ -211,7 +234,7 @@ def _painted(
         pixels[there] = (1 - OPACITY) * pixels[there] + OPACITY * np.array(ImageColor.getrgb(colour), dtype=np.float32)
     small = Image.fromarray(pixels.astype(np.uint8))
     paint = ImageDraw.Draw(small)
-    for box, colour in zip(boxes.tolist(), colours, strict=True):
+    for box, colour in zip(boxes.tolist(), colours, strict=False):
         x0, y0, x1, y1 = sides_of(box, small)
         paint.rectangle((x0, y0, max(x1 - 1, 1), max(y1 - 1, 1)), outline=colour, width=width)
     return small

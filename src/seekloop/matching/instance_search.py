@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,7 +14,7 @@ from seekloop.contracts.records import ArrayBlock, Block
 from seekloop.descriptors.whitening import Whitening
 from seekloop.representations.local import GLOBAL
 
-__all__ = ["GLOBAL", "Found", "Whitened", "boxes_of_known", "first_highest", "search"]
+__all__ = ["GLOBAL", "Against", "Found", "Whitened", "boxes_of_known", "compare", "first_highest", "search"]
 
 BLOCK_ROWS = 2**16  # descriptors read at a time
 
@@ -60,6 +61,20 @@ class Found:
         chosen = boxes[(first + region.clamp(min=0)).clamp(max=max(len(boxes) - 1, 0))]
         chosen = torch.where((region == GLOBAL)[..., None], torch.tensor(WHOLE_IMAGE), chosen)
         return chosen.masked_fill((images < 0)[..., None], torch.nan)
+
+
+Against = Literal["regions", "whole", "both"]
+"""Vectors of an image that a query is compared with: of its regions, its global descriptor, or of all."""
+
+
+def compare(descriptors: Descriptors, queries: Float[Tensor, "q d"], against: Against) -> Found:
+    """Compare every query with every image by these vectors; of both, the better one answers, the region if equal."""
+    found = search(descriptors, queries, by_region=against != "whole")
+    if against != "both":
+        return found
+    global_ = search(descriptors, queries, by_region=False)
+    better = global_.scores > found.scores
+    return Found(torch.where(better, global_.scores, found.scores), found.region.masked_fill(better, GLOBAL))
 
 
 def search(descriptors: Descriptors, queries: Float[Tensor, "q d"], by_region: bool) -> Found:

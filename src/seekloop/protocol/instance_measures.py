@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jaxtyping import Int
 from torch import Tensor
 
 from seekloop.contracts.instances import InstanceSearch
-from seekloop.matching.instance_search import GLOBAL, Found, boxes_of_known
+from seekloop.matching.instance_search import Against, Found, boxes_of_known
 from seekloop.metrics.localisation import mean_best_iou
 from seekloop.metrics.ranked import finite_sum_average_precision, precision_at, trapezoid_average_precision
 from seekloop.metrics.ranks import ranks_of_positives
@@ -28,12 +29,14 @@ class SearchMeasures:
         kept: the queries whose image could be read.
         search: the scores of all images for these.
         store: descriptors of the database.
+        against: which of them were compared.
     """
 
     instances: InstanceSearch
     kept: Int[Tensor, " q"]
     search: Found
     store: Store
+    against: Against = "regions"
 
     def results(self, cutoffs: Sequence[int]) -> pd.DataFrame:
         """One row per setup, cut-off (the whole ranking last) and query."""
@@ -78,21 +81,23 @@ class SearchMeasures:
         return table
 
     def summary(self, results: pd.DataFrame) -> dict[str, Any]:
-        """Means over queries; several setups each have their own, before their mean."""
+        """Means over queries; several setups each have their own, before their mean, or that of `all` among them."""
         summary: dict[str, Any] = {}
         for column, name in {"ap": "map", "ap_trapezoid": "map_trapezoid", "miou": "miou"}.items():
             means = results.groupby(["setup", "cutoff"], sort=False)[column].mean()
             for cutoff in results["cutoff"].unique():
                 each = means.xs(cutoff, level="cutoff")
-                summary[f"{name}_{cutoff}"] = number(each.mean())
+                summary[f"{name}_{cutoff}"] = number(each["all"] if "all" in each else each.mean())
                 if len(each) > 1:
                     summary |= {f"{setup}_{name}_{cutoff}": number(value) for setup, value in each.items()}
         store, problems = self.store, [*self.instances.database.problems, *self.instances.queries.problems]
         regions = len(store.regions.boxes) / (1 if store.regions.offsets is None else store.images)
+        vectors = {"regions": float(regions), "whole": 1.0, "both": regions + 1.0}[self.against]
         return {
             **summary,
             "queries": int(results["query"].nunique()),
             "images": int(store.readable.sum()),
-            "regions_per_image": float(regions) if bool((self.search.region != GLOBAL).any()) else 1.0,
+            "regions_per_image": 1.0 if self.against == "whole" else float(regions),
+            "bytes_per_image": vectors * store.dim * np.dtype(store.manifest.dtype).itemsize,
             "left_out": left_out(problems, store.readable),
         }

@@ -107,6 +107,22 @@ INSTANCES = RunKind(
     named=("regions", "seed"),
 )
 
+SCORES = Curve("ranking", "rank", ("score",))
+
+WORDS = RunKind(
+    command="words",
+    step="rank",
+    tables={
+        "ranking": {"rank": "int32", "image": "int32", "path": "string", "score": "double", "region": "int32", **BOX}
+    },
+    numbers=("best_score",),
+    labels={"score": "cosine", "best_score": "highest cosine"},
+    curve=SCORES,
+    compared=("score",),
+    subject=("collection", "backbone"),
+    lines={"scores": Lines(SCORES, {"cosine": ("score",)}, ("rank",))},
+)
+
 RECALL = Curve("recall", "iou", ("recall", *(f"recall_{size}" for size in SIZES)))
 
 REGIONS = RunKind(

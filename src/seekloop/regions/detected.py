@@ -16,7 +16,7 @@ Feature = Literal["tokens", "keys", "queries", "values"]
 
 @component
 class Detected:
-    """Class-agnostic regions: those that a detector finds in a network's map of each image, at the image's own shape.
+    """Class-agnostic regions: those that a detector finds in a network's map of each image.
 
     An image in which nothing is found has itself as its only region.
 
@@ -27,6 +27,8 @@ class Detected:
         layer: block that the feature is taken from, from 0, or from the last with -1, -2, ...; None: the last.
         keep: features whose maps stay on disk, so that other detectors, or other settings of this one, read them
             instead of running the network again: some 2 MB an image and feature.
+        shape: own, each image keeps its proportions, and its size follows from the next three; backbone, all are
+            brought to the network's `image_size`, as for descriptors: tokens found and tokens described are the same.
         shortest: tokens along the shorter side of an image.
         longest: most tokens along its longer side; the shorter one then has fewer.
         enlarge: whether small images are enlarged to that.
@@ -42,6 +44,7 @@ class Detected:
     feature: Feature = "tokens"
     layer: int | None = None
     keep: Sequence[Feature] = ()
+    shape: Literal["own", "backbone"] = "own"
     shortest: Count = 45
     longest: Count = 100
     enlarge: bool = True

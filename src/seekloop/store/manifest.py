@@ -38,6 +38,7 @@ class StoreManifest:
         tokens: rows and columns of the backbone's map, where cells come from it.
         versions: of the packages that wrote it. They do not change the key.
         failures: number of unreadable images; None until finished.
+        text_space: the space of texts that the descriptors live in; None where they can be compared with no text.
     """
 
     recipe: Recipe
@@ -50,6 +51,7 @@ class StoreManifest:
     tokens: Grid | None
     versions: Mapping[str, str]
     failures: int | None
+    text_space: str | None = None
 
     @property
     def key(self) -> str:

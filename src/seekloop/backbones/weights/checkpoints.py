@@ -139,10 +139,15 @@ def weights_hash(trunk: nn.Module, *words: str) -> str:
 
     `words` are what values do not show but outputs depend on, such as where a network strides.
     """
+    return tensors_hash(trunk.state_dict(), *words)
+
+
+def tensors_hash(tensors: Mapping[str, Tensor], *words: str) -> str:
+    """The same of tensors by name."""
     digest = hashlib.blake2b(digest_size=16)
     for word in words:
         digest.update(word.encode() + b"\0")
-    for name, value in sorted(trunk.state_dict().items()):
+    for name, value in sorted(tensors.items()):
         if value.is_floating_point():
             digest.update(f"{name} {tuple(value.shape)}".encode())
             digest.update(value.detach().float().cpu().contiguous().numpy().data)

@@ -1,0 +1,68 @@
+"""Any collection with classes as a search by words: the names of its classes are the queries."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seekloop.contracts import boxes as box_geometry
+from seekloop.contracts.declared import declared
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.instances import InstanceSearch, Relevance
+from seekloop.contracts.problems import Problem, first_reasons
+from seekloop.contracts.protocols import Collection
+from seekloop.images.annotated import Chosen, boxes_by_image
+
+
+@declared
+def class_names(collection: Collection, words: Mapping[str, str] | None = None) -> InstanceSearch:
+    """Search for every class by its name; right are the images that show it.
+
+    Besides all right images, those of each size are evaluated alone: images that show the class in another size are
+    taken out of the ranking. The size of an image is that of its largest object of the class.
+
+    Args:
+        collection: images with annotated classes.
+        words: that are searched for in place of a class's name, such as {tvmonitor: television}; None: its name.
+
+    Raises:
+        ConfigError: if no class is on any image, or `words` names one that is not there.
+
+    Reference:
+        Levi et al., "Object-Centric Open-Vocabulary Image Retrieval with Aggregated Features", BMVC 2023.
+    """
+    known, words = collection.annotations, words or {}
+    if unknown := next((name for name in words if name not in known.classes), None):
+        fix = f"Classes: {', '.join(known.classes[:20])}{', ...' if len(known.classes) > 20 else ''}."
+        raise ConfigError("words", dict(words), f"{collection.name} has no class {unknown!r}", fix)
+    boxes = [boxes_by_image(known, label) for label in range(len(known.classes))]
+    there = [label for label, by_image in enumerate(boxes) if by_image]
+    if not there:
+        why = "\n  ".join(["no class is on any image", *first_reasons(collection.problems)])
+        raise ConfigError("collection", collection.name, why, "Take a collection with annotations.")
+    names, found = tuple(known.classes[label] for label in there), tuple(boxes[label] for label in there)
+    sizes = [{image: largest(several) for image, several in by_image.items()} for by_image in found]
+    right = tuple(torch.tensor(list(size), dtype=torch.int64) for size in sizes)
+    setups = {"all": Relevance(right, tuple(one[:0] for one in right))}
+    for stratum in box_geometry.STRATA:
+        within = [torch.tensor([one == stratum for one in size.values()]) for size in sizes]
+        alone = tuple(one[here] for one, here in zip(right, within, strict=True))
+        setups[stratum] = Relevance(alone, tuple(one[~here] for one, here in zip(right, within, strict=True)))
+    absent = [name for name in known.classes if name not in names]
+    nothing = known.keep(torch.zeros(len(known.image), dtype=torch.bool))
+    unfit = [Problem(name, "not searched for: it is on no image") for name in absent]
+    return InstanceSearch(
+        collection,
+        Chosen(f"{collection.name} class names", collection, [], nothing, unfit),
+        names,
+        torch.full((len(names),), -1),
+        setups,
+        found,
+        tuple(words.get(name, name) for name in names),
+    )
+
+
+def largest(boxes: Float[Tensor, "_ 4"]) -> str:
+    """Size of the largest of some boxes."""
+    return box_geometry.stratum(boxes[box_geometry.area(boxes).argmax()][None])[0]

@@ -1,0 +1,201 @@
+"""`seekloop search "red"`: a network that sees colours, names of colours, and pictures of one coloured square each."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+import seekloop as program
+from seekloop.commands.composed import with_words
+from seekloop.contracts.errors import ConfigError
+from tests.commands.runs import places, seekloop, worked
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of those that write the files
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+SQUARES = [("red", 0, 0, 8), ("green", 32, 0, 16), ("blue", 32, 32, 32), ("red", 0, 32, 24), ("green", 16, 16, 32)]
+"""Colour, left, top and side of the square on each picture of 64 x 64 grey pixels; the last one has none."""
+
+
+class Colours(nn.Module):
+    """Colour of each cell of 8 x 8 pixels, less its mean over the channels, beside a little grey; d = 4."""
+
+    def forward(self, pixels):
+        cells = F.avg_pool2d(pixels, 8)
+        return torch.cat([cells - cells.mean(dim=1, keepdim=True), 0.05 * torch.ones_like(cells[:, :1])], 1)
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    """Folder with pictures, boxes, network and vocabulary; and the command's words that name them."""
+    folder = tmp_path_factory.mktemp("words")
+    (folder / "pictures").mkdir()
+    rows = ["image,class,x0,y0,x1,y1"]
+    for number, square in enumerate([*SQUARES, None]):
+        picture = Image.new("RGB", (64, 64), (128, 128, 128))
+        if square:
+            colour, x, y, side = square
+            picture.paste(COLOURS[colour], (x, y, x + side, y + side))
+            rows.append(f"{number}.png,{colour},{x},{y},{x + side},{y + side}")
+        picture.save(folder / "pictures" / f"{number}.png")
+    (folder / "pictures" / "boxes.csv").write_text("\n".join(rows))
+    torch.jit.script(Colours()).save(str(folder / "colours.pt"))
+    vectors = [[2 / 3, -1 / 3, -1 / 3, 0], [-1 / 3, 2 / 3, -1 / 3, 0], [-1 / 3, -1 / 3, 2 / 3, 0], [1, 0, 0, 0]]
+    names = ["red,crimson", "green", "blue", "azure"]
+    np.savez(folder / "colours.npz", names=np.array(names), vectors=np.array(vectors, dtype=np.float32))
+    return folder
+
+
+def command(ground, **changes):
+    settings = {
+        "collection": "folder",
+        "collection.root": ground / "pictures",
+        "collection.boxes": "boxes.csv",
+        "backbone": "torchscript",
+        "backbone.checkpoint": ground / "colours.pt",
+        "backbone.image_size": 64,
+        "backbone.text_space": "colours",
+        "text": "vocabulary",
+        "text.file": ground / "colours.npz",
+        "text.space": "colours",
+        "trainer": "cpu",
+        "trainer.precision": "32-true",
+        "trainer.workers": 0,
+        "trainer.jobs": 1,
+        "wandb.mode": "disabled",
+        **changes,
+    }
+    where = places(ground / "runs", ground / "stores")
+    return [*(f"{key}={value}" for key, value in settings.items() if value is not None), *where]
+
+
+def ranked(outcome):
+    """The ranking that a command left, whose folder is the last word that it said."""
+    folder = worked(outcome).out.strip().rpartition(": ")[2].partition(" (")[0]
+    return pd.read_parquet(f"{folder}/ranking.parquet"), folder
+
+
+def test_the_first_plain_word_is_what_is_searched_for():
+    assert with_words(["a red bus", "grid=2x2"]) == ['search.words="a red bus"', "grid=2x2"]
+    assert with_words([""]) == ['search.words=""']
+    for others in ([], ["--help"], ["-m", "grid=2x2"], ["search.words=bus"], ["~prior"]):
+        assert with_words(others) == others
+    assert with_words(['- "bus"'])[0].startswith("search.words=")
+
+
+def test_words_rank_and_the_region_that_answers_is_known(ground):
+    """Cells of 16 pixels. Picture 3 has cells that are red throughout, picture 0 one that is red by a quarter."""
+    outcome = seekloop("search", "crimson", *command(ground))
+    ranking, folder = ranked(outcome)
+    assert "'crimson' is taken for red, crimson (similarity 1.00)" in outcome.out
+    assert "3.png  (0.00, 0.50, 0.25, 0.75)" in outcome.out
+    assert ranking["image"].tolist()[:2] == [3, 0]
+    assert ranking[["x0", "y0", "x1", "y1"]].values.tolist()[1] == [0, 0, 0.25, 0.25]
+    assert ranking["score"].is_monotonic_decreasing
+    assert len(ranking) == 6
+    assert json.loads(Path(folder, "summary.json").read_text())["best_score"] == ranking["score"][0]
+    with Image.open(f"{folder}/figures/answers.png") as sheet:
+        assert sheet.width > 900
+    again = worked(seekloop("search", "crimson", *command(ground)))
+    assert "already finished" in again.out
+
+
+def test_weights_and_pictures_are_joined(ground):
+    """Not blue: what is left of a picture of blue and of the word is the opposite of blue; then green or red leads."""
+    ranking, _ = ranked(seekloop("search", "2.png - blue", *command(ground, **{"search.against": "whole"})))
+    assert ranking["image"].iloc[0] != 2
+    outside = ground / "mine.png"
+    Image.new("RGB", (20, 30), COLOURS["green"]).save(outside)
+    ranking, _ = ranked(seekloop("search", f'{outside} + 2*"green"', *command(ground)))
+    assert set(ranking["image"].iloc[:2]) == {1, 4}
+    assert ranking["score"].iloc[0] == pytest.approx(1, abs=0.01)
+
+
+def test_clusters_of_tokens_answer_like_all_of_them_and_paint_their_cells(ground):
+    """Each picture has two colours, so two clusters are as good as 64 tokens; one is the mean."""
+    clusters = {"regions": "clusters", "encoding": "masks", "grid": None}
+    scores = {}
+    for most in (1, 2, 1000):
+        changes = {**clusters, "regions.detector.clusters": most}
+        ranking, folder = ranked(seekloop("search", "red", *command(ground, **changes)))
+        scores[most] = ranking.set_index("image")["score"].sort_index()
+        if most == 2:
+            box = ranking[ranking["image"] == 3][["x0", "y0", "x1", "y1"]].values.tolist()
+            assert box == [[0, 0.5, 0.375, 0.875]]
+            with Image.open(f"{folder}/figures/answers.png") as sheet:
+                assert sheet.height > 100
+    pd.testing.assert_series_equal(scores[2], scores[1000], atol=2e-3)
+    assert scores[1][0] < scores[2][0] - 0.2
+    whole, _ = ranked(seekloop("search", "red", *command(ground, **{"search.against": "whole"})))
+    pd.testing.assert_series_equal(whole.set_index("image")["score"].sort_index(), scores[1], atol=2e-3)
+
+
+def test_class_names_are_searched_for_and_measured_by_size(ground):
+    """Every colour is found; a small red square is found alone when the larger one is taken out, and the other way."""
+    outcome = worked(seekloop("search", *command(ground, instances="class_names")))
+    folder = outcome.out.strip().rpartition(": ")[2]
+    results = pd.read_parquet(f"{folder}/results.parquet")
+    summary = json.loads(Path(folder, "summary.json").read_text())
+    counts = results[results["cutoff"] == "all"].pivot(index="name", columns="setup", values="positives")
+    assert counts.loc["red"].to_dict() == {"all": 2, "small": 1, "medium": 1, "large": 0}
+    assert counts.loc["green"].to_dict() == {"all": 2, "small": 0, "medium": 1, "large": 1}
+    assert (summary["map_all"], summary["map_50"], summary["small_map_all"], summary["queries"]) == (1, 1, 1, 3)
+    assert summary["bytes_per_image"] == 16 * 4 * 2
+    misread = command(ground, instances="class_names", **{"instances.words": "{red: blue}"})
+    folder = worked(seekloop("search", *misread)).out.strip().rpartition(": ")[2]
+    assert json.loads(Path(folder, "summary.json").read_text())["map_all"] < 0.9
+
+
+@pytest.mark.parametrize(
+    ("words", "changes", "message"),
+    [
+        ("", {}, "words='' cannot work: it is empty"),
+        ("a red bus", {}, r"none of the 4 names of colours, nor near one. Nearest: red, crimson"),
+        ("赤" * 10_000, {}, "nor near one"),
+        ("red + gone.jpg", {}, "words='gone.jpg' cannot work: it is neither one of the images of folder nor a file"),
+        ("red - red", {}, "cancel each other out"),
+        ('"red', {}, "a quotation mark is not closed"),
+        ("red", {"text": "none", "text.file": None, "text.space": None}, "needs an encoder of texts.*text=openclip"),
+        ("red", {"text.space": "others"}, "live in the space 'others', the descriptors of colours:0 in 'colours'"),
+        ("red", {"backbone.text_space": None}, "aligned with none.*backbone=openclip"),
+        ("red", {"encoding": "roi"}, "pooled by powers or maxima.*pool=mean"),
+        ("red", {"text.file": __file__}, "it is no vocabulary"),
+        ("red", {"text.names": "colours"}, "text.names='colours' cannot work.*It has: names, vectors"),
+    ],
+)
+def test_what_cannot_be_searched_for_is_said(ground, words, changes, message):
+    outcome = seekloop("search", words, *command(ground, **changes))
+    assert outcome.code == 1
+    assert len(outcome.err) < 900
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(outcome.err.replace("\n", " "))
+
+
+def test_vectors_of_another_width_are_refused(ground):
+    np.savez(ground / "three.npz", names=np.array(["red"]), vectors=np.ones((1, 3), dtype=np.float32))
+    outcome = seekloop("search", "red", *command(ground, **{"text.file": ground / "three.npz"}))
+    assert "its vectors have 3 dimensions, the descriptors of colours:0 4" in outcome.err
+
+
+def test_a_persons_search_starts_from_words(ground, tmp_path):
+    words = command(ground)
+    extracted = [word for word in words if not word.startswith(("text", "runs_dir", "wandb"))]
+    store = program.extract(*extracted)
+    text = [word for word in words if word.startswith("text")]
+    loop = ["representation=lo_all", "loop.negatives=0", "loop.budget=2"]
+    search = program.session(store, None, [*text, *loop], words="red - green")
+    assert search.ranking(2) == [3, 0]
+    assert search.query.text.words == "red - green"
+    with program.saved_session(tmp_path / "search", store, overrides=[*text, *loop], words="red") as kept:
+        kept.answer({item.image: item.image in (0, 3) for item in kept.ask()})
+        first = kept.ranking(3)
+    with program.saved_session(tmp_path / "search", store, overrides=[*text, *loop], words="red") as again:
+        assert again.ranking(3) == first
+    with pytest.raises(ConfigError, match="live in the space 'others'"):
+        program.session(store, None, [*text[:-1], "text.space=others", *loop], words="red")
