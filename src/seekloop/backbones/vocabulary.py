@@ -149,7 +149,7 @@ def _arrays(file: str | None, names: str, vectors: str, owner: object) -> tuple[
         why = "there is no such file" if file else "it has no default"
         raise ConfigError("file", file, why, LAYOUT, owner)
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
             for key, name in (("names", names), ("vectors", vectors)):
                 if name not in held.files:
                     why = f"{file} has no such array"

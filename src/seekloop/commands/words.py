@@ -3,6 +3,7 @@
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -156,7 +157,7 @@ def picture_vector(term: str, extraction: Extraction, store: Store) -> Float[Ten
         return F.normalize(extraction.pooling(extraction.backbone(pixels[None])).float(), dim=1)[0].clone()
 
 
-def mask_of(regions: Regions, image: int, region: int) -> Tensor | None:
+def mask_of(regions: Regions, image: int, region: int) -> np.ndarray | None:
     """Mask of a region on its map of tokens; None where regions are boxes, or the whole image answered."""
     masks = None if region == GLOBAL else regions.masks_of(image)
-    return None if masks is None else masks[region]
+    return None if masks is None else masks[region].numpy()

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageColor, ImageDraw, ImageOps
-from torch import Tensor
 
 from seekloop.logs.drawing import COLOURS, DPI, QUERY, RIGHT, UNSURE, WRONG, escaped, short
 from seekloop.logs.kind import RunKind
@@ -113,7 +112,7 @@ def results_of_queries(
 
 
 def answers_of_words(
-    ranking: pd.DataFrame, read: Read, mask_of: Callable[[int, int], Tensor | None], rows: int
+    ranking: pd.DataFrame, read: Read, mask_of: Callable[[int, int], np.ndarray | None], rows: int
 ) -> Figure:
     """The first images of a ranking, row by row, each with the region that answered: its cells, or its box.
 
@@ -129,7 +128,7 @@ def answers_of_words(
         picture, box = read(int(one["image"])), None if int(one["region"]) < 0 else box_of(one)
         mask = mask_of(int(one["image"]), int(one["region"]))
         if mask is not None:
-            picture, box = _painted(picture, mask.numpy()[None], np.zeros((0, 4)), (RIGHT,), 1), None
+            picture, box = _painted(picture, mask[None], np.zeros((0, 4)), (RIGHT,), 1), None
         sheet.put(*divmod(number, RESULTS), picture, box, RIGHT, f"{one['score']:.3f}")
     return sheet.figure()
 
