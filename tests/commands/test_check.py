@@ -47,6 +47,13 @@ def command(name, album, tmp_path, *changes):
     return seekloop(name, *NOT_THE_COLLECTION, "collection=folder", *where, *places_of, *changes)
 
 
+def test_more_questions_than_a_search_has_candidates_are_told(album, tmp_path):
+    """25 images, less the example and the irrelevant ones to start with."""
+    out = worked(command("check", album, tmp_path, "loop.rounds=9", "loop.negatives=4")).out
+    assert "2 of 9 rounds x 3 questions, 54 answers in all" in out
+    assert "would refuse them: rounds x budget = 27 exceeds the 20 candidates." in " ".join(out.split())
+
+
 def test_what_was_planted_is_found_and_nothing_is_computed(album, tmp_path):
     checks = tmp_path / "checks"
     out = worked(command("check", album, tmp_path, f"check.folder={checks}")).out

@@ -23,6 +23,7 @@ from seekloop.images.inspection import Inspection, inspect
 from seekloop.logs.console import Console
 from seekloop.logs.drawing import save
 from seekloop.logs.pictures import BoxedPicture, contact_sheet
+from seekloop.loop.engine import check_pool
 from seekloop.protocol.simulation import Simulation
 
 LISTED_CLASSES = 12
@@ -167,6 +168,10 @@ def searches(config: DictConfig, collection: Collection) -> list[str]:
     asked = len(queries) * planned.rounds * planned.budget
     size = f"{planned.rounds} rounds x {planned.budget} questions"
     lines = [f"searches: {len(queries):,} of {size}, {asked:,} answers in all"]
+    try:
+        check_pool(len(collection.paths) - 1 - planned.negatives, planned.rounds, planned.budget, owner=planned)
+    except ConfigError as error:
+        lines.append(f"  seekloop retrieve would refuse them: {error.why}. {error.fix}")
     return [*lines, *(f"  class {name!r} is left out: {why}" for name, why in list(left_out.items())[:LISTED_CLASSES])]
 
 

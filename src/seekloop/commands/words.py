@@ -39,6 +39,7 @@ SLUG = 32  # letters of the query in the run's name
 
 def by_words(config: DictConfig, against: Against, kept: int, shown: int) -> float:
     """Rank a collection by a query of words and pictures, or find that it was done; returns the highest score."""
+    parse(str(config.search.words), lambda _: False)  # a mistake is told before networks are loaded
     extraction = prepare(config)
     collection, plan = extraction.collection, extraction.plan
     encoder = encoder_of(config)
