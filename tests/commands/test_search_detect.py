@@ -209,12 +209,15 @@ def test_found_regions_serve_the_loop_with_cells_and_without(ground):
         assert rounds["round"].max() == 1
 
 
-def test_runs_of_both_are_reported_and_their_state_told(ground):
-    for name, area in (("search", "map_all"), ("detect", "corloc")):
-        worked(seekloop("report", str(ground / "runs" / name), "wandb=disabled"))
-        assert area in (ground / "runs" / name / "report.csv").read_text()
-        assert "1 done" in worked(seekloop("status", str(ground / "runs" / name))).out
-    assert "do not go into one table" in seekloop("report", str(ground / "runs"), "wandb=disabled").err
+def test_runs_of_both_are_reported_and_their_state_told(ground, tmp_path):
+    runs = tmp_path / "runs"
+    searched = ("search", "instances.queries=1", "search.shown=0")
+    for words, name, area in ((searched, "search", "map_all"), ((*CLAID, *TINY), "detect", "corloc")):
+        worked(seekloop(*words, *SCENES, *places(runs, ground / "stores"), "wandb.mode=disabled"))
+        worked(seekloop("report", str(runs / name), "wandb=disabled"))
+        assert area in (runs / name / "report.csv").read_text()
+        assert "1 done" in worked(seekloop("status", str(runs / name))).out
+    assert "do not go into one table" in seekloop("report", str(runs), "wandb=disabled").err
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def is_image(term: str, extraction: Extraction) -> bool:
 
 
 def picture_hash(term: str, extraction: Extraction) -> str:
-    """What an image of a query is known by: its path in the collection, or its file's content.
+    """Identity of an image of a query: its path in the collection, or the hash of its file.
 
     Raises:
         ConfigError: if it is neither.
