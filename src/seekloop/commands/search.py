@@ -47,8 +47,9 @@ class Settings:
     """Numbers of an instance search, or of a search by words.
 
     Args:
-        words: what to search for, in place of the queries of `instances`: words, and paths of images, with weights.
-        query: what becomes the query's one vector: its box on the map of its whole image (the code released with
+        words: text query in place of the queries of `instances`: words, and paths of images, with weights. `query` and
+            `cutoffs` are not read then.
+        query: source of the query's one vector: its box on the map of its whole image (the code released with
             CLAID); the box cut out and described alone (CLAID's text); or all of the image.
         against: an image scores as its best region, by its global descriptor, or as the best of both. Queries cut
             out, and whole images, are pooled over their whole map as those are that they are searched against.

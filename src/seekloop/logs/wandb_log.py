@@ -232,7 +232,7 @@ def quiet_settings() -> "wandb.Settings":
     wished: dict[str, Any] = {
         "silent": True,
         "quiet": True,
-        "console": "wrap",  # what is printed from now on stands among W&B's logs, too
+        "console": "wrap",  # copies the console from now on to W&B's Logs tab
         "save_code": False,
         "reinit": "create_new",
         "init_timeout": LOGIN_SECONDS,
