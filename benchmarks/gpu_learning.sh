@@ -10,13 +10,14 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-stores/gpu} limit=${LIMIT:-215} python=${PYTHON:-python3} split=${SPLIT:-0}
-mkdir -p "$out"
+mkdir -p "$out" && out=$(cd "$out" && pwd)
 export PYTHONPATH=$PWD/src PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}
 if [ -n "${WHEELS:-}" ]; then
     $python -m pip install -q --no-index --no-deps --target "$out/site" "$WHEELS"/*.whl || exit 1
-    export PYTHONPATH=$PYTHONPATH:$PWD/$out/site
+    export PYTHONPATH=$PYTHONPATH:$out/site
 fi
 common=(experiment=learning_mnist model.divisor=1 "split=$split" wandb.mode=disabled runs_dir="$out/runs" store_dir="$out/stores")
+common+=(learning.initial=10 learning.budget=10)
 if [ "${1:?folder with the idx files of MNIST, or tiny}" = tiny ]; then
     common+=(dataset=digits dataset.images=null dataset.test_images=null model.divisor=8 training.iterations=5)
     accelerator=cpu semi=quick most=6

@@ -11,11 +11,11 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-stores/gpu} limit=${LIMIT:-235} python=${PYTHON:-python3}
-mkdir -p "$out"
+mkdir -p "$out" && out=$(cd "$out" && pwd)
 export PYTHONPATH=$PWD/src PYTHONUNBUFFERED=1
 if [ -n "${WHEELS:-}" ]; then
     $python -m pip install -q --no-index --no-deps --target "$out/site" "$WHEELS"/*.whl || exit 1
-    export PYTHONPATH=$PYTHONPATH:$PWD/$out/site
+    export PYTHONPATH=$PYTHONPATH:$out/site
 fi
 part() { # name, then the command: what would begin too late is left out, what takes too long is stopped
     local name=$1 left=$((limit - SECONDS))
