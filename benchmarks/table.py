@@ -27,10 +27,11 @@ def read(results: Path) -> list[Line]:
 
 
 def latest(lines: Iterable[Line]) -> list[Line]:
-    """Of measurements with equal settings on equal machines, the last one."""
+    """Of measurements with equal settings on equal machines, the last one; with and without the alternative apart."""
     kept: dict[str, Line] = {}
     for line in lines:
-        key = json.dumps([line["benchmark"], line["settings"], line["machine"]], sort_keys=True)
+        compared = "ratio" in line["figures"]
+        key = json.dumps([line["benchmark"], line["settings"], line["machine"], compared], sort_keys=True)
         kept.pop(key, None)
         kept[key] = line
     return list(kept.values())
@@ -74,6 +75,13 @@ def round_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     obvious = found["obvious"]["round"]["median"] if "obvious" in found else ""
     seconds = [found["round"]["median"], found["round"]["p95"], *parts, obvious]
     return (size(settings), words(settings), *map(milliseconds, seconds), found["peak_gib"], found["ap"], listed(found))
+
+
+def held_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
+    parts = [found["parts"][part]["median"] for part in ("fit", "score", "select")]
+    seconds = [found["first_page"], found["round"]["median"], found["round"]["p95"], *parts]
+    rates = [found["score_gbs"], found["bandwidth_gbs"], found["share"], found["gpu_gib"] or "", found["ap"]]
+    return (f"{size(settings)}, {settings['device']}", *map(milliseconds, seconds), *rates)
 
 
 def listed(found: dict[str, Any]) -> str:
@@ -191,6 +199,26 @@ TABLES: dict[str, list[tuple[str, Row, Sequence[str]]]] = {
             ],
         )
     ],
+    "gpu": [
+        (
+            "A person's round over descriptors that the device holds in float32, in milliseconds",
+            held_row,
+            [
+                "n x m x d",
+                "first page",
+                "median",
+                "p95",
+                "fit",
+                "score",
+                "select",
+                "GB/s of scoring",
+                "GB/s of copies, read and written",
+                "share",
+                "GPU GiB",
+                "AP at the end",
+            ],
+        )
+    ],
     "extract": [
         (
             "Extraction, in images/s, against decode + forward in one run",
@@ -244,7 +272,7 @@ def rendered(lines: Iterable[Line]) -> str:
     kept = latest(lines)
     pieces = []
     for benchmark, tables in TABLES.items():
-        mine = [line for line in kept if line["benchmark"] == benchmark]
+        mine = [line for line in kept if line["benchmark"] == benchmark and line["settings"].get("part") != "equality"]
         for title, row, headers in tables if mine else []:
             rows = [(*row(line["settings"], line["figures"]), origin(line, kept)) for line in mine]
             pieces.append(f"### {title}\n\n{table_of(rows, [*headers, 'where, when, commit'])}")
