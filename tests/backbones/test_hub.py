@@ -61,6 +61,16 @@ def test_with_network_it_downloads_whichever_file_there_is(monkeypatch, tmp_path
     assert hub.fetch("some_vit", PUBLISHED) == tmp_path / "pytorch_model.bin"
 
 
+@pytest.mark.parametrize(("there", "offline"), [(True, False), (False, True)])
+def test_other_libraries_search_the_cache_alone_where_the_hub_cannot_be_reached(monkeypatch, there, offline):
+    monkeypatch.setattr(hub, "reachable", lambda url: there)
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(RuntimeError, match="of theirs"), hub.without_waiting():
+        assert hub.constants.HF_HUB_OFFLINE is offline
+        raise RuntimeError("of theirs")
+    assert hub.constants.HF_HUB_OFFLINE is False
+
+
 def test_a_model_without_published_weights():
     with pytest.raises(ConfigError, match="no weights are published"):
         hub.fetch("some_vit", SimpleNamespace(hf_hub_id=None, hf_hub_filename=None))

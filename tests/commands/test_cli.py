@@ -93,6 +93,12 @@ def test_what_the_config_does_not_know_is_named_with_what_it_knows(override, wor
     assert not list(tmp_path.iterdir())
 
 
+def test_the_config_of_a_sweep_is_not_printed(tmp_path, stores):
+    outcome = seekloop("retrieve", "-m", *SMALL, "--cfg", "job", *places(tmp_path, stores))
+    assert (outcome.code, "Traceback" in outcome.err) == (1, False)
+    assert "leave out -m" in outcome.err
+
+
 def test_the_help_of_a_command_lists_its_choices():
     out = worked(seekloop("retrieve", "--help")).out
     names = sorted(path.stem for path in (conf_dir() / "criterion").glob("*.yaml"))

@@ -158,7 +158,11 @@ def test_boxes_from_a_folder_of_xmls(root, tmp_path, save_xml):
 
 @pytest.mark.parametrize(
     ("boxes", "message"),
-    [("none.csv", "there is no .*none.csv"), ("notes.txt", "its format is not known"), ("bad.json", "not a COCO file")],
+    [
+        ("none.csv", "there is no .*none.csv and no .*none.csv"),
+        ("notes.txt", "its format is not known"),
+        ("bad.json", "not a COCO file"),
+    ],
 )
 def test_boxes_that_cannot_be_read_are_refused(root, boxes, message):
     (root / "bad.json").write_text("{}")

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from seekloop.backbones.preprocessing import ImageSize, Normalisation, Preprocessing, fitting_size, triple
 from seekloop.backbones.readout import FeatureMaps, Readout
 from seekloop.backbones.templates import read_templates
+from seekloop.backbones.weights import hub
 from seekloop.backbones.weights.checkpoints import tensors_hash, weights_hash
 from seekloop.contracts.declared import declared
 from seekloop.contracts.errors import ConfigError, require
@@ -272,7 +273,8 @@ def load(model: str, pretrained: str | None, checkpoint: str | None, image_size:
     """
     clip: Any = require("open_clip", "clip")
     if ":" in model:
-        return _created(clip, model, None, image_size, {}, "model", model)
+        with hub.without_waiting():
+            return _created(clip, model, None, image_size, {}, "model", model)
     name = model.replace("/", "-")
     if name not in clip.list_models():
         near = difflib.get_close_matches(name, clip.list_models(), n=5, cutoff=0.5)
@@ -291,7 +293,10 @@ def load(model: str, pretrained: str | None, checkpoint: str | None, image_size:
     options: dict[str, Any] = {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
     options |= {"force_preprocess_cfg": expected} if expected else {}
     key, value = ("pretrained", pretrained) if checkpoint is None else ("checkpoint", checkpoint)
-    return _created(clip, name, weights, image_size, options, key, value)
+    if checkpoint is not None:
+        return _created(clip, name, weights, image_size, options, key, value)
+    with hub.without_waiting():
+        return _created(clip, name, weights, image_size, options, key, value)
 
 
 def _created(
@@ -323,7 +328,11 @@ def _created(
         raise
     except Exception as error:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        fix = "Give weights of this model, in open_clip's names; or choose another pretrained tag."
+        fix = (
+            "Give a file of this model's weights, in open_clip's names, with checkpoint=<path>; or choose another tag."
+        )
+        if key == "pretrained":
+            fix = f"Connect to the network once. {fix}"
         raise ConfigError(key, value, f"the weights of {name} cannot be had ({cause[:300]})", fix) from error
 
 

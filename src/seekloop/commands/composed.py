@@ -20,6 +20,7 @@ from seekloop.commands.parts import located
 from seekloop.commands.quoting import MULTIRUN, check_text, quoted, quoting_hints
 from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError
 
+PRINTING = frozenset({"-c", "--cfg", "-i", "--info"})  # Hydra's
 HELP = frozenset({"-h", "--help"})
 EXPLAINED = (MissingExtraError, StoreError, BusyError, OSError, ValueError)
 
@@ -33,6 +34,11 @@ def run_composed(name: str, overrides: Sequence[str]) -> None:
         groups.check_groups(name, overrides)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    printing = next((word for word in overrides if word.partition("=")[0] in PRINTING), None)
+    if printing and MULTIRUN & set(overrides):
+        fix = "leave out -m, and give one value to each key"
+        print(f"error: {printing} prints the config of one run: {fix}.", file=sys.stderr)
         sys.exit(1)
     helping = bool(HELP & set(overrides))
     sys.argv = [f"seekloop {name}", *in_order([word for word in overrides if word not in HELP])]

@@ -72,10 +72,12 @@ def boxes_source(root: Path, boxes: Path | str | None) -> Path | None:
     if boxes is None:
         return None
     source = root / Path(boxes).expanduser()  # an absolute path stays what it is
-    if not source.exists() and Path(boxes).exists():
-        source = Path(boxes)
+    here = Path(boxes).expanduser()
+    if not source.exists() and here.exists():
+        source = here
     if not source.exists():
-        raise ConfigError("boxes", boxes, f"there is no {source}", "Give a .json, a .csv, or a folder.")
+        places = " and no ".join(dict.fromkeys((str(source), str(here.absolute()))))
+        raise ConfigError("boxes", boxes, f"there is no {places}", "Give a .json, a .csv, or a folder.")
     return source
 
 

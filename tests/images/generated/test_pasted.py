@@ -319,7 +319,7 @@ def test_unreadable_and_narrow_photographs_are_passed_over(tmp_path):
     with pytest.raises(ConfigError, match=r"copies=10 .* 10 photographs .* not show cat. Ask for 9 or fewer"):
         pasted(source, instances=2, copies=10, distractors=0).read(0)
     with pytest.raises(ConfigError, match=r"distractors=11 .* 10 photographs that no object is cut from"):
-        pasted(source, instances=2, distractors=11).plain  # noqa: B018
+        pasted(source, instances=2, distractors=11).fingerprint()  # before anything is described
 
 
 @pytest.mark.parametrize(

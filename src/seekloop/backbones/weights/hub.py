@@ -2,6 +2,8 @@
 
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,17 @@ def reachable(url: str) -> bool:
         return True
     except OSError:
         return False
+
+
+@contextmanager
+def without_waiting() -> Iterator[None]:
+    """While another library asks the hub: where it cannot be reached, the cache alone is searched, without retries."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not reachable(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _first(repository: str, revision: str | None, files: tuple[str, ...], *, local: bool) -> Path | None:

@@ -190,7 +190,7 @@ class Pasted:
 
     def fingerprint(self) -> str:
         """Hash of the arguments, of the source, and of the first pictures' pixels."""
-        numbers = (self.name, len(self.instances), self.copies, self.distractors, self.image_size, self.seed)
+        numbers = (self.name, len(self.instances), self.copies, len(self.plain), self.image_size, self.seed)
         drawn = (self.object_area, self.occluded, asdict(self.ranges))
         asked = json.dumps([numbers, drawn, self.source.fingerprint(), self.source.annotations.fingerprint()])
         digest = hashlib.blake2b(asked.encode(), digest_size=16)
