@@ -65,9 +65,8 @@ def test_with_network_it_downloads_whichever_file_there_is(monkeypatch, tmp_path
 def test_other_libraries_search_the_cache_alone_where_the_hub_cannot_be_reached(monkeypatch, there, offline):
     monkeypatch.setattr(hub, "reachable", lambda url: there)
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
-    with pytest.raises(RuntimeError, match="of theirs"), hub.without_waiting():
+    with hub.without_waiting():
         assert hub.constants.HF_HUB_OFFLINE is offline
-        raise RuntimeError("of theirs")
     assert hub.constants.HF_HUB_OFFLINE is False
 
 
