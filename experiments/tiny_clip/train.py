@@ -45,6 +45,7 @@ SINGLE, DOUBLE, LOCAL = 768, 256, 256  # captions of one digit and of two in a s
 # How often a caption names an attribute, in the order of ATTRIBUTES.
 NAMED = (0.3, 0.4, 0.8, 0.25, 0.25)
 RATE, WARM_UP, DECAY = 2e-3, 0.03, 0.05  # learning rate; share of the run; weight decay
+CLASS_SCALE = 10.0  # of unit vectors, before they are classified
 AVERAGING = 0.995  # share of the averaged weights that is kept at each step
 WORD = {word: number for number, word in enumerate(captions.WORDS, start=1)}
 SLOTS = 12  # words of a caption: five of each digit, "and", and one to spare
@@ -229,10 +230,13 @@ class Objective(nn.Module):
 
     Not one caption is right for an image, but all that hold of it. Scale and bias are common to all parts, so that
     their cosines can be compared.
+
+    Beside it, every patch is classified: its digit, or the ground.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
+        self.classes = nn.Linear(dim, len(captions.DIGITS) + 1)
         self.scale, self.bias = nn.Parameter(torch.tensor(math.log(10.0))), nn.Parameter(torch.tensor(-4.0))
 
     def pairs(self, cosines: Tensor, right: Tensor) -> Tensor:
@@ -257,7 +261,12 @@ class Objective(nn.Module):
         holds = F.pad(holds, (0, 0, 0, 2))
         each = holds.gather(1, digit[..., None].expand(-1, -1, LOCAL))
         losses = self.pairs(patches @ texts[:LOCAL].mT, each).mean(dim=-1)
-        terms["patches"] = (losses * patch_weights(digit)).sum()
+        weights = patch_weights(digit)
+        terms["patches"] = (losses * weights).sum()
+        ground = attributes.new_full((len(attributes), 2), len(captions.DIGITS))
+        labels = torch.cat([attributes[..., DIGIT].clamp(min=0), ground], dim=1).gather(1, digit)
+        wrong = F.cross_entropy(self.classes(CLASS_SCALE * patches).flatten(0, 1), labels.flatten(), reduction="none")
+        terms["classes"] = 0.2 * (wrong * weights.flatten()).sum()
         return terms
 
 
@@ -271,10 +280,11 @@ def optimizers(towers: Towers, objective: Objective) -> list[torch.optim.Optimiz
     """Muon for the matrices of the image tower's blocks, AdamW for all else."""
     matrices = [weight for weight in towers.image.trunk.blocks.parameters() if weight.ndim == 2]
     chosen = {id(weight) for weight in matrices}
-    others = [weight for weight in (*towers.parameters(), *objective.parameters()) if id(weight) not in chosen]
+    others = [weight for weight in (*towers.parameters(), *objective.classes.parameters()) if id(weight) not in chosen]
     return [
         torch.optim.Muon(matrices, lr=RATE, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=RATE / 2, weight_decay=DECAY / 2, betas=(0.9, 0.98)),
+        torch.optim.AdamW([objective.scale, objective.bias], lr=2 * RATE, weight_decay=0.0, betas=(0.9, 0.98)),
     ]
 
 
@@ -293,7 +303,7 @@ def train(arguments: argparse.Namespace, pool: Pool, began: float) -> tuple[Towe
     device = pool.pixels.device
     torch.manual_seed(arguments.seed)
     towers = Towers(**architecture(arguments.width, arguments.depth, arguments.dim)).to(device)
-    objective, average = Objective().to(device), deepcopy(towers).requires_grad_(False)
+    objective, average = Objective(arguments.dim).to(device), deepcopy(towers).requires_grad_(False)
     several, step = optimizers(towers, objective), 0
     rates = [group["lr"] for each in several for group in each.param_groups]
     for step, share in ticks(arguments.seconds - (time.perf_counter() - began), device):
