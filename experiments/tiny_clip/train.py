@@ -48,7 +48,7 @@ RATE, WARM_UP, DECAY = 2e-3, 0.03, 0.05  # learning rate; share of the run; weig
 CLASS_SCALE = 10.0  # of unit vectors, before they are classified
 AVERAGING = 0.995  # share of the averaged weights that is kept at each step
 WORD = {word: number for number, word in enumerate(captions.WORDS, start=1)}
-SLOTS = 12  # words of a caption: five of each digit, "and", and one to spare
+SLOTS = 11  # words of a caption: five of each digit, and "and" between them
 
 
 def architecture(width: int, depth: int, dim: int) -> dict[str, object]:
@@ -65,7 +65,7 @@ def architecture(width: int, depth: int, dim: int) -> dict[str, object]:
         "global_pool": "",
         "dynamic_img_size": True,
     }
-    text = {"words": len(captions.WORDS), "length": 2 * SLOTS, "width": 128, "depth": 2, "heads": 4}
+    text = {"words": len(captions.WORDS), "length": SLOTS, "width": 128, "depth": 2, "heads": 4}
     return {"image": image, "text": text, "dim": dim}
 
 
@@ -187,7 +187,7 @@ def draw_conditions_of(chosen: Tensor) -> Tensor:
 
 
 def words_of(drawn: Tensor) -> Tensor:
-    """Words of captions (c, 2, 5) as numbers (c, 12): those of each digit in any order, "and" between them."""
+    """Words of captions (c, 2, 5) as numbers (c, 11): those of each digit in any order, "and" between them."""
     numbers = torch.full((len(ATTRIBUTES), 12), PADDING, device=drawn.device)
     for row, names in enumerate(captions.NAMES):
         numbers[row, : len(names)] = torch.tensor([WORD[name] for name in names], device=drawn.device)
@@ -198,8 +198,7 @@ def words_of(drawn: Tensor) -> Tensor:
     said = said.gather(2, torch.rand(said.shape, device=said.device).argsort(dim=2))
     both = (drawn[:, 1] != ANY).any(dim=1, keepdim=True)
     joined = torch.cat([said[:, 0], torch.where(both, WORD["and"], PADDING), said[:, 1]], dim=1)
-    joined = joined.gather(1, (joined == PADDING).long().argsort(dim=1, stable=True))
-    return F.pad(joined, (0, SLOTS - joined.shape[1]))
+    return joined.gather(1, (joined == PADDING).long().argsort(dim=1, stable=True))
 
 
 def patch_digits(boxes: Tensor, attributes: Tensor) -> Tensor:
