@@ -32,11 +32,10 @@ from torch.nn import functional as F
 from seekloop.backbones.towers import PADDING, Towers
 from seekloop.contracts.randomness import derived_seed
 from seekloop.images.generated import captions
-from seekloop.images.generated.captions import ANY, ATTRIBUTES, COLOUR, COLUMN, DIGIT, ROW, SIZE
+from seekloop.images.generated.captions import ANY, ATTRIBUTES, COLUMN, DIGIT, MOST, ROW
 from seekloop.images.generated.scenes import Digits, arrange, digit_split, paint, photographs
 
 SIDE, GRID = 128, 16  # pixels and patches of a view, per side
-MOST = 4  # digits of a scene
 RENDERED = (128, 192, 256)  # sizes that scenes are drawn in before they are brought to a view
 CHUNK = 64  # scenes that a worker hands over at once
 BENT, BEND = 0.6, 4.0  # share of the scans that are bent; how far, in 32nds of a scan's side
@@ -46,6 +45,7 @@ SINGLE, DOUBLE, LOCAL = 768, 256, 256  # captions of one digit and of two in a s
 NAMED = (0.3, 0.4, 0.8, 0.25, 0.25)
 RATE, WARM_UP, DECAY = 2e-3, 0.03, 0.05  # learning rate; share of the run; weight decay
 CLASS_SCALE = 10.0  # of unit vectors, before they are classified
+LEAST = 5  # right scenes of a caption that is validated
 AVERAGING = 0.995  # share of the averaged weights that is kept at each step
 WORD = {word: number for number, word in enumerate(captions.WORDS, start=1)}
 SLOTS = 11  # words of a caption: five of each digit, and "and" between them
@@ -338,25 +338,18 @@ def validate(towers: Towers, pixels: Tensor, attributes: Tensor, _boxes: Tensor)
     parts = [towers.image(normalised(some.float() / 255)) for some in pixels.split(64)]
     whole, patches = (torch.cat(several) for several in zip(*parts, strict=True))
     found = {}
-    for kind, of in captions.KINDS.items():
-        chosen = torch.zeros(len(ATTRIBUTES), dtype=torch.bool, device=pixels.device)
-        chosen[list(of)] = True
-        there = attributes.flatten(0, 1)
-        there = there[there[:, DIGIT] != ANY]
-        conditions = captions.named(there, chosen.expand(len(there), -1))
-        named = [conditions[:, one] != ANY for one in (COLOUR, DIGIT, SIZE) if one in of]
-        conditions = conditions[torch.stack(named).all(dim=0)].unique(dim=0)
-        drawn = torch.stack([conditions, torch.full_like(conditions, ANY)], dim=1)
+    for kind in captions.KINDS:
+        drawn = captions.captions_of(kind, attributes.cpu(), LEAST).to(pixels.device)
+        if not len(drawn):
+            continue
         right = captions.relevant(drawn, attributes)
-        enough = right.sum(dim=0) >= 3
-        drawn, right = drawn[enough], right[:, enough]
         texts = towers.text(words_of(drawn))
         scores = {
             "whole": whole @ texts.mT,
             "cells_4": (cell_vectors(patches, 4) @ texts.mT).amax(dim=1),
         }
         scores["both"] = torch.maximum(scores["whole"], scores["cells_4"])
-        found[kind] = {"captions": int(enough.sum()), "chance": float(right.float().mean())}
+        found[kind] = {"captions": len(drawn), "chance": float(right.float().mean())}
         found[kind] |= {name: mean_average_precision(one, right) for name, one in scores.items()}
     return found
 

@@ -50,9 +50,7 @@ def build_tiny(architecture: Mapping[str, Any]) -> TimmVisionTransformer:
     return TimmVisionTransformer(**architecture)
 
 
-def metadata(
-    path: Path, keys: Sequence[str] = ("architecture", "mean", "std"), recipe: str = "tiny"
-) -> dict[str, Any]:
+def metadata(path: Path, keys: Sequence[str] = ("architecture", "mean", "std"), recipe: str = "tiny") -> dict[str, Any]:
     """Read what a weights file's header says: architecture, mean and std.
 
     Args:

@@ -16,7 +16,10 @@ def encoder_of(config: DictConfig) -> TextEncoder:
     """
     encoder: TextEncoder | None = build(config, "text")
     if encoder is None:
-        why, fix = "a search by words needs an encoder of texts", "Choose text=openclip, text=vocabulary, or text=tiny_clip."
+        why, fix = (
+            "a search by words needs an encoder of texts",
+            "Choose text=openclip, text=vocabulary, or text=tiny_clip.",
+        )
         raise ConfigError("text", None, why, fix)
     return encoder
 

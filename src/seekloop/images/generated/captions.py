@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from seekloop.images.generated.collage import extent
-from seekloop.images.generated.scenes import Layer, visible_masks
+from seekloop.images.generated.scenes import Layer, Scenes, arrange, digit_split, paint, photographs, visible_masks
 
 ATTRIBUTES = ("size", "colour", "digit", "row", "column")  # the order in which words name them
 SIZE, COLOUR, DIGIT, ROW, COLUMN = range(len(ATTRIBUTES))
@@ -35,15 +35,16 @@ PALE_HUES = (
     (360, "pink"),
 )  # fmt: skip
 DARK_HUES = ((40, "red"), (95, "brown"), (165, "green"), (225, "cyan"), (310, "blue"), (350, "purple"), (360, "red"))
-# Kinds of captions: the attributes that they name. A second digit is named by one of them, too.
-KINDS = {
-    "digit": (DIGIT,),
-    "colour": (COLOUR,),
-    "colour, digit": (COLOUR, DIGIT),
-    "size, digit": (SIZE, DIGIT),
-    "place, digit": (DIGIT, ROW, COLUMN),
-    "size, colour, digit": (SIZE, COLOUR, DIGIT),
-    "size, colour, digit, place": (SIZE, COLOUR, DIGIT, ROW, COLUMN),
+MOST = 4  # digits of a scene
+KINDS = {  # of captions: the attributes that they name, of one digit or of each of two
+    "colour": ((COLOUR,),),
+    "digit": ((DIGIT,),),
+    "size, digit": ((SIZE, DIGIT),),
+    "place, digit": ((DIGIT, ROW, COLUMN),),
+    "colour, digit": ((COLOUR, DIGIT),),
+    "size, colour, digit": ((SIZE, COLOUR, DIGIT),),
+    "two digits": ((DIGIT,), (DIGIT,)),
+    "two digits, sizes": ((SIZE, DIGIT), (SIZE, DIGIT)),
 }
 NAMES = (SIZES, COLOURS, DIGITS, ROWS, COLUMNS)
 SAME = {  # words read as others; None: without a meaning of their own
@@ -83,6 +84,17 @@ def looks(picture: Image.Image, layers: Sequence[Layer]) -> tuple[Int[Tensor, "o
         torch.tensor(rows, dtype=torch.int64).reshape(-1, len(ATTRIBUTES)),
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
     )
+
+
+def looks_of(scenes: Scenes) -> Int[Tensor, "n 4 5"]:
+    """The attributes of the digits of all scenes of a collection; where there are fewer than four, rows of `ANY`."""
+    digits, found = digit_split("search"), torch.full((scenes.images, MOST, len(ATTRIBUTES)), ANY)
+    for image in range(scenes.images):
+        rng = scenes.rng(image)
+        layers = arrange(digits, scenes.size, rng)
+        attributes, _ = looks(paint(layers, photographs(), scenes.size, rng), layers)
+        found[image, : len(attributes)] = attributes
+    return found
 
 
 def colour_name(red: float, green: float, blue: float) -> str | None:
@@ -141,6 +153,32 @@ def named(attributes: Int[Tensor, "k 5"], chosen: Bool[Tensor, "k 5"]) -> Int[Te
     kept = torch.where(chosen, attributes, ANY)
     kept[:, [ROW, COLUMN]] = torch.where(middle & ~central[:, None], ANY, kept[:, [ROW, COLUMN]])
     return kept
+
+
+def captions_of(kind: str, attributes: Int[Tensor, "n 4 5"], least: int) -> Int[Tensor, "c 2 5"]:
+    """All captions of one of the `KINDS` that at least so many scenes show. Two digits are of different classes.
+
+    Captions of a kind name all its attributes, but a place only as far as it is not the centre.
+    """
+    parts = [_conditions(attributes, of) for of in KINDS[kind]]
+    if len(parts) == 1:
+        drawn = torch.stack([parts[0], torch.full_like(parts[0], ANY)], dim=1)
+    else:
+        first, second = torch.cartesian_prod(*(torch.arange(len(part)) for part in parts)).unbind(dim=1)
+        drawn = torch.stack([parts[0][first], parts[1][second]], dim=1)
+        drawn = drawn[drawn[:, 0, DIGIT] < drawn[:, 1, DIGIT]]
+    return drawn[relevant(drawn, attributes).sum(dim=0) >= least]
+
+
+def _conditions(attributes: Int[Tensor, "n 4 5"], of: Sequence[int]) -> Int[Tensor, "c 5"]:
+    """All different conditions that name these attributes of some digit."""
+    there = attributes.flatten(0, 1)
+    there = there[there[:, DIGIT] != ANY]
+    chosen = torch.zeros(len(ATTRIBUTES), dtype=torch.bool)
+    chosen[list(of)] = True
+    conditions = named(there, chosen.expand(len(there), -1))
+    said = conditions[:, [one for one in of if one not in (ROW, COLUMN)]]
+    return conditions[(said != ANY).all(dim=1)].unique(dim=0)
 
 
 def sentence(caption: Int[Tensor, "2 5"]) -> str:
