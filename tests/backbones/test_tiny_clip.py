@@ -87,7 +87,10 @@ def test_a_text_is_read_word_by_word_whatever_is_beside_it(pair):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a red bus, a seven and a car", r"does not know 'bus', 'car'.*It knows: red, seven, two, and, 7, a\..*openclip"),
+        (
+            "a red bus, a seven and a car",
+            r"does not know 'bus', 'car'.*It knows: red, seven, two, and, 7, a\..*openclip",
+        ),
         ("", "0 of its words have a meaning; one to 5"),
         ("a", "0 of its words"),
         ("red red red red red red", "6 of its words have a meaning; one to 5"),
@@ -99,7 +102,7 @@ def test_texts_that_cannot_be_read(pair, text, message):
             read([text])
 
 
-def test_another_size_resamples_positions(pair, tmp_path):
+def test_another_size_resamples_positions(tmp_path):
     backbone = TinyClip(file_of(tmp_path)[1], [24, 40])
     assert backbone(torch.randn(1, 3, 24, 40)).patches.shape == (1, 3, 5, 10)
     with pytest.raises(ConfigError, match=r"\[32, 32\] or \[40, 40\]"):

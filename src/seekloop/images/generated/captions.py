@@ -178,7 +178,7 @@ def _conditions(attributes: Int[Tensor, "n 4 5"], of: Sequence[int]) -> Int[Tens
     chosen[list(of)] = True
     conditions = named(there, chosen.expand(len(there), -1))
     said = conditions[:, [one for one in of if one not in (ROW, COLUMN)]]
-    return conditions[(said != ANY).all(dim=1)].unique(dim=0)
+    return torch.unique(conditions[(said != ANY).all(dim=1)], dim=0)
 
 
 def sentence(caption: Int[Tensor, "2 5"]) -> str:
