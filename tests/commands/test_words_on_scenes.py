@@ -61,7 +61,7 @@ def test_a_search_for_a_seven_needs_nothing_but_the_words(where):
 
 
 def test_held_out_scenes_are_ranked_far_above_chance(where, attributes):
-    """MAP over 100 scenes by the best cell of 4 x 4, and by the whole image; settings of training saw none of them."""
+    """MAP over 100 scenes by the better of the best cell of 4 x 4 and the whole image; over 1,000: .994, .872, .959."""
     store = program.extract("backbone=tiny_clip", *SMALL, where[1])
     encoder = TinyClipText()
     found = {}
@@ -70,8 +70,9 @@ def test_held_out_scenes_are_ranked_far_above_chance(where, attributes):
         right = relevant(drawn, attributes).mT
         scores = compare(store, encoder([sentence(caption) for caption in drawn]), "both").scores
         found[kind] = (float(average_precision(scores, right).mean()), float(right.double().mean()))
-    assert found["digit"][0] > 0.6
-    assert all(reached > 4 * chance for reached, chance in (found["colour, digit"], found["two digits"]))
+    assert found["digit"][0] > 0.9
+    assert found["colour, digit"][0] > max(0.6, 6 * found["colour, digit"][1])
+    assert found["two digits"][0] > max(0.6, 6 * found["two digits"][1])
 
 
 def test_a_store_of_another_backbone_and_unknown_words_are_refused(where):
