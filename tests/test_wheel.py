@@ -28,7 +28,8 @@ def unpacked(tmp_path_factory):
 def test_everything_that_is_not_python_travels(unpacked):
     configs = {path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml")}
     assert {path.relative_to(unpacked / "seekloop/conf") for path in unpacked.rglob("conf/**/*.yaml")} == configs
-    assert (unpacked / "seekloop/backbones/tiny.safetensors").stat().st_size < 12e6
+    weights = [unpacked / f"seekloop/backbones/{name}.safetensors" for name in ("tiny", "tiny_clip")]
+    assert sum(file.stat().st_size for file in weights) < 20e6
     assert (unpacked / "seekloop/py.typed").exists()
 
 

@@ -1,7 +1,7 @@
 """Built-in backbone: a small ViT with registers, shipped in the package; for first steps and tests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,13 @@ def build_tiny(architecture: Mapping[str, Any]) -> TimmVisionTransformer:
     return TimmVisionTransformer(**architecture)
 
 
-def metadata(path: Path) -> dict[str, Any]:
-    """Read architecture, mean and std from a weights file's header.
+def metadata(path: Path, keys: Sequence[str] = ("architecture", "mean", "std"), recipe: str = "tiny") -> dict[str, Any]:
+    """Read what a weights file's header says: architecture, mean and std.
+
+    Args:
+        path: safetensors file.
+        keys: that are read.
+        recipe: that writes such files.
 
     Raises:
         ConfigError: if there is no such file, or its header lacks one of them.
@@ -62,8 +67,7 @@ def metadata(path: Path) -> dict[str, Any]:
     checkpoints.read(path)  # says what is wrong with a file that is no safetensors
     with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
-    keys = ("architecture", "mean", "std")
     if lacking := [key for key in keys if key not in header]:
         why = f"its header lacks {', '.join(lacking)}"
-        raise ConfigError("checkpoint", str(path), why, "Give a file that the recipe for tiny wrote.")
+        raise ConfigError("checkpoint", str(path), why, f"Give a file that the recipe for {recipe} wrote.")
     return {key: json.loads(header[key]) for key in keys}

@@ -22,6 +22,7 @@ from seekloop.contracts.errors import ConfigError, MissingExtraError, StoreError
 
 PRINTING = frozenset({"-c", "--cfg", "-i", "--info"})  # Hydra's
 HELP = frozenset({"-h", "--help"})
+PAIR = ("backbone=tiny_clip", "text=tiny_clip")  # for words, where none is chosen
 EXPLAINED = (MissingExtraError, StoreError, BusyError, OSError, ValueError)
 
 
@@ -29,7 +30,7 @@ def run_composed(name: str, overrides: Sequence[str]) -> None:
     """Let Hydra compose the command's config from `overrides`, once or as a multirun."""
     from seekloop.commands import groups
 
-    overrides = with_words(overrides) if name == "search" else overrides
+    overrides = with_pair(with_words(overrides)) if name == "search" else overrides
     try:
         groups.check_groups(name, overrides)
     except ConfigError as error:
@@ -70,6 +71,20 @@ def with_words(overrides: Sequence[str]) -> list[str]:
     first, *rest = [*overrides, *([] if overrides else ["-"])]
     plain = "=" not in first and not re.match(r"--?[a-z-]+$|-$|~", first)
     return [f"search.words={quoted(first)}", *rest] if plain else list(overrides)
+
+
+def with_pair(overrides: Sequence[str]) -> list[str]:
+    """The arguments of a search; one for words that chooses no networks is given the built-in pair, and says so.
+
+    Example:
+        >>> with_pair(["search.words=seven", "text=openclip"])
+        ['search.words=seven', 'text=openclip']
+    """
+    chosen = {word.lstrip("+").partition("=")[0] for word in overrides}
+    if "search.words" not in chosen or chosen & {"backbone", "text", "experiment"} or HELP & set(overrides):
+        return list(overrides)
+    print(f"no backbone= and text= are chosen: {' '.join(PAIR)}, which know words about digits only")
+    return [*overrides, *PAIR]
 
 
 def in_order(overrides: Sequence[str]) -> list[str]:

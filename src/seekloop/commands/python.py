@@ -184,7 +184,10 @@ def _text(
         return None, overrides
     if vector is None:
         if not of_text:
-            why, fix = "no encoder of texts is chosen", 'Give "text=openclip", "text=vocabulary", or their vector=...'
+            why, fix = (
+                "no encoder of texts is chosen",
+                'Give "text=openclip", "text=tiny_clip", "text=vocabulary", or their vector=...',
+            )
             raise ConfigError("words", words, why, fix, session)
         encoder: TextEncoder = build(*sorted(of_text, key=lambda word: not word.startswith("text=")))
         if isinstance(descriptors, Store):

@@ -16,7 +16,10 @@ def encoder_of(config: DictConfig) -> TextEncoder:
     """
     encoder: TextEncoder | None = build(config, "text")
     if encoder is None:
-        why, fix = "a search by words needs an encoder of texts", "Choose text=openclip, or text=vocabulary."
+        why, fix = (
+            "a search by words needs an encoder of texts",
+            "Choose text=openclip, text=vocabulary, or text=tiny_clip.",
+        )
         raise ConfigError("text", None, why, fix)
     return encoder
 
@@ -32,7 +35,7 @@ def check_space(encoder: TextEncoder, described: StoreManifest) -> None:
     if described.text_space is None:
         why = "its descriptors cannot be compared with texts: they are aligned with none, or pooled by powers or maxima"
         fix = (
-            "Choose backbone=openclip, or backbone=torchscript with backbone.text_space=<name>; "
+            "Choose backbone=openclip, backbone=tiny_clip, or backbone=torchscript with backbone.text_space=<name>; "
             "with pooling=auto, cls or mean, and of encoding=roi pool=mean or medoid."
         )
         raise ConfigError("backbone", name, why, fix)
