@@ -47,7 +47,7 @@ class Fashion200k(FileCollection):
         files = [file for file in files if not file.name.startswith(".")]
         if not files:
             raise ConfigError("root", root, f"it holds no labels/{FILES.format(kind='*', split=split)}", FIX)
-        found = find_images(base, files)
+        found = find_images(base, [base / "labels"])
         there, problems = set(found.paths), list(found.problems)
         positions: dict[str, int] = {}
         objects: list[RawObject] = []
