@@ -1,4 +1,4 @@
-"""`seekloop search feedback=simulated` on the built-in scenes, with a network and words of colours, and its artifact."""
+"""`seekloop search feedback=simulated` on the built-in scenes, and on squares with a network and words of colours."""
 
 import json
 from pathlib import Path

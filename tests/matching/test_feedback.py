@@ -1,6 +1,7 @@
 """Relevance feedback on pictures that are vectors in a plane."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -97,7 +98,7 @@ def test_feedback_of_one_collection_filters_another(tmp_path):
 
 
 def test_what_is_no_feedback_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="there is no .*feedback.pt"):
+    with pytest.raises(StoreError, match=r"there is no .*feedback\.pt"):
         open_feedback(tmp_path)
     (tmp_path / "feedback.pt").write_bytes(b"something else")
     with pytest.raises(StoreError, match="damaged"):
@@ -162,13 +163,13 @@ def test_laws_of_feedback(seed, most):
         place = {image: rank for rank, image in enumerate(first[query].tolist())}
         ranks = [place[image] for image in order[query].tolist()]
         assert sorted(ranks) == list(range(60))
-        assert sum(later < sooner for sooner, later in zip(ranks, ranks[1:], strict=False)) <= 1
+        assert sum(later < sooner for sooner, later in pairwise(ranks)) <= 1
         liked, disliked = (one[query] for one in answers.counts())
         if liked and disliked:
             kept = {first[query, rank].item() for rank in range(most) if relevant[query, first[query, rank]]}
             copies = {(image + 30) % 60 for image in kept}
             worst = max(order[query].tolist().index(image) for image in kept | copies)
-            falls = next((i for i, (a, b) in enumerate(zip(ranks, ranks[1:], strict=False)) if b < a), 59)
+            falls = next((i for i, (a, b) in enumerate(pairwise(ranks)) if b < a), 59)
             assert worst <= falls
 
 

@@ -247,7 +247,7 @@ def test_five_hundred_queries_of_a_database_of_thirty_thousand_images():
 
 
 def test_recall_at_by_hand():
-    """Wanted are second and fourth of four, then none, then the first of two equal scores, which share the worse rank."""
+    """Wanted are second and fourth of four, then none, then one of two equal scores, which share the worse rank."""
     scores = torch.tensor([[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0], [5.0, 5.0, 0.0, -1.0]])
     relevant = torch.tensor([[False, True, False, True], [False] * 4, [True, False, False, False]])
     ranks = ranks_of_positives(scores, relevant)

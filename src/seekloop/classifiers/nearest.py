@@ -68,8 +68,8 @@ class NearestNeighbour:
 
     Row weights do not matter, except that rows of weight 0 are left out.
 
-    Source: Shamsolmoali et al., IntRec: intent-based retrieval with contrastive refinement, arXiv 2602.17639 (the score of
-    a region from liked and rejected ones); with a penalty of 1 its sign is the prediction of Nara et al., arXiv 2404.16398.
+    Source: Shamsolmoali et al., IntRec: intent-based retrieval with contrastive refinement, arXiv 2602.17639, for
+    regions; with a penalty of 1 its sign is the prediction of Nara et al., arXiv 2404.16398.
 
     Args:
         penalty: factor of the similarity to the nearest disliked row; 0: only likes count.

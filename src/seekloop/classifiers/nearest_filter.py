@@ -23,8 +23,8 @@ class FilterScorer(Scorer):
     .. math:: f_q(x) = \cos(x, l_q) + \begin{cases} 2 & \max_{y_i = 1} \cos(x, x_i) \ge \max_{y_i = -1} \cos(x, x_i) \\
               -2 & \text{otherwise} \end{cases}
 
-    The sign is the predicted label. A row that is as near as another of the other label counts as liked, so the order in
-    which images were judged cannot matter, and a copy of a liked image is always kept.
+    The sign is the predicted label. What is as near to a liked row as to a disliked one counts as liked, so the order
+    in which images were judged cannot matter, and a copy of a liked image is always kept.
 
     Attributes:
         rows: unit length, zeros for padding.

@@ -58,9 +58,9 @@ def with_feedback(config: DictConfig, chosen: Settings, protocol: FeedbackProtoc
         store = described(extraction, config.grid, run.console.say)
         kept, images = asking.vectors(run)
         if known is not None:
-            rows = [row for row, query in enumerate(kept.tolist()) if key_of(instances, query) in known.queries]
-            run.console.say(f"feedback of {known.collection[:8]} for {len(rows)} of {len(kept)} queries")
-            kept, images = kept[rows], images[rows]
+            known_rows = [row for row, query in enumerate(kept.tolist()) if key_of(instances, query) in known.queries]
+            run.console.say(f"feedback of {known.collection[:8]} for {len(known_rows)} of {len(kept)} queries")
+            kept, images = kept[known_rows], images[known_rows]
         found = compare(store, images, "whole")
         judged, same = answers(known, instances, kept, found, extraction, store, max(protocol.sizes))
         anchors = images
@@ -141,7 +141,7 @@ def feedback_of(protocol: FeedbackProtocol, instances: InstanceSearch, extractio
     """Feedback of another run.
 
     Raises:
-        ConfigError: if there is none, its descriptors are others, it has too few answers, or is about none of the queries.
+        ConfigError: if there is none, of other descriptors, with too few answers, or about none of the queries.
     """
     fix = (
         "Give the folder of a finished run of `seekloop search feedback=simulated`, with the same backbone and queries."
@@ -157,7 +157,8 @@ def feedback_of(protocol: FeedbackProtocol, instances: InstanceSearch, extractio
     if known.space != space_of(extraction):
         why = "its descriptors are of another backbone, size of images or pooling"
     elif known.index.shape[1] < max(protocol.sizes):
-        why = f"at most {known.index.shape[1]} images were judged there, and feedback.sizes asks for {max(protocol.sizes)}"
+        most = known.index.shape[1]
+        why = f"at most {most} images were judged there, and feedback.sizes asks for {max(protocol.sizes)}"
     elif not {key_of(instances, query) for query in range(len(instances.names))} & set(known.queries):
         why = "it is about none of these queries"
     if why:

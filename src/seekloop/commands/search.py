@@ -56,8 +56,8 @@ class Settings:
         whitening: folder of a store of other images, of the same backbone; what its descriptors teach centres and
             whitens those of this search. None: they stay as they are.
         whitening_dims: most principal directions kept; 0: descriptors are only centred; None: all.
-        cutoffs: mAP is measured within the first so many images, and over the whole ranking. With feedback neither this,
-            nor `kept` and `shown` are read.
+        cutoffs: mAP is measured within the first so many images, and over the whole ranking. With feedback this,
+            `kept` and `shown` are not read.
         kept: images of each query's ranking that are kept.
         shown: instances in the picture of results; of words, rows of images.
 

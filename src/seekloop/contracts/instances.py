@@ -39,7 +39,7 @@ class InstanceSearch:
         setups: by name, such as "easy", "medium" and "hard"; just "all" where there is one.
         boxes: per query, where the object is on those positive images of which that is known.
         texts: the words of each query, whose queries then have no images; None where they are images.
-        shows_wanted: whether a query's own image shows what it searches for; False where a change of it is searched for.
+        shows_wanted: whether a query's own image shows what it searches for; False where a change of it is wanted.
     """
 
     database: Collection

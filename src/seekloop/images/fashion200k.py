@@ -18,7 +18,7 @@ FIX = "Put the label files at labels/<kind>_<split>_detect_all.txt, beside the f
 
 
 class Fashion200k(FileCollection):
-    """Fashion200k: labels/<kind>_<split>_detect_all.txt, whose lines are path, detection score and description, by tabs.
+    """Fashion200k: labels/<kind>_<split>_detect_all.txt, a line each of path, detection score and description, by tabs.
 
     The kind is the object (dress, jacket, pants, skirt, top); each other word of the description is a property, so
     that "black knee-length dress" gives the classes "black dress" and "knee-length dress". A box is the whole image.

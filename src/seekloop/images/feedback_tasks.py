@@ -45,7 +45,7 @@ def feedback_tasks(
 
     Of each kind of object (`category`), property (`property`) or object with a property (`changed`) `queries` images
     are drawn, each by itself: others change nothing. The new property of `changed` is drawn, of those that other images
-    show. A query's own image is taken out of its ranking. What cannot be asked is named among the problems of the queries.
+    show. A query's own image is taken out of its ranking. What cannot be asked is among the problems of the queries.
 
     Args:
         collection: the images that are ranked.

@@ -63,7 +63,7 @@ class JudgedImages:
             paths: of the collection.
             descriptors: of the collection.
         """
-        images = ranking[ranking >= 0].unique()
+        images = torch.unique(ranking[ranking >= 0])
         row = torch.full((len(paths),), -1, dtype=torch.int64)
         row[images] = torch.arange(len(images))
         real = ranking >= 0
@@ -178,8 +178,8 @@ def refined(
     """Rank images again by what a classifier learns from feedback.
 
     `nearest_filter` moves what it predicts disliked to the end, and changes no other order; any other classifier ranks
-    by its scores, equal ones in the first order. Where a query's feedback has no likes, or no dislikes, its ranking stays
-    as it is: all images are predicted alike.
+    by its scores, equal ones in the first order. Where a query's feedback has no likes, or no dislikes, its ranking
+    stays as it is: all images are predicted alike.
 
     Args:
         classifier: fitted on each query's judged images.
@@ -215,8 +215,6 @@ def refined(
 def keys_of(scorer: Scorer, descriptors: Descriptors) -> Float[Tensor, "q n"]:
     """Numbers that a ranking is sorted by: predicted labels of the filter, scores of other scorers."""
     keys: Callable[[Tensor], Tensor] = scorer.liked if isinstance(scorer, FilterScorer) else scorer.scores
-    parts = [
-        keys(descriptors.read(some, local=False).global_).float()
-        for some in torch.arange(descriptors.images).split(BLOCK_ROWS)
-    ]
-    return torch.cat(parts, dim=1)
+    images = torch.arange(descriptors.images)
+    blocks = [images[start : start + BLOCK_ROWS] for start in range(0, len(images), BLOCK_ROWS)]
+    return torch.cat([keys(descriptors.read(some, local=False).global_).float() for some in blocks], dim=1)

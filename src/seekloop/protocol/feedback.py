@@ -145,11 +145,13 @@ class FeedbackMeasures:
         """Means over queries of the largest number of images judged; of each number, Recall@1."""
         main, largest = self.main, max(self.protocol.sizes)
         columns = [f"{name}_{k}" for k in CUTOFFS for name in ("recall", "first")]
-        means = results.groupby(["judged", "size"], sort=False)[columns].mean()
-        summary: dict[str, Any] = {name: number(means.loc[main, largest][name]) for name in columns}
-        for (way, size), row in means.iterrows():
-            before = "" if way == main else f"{way}_"
-            summary |= {f"{before}{name}_{size}": number(row[name]) for name in ("recall_1", "first_1")}
+        means = results.groupby(["judged", "size"], sort=False)[columns].mean().reset_index()
+        summary: dict[str, Any] = {}
+        for row in means.to_dict("records"):
+            if (row["judged"], row["size"]) == (main, largest):
+                summary = {name: number(row[name]) for name in columns} | summary
+            before = "" if row["judged"] == main else f"{row['judged']}_"
+            summary |= {f"{before}{name}_{row['size']}": number(row[name]) for name in ("recall_1", "first_1")}
         of_largest = results[(results["size"] == largest) & (results["judged"] == main)]
         problems = [*self.instances.database.problems, *self.instances.queries.problems]
         return {
