@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -47,7 +47,7 @@ def with_feedback(config: DictConfig, chosen: Settings, protocol: FeedbackProtoc
     extraction = prepare(config, instances.database)
     plan = extraction.plan
     known = None if protocol.source is None else feedback_of(protocol, instances, extraction)
-    asking = of_images(extraction, instances, chosen)
+    asking = None if bool((instances.own >= 0).all()) else of_images(extraction, instances, chosen)
     encoder = encoder_of(config) if protocol.anchor == "text" else None
     if encoder is not None:
         check_space(encoder, plan.manifest)
@@ -56,7 +56,7 @@ def with_feedback(config: DictConfig, chosen: Settings, protocol: FeedbackProtoc
         report_collection(instances.database, run.console)
         report_problems(instances.queries.problems, run.console)
         store = described(extraction, config.grid, run.console.say)
-        kept, images = asking.vectors(run)
+        kept, images = own_images(instances, store) if asking is None else asking.vectors(run)
         if known is not None:
             known_rows = [row for row, query in enumerate(kept.tolist()) if key_of(instances, query) in known.queries]
             run.console.say(f"feedback of {known.collection[:8]} for {len(known_rows)} of {len(kept)} queries")
@@ -91,7 +91,7 @@ def with_feedback(config: DictConfig, chosen: Settings, protocol: FeedbackProtoc
         Recipe("run", recipe_settings(protocol, instances), tuple(inputs)),
         overview=lambda folder: folder.table("results").query("judged != 'kept'"),
         problems=[*instances.database.problems, *instances.queries.problems],
-        artifacts=(plan.folder, *asking.folders),
+        artifacts=(plan.folder, *(() if asking is None else asking.folders)),
         returned="recall_1",
     ).run(find)
 
@@ -124,6 +124,15 @@ def recipe_settings(protocol: FeedbackProtocol, instances: InstanceSearch) -> di
         "names": list(instances.names),
         "wanted": settings(instances.relevant(next(iter(instances.setups)))),
     }
+
+
+def own_images(instances: InstanceSearch, store: Store) -> tuple[Int[Tensor, " q"], Float[Tensor, "q d"]]:
+    """Queries that are images of the database, where these could be read, and their descriptors there."""
+    kept = store.readable[instances.own].nonzero()[:, 0]
+    if not len(kept):
+        why, fix = "no query image could be read", "Check the files named above."
+        raise ConfigError("instances", instances.queries.name, why, fix)
+    return kept, store.read(instances.own[kept], local=False).global_.float()
 
 
 def key_of(instances: InstanceSearch, query: int) -> tuple[str, str]:
