@@ -59,7 +59,7 @@ def with_feedback(config: DictConfig, chosen: Settings, protocol: FeedbackProtoc
         kept, images = own_images(instances, store) if asking is None else asking.vectors(run)
         if known is not None:
             known_rows = [row for row, query in enumerate(kept.tolist()) if key_of(instances, query) in known.queries]
-            run.console.say(f"feedback of {known.collection[:8]} for {len(known_rows)} of {len(kept)} queries")
+            run.console.say(f"feedback is known for {len(known_rows)} of {len(kept)} queries; the others are left out")
             kept, images = kept[known_rows], images[known_rows]
         found = compare(store, images, "whole")
         judged, same = answers(known, instances, kept, found, extraction, store, max(protocol.sizes))
