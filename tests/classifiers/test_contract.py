@@ -18,7 +18,7 @@ ENTRIES = sorted((Path(__file__).parents[2] / "conf" / "classifier").glob("*.yam
 # Those that learn from the collection, too, are held to tests/classifiers/test_transductive.py.
 INDUCTIVE = [entry for entry in ENTRIES if not hasattr(get_object(OmegaConf.load(entry)._target_), "transductive")]
 BATCHED = {"svm_torch"}  # one product over all queries: equal up to rounding, not to the bit
-WITHOUT_WEIGHTS = {"nearest"}
+WITHOUT_WEIGHTS = {"nearest", "nearest_filter"}
 
 
 @pytest.fixture(params=INDUCTIVE, ids=lambda entry: entry.stem)

@@ -20,6 +20,16 @@ def test_scores_by_hand():
     assert found.tolist() == pytest.approx([1.0, -0.2, -0.8, 0.0])
 
 
+def test_a_penalty_weighs_the_nearest_disliked_row():
+    """As above with a penalty of 1/2: (3, 0): 1 - 0; (0, 0.5): 0.8 - 0.5; (-4, 3): 0 - 0.4. Parts keep it."""
+    rows = batch([[[2.0, 0.0], [0.6, 0.8], [0.0, 5.0], [-1.0, 0.0]]] * 2, [[1, 1, -1, -1]] * 2)
+    images = torch.tensor([[3.0, 0.0], [0.0, 0.5], [-4.0, 3.0]])
+    scorer = NearestNeighbour(penalty=0.5).fit(rows, None)
+    assert scorer.scores(images)[0].tolist() == pytest.approx([1.0, 0.3, -0.4])
+    one = scorer.select(torch.tensor([1]))
+    assert one.join([one]).scores(images)[1].tolist() == pytest.approx([1.0, 0.3, -0.4])
+
+
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 10_000), size=st.integers(6, 30))
 def test_the_sign_is_the_label_of_the_nearest_row(seed, size):

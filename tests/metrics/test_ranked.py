@@ -11,6 +11,7 @@ from seekloop.metrics.average_precision import average_precision
 from seekloop.metrics.ranked import (
     finite_sum_average_precision,
     precision_at,
+    recall_at,
     trapezoid_average_precision,
 )
 from seekloop.metrics.ranks import Ranks, ranks_of_positives
@@ -243,3 +244,16 @@ def test_five_hundred_queries_of_a_database_of_thirty_thousand_images():
     scores = -torch.arange(30_000.0) * torch.tensor([1.0, -1.0]).repeat(250)[:, None]
     ranks = ranks_of_positives(scores, relevant, None)
     assert trapezoid_average_precision(ranks, 50).tolist() == [1.0, 0.0] * 250
+
+
+def test_recall_at_by_hand():
+    """Wanted are second and fourth of four, then none, then one of two equal scores, which share the worse rank."""
+    scores = torch.tensor([[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0], [5.0, 5.0, 0.0, -1.0]])
+    relevant = torch.tensor([[False, True, False, True], [False] * 4, [True, False, False, False]])
+    ranks = ranks_of_positives(scores, relevant)
+    for k, wanted in ((1, [0, -1, 0]), (2, [1, -1, 1]), (4, [1, -1, 1])):
+        assert recall_at(ranks, k).nan_to_num(-1).tolist() == wanted
+    ignored = torch.tensor([[True, False, False, False]] * 3)
+    assert recall_at(ranks_of_positives(scores, relevant, ignored), 1).nan_to_num(-1).tolist() == [1, -1, -1]
+    with pytest.raises(ValueError, match="first image"):
+        recall_at(ranks, 0)

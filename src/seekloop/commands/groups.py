@@ -30,6 +30,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "semi": ("semi", "propagation"),
     "training": ("training",),
     "classifier": ("classifier", "prior"),
+    "feedback": ("feedback", "classifier@feedback.classifier"),
     "criterion": ("criterion",),
     "user": ("user",),
     "engine": ("engine",),
@@ -149,13 +150,14 @@ def help_of(command: str, config: DictConfig) -> str:
     known = groups_of(command)
     loader = GlobalHydra.instance().config_loader()
     for line, groups in LINES.items():
-        shown = [group for group in groups if group in known or (group.partition("@")[2] and "regions" in known)]
+        shown = [group for group in groups if group in known or group.partition("@")[2].partition(".")[0] in known]
         if shown and line not in shown:
             lines.append(f"  {line}")
         for group in shown:
             names = [name for name in loader.get_group_options(group.partition("@")[0]) if _runs(group, name, command)]
             entries = ", ".join(f"[{name}]" if name == known.get(group) else name for name in names)
             where = f" (below regions={', '.join(_with_detector())})" if group.endswith("@regions.detector") else ""
+            where = " (below feedback=simulated)" if group.endswith("@feedback.classifier") else where
             where = " (likewise)" if group.endswith("@regions.backbone") else where
             lines.append(f"  {'' if group == line else '  '}{group}{where}: {entries}")
     keys = OmegaConf.to_yaml(config, resolve=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from annotated_types import Ge
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from seekloop.commands.compose import choices
@@ -56,7 +56,8 @@ class Settings:
         whitening: folder of a store of other images, of the same backbone; what its descriptors teach centres and
             whitens those of this search. None: they stay as they are.
         whitening_dims: most principal directions kept; 0: descriptors are only centred; None: all.
-        cutoffs: mAP is measured within the first so many images, and over the whole ranking.
+        cutoffs: mAP is measured within the first so many images, and over the whole ranking. With feedback this,
+            `kept` and `shown` are not read.
         kept: images of each query's ranking that are kept.
         shown: instances in the picture of results; of words, rows of images.
 
@@ -82,14 +83,22 @@ class Settings:
 def search(config: DictConfig) -> float:
     """Search for every query of a benchmark, or find that it was done; returns mAP within the first cut-off, if any.
 
-    With `search.words` rank a collection by them; returns the highest score.
+    With `search.words` rank a collection by them; returns the highest score. With `feedback` rank again what a user has
+    judged; returns Recall@1.
     """
     refuse(config)
     chosen = section(config, "search", Settings)
     if chosen.words is not None:
+        if OmegaConf.select(config, "feedback._target_") is not None:
+            why, fix = "its queries are images", "Use feedback=none, or search.words=null."
+            raise ConfigError("feedback", choices().get("feedback"), why, fix)
         from seekloop.commands.words import by_words
 
         return by_words(config, chosen.against, chosen.kept, chosen.shown)
+    if (protocol := build(config, "feedback")) is not None:
+        from seekloop.commands.feedback import with_feedback
+
+        return with_feedback(config, chosen, protocol)
     instances: InstanceSearch = build(config, "instances")
     extraction = prepare(config, instances.database)
     asking = of_texts(config, instances, extraction) or of_images(extraction, instances, chosen)

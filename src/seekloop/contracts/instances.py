@@ -39,6 +39,7 @@ class InstanceSearch:
         setups: by name, such as "easy", "medium" and "hard"; just "all" where there is one.
         boxes: per query, where the object is on those positive images of which that is known.
         texts: the words of each query, whose queries then have no images; None where they are images.
+        shows_wanted: whether a query's own image shows what it searches for; False where a change of it is wanted.
     """
 
     database: Collection
@@ -48,6 +49,7 @@ class InstanceSearch:
     setups: Mapping[str, Relevance]
     boxes: tuple[Mapping[int, Float[Tensor, "_ 4"]], ...]
     texts: tuple[str, ...] | None = None
+    shows_wanted: bool = True
 
     def __post_init__(self) -> None:
         """Refuse several boxes of one query, for it is described by one vector.

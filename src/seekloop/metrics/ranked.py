@@ -103,6 +103,31 @@ def precision_at(ranks: Ranks, k: int) -> Float[Tensor, " q"]:
     return positives.double() / looked_at
 
 
+def recall_at(ranks: Ranks, k: int) -> Float[Tensor, " q"]:
+    r"""Whether a positive is among the first k images, as Recall@k counts in image retrieval.
+
+    .. math:: \left[\, \min_{i \in R} r_i \le k \,\right]
+
+    Its mean is the share of queries with something right among the first k; with k = 1, of those whose first image is
+    right. It is not the share of the positives that are found.
+
+    Returns:
+        In float64, 0 or 1; NaN for a query without positives.
+
+    Raises:
+        ValueError: if k is below 1.
+
+    Example:
+        >>> from seekloop.metrics.ranks import ranks_of_positives
+        >>> ranks = ranks_of_positives(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[False, True, True]]))
+        >>> recall_at(ranks, 1), recall_at(ranks, 2)
+        (tensor([0.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
+    """
+    _check(torch.tensor([k]))
+    found = (ranks.ranked & (ranks.rank <= k)).any(dim=1).double()
+    return found.masked_fill(ranks.positives == 0, torch.nan)
+
+
 def _mean_of_positives(
     values: Float[Tensor, "q p"], ranks: Ranks, cutoff: int | Int[Tensor, " q"] | None
 ) -> Float[Tensor, " q"]:

@@ -1,5 +1,7 @@
 """Kinds of the runs that are measured against annotations: tables with their columns, curves, figures, main numbers."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from seekloop.logs.kind import Asked, Curve, Lines, RunKind, columns
@@ -121,6 +123,45 @@ WORDS = RunKind(
     compared=("score",),
     subject=("collection", "backbone"),
     lines={"scores": Lines(SCORES, {"cosine": ("score",)}, ("rank",))},
+)
+
+FEEDBACKS = Curve(
+    "results",
+    "size",
+    tuple(f"{name}_{k}" for k in (1, 5, 10) for name in ("recall", "first")),
+    over=("query",),
+    apart="judged",
+)
+
+JUDGED = Lines(
+    replace(FEEDBACKS, apart=None),
+    {f"Recall@{k}": (f"recall_{k}", f"first_{k}") for k in (1, 5, 10)},
+    ("size",),
+    {name: "after feedback" if name.startswith("recall") else "first ranking" for name in FEEDBACKS.values},
+)
+"""Curves of one way of counting the judged images."""
+
+FEEDBACK = RunKind(
+    command="feedback",
+    step="evaluation",
+    tables={
+        "results": {
+            **{"query": "int32", "name": "string", "size": "int32", "judged": "string"},
+            **columns("int32", ("likes", "dislikes")),
+            **columns("double", FEEDBACKS.values),
+        },
+        "judged": {"query": "int32", "rank": "int32", "path": "string", "liked": "bool"},
+    },
+    numbers=("recall_1", "recall_5", "recall_10", "first_1"),
+    labels={
+        "size": "images judged",
+        **{f"recall_{k}": f"Recall@{k}" for k in (1, 5, 10)},
+        **{f"first_{k}": f"Recall@{k}, first ranking" for k in (1, 5, 10)},
+    },
+    curve=FEEDBACKS,
+    compared=("recall_1", "first_1"),
+    subject=("collection", "backbone"),
+    named=("classifier@feedback.classifier", "instances.task", "seed"),
 )
 
 RECALL = Curve("recall", "iou", ("recall", *(f"recall_{size}" for size in SIZES)))
