@@ -35,6 +35,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "classifier": ("contracts.protocols.Classifier",),
     "criterion": ("contracts.protocols.Criterion",),
     "prior": ("loop.prior.Prior",),
+    "query": ("protocol.queries.FromWords",),
     "user": ("contracts.protocols.User",),
     "pretraining": ("contracts.learning.Pretrainer",),
     "semi": ("learning.schemes.Scheme",),
