@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.classifiers.svm_sklearn import SvmSklearn
 from seekloop.classifiers.svm_torch import SvmTorch
-from seekloop.criteria.scores import Uncertainty
 from seekloop.contracts.records import Text
+from seekloop.criteria.scores import Uncertainty
 from seekloop.loop.placement import Engine, Placed
 from seekloop.loop.prior import Prior
 from seekloop.loop.row_table import RowTable

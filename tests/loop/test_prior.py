@@ -76,7 +76,9 @@ def test_before_a_classifier_the_highest_scores_are_asked_about_whatever_the_cri
     The other search has labels of both kinds, so that its criterion decides: with f = (x_2 - x_0) . x, and its boundary
     half-way, image 1 is nearest, and image 3 lowest.
     """
-    machine = Loop(line([0.9, 0.1, -0.4, 0.6]), GO, MeanDifference(), Nearest(), prior=Prior(deviations=0.5, trust=1e-6))
+    machine = Loop(
+        line([0.9, 0.1, -0.4, 0.6]), GO, MeanDifference(), Nearest(), prior=Prior(deviations=0.5, trust=1e-6)
+    )
     queries = (Query("star", 0, (), text=WORDS), Query("moon", 0, (Example(2),), (0,)))
     state = machine.update(machine.start(queries, [0.0, 0.0]))
     assert machine.propose(state, budget=2).image.tolist() == [[0, 3], [1, 3]]

@@ -177,11 +177,11 @@ def searches(config: DictConfig, collection: Collection, plan: Plan) -> list[str
         lines.append(f"  seekloop retrieve would refuse them: {error.why}. {error.fix}")
     try:
         prior = build(config, "prior")
-        asked = asked_by_words(config, prior, queries, collection.name, known.classes)
-        if asked is not None:
-            check_space(asked.encoder, plan.manifest)
-            asked.encoded(None, lines.append)
-            lines.append(f"  they begin with words: {', '.join(asked.texts[:LISTED_CLASSES])}")
+        by_words = asked_by_words(config, prior, queries, collection.name, known.classes)
+        if by_words is not None:
+            check_space(by_words.encoder, plan.manifest)
+            by_words.encoded(None, lines.append)
+            lines.append(f"  they begin with words: {', '.join(by_words.texts[:LISTED_CLASSES])}")
     except ConfigError as error:
         lines.append(f"  seekloop retrieve would refuse them: {error}")
     return [*lines, *(f"  class {name!r} is left out: {why}" for name, why in list(left_out.items())[:LISTED_CLASSES])]

@@ -14,7 +14,7 @@ from seekloop.commands.queries import Asked, asked_by_words
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.commands.texts import check_space
 from seekloop.contracts.problems import many
-from seekloop.contracts.records import Annotations
+from seekloop.contracts.records import Annotations, Query
 from seekloop.extraction.plan import Extraction
 from seekloop.loop.engine import check_pool
 from seekloop.protocol.kinds import SEARCHES
@@ -77,10 +77,10 @@ def words_of(config: DictConfig, parts: LoopParts, simulation: Simulation, extra
     Raises:
         ConfigError: if there is nothing to search for, or words and descriptors cannot be compared.
     """
-    collection, queries = extraction.collection, ()
+    collection, queries = extraction.collection, list[Query]()
     if "_target_" in config.query:
         readable = torch.ones(len(collection.paths), dtype=torch.bool)
-        queries, _ = simulation.draw(collection.annotations, readable, collection.problems)
+        queries += simulation.draw(collection.annotations, readable, collection.problems)[0]
     asked = asked_by_words(config, parts.prior, queries, collection.name, collection.annotations.classes)
     if asked is not None:
         check_space(asked.encoder, extraction.plan.manifest)

@@ -61,7 +61,7 @@ def class_names(collection: Collection, words: Mapping[str, str] | None = None) 
     )
 
 
-def check_classes(words: Mapping[str, str], collection: str, classes: Sequence[str]) -> None:
+def check_classes(words: Mapping[str, str], collection: str, classes: Sequence[str], owner: object = None) -> None:
     """Refuse words for a class that a collection does not have.
 
     Raises:
@@ -69,7 +69,7 @@ def check_classes(words: Mapping[str, str], collection: str, classes: Sequence[s
     """
     if unknown := next((name for name in words if name not in classes), None):
         fix = f"Classes: {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}."
-        raise ConfigError("words", dict(words), f"{collection} has no class {unknown!r}", fix)
+        raise ConfigError("words", dict(words), f"{collection} has no class {unknown!r}", fix, owner)
 
 
 def largest(boxes: Float[Tensor, "_ 4"]) -> str:

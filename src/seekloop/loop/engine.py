@@ -289,7 +289,8 @@ class Loop:
             raise ValueError("this loop has no index")
         scorer, everything = self._decider(state), torch.arange(self.descriptors.images)
 
-        def scan(queries: Int[Tensor, " p"]) -> Float[Tensor, "p n"]:
+        def scan(rows: Int[Tensor, " k"], queries: Int[Tensor, " p"]) -> Float[Tensor, "p n"]:
+            queries = rows[queries]
             if exact is not None:
                 return exact[queries.to(exact.device)]
             return self._scores(scorer.select(queries), len(queries), everything)
@@ -305,7 +306,7 @@ class Loop:
                 state.round,
                 budget,
                 score,
-                lambda queries, rows=rows: scan(rows[queries]),
+                partial(scan, rows),
             )
             for rows, chooser in groups
         ]

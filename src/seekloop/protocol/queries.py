@@ -45,7 +45,7 @@ class FromWords:
             ConfigError: if `words` names a class that is not there.
         """
         words = self.words or {}
-        check_classes(words, collection, classes)
+        check_classes(words, collection, classes, self)
         return {query.class_name: words.get(query.class_name, query.class_name) for query in queries}
 
 
