@@ -29,8 +29,8 @@ class Prior:
 
     where f is the classifier and :math:`n_+` counts the images known to be relevant, the examples among them. Without
     labels of both kinds m = 1. The query counts as :math:`\tau` relevant images would, which is its part in Rocchio's
-    rule with sums in place of means. Both have their boundary at 0; p is spread more widely than f, which is 1 in size at a
-    margin, so :math:`\tau` is small.
+    rule with sums in place of means. Both have their boundary at 0. p is spread more widely than f, which is 1 in size
+    at a margin, so :math:`\tau` is small.
 
     Args:
         source: of v: the text's vector, the mean descriptor of the examples, or the mean of both (unit length each);
