@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 
 from seekloop.commands import compose, parts
 from seekloop.commands.groups import check_groups, check_keys, groups_of
-from seekloop.commands.queries import asked_by_words
 from seekloop.commands.quoting import check_text, quoted
 from seekloop.commands.texts import check_space
 from seekloop.contracts import boxes as box_geometry
@@ -376,6 +375,7 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
     """
     import pandas as pd
 
+    from seekloop.commands.queries import asked_by_words
     from seekloop.protocol.scoreboard import Scoreboard
     from seekloop.protocol.simulation import Simulation
 
