@@ -21,7 +21,7 @@ def reached(curve: np.ndarray, value: float) -> float:
     """The first time at which a curve over rounds is at least as high as a value; NaN if it never is.
 
     Example:
-        >>> reached(np.array([0.2, 0.4, 0.3, 0.6]), 0.3), reached(np.array([0.2]), 0.1)
+        >>> reached(np.array([0.0, 1.0, 0.0, 2.0]), 0.5), reached(np.array([0.2]), 0.1)
         (0.5, 0.0)
     """
     above = (curve >= value).nonzero()[0]

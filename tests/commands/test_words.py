@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import seekloop as program
+from seekloop.commands.compose import resolve
 from seekloop.commands.composed import with_words
 from seekloop.contracts.errors import ConfigError
 from tests.commands.runs import places, seekloop, worked
@@ -302,3 +303,10 @@ def test_a_simulation_over_arrays_begins_with_words(ground):
         program.simulate(blobs(40).descriptors, world.annotations, *words, *settings, "query=text")
     with pytest.raises(ConfigError, match=r"overrides='query=text'.*Give image=..., words=..., or both"):
         program.session(world.descriptors, 0, ["query=text"])
+
+
+def test_a_sweep_over_query_can_give_its_words():
+    """Hydra composes a sweep's config once without what is swept over, that is with query=box."""
+    assert resolve("retrieve", ["query.words={red: azur}"]).query == {"words": {"red": "azur"}}
+    swept = resolve("retrieve", ["query.words={red: azur}", "query=both"]).query
+    assert (swept.words, swept.box) == ({"red": "azur"}, True)
