@@ -114,6 +114,7 @@ def test_the_help_shows_the_groups_of_the_command_in_the_order_of_the_data():
     assert lines_of_help("retrieve") == [
         "collection",
         "backbone",
+        "text",
         "regions",
         "descriptor",
         "representation",

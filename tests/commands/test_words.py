@@ -1,6 +1,7 @@
 """`seekloop search "red"`: a network that sees colours, names of colours, and pictures of one coloured square each."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import seekloop as program
+from seekloop.commands.compose import resolve
 from seekloop.commands.composed import with_words
 from seekloop.contracts.errors import ConfigError
 from tests.commands.runs import places, seekloop, worked
+from tests.worlds import blobs
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of those that write the files
 
@@ -199,3 +202,111 @@ def test_a_persons_search_starts_from_words(ground, tmp_path):
         assert again.ranking(3) == first
     with pytest.raises(ConfigError, match="live in the space 'others'"):
         program.session(store, None, [*text[:-1], "text.space=others", *loop], words="red")
+
+
+LOOP = {
+    "representation": "lo_all",
+    "loop.queries": 2,
+    "loop.negatives": 1,
+    "loop.rounds": 2,
+    "loop.budget": 1,
+    "metrics.clusters": 2,
+    "metrics.clusterings": 1,
+}
+
+
+def simulated(ground, **changes):
+    """Tables of rounds, questions and queries of simulated searches, what was said, and their folder."""
+    outcome = worked(seekloop("retrieve", *command(ground, **{**LOOP, **changes})))
+    folder = outcome.out.strip().rpartition(": ")[2].partition(" (")[0]
+    tables = [pd.read_parquet(f"{folder}/{name}.parquet") for name in ("rounds", "asked", "queries")]
+    return *tables, outcome.out, Path(folder)
+
+
+def test_simulated_searches_begin_with_words_a_box_or_both(ground):
+    """The same four searches. By words no image is known to be relevant at first, and the first one asked about has a
+    cell of 16 pixels that is all of the colour (3; 1 and 4), also where the search with a box begins with that image.
+    """
+    starts, first, known, paths = {"box": 1, "text": 0, "both": 1}, {}, {}, {}
+    for query, shown in starts.items():
+        rounds, asked, queries, _, folder = simulated(ground, query=query)
+        paths[query] = queries[["class_name", "query", "path", "negatives"]].astype(str).values.tolist()
+        known[query] = rounds[rounds["round"] == 0]["positives"].unique().tolist()
+        first[query] = asked[asked["round"] == 1].set_index(["class_name", "query"])["image"]
+        assert known[query] == [shown]
+        assert ("words" in queries) == (query != "box")
+        assert (rounds[rounds["round"] == 0]["coverage"] > 0).all() == bool(shown)
+        assert len(list(folder.glob("figures/asked_*.png"))) == 2
+    assert paths["box"] == paths["text"] == paths["both"]
+    assert first["text"].to_dict() == {("red", 0): 3, ("red", 1): 3, ("green", 0): 1, ("green", 1): 1}
+    given = queries.set_index(["class_name", "query"])["image"]
+    assert (first["both"] != given).all()
+
+
+def test_words_of_a_simulated_search_may_be_others_than_the_name_of_the_class(ground):
+    """By the word blue, green squares and red ones are as far; `azur` is near enough to azure, and that is said."""
+    rounds, _, queries, out, _ = simulated(ground, query="text", **{"query.words": "{red: azur}"})
+    assert "'azur' is taken for azure (similarity 0.89)" in out
+    assert set(queries["words"]) == {"azur", "green"}
+    plain = simulated(ground, query="text")[0]
+    start = [one[one["round"] == 0].groupby("class_name")["ap"].first() for one in (rounds, plain)]
+    assert start[0]["green"] == start[1]["green"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text": "none", "text.file": None, "text.space": None}, "needs an encoder of texts.*text=vocabulary"),
+        ({"backbone.text_space": None}, "aligned with none.*backbone=openclip"),
+        ({"text.space": "others"}, "live in the space 'others'"),
+        ({"query.words": "{red: zeppelin}"}, "words='zeppelin' cannot work: it is none of the 4 names"),
+        ({"query.words": "{cow: red}"}, "query.words=.*has no class 'cow'. Classes: blue, green, red"),
+        ({"prior": "none"}, "prior='none' cannot work.*before there are answers a prior ranks.*prior=similarity"),
+        ({"query": "both", "prior": "none"}, "words rank by a prior, and there is none"),
+        ({"prior.source": "example"}, "prior.source='example'.*which it would not read"),
+        ({"query": "box", "prior": "similarity", "prior.source": "text"}, "prior.source='text'.*without words"),
+        ({"classifier": "nearest"}, "a prior is blended with a hyperplane"),
+    ],
+)
+def test_searches_that_cannot_begin_with_words_are_refused_before_images_are_described(
+    ground, tmp_path, changes, message
+):
+    words = command(ground, **{**LOOP, "query": "text", **changes})
+    words = [word for word in words if not word.startswith("store_dir=")]
+    outcome = seekloop("retrieve", *words, f"store_dir={tmp_path}")
+    assert outcome.code == 1
+    assert re.search(message, outcome.err.replace("\n", " ")), outcome.err
+    assert not list(tmp_path.glob("*/whole-*.npy"))
+
+
+def test_check_says_which_words_searches_begin_with_and_which_it_cannot_read(ground, tmp_path):
+    def said(**changes):
+        words = command(ground, **{**LOOP, "query": "text", "check.folder": tmp_path, **changes})
+        return worked(seekloop("check", *words)).out
+
+    assert "they begin with words: green, red" in said()
+    assert "retrieve would refuse them: query.words" not in said()
+    assert "retrieve would refuse them: words='zeppelin'" in said(**{"query.words": "{red: zeppelin}"})
+    assert "aligned with none" in said(**{"backbone.text_space": None})
+
+
+def test_a_simulation_over_arrays_begins_with_words(ground):
+    """Stars lie around +e_1; the vector of the word lies there as well, so that the first question is a star."""
+    world = blobs(40, 4)
+    np.savez(ground / "stars.npz", names=np.array(["star"]), vectors=np.eye(4, dtype=np.float32)[:1])
+    words = ["text=vocabulary", f"text.file={ground / 'stars.npz'}", "representation=go", "loop.rounds=1"]
+    settings = ["loop.queries=2", "loop.budget=4", "metrics.clusters=4", "metrics.clusterings=1"]
+    table = program.simulate(world.descriptors, world.annotations, *words, *settings, "query=text")
+    assert table[table["round"] == 0]["positives"].tolist() == [0, 0]
+    assert table[table["round"] == 1]["positives"].tolist() == [4, 4]
+    with pytest.raises(ConfigError, match="its vectors have 4 dimensions, the descriptors 8"):
+        program.simulate(blobs(40).descriptors, world.annotations, *words, *settings, "query=text")
+    with pytest.raises(ConfigError, match=r"overrides='query=text'.*Give image=..., words=..., or both"):
+        program.session(world.descriptors, 0, ["query=text"])
+
+
+def test_a_sweep_over_query_can_give_its_words():
+    """Hydra composes a sweep's config once without what is swept over, that is with query=box."""
+    assert resolve("retrieve", ["query.words={red: azur}"]).query == {"words": {"red": "azur"}}
+    swept = resolve("retrieve", ["query.words={red: azur}", "query=both"]).query
+    assert (swept.words, swept.box) == ({"red": "azur"}, True)

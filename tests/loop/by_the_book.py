@@ -73,6 +73,66 @@ def search(images, query, boxes, rounds, budget):
     return np.array(scores), np.array(asked)
 
 
+def unit(vector):
+    length = np.linalg.norm(vector)
+    return vector / length if length else vector
+
+
+def search_by_words(images, query, boxes, rounds, budget, trust, deviations):
+    """Play one search that begins with words: with its examples, or with words and negatives alone.
+
+    Similarity to words and example, standardised over the images, counts trust / (trust + relevant images known).
+    Before a relevant image is known it ranks alone, and the highest scores are asked about; uncertainty after that.
+
+    Args:
+        images: `Images`.
+        query: a `Query` with a text, and with or without an example.
+        boxes: as for `search`.
+        rounds: turns.
+        budget: images of each.
+        trust: relevant images at which similarity and classifier count the same.
+        deviations: how far above the mean similarity the boundary lies.
+
+    Returns:
+        as `search`.
+    """
+    text = unit(query.text.vector.double().numpy())
+    words = unit(fused(text, [text], images.fusion)[0])
+    first, known, rows = [one.image for one in query.examples], [], []
+    for image in [*first, *query.negatives]:
+        known.append(image)
+        rows += images.rows(image, boxes[image] if image in first else None)
+    shown = np.zeros(len(words))
+    for image in first:
+        shares = [overlap(cell, boxes[image]) for cell in images.cells[image]]
+        shown = images.vectors[image][0 if images.fusion == "global" else int(np.argmax(shares))]
+    direction = unit(words + unit(shown))
+    similarity = np.array([max(float(direction @ vector) for vector in vectors) for vectors in images.vectors])
+    mean, deviation = similarity.mean(), np.sqrt(((similarity - similarity.mean()) ** 2).mean())
+    scores, asked = [], []
+    for number in range(rounds + 1):
+        found = sum(boxes[image] is not None for image in known)
+        share = trust / (trust + found) if found else 1.0
+        w, b = 0.0 * direction, 0.0
+        if found:
+            solver = LinearSVC(C=1.0, dual=True, tol=1e-10, max_iter=1_000_000, random_state=0)
+            solver.fit(np.stack([vector for vector, _ in rows]), [label for _, label in rows])
+            w, b = solver.coef_[0], solver.intercept_[0]
+
+        def score(vector, share=share, w=w, b=b):
+            likeness = (float(direction @ vector) - mean) / deviation - deviations
+            return share * likeness + (1 - share) * (float(w @ vector) + b)
+
+        scores.append(np.array([max(score(vector) for vector in vectors) for vectors in images.vectors]))
+        if number < rounds:
+            left = sorted(set(range(len(images.vectors))) - set(known))
+            order = np.abs(scores[-1]) if found else -scores[-1]
+            asked.append(sorted(left, key=lambda image: order[image])[:budget])
+            known += asked[-1]
+            rows += [pair for image in asked[-1] for pair in images.rows(image, boxes[image])]
+    return np.array(scores), np.array(asked)
+
+
 def areas(scores, boxes):
     """Area under the curve of average precision over rounds."""
     truth = [box is not None for box in boxes]

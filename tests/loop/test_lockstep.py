@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 from seekloop.classifiers.svm_numba import SvmNumba
 from seekloop.classifiers.svm_sklearn import SvmSklearn
 from seekloop.classifiers.svm_torch import SvmTorch
+from seekloop.contracts.records import Text
 from seekloop.criteria.scores import Uncertainty
 from seekloop.loop.placement import Engine, Placed
+from seekloop.loop.prior import Prior
 from seekloop.loop.row_table import RowTable
 from seekloop.metrics.average_precision import average_precision
 from seekloop.metrics.curves import area_under_curve
-from seekloop.protocol.queries import draw_queries
+from seekloop.protocol.queries import Words, draw_queries
 from seekloop.representations.fusion import Concat, NoFusion, Pool
 from seekloop.representations.local import All, GlobalOnly
 from seekloop.representations.representation import Representation
-from tests.loop.by_the_book import Images, areas, search
+from tests.loop.by_the_book import Images, areas, search, search_by_words
 from tests.loop.parts import loop, perfect_user
 from tests.worlds import ArrayDescriptors, blobs
 
@@ -45,22 +47,31 @@ def queries_of(place):
     return draw_queries(*known, queries=4, negatives=3, classes=None, seed=1)[0]
 
 
-def by_the_book(place, kind):
+def with_words(place, box):
+    """The same searches, begun by vague words: the vector of a class lies 45 degrees from its images'."""
+    drift = torch.randn(3, 12, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    vectors = torch.eye(12, dtype=torch.float64)[:3] + torch.nn.functional.normalize(drift, dim=1)
+    texts = zip(place.annotations.classes, vectors, strict=True)
+    return Words({name: Text(name, 2 * vector) for name, vector in texts}, box).begin(queries_of(place)[::2])
+
+
+def by_the_book(place, kind, begun=None, **words):
     """Scores (q, t, n), questions (q, t, b) and areas (q)."""
     images, played, found = Images(place.descriptors, kind), [], []
-    for query in queries_of(place):
+    for query in begun or queries_of(place):
         label = place.annotations.classes.index(query.class_name)
         boxes = [place.annotations.largest_box(i, label) for i in range(place.descriptors.images)]
         boxes = [None if box is None else box.double().numpy() for box in boxes]
-        played.append(search(images, query, boxes, ROUNDS, BUDGET))
+        play = search_by_words if begun else search
+        played.append(play(images, query, boxes, ROUNDS, BUDGET, **words))
         found.append(areas(played[-1][0], boxes))
     return np.stack([p[0] for p in played]), np.stack([p[1] for p in played]), np.array(found)
 
 
-def lockstep(place, kind, classifier, **engine):
+def lockstep(place, kind, classifier, begun=None, prior=None, **engine):
     """The same by the loop, all searches together."""
-    searches = queries_of(place)
-    machine = loop(place.descriptors, KINDS[kind], Uncertainty(), classifier, **engine)
+    searches = begun or queries_of(place)
+    machine = loop(place.descriptors, KINDS[kind], Uncertainty(), classifier, prior=prior, **engine)
     state = machine.start(searches, [0.0] * len(searches))
     user = perfect_user(place.annotations)
     rounds = [done for done, _ in machine.rounds(state, user, rounds=ROUNDS, budget=BUDGET)]
@@ -91,6 +102,24 @@ def test_the_reference_mode_is_the_loop_by_the_book():
     _, picks, area = lockstep(place, "none", SvmSklearn(1.0, "none", 1e-10, 10_000_000), **reference)
     np.testing.assert_array_equal(picks, asked)
     np.testing.assert_allclose(area, found, atol=1e-12)
+
+
+@pytest.mark.parametrize("box", [False, True], ids=["words", "words and box"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_searches_that_begin_with_words_are_those_by_the_book(kind, box):
+    """A trust of 2 lets the words' share fall to less than a half within the rounds."""
+    place = world(ragged=False)
+    begun = with_words(place, box)
+    scores, asked, found = by_the_book(place, kind, begun, trust=2.0, deviations=1.0)
+    prior, reference = Prior(trust=2.0, deviations=1.0), SvmSklearn(1.0, "none", 1e-10, 10_000_000)
+    for classifier, together in [(EXACT["numba"], True), (EXACT["torch"], True), (reference, False)]:
+        engine = {"precision": "float64", "together": together}
+        mine, picks, area = lockstep(place, kind, classifier, begun, prior, **engine)
+        np.testing.assert_array_equal(picks, asked)
+        np.testing.assert_allclose(mine, scores, atol=1e-6)
+        np.testing.assert_allclose(area, found, atol=1e-12)
+    assert (scores[:, 0] != scores[:, 3]).any()
+    assert 0.4 < found.mean() < 0.98
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -16,7 +16,7 @@ from seekloop.loop.state import State
 from seekloop.representations.fusion import Concat, NoFusion
 from seekloop.representations.local import All
 from seekloop.representations.representation import Representation
-from tests.loop.parts import GO, MeanDifference, perfect_user
+from tests.loop.parts import GO, MeanDifference, Nearest, perfect_user
 from tests.worlds import ArrayDescriptors, blobs
 
 WORDS = Text("a star", torch.tensor([3.0, 0.0]))
@@ -53,8 +53,8 @@ def test_without_answers_of_both_kinds_the_prior_alone_decides():
     assert (after.round, after.fitted) == (1, ())
 
 
-def test_the_classifier_takes_over_as_labels_come():
-    """With two labels and a trust of 6 the prior's share is 6 / (6 + 2) = 3/4; with a tiny trust it is next to nothing.
+def test_the_classifier_takes_over_as_relevant_images_come():
+    """Of two labels one is relevant: with a trust of 3 the prior's share is 3 / (3 + 1) = 3/4, with a tiny one nothing.
 
     The prior: (c - 0.3) / 0.495 - 2. The classifier: w = x_0 - x_2 = (1.3, 0.436 - 0.917), boundary half-way.
     """
@@ -64,10 +64,48 @@ def test_the_classifier_takes_over_as_labels_come():
     x = points.global_
     own = x @ (x[0] - x[2]) - (x[0] - x[2]) @ (x[0] + x[2]) / 2
     prior = (x[:, 0] - 0.3) / (0.98 / 4) ** 0.5 - 2
-    for trust, share in ((6.0, 0.75), (1e-6, 0.0)):
+    for trust, share in ((3.0, 0.75), (1e-6, 0.0)):
         machine = with_prior(points, trust=trust)
         state = machine.update(machine.start((query,), [0.0]), answers)
         torch.testing.assert_close(state.scores[0], share * prior + (1 - share) * own, atol=1e-5, rtol=0)
+
+
+def test_before_a_classifier_the_highest_scores_are_asked_about_whatever_the_criterion():
+    """Scores (c - 0.3) / 0.495 - 0.5: 0.71, -0.90, -1.91, 0.11; nearest to 0 is image 3, highest image 0.
+
+    The other search has labels of both kinds, so that its criterion decides: with f = (x_2 - x_0) . x, and its boundary
+    half-way, image 1 is nearest, and image 3 lowest.
+    """
+    machine = Loop(
+        line([0.9, 0.1, -0.4, 0.6]), GO, MeanDifference(), Nearest(), prior=Prior(deviations=0.5, trust=1e-6)
+    )
+    queries = (Query("star", 0, (), text=WORDS), Query("moon", 0, (Example(2),), (0,)))
+    state = machine.update(machine.start(queries, [0.0, 0.0]))
+    assert machine.propose(state, budget=2).image.tolist() == [[0, 3], [1, 3]]
+    assert machine.propose(state, Top(), budget=1).image.tolist() == [[0], [1]]
+    swapped = machine.update(machine.start(queries[::-1], [0.0, 0.0]))
+    assert machine.propose(swapped, budget=2).image.tolist() == [[1, 3], [0, 3]]
+
+
+class Own:
+    """Keeps the vector of each query's own object."""
+
+    def fit(self, rows, previous):
+        return LinearScorer(rows.query.clone(), torch.zeros(len(rows.query)))
+
+
+@pytest.mark.parametrize("fusion", [NoFusion(), Concat(keep_pos_negatives=False, renorm=False)])
+def test_the_anchor_is_the_object_the_words_or_the_mean_of_both(fusion):
+    """Image 0 is at (1, 0), the words point along (0, 1): half-way lies (1/2, 1/2); of both halves where they join."""
+    points = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    descriptors = ArrayDescriptors(points, points, Regions(torch.tensor([[0.0, 0, 1, 1]]), None))
+    machine = Loop(descriptors, Representation(All(), fusion), Own(), Top(), prior=Prior())
+    up, shown = Text("up", torch.tensor([0.0, 5.0])), (Example(0),)
+    queries = [Query("a", 0, shown, (1,)), Query("b", 0, (), (1,), up), Query("c", 0, shown, (1,), up)]
+    state = machine.learn(machine.start(tuple(queries), [0.0] * 3), [[], [Feedback(0, Answer.RELEVANT, None, 0.0)], []])
+    own = machine.fit(state).scorer.weights
+    wanted = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    torch.testing.assert_close(own, wanted if own.shape[1] == 2 else torch.cat([wanted, wanted], dim=1))
 
 
 def test_searches_with_and_without_labels_go_side_by_side():

@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 from seekloop.classifiers.nearest import NearestNeighbour
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.recipe import Recipe
-from seekloop.contracts.records import CandidateView, Regions
+from seekloop.contracts.records import CandidateView, Example, Query, Regions, Text
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.criteria.descriptors import CoreSet
 from seekloop.criteria.scores import Mixed, PfMa, Random, Top, Uncertainty
+from seekloop.loop.engine import Loop
+from seekloop.loop.prior import Prior
 from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score, require_linear
 from seekloop.loop.vectors import ClassifiedVectors
 from seekloop.representations.fusion import Concat, NoFusion, Pool
@@ -18,7 +20,7 @@ from seekloop.representations.representation import Representation
 from seekloop.store.index import Found, Index, open_index
 from seekloop.store.index_settings import IndexSettings
 from tests.loop.parts import MeanDifference
-from tests.worlds import ArrayDescriptors, grid_boxes
+from tests.worlds import ArrayDescriptors, blobs, grid_boxes
 
 pytest.importorskip("faiss", reason="faiss is not installed")
 GO = Representation(GlobalOnly(), NoFusion())
@@ -318,3 +320,29 @@ def test_strategies_that_score_the_same_regions_share_an_index():
         for keep in (False, True)
     )
     assert dropped.recipe == kept.recipe
+
+
+@pytest.mark.parametrize(("kind", "exact"), [("flat", True), ("ivf", False)])
+def test_words_and_answers_side_by_side_are_searched_for_in_an_index(kind, exact):
+    """Of three searches the first two begin with words, the last with an example, so that it alone has a boundary.
+
+    An image scores as its best vector. The flat index gives the picks of a scan; ivf, which looks into one of four
+    clusters at first, most of them.
+    """
+    world = blobs(200, 8, classes=("star", "moon"), noise=0.6, seed=4)
+    vectors = torch.eye(8)[:2] + 0.3 * torch.randn(2, 8, generator=torch.Generator().manual_seed(2))
+    star, moon = (Text(name, vector) for name, vector in zip(("star", "moon"), vectors, strict=True))
+    given = (Example(0, world.annotations.largest_box(0, 0)),)
+    queries = (Query("star", 0, (), (2,), star), Query("moon", 0, (), (2,), moon), Query("star", 1, given, (2,), star))
+    picks = []
+    for lists in (None, Shortlist(index_of(world.descriptors, LO, kind), Uncertainty(), ShortlistSizes(4, 1.0))):
+        machine = Loop(world.descriptors, LO, MeanDifference(), Uncertainty(), shortlist=lists, prior=Prior())
+        state = machine.update(machine.start(queries, [0.0] * 3), budget=5, compare=True)
+        assert state.fitted == (2,)
+        picks.append(machine.propose(state, budget=5).image)
+    best = world.descriptors.local @ torch.nn.functional.normalize(vectors, dim=1).T
+    best = best.view(200, 4, 2).amax(dim=1)
+    best[2] = -torch.inf
+    assert picks[0][:2].tolist() == best.T.topk(5, dim=1).indices.tolist()
+    same = (picks[0][:, :, None] == picks[1][:, None]).any(dim=2).float().mean()
+    assert same == 1 if exact else same >= 0.6

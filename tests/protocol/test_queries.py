@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Annotations
-from seekloop.protocol.queries import draw_queries, queries_table
+from seekloop.contracts.records import Annotations, Text
+from seekloop.protocol.queries import FromWords, Words, draw_queries, queries_table
 
 
 def annotations(images_of):
@@ -101,3 +101,27 @@ def test_the_table_holds_every_query():
     table = queries_table(queries, [f"{i}.jpg" for i in range(20)])
     assert table["path"].tolist() == [f"{query.first.image}.jpg" for query in queries]
     assert table["negatives"].tolist() == [list(query.negatives) for query in queries]
+
+
+def test_searches_by_words_are_those_with_a_box_and_keep_their_example_to_themselves():
+    """Same classes, numbers and negatives; the example is given only where it is asked for, and named in the table."""
+    queries, _ = draw(WORLD, classes=["cat", "dog"])
+    texts = {name: Text(name.upper(), torch.ones(2)) for name in ("cat", "dog")}
+    paths = [f"{i}.jpg" for i in range(20)]
+    for box in (False, True):
+        words = Words(texts, box)
+        begun = words.begin(queries)
+        kept = [(one.class_name, one.number, one.negatives) for one in begun]
+        assert kept == [(one.class_name, one.number, one.negatives) for one in queries]
+        assert [one.examples for one in begun] == [one.examples if box else () for one in queries]
+        assert [one.text.words for one in begun] == ["CAT"] * 3 + ["DOG"] * 3
+        table = queries_table(queries, paths, words)
+        assert table.drop(columns=["words", "shown"]).equals(queries_table(queries, paths))
+        assert (table["words"].tolist(), set(table["shown"])) == (["CAT"] * 3 + ["DOG"] * 3, {box})
+
+
+def test_words_stand_for_names_of_classes_that_are_there():
+    queries, _ = draw(WORLD, classes=["cat", "dog"])
+    assert FromWords({"cat": "tom"}).texts(queries, "pets", WORLD.classes) == {"cat": "tom", "dog": "dog"}
+    with pytest.raises(ConfigError, match=r"words=.* cannot work: pets has no class 'cow'. Classes: cat, dog"):
+        FromWords({"cow": "cattle"}).texts(queries, "pets", WORLD.classes)

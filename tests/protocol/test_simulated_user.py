@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Annotations, Answer, Example, Query
+from seekloop.contracts.records import Annotations, Answer, Example, Query, Text
 from seekloop.protocol.simulated_user import SimulatedUser
 
 BOX = torch.tensor([0.2, 0.4, 0.6, 0.5])
@@ -49,6 +49,14 @@ def test_no_box_is_drawn_where_none_is_used():
     (here,) = answers(user(draws_boxes=False), [4])
     assert here.box is None
     assert here.seconds == 1.8
+
+
+def test_beginning_costs_a_click_per_image_and_for_the_words_and_a_box_per_example():
+    """Two negatives: 3 x 1.8 + 2.8 with a box, 3 x 1.8 with words, 4 x 1.8 + 2.8 with both; without boxes, no 2.8."""
+    shown, words = (Example(0, BOX),), Text("a cat", torch.ones(2))
+    begun = [Query("cat", 0, shown, (1, 3)), Query("cat", 0, (), (1, 3), words), Query("cat", 0, shown, (1, 3), words)]
+    assert [user().seed_seconds(query) for query in begun] == pytest.approx([8.2, 5.4, 10.0])
+    assert [user(draws_boxes=False).seed_seconds(query) for query in begun] == pytest.approx([5.4, 5.4, 7.2])
 
 
 def share(feedback, answer):

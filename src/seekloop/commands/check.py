@@ -14,10 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from seekloop.artifacts.files import make_folder, write_bytes
 from seekloop.commands.extract import prepare, report_collection, report_problems
 from seekloop.commands.parts import build
+from seekloop.commands.queries import asked_by_words
+from seekloop.commands.texts import check_space
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import counted, many
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.estimate import seconds_per_image
+from seekloop.extraction.plan import Plan
 from seekloop.images.files import FileCollection, refuse_losses
 from seekloop.images.inspection import Inspection, inspect
 from seekloop.logs.console import Console
@@ -151,11 +154,11 @@ def costs(config: DictConfig, collection: Collection) -> Sequence[str]:
         seconds = seconds_per_image(extraction, some)
         time = duration(seconds * plan.missing_images())
         line = f"descriptors: about {time} on this processor ({seconds:.3f} s an image), {disk}"
-    return [line, *searches(config, collection)]
+    return [line, *searches(config, collection, plan)]
 
 
-def searches(config: DictConfig, collection: Collection) -> list[str]:
-    """How many searches there would be, and how many answers they ask for."""
+def searches(config: DictConfig, collection: Collection, plan: Plan) -> list[str]:
+    """How many searches there would be, how many answers they ask for, and the words that they begin with."""
     known = collection.annotations
     if not len(known.image):
         return ["no simulated searches: there are no annotated objects"]
@@ -172,6 +175,15 @@ def searches(config: DictConfig, collection: Collection) -> list[str]:
         check_pool(len(collection.paths) - 1 - planned.negatives, planned.rounds, planned.budget, owner=planned)
     except ConfigError as error:
         lines.append(f"  seekloop retrieve would refuse them: {error.why}. {error.fix}")
+    try:
+        prior = build(config, "prior")
+        by_words = asked_by_words(config, prior, queries, collection.name, known.classes)
+        if by_words is not None:
+            check_space(by_words.encoder, plan.manifest)
+            by_words.encoded(None, lines.append)
+            lines.append(f"  they begin with words: {', '.join(by_words.texts[:LISTED_CLASSES])}")
+    except ConfigError as error:
+        lines.append(f"  seekloop retrieve would refuse them: {error}")
     return [*lines, *(f"  class {name!r} is left out: {why}" for name, why in list(left_out.items())[:LISTED_CLASSES])]
 
 

@@ -22,7 +22,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "dataset": ("dataset",),
     "model": ("model",),
     "backbone": ("backbone", "registers"),
-    "text": ("text",),
+    "text": ("text", "query"),
     "regions": ("regions", "detector@regions.detector", "backbone@regions.backbone"),
     "descriptor": ("encoding", "pooling"),
     "representation": ("representation", "representation/local", "representation/fusion"),

@@ -36,6 +36,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "criterion": ("contracts.protocols.Criterion",),
     "prior": ("loop.prior.Prior",),
     "feedback.classifier": ("contracts.protocols.Classifier",),
+    "query": ("protocol.queries.FromWords",),
     "user": ("contracts.protocols.User",),
     "pretraining": ("contracts.learning.Pretrainer",),
     "semi": ("learning.schemes.Scheme",),

@@ -178,6 +178,9 @@ def _text(
     descriptors: Descriptors, words: str, vector: "ArrayLike | None", overrides: Sequence[str]
 ) -> tuple[Text | None, Sequence[str]]:
     """The text of a search with its vector, None without words; and the overrides of the loop."""
+    if begun := next((word for word in overrides if word.startswith(("query=", "query."))), None):
+        why, fix = "a person's search begins with what it is given", "Give image=..., words=..., or both."
+        raise ConfigError("overrides", begun, why, fix, session)
     of_text = [word for word in overrides if word.startswith(("text=", "text."))]
     rest = [word for word in overrides if word not in of_text]
     if vector is None and not words:
@@ -190,8 +193,7 @@ def _text(
             )
             raise ConfigError("words", words, why, fix, session)
         encoder: TextEncoder = build(*sorted(of_text, key=lambda word: not word.startswith("text=")))
-        if isinstance(descriptors, Store):
-            check_space(encoder, descriptors.manifest)
+        _check_comparable(encoder, descriptors)
         terms = parse(words, lambda _: False)
         vector = joined(terms, encoder([term.content for term in terms]))
     text = Text(words, torch.as_tensor(vector).detach().float().cpu())
@@ -200,6 +202,15 @@ def _text(
         shape = f"array of shape {tuple(text.vector.shape)}"
         raise ConfigError("vector", shape, why, f"Give shape ({descriptors.dim},).", session)
     return text, ("prior=similarity", *rest)
+
+
+def _check_comparable(encoder: TextEncoder, descriptors: Descriptors) -> None:
+    """Refuse an encoder whose vectors are not in the space of a store, or of another width than arrays."""
+    if isinstance(descriptors, Store):
+        check_space(encoder, descriptors.manifest)
+    elif encoder.dim != descriptors.dim:
+        why = f"its vectors have {encoder.dim} dimensions, the descriptors {descriptors.dim}"
+        raise ConfigError("text", encoder.name, why, "Choose the encoder that was trained with this backbone.")
 
 
 @contextmanager
@@ -367,6 +378,7 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
     """
     import pandas as pd
 
+    from seekloop.commands.queries import asked_by_words
     from seekloop.protocol.scoreboard import Scoreboard
     from seekloop.protocol.simulation import Simulation
 
@@ -379,12 +391,16 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
         raise ConfigError("annotations", f"image {last}", why, "Give those of the same images.", simulate)
     known = annotations.keep(descriptors.readable[annotations.image])
     queries, _ = asked.draw(known, descriptors.readable, ())
+    words = asked_by_words(config, loop.prior, queries, "the collection", known.classes)
+    if words is not None:
+        _check_comparable(words.encoder, descriptors)
+        queries = words.encoded(None, lambda _: None).begin(queries)
     draws = loop.representation.local.uses_boxes
     user = parts.build(config, "user", annotations=known, seed=asked.seed, draws_boxes=draws)
     paths = [str(image) for image in range(descriptors.images)]
     measured = {"clusters": asked.clusters, "clusterings": asked.clusterings, "seed": asked.seed}
     board = Scoreboard(known, queries, loop.global_descriptors, paths, **measured)
-    state = loop.start(queries, [user.seed_seconds(asked.negatives)] * len(queries))
+    state = loop.start(queries, [user.seed_seconds(query) for query in queries])
     rounds = loop.rounds(state, user, rounds=asked.rounds, budget=asked.budget)
     return pd.concat([board.rounds(done, after) for done, after in rounds], ignore_index=True)
 

@@ -24,8 +24,17 @@ def named(words: Sequence[object], recipe: Recipe) -> str:
     return "-".join([*shown, recipe.key[:HASH]])
 
 
-def retrieval(parts: LoopParts, simulation: Simulation, user: SimulatedUser, descriptors: Plan) -> Recipe:
-    """Recipe of simulated searches. A grid is a part of it where the representation reads regions."""
+def retrieval(
+    parts: LoopParts,
+    simulation: Simulation,
+    user: SimulatedUser,
+    descriptors: Plan,
+    words: tuple[Json, Recipe] | None = None,
+) -> Recipe:
+    """Recipe of simulated searches. A grid is a part of it where the representation reads regions.
+
+    With words that searches begin with: how they begin, and the recipe of the words' vectors.
+    """
     local = parts.representation.local.uses_regions
     known: dict[str, Json] = {
         "command": "retrieve",
@@ -41,17 +50,20 @@ def retrieval(parts: LoopParts, simulation: Simulation, user: SimulatedUser, des
         known["prior"] = settings(parts.prior)
     if parts.index is not None:
         known["index"] = {**parts.index.identity(), **settings(parts.shortlist)}
-    return Recipe("run", known, (descriptors.recipe(local),))
+    if words is None:
+        return Recipe("run", known, (descriptors.recipe(local),))
+    return Recipe("run", {**known, "query": words[0]}, (descriptors.recipe(local), words[1]))
 
 
 def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> list[object]:
-    """Local strategy, fusion, regions where they are read, criterion, seed."""
+    """Local strategy, fusion, regions where they are read, criterion, prior and words if there are any, seed."""
     chosen = choices()
     words: list[object] = [chosen.get("local"), chosen.get("fusion")]
     if parts.representation.local.uses_regions:
         words.append(write_grid(descriptors.parts.asked) if descriptors.parts.asked else chosen.get("regions"))
     prior = chosen.get("prior", "none") if parts.prior is not None else None
-    return [*words, chosen.get("criterion"), prior, f"s{config.seed}"]
+    begun = chosen.get("query") if "_target_" in config.query else None
+    return [*words, chosen.get("criterion"), prior, begun, f"s{config.seed}"]
 
 
 def instance_search(

@@ -10,9 +10,12 @@ from seekloop.commands.checks import check
 from seekloop.commands.compose import LoopParts, loop_parts
 from seekloop.commands.extract import described, prepare, report_collection
 from seekloop.commands.parts import build
+from seekloop.commands.queries import Asked, asked_by_words
 from seekloop.commands.task import Outcome, Run, Task, refuse
+from seekloop.commands.texts import check_space
 from seekloop.contracts.problems import many
-from seekloop.contracts.records import Annotations
+from seekloop.contracts.records import Annotations, Query
+from seekloop.extraction.plan import Extraction
 from seekloop.loop.engine import check_pool
 from seekloop.protocol.kinds import SEARCHES
 from seekloop.protocol.searches import Searches
@@ -29,14 +32,16 @@ def retrieve(config: DictConfig) -> float:
     extraction = prepare(config)
     collection, plan = extraction.collection, extraction.plan
     user = simulated_user(config, parts, collection.annotations)
+    asked = words_of(config, parts, simulation, extraction)
 
     def search(run: Run) -> Outcome:
         report_collection(collection, run.console)
         check(parts, truth=plan.parts.truth)
         _announce(run)
+        words = None if asked is None else asked.encoded(config.store_dir, run.console.say)
         store = described(extraction, config.grid, run.console.say)
         started = time.monotonic()
-        searches = Searches(simulation, collection, store, run.console.say)
+        searches = Searches(simulation, collection, store, run.console.say, words)
         loop = parts.loop(store, simulation.seed, run.console.say)
         run.read, run.region_box = collection.read, searches.region_box
         answering = simulated_user(config, parts, searches.annotations)
@@ -58,12 +63,28 @@ def retrieve(config: DictConfig) -> float:
         config,
         SEARCHES,
         recipes.retrieval_words(parts, config, plan),
-        recipes.retrieval(parts, simulation, user, plan),
+        recipes.retrieval(parts, simulation, user, plan, None if asked is None else asked.recipe),
         overview=lambda folder: per_class(folder.table("rounds")),
         problems=collection.problems,
         noted={"store_key": plan.key},
         artifacts=(plan.folder,),
     ).run(search)
+
+
+def words_of(config: DictConfig, parts: LoopParts, simulation: Simulation, extraction: Extraction) -> Asked | None:
+    """Words that the searches begin with, checked against the descriptors; None where they begin with a box alone.
+
+    Raises:
+        ConfigError: if there is nothing to search for, or words and descriptors cannot be compared.
+    """
+    collection, queries = extraction.collection, list[Query]()
+    if "_target_" in config.query:
+        readable = torch.ones(len(collection.paths), dtype=torch.bool)
+        queries += simulation.draw(collection.annotations, readable, collection.problems)[0]
+    asked = asked_by_words(config, parts.prior, queries, collection.name, collection.annotations.classes)
+    if asked is not None:
+        check_space(asked.encoder, extraction.plan.manifest)
+    return asked
 
 
 def simulated_user(config: DictConfig, parts: LoopParts, annotations: Annotations) -> SimulatedUser:

@@ -1,6 +1,6 @@
 """Any collection with classes as a search by words: the names of its classes are the queries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -33,9 +33,7 @@ def class_names(collection: Collection, words: Mapping[str, str] | None = None) 
         Levi et al., "Object-Centric Open-Vocabulary Image Retrieval with Aggregated Features", BMVC 2023.
     """
     known, words = collection.annotations, words or {}
-    if unknown := next((name for name in words if name not in known.classes), None):
-        fix = f"Classes: {', '.join(known.classes[:20])}{', ...' if len(known.classes) > 20 else ''}."
-        raise ConfigError("words", dict(words), f"{collection.name} has no class {unknown!r}", fix)
+    check_classes(words, collection.name, known.classes)
     boxes = [boxes_by_image(known, label) for label in range(len(known.classes))]
     there = [label for label, by_image in enumerate(boxes) if by_image]
     if not there:
@@ -61,6 +59,17 @@ def class_names(collection: Collection, words: Mapping[str, str] | None = None) 
         found,
         tuple(words.get(name, name) for name in names),
     )
+
+
+def check_classes(words: Mapping[str, str], collection: str, classes: Sequence[str], owner: object = None) -> None:
+    """Refuse words for a class that a collection does not have.
+
+    Raises:
+        ConfigError: about `words`, with the classes.
+    """
+    if unknown := next((name for name in words if name not in classes), None):
+        fix = f"Classes: {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}."
+        raise ConfigError("words", dict(words), f"{collection} has no class {unknown!r}", fix, owner)
 
 
 def largest(boxes: Float[Tensor, "_ 4"]) -> str:

@@ -48,7 +48,7 @@ def sides_of(box: Sequence[float], picture: Image.Image) -> tuple[float, float, 
 def asked_of_query(
     kind: RunKind, asked: pd.DataFrame, query: pd.Series, read: Read, region_box: RegionBox | None
 ) -> Figure:
-    """Images that one query asked about: a row per step, the query image with its box on top.
+    """Images that one query asked about: a row per step, the query on top: its image with its box, its words, or both.
 
     Green frames are right, red wrong, grey unsure. Over the image lies the user's box, else the region that scored
     highest; under it the score.
@@ -56,14 +56,18 @@ def asked_of_query(
     Args:
         kind: of the run.
         asked: the table of questions.
-        query: its row of the queries table: class_name, query, image, x0, y0, x1, y1.
+        query: its row of the queries table: class_name, query, image, x0, y0, x1, y1; with words also words and shown.
         read: gives an image by its position.
         region_box: (image, region) to the region's box; None to draw none.
     """
     own = asked[asked["class_name"].eq(query["class_name"]) & asked["query"].eq(query["query"])]
     sheet = Sheet(1 + own[kind.step].nunique(), max([4, *own.groupby(kind.step).size()]))
-    image, name = read(int(query["image"])), f"{short(query['class_name'])} {query['query']}"
-    sheet.put(0, 0, image, box_of(query), QUERY, name)
+    name, words = f"{short(query['class_name'])} {query['query']}", query.get("words")
+    if query.get("shown", True):
+        named = name if words is None else f"{name}: {short(words)}"
+        sheet.put(0, 0, read(int(query["image"])), box_of(query), QUERY, named)
+    else:
+        sheet.explain(0, short(str(words)), QUERY)
     for column, (word, colour) in enumerate({"right": RIGHT, "wrong": WRONG, "unsure": UNSURE}.items(), start=1):
         sheet.explain(column, word, colour)
     _put_steps(sheet, kind, own, read, lambda question: shown_box(question, region_box), 1)

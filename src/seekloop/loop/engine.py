@@ -16,6 +16,7 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import FEW_QUERIES, Answer, CandidateView, Feedback, Query, TrainingRows
 from seekloop.contracts.scorers import LinearScorer, on_device
+from seekloop.criteria.scores import Top
 from seekloop.loop.placement import Engine, Placed
 from seekloop.loop.prior import Prior
 from seekloop.loop.questions import Question, choose
@@ -41,8 +42,9 @@ class Loop:
         seed: of every draw; generators derive from (seed, class, query, round, purpose).
         engine: where to compute, and with how much memory; None: on the CPU.
         shortlist: finds images through an index; None: every round scores all of them.
-        prior: ranks while there are no labels of both kinds, and is blended with the classifier; None: the classifier
-            alone decides, and every query needs labels of both kinds.
+        prior: ranks while there are no labels of both kinds, and is blended with the classifier. Searches without a
+            classifier ask about the highest scores, whatever the criterion: there is no boundary yet. None: the
+            classifier alone decides, and every query needs labels of both kinds.
 
     Raises:
         ConfigError: if the classifier knows whole images only, and the representation has regions; or if there is a
@@ -251,7 +253,7 @@ class Loop:
         """The scorer that ranks: the classifier's, or its blend with the prior."""
         if self.prior is not None and state.prior is not None:
             own = None if state.scorer is None else hyperplanes(state.scorer, BLENDED)
-            return self.prior.blended(own, state.fitted, state.prior, state.labels)
+            return self.prior.blended(own, state.fitted, state.prior, state.positives)
         if state.scorer is None:
             raise ValueError("nothing is fitted yet: call Loop.update first")
         return state.scorer
@@ -287,7 +289,8 @@ class Loop:
             raise ValueError("this loop has no index")
         scorer, everything = self._decider(state), torch.arange(self.descriptors.images)
 
-        def scan(queries: Int[Tensor, " p"]) -> Float[Tensor, "p n"]:
+        def scan(rows: Int[Tensor, " k"], queries: Int[Tensor, " p"]) -> Float[Tensor, "p n"]:
+            queries = rows[queries]
             if exact is not None:
                 return exact[queries.to(exact.device)]
             return self._scores(scorer.select(queries), len(queries), everything)
@@ -295,20 +298,45 @@ class Loop:
         def score(some: LinearScorer, images: Int[Tensor, " k"]) -> Float[Tensor, "p k"]:
             return self._scores(some, len(some.weights), images)
 
-        return self.shortlist.by(criterion).search(scorer, state.candidate, state.round, budget, score, scan)
+        groups = self._choosers(state, criterion)
+        found = [
+            self.shortlist.by(chooser).search(
+                scorer if len(groups) == 1 else scorer.select(rows),
+                state.candidate[rows],
+                state.round,
+                budget,
+                score,
+                partial(scan, rows),
+            )
+            for rows, chooser in groups
+        ]
+        return found[0].join(found[1:], torch.cat([rows for rows, _ in groups]))
+
+    def _choosers(self, state: State, criterion: Criterion) -> list[tuple[Int[Tensor, " p"], Criterion]]:
+        """Positions of searches, and the criterion that chooses for them: the highest scores before a classifier."""
+        fitted = torch.ones(len(state.queries), dtype=torch.bool)
+        if self.prior is not None:
+            fitted[:] = False
+            fitted[list(state.fitted)] = True
+        groups: list[tuple[Int[Tensor, " p"], Criterion]] = [
+            (fitted.nonzero()[:, 0], criterion),
+            ((~fitted).nonzero()[:, 0], Top()),
+        ]
+        return [group for group in groups if len(group[0])]
 
     def _choose(
         self, state: State, scores: Float[Tensor, "q n"], criterion: Criterion, budget: int
     ) -> Int[Tensor, "q b"]:
         """Let the criterion choose by these scores."""
         candidate, answers = state.candidate.to(scores.device), state.answers.to(scores.device)
-        view = CandidateView(
-            scores, candidate, answers, lambda: self.global_descriptors, state.round, cache=self._cache
-        )
-        rngs = [
-            generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in state.queries
-        ]
-        return choose(criterion, view, budget, rngs, [query.name for query in state.queries])
+        images = torch.empty(len(scores), budget, dtype=torch.long, device=scores.device)
+        for rows, chooser in self._choosers(state, criterion):
+            queries, these = [state.queries[row] for row in rows.tolist()], rows.to(scores.device)
+            seen = scores[these], candidate[these], answers[these]
+            view = CandidateView(*seen, lambda: self.global_descriptors, state.round, cache=self._cache)
+            rngs = [generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in queries]
+            images[these] = choose(chooser, view, budget, rngs, [query.name for query in queries])
+        return images
 
     def _round(self, state: State, question: Question, feedback: tuple[tuple[Feedback, ...], ...]) -> Round:
         """The round after an update; with an index, compared with an exact scan."""
@@ -331,9 +359,7 @@ class Loop:
         index = pad(list(torch.split(slots[: sum(sizes)], sizes)))
         labels = pad([r.label for r in rows]).to(self.engine.dtype)
         mask = labels != 0
-        table, own = self._table.vectors, self._examples(queries, slots[sum(sizes) :])
-        if not all(query.examples for query in queries):
-            own = own.where((own != 0).any(dim=1, keepdim=True), self._texts(queries))
+        table, own = self._table.vectors, self._own(queries, slots[sum(sizes) :])
         return TrainingRows(
             table,
             index.to(table.device),
@@ -353,6 +379,15 @@ class Loop:
             self.representation.query_region(self.descriptors.regions.of(one.image), one.box) for one in examples
         ]
         return torch.tensor([one.image for one in examples], dtype=torch.long), torch.tensor(regions, dtype=torch.long)
+
+    def _own(self, queries: Sequence[Query], slots: Int[Tensor, " k"]) -> Float[Tensor, "q e"]:
+        """Vector of each query's own object: its examples' mean, its text's, or the mean of these two."""
+        own = self._examples(queries, slots)
+        if all(query.text is None for query in queries):
+            return own
+        kinds = [(bool(query.examples), query.text is not None) for query in queries]
+        parts = torch.tensor(kinds, device=own.device).sum(dim=1, keepdim=True).to(own)
+        return (own + self._texts(queries)) / parts.clamp(min=1)
 
     def _examples(self, queries: Sequence[Query], slots: Int[Tensor, " k"]) -> Float[Tensor, "q e"]:
         """Mean vector of each query's examples, which are at these places of the table; zero without examples."""

@@ -1,7 +1,7 @@
 """Rankings before there are answers, from the query itself: its words, or the object it shows."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Interval
@@ -25,22 +25,29 @@ class Prior:
     :math:`\sigma` of the image scores over the collection,
 
     .. math:: p = \frac{c - \mu}{\sigma} - \delta, \qquad
-              s = m \, p + (1 - m) \, f, \qquad m = \frac{\tau}{\tau + a}
+              s = m \, p + (1 - m) \, f, \qquad m = \frac{\tau}{\tau + n_+}
 
-    where f is the classifier and a counts the labelled images of the search. Without labels of both kinds m = 1.
+    where f is the classifier and :math:`n_+` counts the images known to be relevant, the examples among them. Without
+    labels of both kinds m = 1. The query counts as :math:`\tau` relevant images would, which is its part in Rocchio's
+    rule with sums in place of means. Both have their boundary at 0. p is spread more widely than f, which is 1 in size
+    at a margin, so :math:`\tau` is small.
 
     Args:
         source: of v: the text's vector, the mean descriptor of the examples, or the mean of both (unit length each);
             both takes what the query has.
-        trust: :math:`\tau`, the number of labels at which classifier and prior count the same.
+        trust: :math:`\tau`, the number of relevant images at which classifier and prior count the same.
         deviations: :math:`\delta`, how far above the mean the boundary lies.
 
     Raises:
         ConfigError: if an argument has no meaning.
+
+    Source: Rocchio, Relevance feedback in information retrieval, in Salton (ed.), The SMART retrieval system, 1971.
     """
 
+    revision: ClassVar[int] = 2
+
     source: Literal["text", "example", "both"] = "both"
-    trust: Positive = 10.0
+    trust: Positive = 0.3
     deviations: Finite = 2.0
 
     def vectors(
@@ -74,7 +81,7 @@ class Prior:
         return LinearScorer(vectors * scale[:, None], -mean * scale - self.deviations)
 
     def blended(
-        self, own: LinearScorer | None, fitted: Sequence[int], prior: LinearScorer, labels: Int[Tensor, " q"]
+        self, own: LinearScorer | None, fitted: Sequence[int], prior: LinearScorer, positives: Int[Tensor, " q"]
     ) -> LinearScorer:
         """Hyperplanes of classifier and prior together; of the prior alone where nothing could be fitted.
 
@@ -82,11 +89,11 @@ class Prior:
             own: of the classifier.
             fitted: the queries that these belong to.
             prior: of all queries.
-            labels: how many labelled images each query has.
+            positives: how many images each query knows to be relevant.
         """
         share = torch.ones_like(prior.intercept)
         rows = torch.tensor(fitted, dtype=torch.long, device=share.device)
-        share[rows] = (self.trust / (self.trust + labels.to(share))).to(share)[rows]
+        share[rows] = (self.trust / (self.trust + positives.to(share))).to(share)[rows]
         weights, intercept = prior.weights * share[:, None], prior.intercept * share
         if own is not None:
             weights[rows] += own.weights * (1 - share[rows])[:, None]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Protocol, runtime_checkable
 
 import torch
@@ -66,6 +66,19 @@ class Shortlisted:
     scanned: Bool[Tensor, " q"]
     length: Int[Tensor, " q"]
     seconds: Float[Tensor, " q"]
+
+    def join(self, others: Sequence["Shortlisted"], rows: Int[Tensor, " q"]) -> "Shortlisted":
+        """Searches of some queries and of others in one, each at its position.
+
+        Args:
+            others: searches of other queries, for as many images.
+            rows: positions of all these queries, in the order in which they stand here and in `others`.
+        """
+        if not others:
+            return self
+        order = rows.argsort()
+        parts = [torch.cat([getattr(one, field.name) for one in (self, *others)])[order] for field in fields(self)]
+        return Shortlisted(*parts)
 
 
 @component

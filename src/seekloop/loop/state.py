@@ -76,9 +76,9 @@ class State:
         return int(self.candidate.sum(dim=1).min())
 
     @property
-    def labels(self) -> Int[Tensor, " q"]:
-        """How many labelled images each search has."""
-        return (self.answers != 0).sum(dim=1)
+    def positives(self) -> Int[Tensor, " q"]:
+        """How many images each search knows to be relevant."""
+        return (self.answers == 1).sum(dim=1)
 
     def ranked(self) -> Float[Tensor, "q n"]:
         """The scores.

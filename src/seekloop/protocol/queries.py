@@ -1,19 +1,72 @@
 """Searches of an experiment, drawn from the annotations: the same for every setting compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from seekloop.contracts.declared import Count, declared
+from seekloop.contracts.declared import Count, component, declared
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import Problem, first_reasons, many
 from seekloop.contracts.randomness import generator
-from seekloop.contracts.records import Annotations, Example, Query
+from seekloop.contracts.records import Annotations, Example, Query, Text
+from seekloop.images.class_names import check_classes
 
 MIN_POSITIVES = 2
+
+
+@component
+class FromWords:
+    """How simulated searches begin with words.
+
+    They are the searches that would begin with a box: of the same classes, with the same negatives. So each can be
+    compared with itself. Where the example is not given, it is an image like any other, still to be found.
+
+    Args:
+        words: that are searched for in place of a class's name, such as {tvmonitor: television}; None: its name.
+        box: whether the example with its box is given as well.
+    """
+
+    words: Mapping[str, str] | None = None
+    box: bool = False
+
+    def texts(self, queries: Sequence[Query], collection: str, classes: Sequence[str]) -> dict[str, str]:
+        """Words of each class that is searched for.
+
+        Args:
+            queries: the searches.
+            collection: name of the images.
+            classes: of the images, also those that are not searched for.
+
+        Raises:
+            ConfigError: if `words` names a class that is not there.
+        """
+        words = self.words or {}
+        check_classes(words, collection, classes, self)
+        return {query.class_name: words.get(query.class_name, query.class_name) for query in queries}
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words that searches begin with.
+
+    Attributes:
+        texts: of each class.
+        box: whether the example with its box is given as well.
+    """
+
+    texts: Mapping[str, Text]
+    box: bool
+
+    def begin(self, queries: Sequence[Query]) -> tuple[Query, ...]:
+        """The searches, with the words of their class, and with or without their example."""
+        return tuple(
+            replace(query, text=self.texts[query.class_name], examples=query.examples if self.box else ())
+            for query in queries
+        )
 
 
 @declared
@@ -91,11 +144,24 @@ def _chosen(known: Sequence[str], asked: object, problems: Sequence[Problem]) ->
     return [name for name in known if name in names]
 
 
-def queries_table(queries: Sequence[Query], paths: Sequence[str]) -> pd.DataFrame:
-    """One row per query: class_name, query, image (position), path, x0, y0, x1, y1, negatives."""
+def queries_table(queries: Sequence[Query], paths: Sequence[str], words: Words | None = None) -> pd.DataFrame:
+    """One row per query: class_name, query, image (position), path, x0, y0, x1, y1, negatives.
+
+    Searches that begin with words have two columns more: `words`, and `shown`, which is whether the image was given as
+    an example. Image and box are there in any case: they say which searches of other runs are the same.
+
+    Args:
+        queries: as they were drawn.
+        paths: of the images.
+        words: that they begin with; None: without.
+    """
     rows = []
     for query in queries:
         image, box = query.first.image, query.first.box
         corners = [None] * 4 if box is None else box.tolist()
         rows.append((query.class_name, query.number, image, paths[image], *corners, list(query.negatives)))
-    return pd.DataFrame(rows, columns=["class_name", "query", "image", "path", "x0", "y0", "x1", "y1", "negatives"])
+    columns = ["class_name", "query", "image", "path", "x0", "y0", "x1", "y1", "negatives"]
+    table = pd.DataFrame(rows, columns=columns)
+    if words is None:
+        return table
+    return table.assign(words=[words.texts[query.class_name].words for query in queries], shown=words.box)

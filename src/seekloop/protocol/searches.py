@@ -16,7 +16,7 @@ from seekloop.logs.run_folder import RunFolder
 from seekloop.loop.engine import Loop, check_pool
 from seekloop.loop.state import State
 from seekloop.metrics.strata import STRATA, level_of_chance, strata
-from seekloop.protocol.queries import queries_table
+from seekloop.protocol.queries import Words, queries_table
 from seekloop.protocol.scoreboard import Scoreboard
 from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.protocol.simulation import Simulation
@@ -36,12 +36,14 @@ class Searches:
         collection: the images.
         store: their descriptors.
         say: where messages for people go.
+        words: that the searches begin with; None: with an example and its box alone.
     """
 
     simulation: Simulation
     collection: Collection
     store: Store
     say: Callable[[str], None]
+    words: Words | None = None
 
     @property
     def annotations(self) -> Annotations:
@@ -86,8 +88,9 @@ class Searches:
             kept: called when a round is kept.
             progress: shows rounds as they pass.
         """
-        asked, queries, annotations = self.simulation, self.draw(), self.annotations
-        folder.write_queries(queries_table(queries, self.collection.paths))
+        asked, queries, annotations, words = self.simulation, self.draw(), self.annotations, self.words
+        folder.write_queries(queries_table(queries, self.collection.paths, words))
+        queries = queries if words is None else words.begin(queries)
         board = Scoreboard(
             annotations,
             queries,
@@ -99,7 +102,7 @@ class Searches:
         )
         resumed = folder.resume()
         if resumed is None:
-            state = loop.start(queries, [user.seed_seconds(asked.negatives)] * len(queries))
+            state = loop.start(queries, [user.seed_seconds(query) for query in queries])
         else:
             state = State.unpack(cast(Mapping[str, Any], resumed[1]), queries, loop.descriptors.images)
         kept()

@@ -69,9 +69,13 @@ class SimulatedUser:
             return Feedback(image, Answer.RELEVANT, None, self.click_seconds)
         return Feedback(image, Answer.RELEVANT, box, self.click_seconds + self.box_seconds)
 
-    def seed_seconds(self, negatives: int) -> float:
-        """Seconds that starting a search costs: a click per first image, and the query's box where boxes are drawn."""
-        return (1 + negatives) * self.click_seconds + (self.box_seconds if self.draws_boxes else 0.0)
+    def seed_seconds(self, query: Query) -> float:
+        """Seconds that starting a search costs: a click per first image, and one box per example where they are drawn.
+
+        Giving the words counts as a click.
+        """
+        clicks = len(query.examples) + len(query.negatives) + (query.text is not None)
+        return clicks * self.click_seconds + (self.box_seconds * len(query.examples) if self.draws_boxes else 0.0)
 
     def _drawn(self, box: Float[Tensor, " 4"], rng: torch.Generator) -> Float[Tensor, " 4"]:
         if self.box_jitter == 0:
