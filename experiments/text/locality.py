@@ -98,6 +98,7 @@ def drawn(table: pd.DataFrame) -> Figure:
     axes = figure.add_subplot()
     axes.axhline(0, color="0.7", linewidth=0.8)
     axes.scatter(table["change"], table["gain"])
+    axes.margins(0.15)
     for row in table.itertuples():
         axes.annotate(str(row.network), (row.change, row.gain), xytext=(4, 4), textcoords="offset points", fontsize=8)
     axes.set_xlabel("change of a cell when the rest is painted over (1: as another photograph)")
