@@ -43,6 +43,14 @@ def test_words_that_choose_no_networks_are_given_the_built_in_pair():
     assert with_pair(["instances=class_names"]) == ["instances=class_names"]
 
 
+def test_searches_that_begin_with_words_are_given_what_the_pair_lacks():
+    begun = ["query=box,text", "text=tiny_clip"]
+    assert with_pair(begun) == [*begun, "backbone=tiny_clip"]
+    assert with_pair(["query=both"]) == ["query=both", *PAIR]
+    for one in ("query=box", "text=tiny_clip"):
+        assert with_pair([one]) == [one]
+
+
 def test_a_search_for_a_seven_needs_nothing_but_the_words(where):
     """The first answers show one, and each is found in one of 4 x 4 cells that its box touches."""
     outcome = worked(seekloop("search", "a seven", *SMALL, *where, "wandb.mode=disabled"))

@@ -104,8 +104,10 @@ class TinyClipText(nn.Module):
         given = re.findall(r"\w+", text.casefold())
         named = {number: word for word, number in reversed(self.numbers.items())}
         if unknown := [word for word in given if word not in self.numbers]:
-            why = f"{self.name} does not know {', '.join(map(repr, dict.fromkeys(unknown)))}"
-            fix = f"It knows: {', '.join(self.numbers)}. For other words choose backbone=openclip text=openclip."
+            shown = ", ".join(repr(word[:20]) for word in list(dict.fromkeys(unknown))[:5])
+            why = f"{self.name} does not know {shown}"
+            known = ", ".join(named[number] for number in sorted(named) if number != PADDING)
+            fix = f'It knows {known}; not wanted is "- two". For other words choose backbone=openclip text=openclip.'
             raise ConfigError("words", text[:80], why, fix)
         read = [named[self.numbers[word]] for word in given if self.numbers[word] != PADDING]
         if not read or len(read) > self.length:

@@ -30,7 +30,8 @@ def run_composed(name: str, overrides: Sequence[str]) -> None:
     """Let Hydra compose the command's config from `overrides`, once or as a multirun."""
     from seekloop.commands import groups
 
-    overrides = with_pair(with_words(overrides)) if name == "search" else overrides
+    overrides = with_words(overrides) if name == "search" else overrides
+    overrides = with_pair(overrides) if name in ("search", "retrieve") else overrides
     try:
         groups.check_groups(name, overrides)
     except ConfigError as error:
@@ -74,17 +75,22 @@ def with_words(overrides: Sequence[str]) -> list[str]:
 
 
 def with_pair(overrides: Sequence[str]) -> list[str]:
-    """The arguments of a search; one for words that chooses no networks is given the built-in pair, and says so.
+    """The arguments of searches; where they begin with words and no networks are chosen, the built-in pair, and a line.
+
+    Of the pair one is enough: it chooses the other.
 
     Example:
         >>> with_pair(["search.words=seven", "text=openclip"])
         ['search.words=seven', 'text=openclip']
     """
-    chosen = {word.lstrip("+").partition("=")[0] for word in overrides}
-    if "search.words" not in chosen or chosen & {"backbone", "text", "experiment"} or HELP & set(overrides):
+    chosen = {key: value for key, _, value in (word.lstrip("+").partition("=") for word in overrides)}
+    by_words = "search.words" in chosen or {"text", "both"} & set(chosen.get("query", "").split(","))
+    added = [one for one in PAIR if one.partition("=")[0] not in chosen]
+    others = [one for one in PAIR if one.partition("=")[0] in chosen and one not in overrides]
+    if not by_words or not added or others or "experiment" in chosen or HELP & set(overrides):
         return list(overrides)
-    print(f"no backbone= and text= are chosen: {' '.join(PAIR)}, which know words about digits only")
-    return [*overrides, *PAIR]
+    print(f"chosen for the words: {' '.join(added)}; the pair knows words about digits only")
+    return [*overrides, *added]
 
 
 def in_order(overrides: Sequence[str]) -> list[str]:

@@ -103,11 +103,11 @@ def refuse_others(chosen: Settings) -> None:
         ConfigError: naming the first of them.
     """
     wanted = {"query": "image", "against": "whole", "whitening": None}
+    fix = "Say search.query=image search.against=whole search.whitening=null."
     for key, value in wanted.items():
         if getattr(chosen, key) != value:
             why = "feedback compares whole images, of the query and of the collection, as they are described"
-            said_so = "null" if value is None else value
-            raise ConfigError(f"search.{key}", str(getattr(chosen, key)), why, f"Say search.{key}={said_so}.")
+            raise ConfigError(f"search.{key}", str(getattr(chosen, key)), why, fix)
 
 
 def recipe_settings(protocol: FeedbackProtocol, instances: InstanceSearch) -> dict[str, object]:

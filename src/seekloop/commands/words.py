@@ -39,6 +39,13 @@ SLUG = 32  # letters of the query in the run's name
 
 def by_words(config: DictConfig, against: Against, kept: int, shown: int) -> float:
     """Rank a collection by a query of words and pictures, or find that it was done; returns the highest score."""
+    try:
+        return _by_words(config, against, kept, shown)
+    except ConfigError as error:
+        raise (error.located("search") if error.key == "words" else error) from error
+
+
+def _by_words(config: DictConfig, against: Against, kept: int, shown: int) -> float:
     parse(str(config.search.words), lambda _: False)  # a mistake is told before networks are loaded
     extraction = prepare(config)
     collection, plan = extraction.collection, extraction.plan

@@ -120,6 +120,8 @@ def answers_of_words(
 ) -> Figure:
     """The first images of a ranking, row by row, each with the region that answered: its cells, or its box.
 
+    Frames are grey: nobody has judged these images.
+
     Args:
         ranking: image, region, score and box of each result, best first.
         read: gives an image of the collection.
@@ -132,8 +134,8 @@ def answers_of_words(
         picture, box = read(int(one["image"])), None if int(one["region"]) < 0 else box_of(one)
         mask = mask_of(int(one["image"]), int(one["region"]))
         if mask is not None:
-            picture, box = _painted(picture, mask[None], np.zeros((0, 4)), (RIGHT,), 1), None
-        sheet.put(*divmod(number, RESULTS), picture, box, RIGHT, f"{one['score']:.3f}")
+            picture, box = _painted(picture, mask[None], np.zeros((0, 4)), (QUERY,), 1), None
+        sheet.put(*divmod(number, RESULTS), picture, box, UNSURE, f"{one['score']:.3f}")
     return sheet.figure()
 
 
