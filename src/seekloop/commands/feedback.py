@@ -102,11 +102,11 @@ def refuse_others(chosen: Settings) -> None:
     Raises:
         ConfigError: naming the first of them.
     """
-    wanted = {"query": "image", "against": "whole", "whitening": None}
+    wanted = {"query": "image", "against": "whole", "whitening": None, "join": False}
     for key, value in wanted.items():
         if getattr(chosen, key) != value:
-            why = "feedback compares whole images, of the query and of the collection, as they are described"
-            said_so = "null" if value is None else value
+            why = "feedback compares whole images, of one query and of the collection, as they are described"
+            said_so = "null" if value is None else str(value).lower()
             raise ConfigError(f"search.{key}", str(getattr(chosen, key)), why, f"Say search.{key}={said_so}.")
 
 

@@ -99,9 +99,9 @@ def instance_search(
 
 
 def _measured(section: DictConfig) -> dict[str, Json]:
-    """A section without the number of pictures, which are only drawn, and without words where there are none."""
+    """A section without the number of pictures, which are only drawn, and without words and `join` where unused."""
     values = {key: value for key, value in plain(section).items() if key != "shown"}
-    return values if values.get("words") is not None else {key: values[key] for key in values if key != "words"}
+    return {key: value for key, value in values.items() if key not in ("words", "join") or value not in (None, False)}
 
 
 def detection(config: DictConfig, collection: Collection, regions: Parts) -> Recipe:

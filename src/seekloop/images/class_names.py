@@ -40,7 +40,7 @@ def class_names(collection: Collection, words: Mapping[str, str] | None = None) 
     check_classes(words, collection.name, known.classes)
     boxes = [boxes_by_image(known, label) for label in range(len(known.classes))]
     wrong = wrong_images(collection, boxes)
-    there = [label for label, by_image in enumerate(boxes) if by_image and wrong.get(known.classes[label], True)]
+    there = [label for label, name in enumerate(known.classes) if boxes[label] and wrong.get(name) != frozenset()]
     if not there:
         seen = "no class is on any image" if not any(boxes) else "no class is known to be absent from any image"
         why = "\n  ".join([seen, *first_reasons(collection.problems)])
