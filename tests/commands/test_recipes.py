@@ -1,11 +1,13 @@
 """What makes two runs one, and one run two: recipes are asked of the parts, never of a list of config keys."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
 import pytest
 from hydra.utils import instantiate
+from PIL import Image
 
 from seekloop.commands import recipes
 from seekloop.commands.compose import loop_parts, resolve
@@ -14,7 +16,7 @@ from seekloop.commands.extract import prepare
 from seekloop.commands.learn import parts_of
 from seekloop.commands.parts import build
 from seekloop.commands.retrieve import simulated_user
-from seekloop.contracts.recipe import settings
+from seekloop.contracts.recipe import Recipe, settings
 from seekloop.protocol.simulation import Simulation
 from tests.commands.runs import EXTRACTED, SMALL, folder_of, places, seekloop, worked
 
@@ -161,3 +163,26 @@ def test_every_component_of_ours_says_what_it_depends_on(group):
         assert first == second, entry
         assert "unknown" not in str(first), entry
         assert "class" in first
+
+
+def test_images_known_not_to_show_a_class_count_in_a_search_by_words(tmp_path):
+    """Same pictures and same boxes: what is wrong, and what is unknown, differs by LVIS's file alone."""
+    (tmp_path / "val2017").mkdir()
+    for number in (1, 2, 3):
+        Image.new("RGB", (20, 20)).save(tmp_path / "val2017" / f"{number}.jpg")
+
+    def key(*absent):
+        images = [
+            {"id": n, "coco_url": f"http://x/val2017/{n}.jpg", "neg_category_ids": [5] * (n in absent)}
+            for n in (1, 2, 3)
+        ]
+        objects = [{"id": 1, "image_id": 1, "category_id": 5, "bbox": [0, 0, 9, 9]}]
+        content = {"images": images, "annotations": objects, "categories": [{"id": 5, "name": "cat"}]}
+        (tmp_path / "lvis_v1_val.json").write_text(json.dumps(content))
+        config = resolve("search", ["instances=class_names", "collection=lvis", f"collection.root={tmp_path}"])
+        instances, words = build(config, "instances"), Recipe("text", {"words": ["cat"]})
+        plan = prepare(config, instances.database).plan
+        return recipes.instance_search(config, instances, plan, None, words).key
+
+    assert len({key(2), key(3), key(2, 3)}) == 3
+    assert key(2) == key(2)

@@ -155,6 +155,37 @@ def test_class_names_are_searched_for_and_measured_by_size(ground):
     assert json.loads(Path(folder, "summary.json").read_text())["map_all"] < 0.9
 
 
+@pytest.fixture(scope="module")
+def described(ground):
+    """ILIAS's layout: a red and a green object, described by two and by one text, and a grey distractor."""
+    root = ground / "ilias"
+    for name, colour, texts in (("one_000", "red", ["red", "azure"]), ("two_001", "green", ["green"])):
+        for part in ("query", "pos"):
+            (root / "ilias_core" / name / part).mkdir(parents=True)
+            picture = root / "ilias_core" / name / part / f"{part[0].upper()}_00.png"
+            Image.new("RGB", (64, 64), COLOURS[colour]).save(picture)
+            picture.with_name(f"{picture.stem}_bbox.txt").write_text("0 0 64 64")
+        for number, words in enumerate(texts):
+            (root / "ilias_core" / name / "query" / f"T_{number}.txt").write_text(words)
+    (root / "yfcc100m").mkdir()
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(root / "yfcc100m" / "grey.png")
+    return root
+
+
+@pytest.mark.parametrize(("join", "queries", "score"), [(False, 3, 1.0), (True, 2, 0.953)])
+def test_objects_are_searched_for_by_their_descriptions(ground, described, join, queries, score):
+    """The cosine of red and azure is 0.816, that of red and the mean of both sqrt((1 + 0.816) / 2) = 0.953."""
+    changes = {"instances": "mini_ilias", "instances.root": described, "instances.queries": "texts"}
+    outcome = worked(seekloop("search", *command(ground, **changes, **{"search.join": join})))
+    folder = outcome.out.strip().rpartition(": ")[2]
+    summary = json.loads(Path(folder, "summary.json").read_text())
+    assert (summary["queries"], summary["images"], summary["map_all"]) == (queries, 3, 1)
+    ranking = pd.read_parquet(f"{folder}/ranking.parquet")
+    first = ranking[(ranking["rank"] == 1) & (ranking["query"] == 0)]
+    assert first["path"].tolist() == ["ilias_core/one_000/pos/P_00.png"]
+    assert first["score"].item() == pytest.approx(score, abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("words", "changes", "message"),
     [

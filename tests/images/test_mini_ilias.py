@@ -63,3 +63,35 @@ def test_other_files_are_refused(root, damage, distractors, message):
     else:
         with pytest.raises(ConfigError, match=message):
             mini_ilias(str(root), distractors, None)
+
+
+@pytest.fixture
+def described(root):
+    (root / "ilias_core/bimp_000/query/T000.txt").write_text("a bold bimp,\n with  ears\n", encoding="utf-8")
+    (root / "ilias_core/zippy_999/query/T999.txt").write_text("a zippy zoot \u00e0 pois", encoding="utf-8")
+    return root
+
+
+def test_descriptions_are_queries_by_hand(described):
+    """One a object, though one of them has two query images; right are the same images as of its boxes."""
+    search = mini_ilias(str(described), "yfcc100m", None, "texts")
+    boxes = mini_ilias(str(described), "yfcc100m", None)
+    assert search.names == ("bimp_000", "zippy_999")
+    assert search.texts == ("a bold bimp, with ears", "a zippy zoot \u00e0 pois")
+    assert [row.tolist() for row in search.setups["all"].positive] == [[0, 1], [2]]
+    assert search.database.paths == boxes.database.paths
+    assert search.database.annotations.fingerprint() == boxes.database.annotations.fingerprint()
+    assert (len(search.queries.paths), search.own.tolist()) == (0, [-1, -1])
+    assert search.boxes[1][2].tolist() == boxes.boxes[1][2].tolist()
+
+
+def test_an_object_without_a_description_is_refused(described):
+    file = described / "ilias_core/zippy_999/query/T999.txt"
+    file.write_text(" \n")
+    with pytest.raises(ConfigError, match=r"root=.*T999.txt.*it is empty"):
+        mini_ilias(str(described), None, None, "texts")
+    file.unlink()
+    with pytest.raises(ConfigError, match=r"root=.*zippy_999/query.*no description T\*.txt.*queries=images"):
+        mini_ilias(str(described), None, None, "texts")
+    with pytest.raises(ConfigError, match=r"queries='words'.*one of: images, texts"):
+        mini_ilias(str(described), None, None, "words")

@@ -102,11 +102,11 @@ def refuse_others(chosen: Settings) -> None:
     Raises:
         ConfigError: naming the first of them.
     """
-    wanted = {"query": "image", "against": "whole", "whitening": None}
-    fix = "Say search.query=image search.against=whole search.whitening=null."
+    wanted = {"query": "image", "against": "whole", "whitening": None, "join": False}
+    fix = "Say search.query=image search.against=whole search.whitening=null search.join=false."
     for key, value in wanted.items():
         if getattr(chosen, key) != value:
-            why = "feedback compares whole images, of the query and of the collection, as they are described"
+            why = "feedback compares whole images, of one query and of the collection, as they are described"
             raise ConfigError(f"search.{key}", str(getattr(chosen, key)), why, fix)
 
 

@@ -1,5 +1,7 @@
 """Recipes of runs: what the result of each command depends on, asked of the parts that were built."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 
 from omegaconf import DictConfig
@@ -7,7 +9,7 @@ from omegaconf import DictConfig
 from seekloop.commands.compose import LoopParts, choices, plain
 from seekloop.contracts.grids import write_grid
 from seekloop.contracts.instances import InstanceSearch
-from seekloop.contracts.protocols import Collection
+from seekloop.contracts.protocols import Collection, KnowsAbsent
 from seekloop.contracts.recipe import Json, Recipe, settings
 from seekloop.extraction.plan import Plan
 from seekloop.protocol.simulated_user import SimulatedUser
@@ -81,22 +83,25 @@ def instance_search(
     local = config.search.against != "whole"
     measured = _measured(config.search)
     dims, _ = measured.pop("whitening_dims"), measured.pop("whitening")
-    known = {
+    known: dict[str, Json] = {
         "command": "search",
         "search": measured if teacher is None else {**measured, "whitening_dims": dims},
         "queries": asked.fingerprint(),
         "annotations": asked.annotations.fingerprint(),
         "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
     }
+    if texts is not None and isinstance(instances.database, KnowsAbsent):
+        absent = json.dumps({name: list(images) for name, images in sorted(instances.database.absent().items())})
+        known["absent"] = hashlib.blake2b(absent.encode(), digest_size=16).hexdigest()
     made_from = [descriptors.recipe(local or (texts is None and config.search.query != "image"))]
     made_from += [] if texts is None else [texts]
     return Recipe("run", known, tuple(made_from if teacher is None else [*made_from, teacher.recipe]))
 
 
 def _measured(section: DictConfig) -> dict[str, Json]:
-    """A section without the number of pictures, which are only drawn, and without words where there are none."""
+    """A section without the number of pictures, which are only drawn, and without words and `join` where unused."""
     values = {key: value for key, value in plain(section).items() if key != "shown"}
-    return values if values.get("words") is not None else {key: values[key] for key in values if key != "words"}
+    return {key: value for key, value in values.items() if key not in ("words", "join") or value not in (None, False)}
 
 
 def detection(config: DictConfig, collection: Collection, regions: Parts) -> Recipe:

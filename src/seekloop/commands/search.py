@@ -19,6 +19,7 @@ from seekloop.commands.texts import check_space, encoder_of
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.instances import InstanceSearch
+from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.recipe import Recipe
 from seekloop.descriptors.encoding import FromCrops
 from seekloop.descriptors.pooling import Mean
@@ -27,6 +28,7 @@ from seekloop.descriptors.whitening import Whitening, learn_centring, learn_whit
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
 from seekloop.extraction.texts import recipe_of_texts, text_vectors
+from seekloop.images.joined import join_queries
 from seekloop.matching.instance_search import Against, Whitened, compare
 from seekloop.protocol.instance_measures import SearchMeasures
 from seekloop.protocol.kinds import INSTANCES
@@ -47,8 +49,8 @@ class Settings:
     """Numbers of an instance search, or of a search by words.
 
     Args:
-        words: text query in place of the queries of `instances`: words, and paths of images, with weights. `query` and
-            `cutoffs` are not read then.
+        words: text query in place of the queries of `instances`: words, and paths of images, with weights. `query`,
+            `join` and `cutoffs` are not read then.
         query: source of the query's one vector: its box on the map of its whole image (the code released with
             CLAID); the box cut out and described alone (CLAID's text); or all of the image.
         against: an image scores as its best region, by its global descriptor, or as the best of both. Queries cut
@@ -56,6 +58,7 @@ class Settings:
         whitening: folder of a store of other images, of the same backbone; what its descriptors teach centres and
             whitens those of this search. None: they stay as they are.
         whitening_dims: most principal directions kept; 0: descriptors are only centred; None: all.
+        join: whether all queries of one instance are joined into one, whose vector is the mean of theirs.
         cutoffs: mAP is measured within the first so many images, and over the whole ranking. With feedback this,
             `kept` and `shown` are not read.
         kept: images of each query's ranking that are kept.
@@ -70,6 +73,7 @@ class Settings:
     against: Against = "regions"
     whitening: Path | str | None = None
     whitening_dims: Annotated[int, Ge(0)] | None = None
+    join: bool = False
     cutoffs: tuple[Count, ...] = (50, 100)
     kept: Count = 100
     shown: Annotated[int, Ge(0)] = 8
@@ -109,21 +113,24 @@ def search(config: DictConfig) -> float:
         report_problems(instances.queries.problems, run.console)
         store = described(extraction, config.grid, run.console.say)
         kept, vectors = asking.vectors(run)
-        if teacher is None:
-            scores = compare(store, vectors, chosen.against)
-        else:
+        searched: Descriptors = store
+        if teacher is not None:
             whitening = learnt(teacher, chosen.against != "whole", chosen.whitening_dims)
-            scores = compare(Whitened(store, whitening), whitening.unit(vectors), chosen.against)
-        measures = SearchMeasures(instances, kept, scores, store, chosen.against)
+            searched, vectors = Whitened(store, whitening), whitening.unit(vectors)
+        asked = instances
+        if chosen.join:
+            asked, vectors = join_queries(instances, kept, vectors)
+            kept = torch.arange(len(vectors))
+        measures = SearchMeasures(asked, kept, compare(searched, vectors, chosen.against), store, chosen.against)
         results, ranking = measures.results(chosen.cutoffs), measures.ranking(chosen.kept)
         run.folder.add_once({"results": results, "ranking": ranking})
-        first = {instances.names[query]: query for query in reversed(kept.tolist())}
+        first = {asked.names[query]: query for query in reversed(kept.tolist())}
         shown = sorted(first.values())[: chosen.shown]
 
         def draw() -> "Figure":
             from seekloop.logs.pictures import results_of_queries
 
-            queries = [(query, instances.names[query], *picture_of(instances, query)) for query in shown]
+            queries = [(query, asked.names[query], *picture_of(asked, query)) for query in shown]
             return results_of_queries(ranking, queries, instances.database.read)
 
         return Outcome(measures.summary(results), {"results": draw} if shown else {})

@@ -1,6 +1,6 @@
 """Protocols: what a component must be able to do to take part. A new one is a class and a YAML."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
@@ -44,6 +44,15 @@ class KnowsContents(Protocol):
 
     def contents(self) -> Sequence[str]:
         """Content hash of each image, in the order of the images; equal hashes mean equal pixels."""
+        ...
+
+
+@runtime_checkable
+class KnowsAbsent(Protocol):
+    """A collection in which only some images were searched for each class: the others may show it unannotated."""
+
+    def absent(self) -> Mapping[str, Sequence[int]]:
+        """By class, positions of the images known not to show it; of the rest without its boxes nothing is known."""
         ...
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from seekloop.contracts.declared import Share, declared
 from seekloop.contracts.errors import ConfigError
@@ -147,6 +147,15 @@ def read_coco(path: Path) -> Coco:
     Raises:
         ValueError: if it is no COCO file of instances; the message says what it looks like instead.
     """
+    return parse_coco(load_coco(path), path.name)
+
+
+def load_coco(path: Path) -> dict[str, Any]:
+    """The content of a COCO file of instances, which has images, annotations and categories.
+
+    Raises:
+        ValueError: as `read_coco`.
+    """
     try:
         stored = path.read_bytes()
         if not stored.strip():
@@ -158,10 +167,15 @@ def read_coco(path: Path) -> Coco:
         raise ValueError(f"{path.name} is not a COCO file of instances: {error}") from error
     if looks := another_format(content):
         raise ValueError(f"{path.name} is not a COCO file of instances: {looks}")
+    return cast(dict[str, Any], content)
+
+
+def parse_coco(content: Mapping[str, Any], name: str) -> Coco:
+    """Images, categories and annotations of a COCO file's content; `name` is the file's, for people."""
     problems: list[Problem] = []
     return Coco(
-        tuple(read_images(content["images"], path.name, problems)),
-        read_categories(content["categories"], path.name, problems),
+        tuple(read_images(content["images"], name, problems)),
+        read_categories(content["categories"], name, problems),
         content["annotations"],
         tuple(problems),
     )

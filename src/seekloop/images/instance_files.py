@@ -83,18 +83,37 @@ def search_by_object(
         thing: the object that the image of a path shows; "" where it is a distractor.
         cache: folder where content hashes are remembered.
     """
-    objects = {image: [(thing(database[image]), box) for box in known] for image, known in boxes.items()}
-    images = collection_of_files(name, root, database, objects, cache)
+    images = collection_of_things(name, root, database, boxes, thing, cache)
     asked = {query: [(thing(path), corners)] for query, (path, corners) in enumerate(queries)}
-    names = tuple(thing(path) for path, _ in queries)
+    pictures = collection_of_files(f"{name} queries", root, [path for path, _ in queries], asked, cache)
+    return search_for_things(images, pictures, [thing(path) for path, _ in queries], thing)
+
+
+def collection_of_things(
+    name: str,
+    root: Path,
+    database: Sequence[str],
+    boxes: Mapping[int, Sequence[Corners]],
+    thing: Callable[[str], str],
+    cache: Path | str | None,
+) -> Collection:
+    """The images searched, each with the boxes of the one object that it shows."""
+    objects = {image: [(thing(database[image]), box) for box in known] for image, known in boxes.items()}
+    return collection_of_files(name, root, database, objects, cache)
+
+
+def search_for_things(
+    images: Collection, queries: Collection, names: Sequence[str], thing: Callable[[str], str]
+) -> InstanceSearch:
+    """Search for objects by name; right are the images that show the query's object."""
     shown: dict[str, list[int]] = {}
-    for image, path in enumerate(database):
+    for image, path in enumerate(images.paths):
         shown.setdefault(thing(path), []).append(image)
     positives = [torch.tensor(shown.get(one, []), dtype=torch.int64) for one in names]
     return InstanceSearch(
         images,
-        collection_of_files(f"{name} queries", root, [path for path, _ in queries], asked, cache),
-        names,
+        queries,
+        tuple(names),
         torch.full((len(names),), -1),
         without_junk(positives),
         boxes_of(images.annotations, (((one,), right.tolist()) for one, right in zip(names, positives, strict=True))),

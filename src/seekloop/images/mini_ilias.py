@@ -1,14 +1,28 @@
 """ILIAS and mini-ILIAS: a thousand objects in the wild among millions of photographs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import torch
 
 from seekloop.contracts.declared import declared
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
+from seekloop.contracts.protocols import Collection
+from seekloop.images.annotated import Chosen
 from seekloop.images.files import existing_folder
 from seekloop.images.frames import Corners
-from seekloop.images.instance_files import around_all, extents, first_there, read_lines, search_by_object
+from seekloop.images.instance_files import (
+    around_all,
+    collection_of_things,
+    extents,
+    first_there,
+    read_lines,
+    search_by_object,
+    search_for_things,
+)
 from seekloop.images.walk import find_images
 
 CORE = "ilias_core/"
@@ -17,13 +31,17 @@ LISTS = ("image_ids/mini_ilias_yfcc100m_ids.txt", "mini_ilias_yfcc100m_ids.txt")
 
 @declared
 def mini_ilias(
-    root: Path | str | None = None, distractors: str | None = "yfcc100m", cache: Path | str | None = None
+    root: Path | str | None = None,
+    distractors: str | None = "yfcc100m",
+    cache: Path | str | None = None,
+    queries: Literal["images", "texts"] = "images",
 ) -> InstanceSearch:
     """ILIAS's objects, with as many of its distractors as are there.
 
     The layout of the objects, as published: ilias_core/<object>/query/Q000_00.jpg with Q000_00_bbox.txt beside it, and
     the same in pos/ with P for Q; each line of a box file is "left top width height" in pixels. Where a query has
-    several boxes they are parts of one object, and the box around all of them is searched for.
+    several boxes they are parts of one object, and the box around all of them is searched for. The text query of an
+    object is its description, ilias_core/<object>/query/T000.txt.
 
     Distractors are published as tar files; here they must be unpacked. Where mini-ILIAS's list is there
     (image_ids/mini_ilias_yfcc100m_ids.txt), only those on it count: an image counts where a line is its path below
@@ -34,9 +52,10 @@ def mini_ilias(
         root: where ilias_core is.
         distractors: folder of images, from `root`; None: the positives alone are the database.
         cache: folder where content hashes are remembered; None to hash anew every time.
+        queries: "images" (1,232 boxes) or "texts" (1,000 descriptions, one of each object).
 
     Raises:
-        ConfigError: if a folder is missing, or distractors are not unpacked.
+        ConfigError: if a folder or the description of an object is missing, or distractors are not unpacked.
 
     Reference:
         Kordopatis-Zilos et al., ILIAS: Instance-level image retrieval at scale, CVPR 2025.
@@ -50,12 +69,48 @@ def mini_ilias(
         raise ConfigError("root", str(base), why, "Unpack ilias_core.tar there.")
     database = shown + ([] if distractors is None else distractor_paths(base, distractors))
     boxes = {image: read_boxes(base, path) for image, path in enumerate(shown)}
-    queries = [(path, around_all(read_boxes(base, path))) for path in asked]  # boxes of one object's parts
 
     def thing(path: str) -> str:
         return path.split("/")[1] if path.startswith(CORE) else ""
 
-    return search_by_object("mini-ilias", base, database, boxes, queries, thing, cache)
+    if queries == "texts":
+        images = collection_of_things("mini-ilias", base, database, boxes, thing, cache)
+        return search_by_description(images, descriptions(core, sorted({thing(path) for path in asked})), thing)
+    boxes_asked = [(path, around_all(read_boxes(base, path))) for path in asked]  # boxes of one object's parts
+    return search_by_object("mini-ilias", base, database, boxes, boxes_asked, thing, cache)
+
+
+def search_by_description(
+    images: Collection, texts: Sequence[tuple[str, str]], thing: Callable[[str], str]
+) -> InstanceSearch:
+    """Search for objects by their descriptions, given as pairs of an object and a text."""
+    nothing = images.annotations.keep(torch.zeros(len(images.annotations.image), dtype=torch.bool))
+    search = search_for_things(
+        images, Chosen(f"{images.name} texts", images, [], nothing, []), [a for a, _ in texts], thing
+    )
+    return replace(search, texts=tuple(words for _, words in texts))
+
+
+def descriptions(core: Path, objects: Sequence[str]) -> list[tuple[str, str]]:
+    """Read the descriptions of the objects, each in one line; of several of one object, each is a query.
+
+    Raises:
+        ConfigError: if an object has none, or one is empty.
+    """
+    texts: list[tuple[str, str]] = []
+    for one in objects:
+        files = sorted((core / one / "query").glob("T*.txt"))
+        if not files:
+            why = "it has no description T*.txt"
+            raise ConfigError(
+                "root", str(core / one / "query"), why, "Unpack ilias_core.tar again, or say queries=images."
+            )
+        for file in files:
+            words = " ".join(word for line in read_lines(file) for word in line)
+            if not words:
+                raise ConfigError("root", str(file), "it is empty", "Unpack ilias_core.tar again.")
+            texts.append((one, words))
+    return texts
 
 
 def read_boxes(base: Path, path: str) -> list[Corners]:
