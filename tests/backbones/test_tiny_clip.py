@@ -89,7 +89,7 @@ def test_a_text_is_read_word_by_word_whatever_is_beside_it(pair):
     [
         (
             "a red bus, a seven and a car",
-            r"does not know 'bus', 'car'.*It knows: red, seven, two, and, 7, a\..*openclip",
+            r"does not know 'bus', 'car'.*It knows red, seven, two, and; .*openclip",
         ),
         ("", "0 of its words have a meaning; one to 5"),
         ("a", "0 of its words"),

@@ -54,7 +54,7 @@ def test_searches_that_begin_with_words_are_given_what_the_pair_lacks():
 def test_a_search_for_a_seven_needs_nothing_but_the_words(where):
     """The first answers show one, and each is found in one of 4 x 4 cells that its box touches."""
     outcome = worked(seekloop("search", "a seven", *SMALL, *where, "wandb.mode=disabled"))
-    assert "no backbone= and text= are chosen: backbone=tiny_clip text=tiny_clip" in outcome.out
+    assert "chosen for the words: backbone=tiny_clip text=tiny_clip" in outcome.out
     assert "'a seven' is read as seven" in outcome.out
     folder = outcome.out.strip().rpartition(": ")[2].partition(" (")[0]
     ranking = pd.read_parquet(f"{folder}/ranking.parquet").head(5)

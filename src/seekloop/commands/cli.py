@@ -16,7 +16,7 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
   seekloop extract  [key=value ...]            describe a collection's images once, into a store
   seekloop retrieve [key=value ...] [-m]       simulated searches; extracts what is missing; -m sweeps
   seekloop learn    [key=value ...] [-m]       deep active learning on a dataset of small images; -m sweeps
-  seekloop search   [words] [key=value ...]    a collection ranked by words, or by the query boxes of a benchmark; -m sweeps
+  seekloop search   [words] [key=value ...]    a collection ranked by words, or by query boxes; -m sweeps
   seekloop detect   [key=value ...] [-m]       class-agnostic regions, drawn and compared with annotated boxes
   seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
   seekloop report   <folder> [by=key,key] [compare=key:value,value] [wandb=mode]
