@@ -17,6 +17,7 @@ SCORERS = [
     LinearScorer(ROWS, torch.zeros(2)),
     LinearScorer(ROWS, torch.ones(2), duals=ROWS[:, :1], anchor=torch.tensor([0.5, 2.0])),
     NearestScorer(ROWS[:, None], torch.tensor([[1.0], [-1.0]])),
+    NearestScorer(ROWS[:, None], torch.tensor([[1.0], [-1.0]]), 0.25),
     FieldScorer(ROWS),
 ]
 
@@ -28,7 +29,7 @@ def test_every_scorer_comes_back_from_a_file(tmp_path, scorer):
     assert type(back) is type(scorer)
     for name, value in vars(scorer).items():
         found = getattr(back, name)
-        assert found is None if value is None else found.equal(value)
+        assert found.equal(value) if isinstance(value, torch.Tensor) else found == value
 
 
 def test_none_stays_none():

@@ -88,7 +88,7 @@ def test_the_query_is_feedback_only_where_it_is_asked_for():
 def test_feedback_of_one_collection_filters_another(tmp_path):
     """Saved, read again, and used on images that nobody has judged: those near the liked one come first."""
     answers = judged(PLANE, torch.tensor([[0, 1, 2]]), torch.arange(7)[None] == 2)
-    answers.save(tmp_path, "runs_dir")
+    answers.keep(tmp_path, "runs_dir")
     known = open_feedback(tmp_path)
     assert (known.queries, known.paths) == ((("q0", "dog"),), ("0", "1", "2"))
     other = at(5, -20, 30, -60)

@@ -70,7 +70,7 @@ def with_feedback(config: DictConfig, chosen: Settings, protocol: FeedbackProtoc
         measures = FeedbackMeasures(protocol, instances, kept, found, images, anchors, judged, same, store)
         results = measures.results()
         run.folder.add_once({"results": results, "judged": measures.feedback()})
-        judged.save(run.folder.path, "runs_dir")
+        judged.keep(run.folder.path, "runs_dir")
         summary = measures.summary(results)
         run.console.say(said(summary, max(protocol.sizes)))
         rows = results[results["judged"] == measures.main]

@@ -115,7 +115,7 @@ class JudgedImages:
         labels = torch.where(liked, 1.0, -1.0) * mask
         return TrainingRows(table, index.clamp(min=0), labels, mask.float(), mask, queries)
 
-    def save(self, folder: Path, key: str) -> None:
+    def keep(self, folder: Path, key: str) -> None:
         """Write the file `feedback.pt` into a folder, which lies below that of a key of the config."""
         content = {
             "version": VERSION,
@@ -161,7 +161,7 @@ def reranked(first: Int[Tensor, "q n"], keys: Float[Tensor, "q n"]) -> Int[Tenso
     the rest in that order.
 
     Example:
-        >>> reranked(torch.tensor([[2, 0, 1]]), torch.tensor([[1.0, 0.0, 1.0]]))
+        >>> reranked(torch.tensor([[2, 0, 1]]), torch.tensor([[0.0, 1.0, 1.0]]))
         tensor([[2, 1, 0]])
     """
     return first.gather(1, keys.gather(1, first).argsort(dim=1, descending=True, stable=True))
