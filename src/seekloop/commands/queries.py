@@ -39,7 +39,7 @@ class Asked:
 
     @property
     def recipe(self) -> tuple[Json, Recipe]:
-        """What a run's result depends on: how searches begin, and the vectors of the words."""
+        """The part of a run's recipe that words add: how searches begin, and the vectors of the words."""
         return settings(self.start), recipe_of_texts(self.encoder, self.texts)
 
     def encoded(self, store_dir: Path | str | None, say: Callable[[str], None]) -> Words:

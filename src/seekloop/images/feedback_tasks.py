@@ -155,7 +155,7 @@ class Preference:
 
 
 def preferences(asking: Shown, known: Shown, task: Task, same_object: bool) -> list[Preference]:
-    """What can be asked with the images of `asking`, and the images of `known` that show it, by its words."""
+    """Everything that can be asked with the images of `asking`: words, and the images of `known` that show it."""
     if task == "category":
         return [Preference(o, images, {o: known.objects.get(o, NONE)}) for o, images in sorted(asking.objects.items())]
     if task == "property" and not same_object:

@@ -54,7 +54,7 @@ def join_queries(
 
 
 def union(setup: Relevance, groups: Sequence[Sequence[int]], own: Sequence[set[int]]) -> Relevance:
-    """What is right and what is junk for the queries of each group together."""
+    """Right images and junk for the queries of each group together."""
     positive, junk = [], []
     for group, seen in zip(groups, own, strict=True):
         right = {image for query in group for image in setup.positive[query].tolist()} - seen
