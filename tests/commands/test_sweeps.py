@@ -80,6 +80,7 @@ def swept(server, place, stores):
     return [run for run in server.dealt if run not in before]
 
 
+@pytest.mark.slow
 def test_an_agent_runs_the_grid(tmp_path, stores):
     """Only the server is a stand-in."""
     with SweepServer() as server:
@@ -223,6 +224,7 @@ def test_a_sweep_that_hydra_refuses_leaves_no_jobs(tmp_path, stores):
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_a_sweep_of_an_earlier_version_is_reported_and_not_continued(tmp_path, stores):
     """Its configs name local strategy and fusion at the top."""
     command = ("retrieve", "-m", *SMALL, "representation=go,lo_all", "experiment_name=old", *places(tmp_path, stores))
