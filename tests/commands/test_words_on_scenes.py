@@ -47,6 +47,7 @@ def test_searches_that_begin_with_words_are_given_what_the_pair_lacks():
     begun = ["query=box,text", "text=tiny_clip"]
     assert with_pair(begun) == [*begun, "backbone=tiny_clip"]
     assert with_pair(["query=both"]) == ["query=both", *PAIR]
+    assert with_pair(["-m", "query=both", "--cfg", "job"]) == ["-m", "query=both", *PAIR, "--cfg", "job"]
     for one in ("query=box", "text=tiny_clip"):
         assert with_pair([one]) == [one]
 

@@ -90,7 +90,8 @@ def with_pair(overrides: Sequence[str]) -> list[str]:
     if not by_words or not added or others or "experiment" in chosen or HELP & set(overrides):
         return list(overrides)
     print(f"chosen for the words: {' '.join(added)}; the pair knows words about digits only")
-    return [*overrides, *added]
+    behind = 1 + max(place for place, word in enumerate(overrides) if "=" in word and not word.startswith("-"))
+    return [*overrides[:behind], *added, *overrides[behind:]]  # Hydra refuses overrides behind its options
 
 
 def in_order(overrides: Sequence[str]) -> list[str]:
