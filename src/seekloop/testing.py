@@ -51,7 +51,13 @@ def crowd(queries: int, images: int, seed: int, dtype: torch.dtype = torch.float
     candidate[:, 1] = False
     candidate[0, 0] = False  # answered "unsure" by the first query
     logits = torch.randint(-3, 3, (queries, images, 4), generator=rng).to(dtype)
-    return CandidateView(scores, candidate, answers, lambda: descriptors, 3, logits.softmax(dim=2))
+    probabilities = logits.softmax(dim=2)
+    return CandidateView(scores, candidate, answers, lambda: descriptors, 3, probabilities, rescore=first_entry)
+
+
+def first_entry(_: int, vectors: Float[Tensor, "k d"]) -> Float[Tensor, " k"]:
+    """A classifier that goes by the first entry of a vector, the same for every query."""
+    return vectors[:, 0]
 
 
 def generators(queries: int) -> list[Generator]:
@@ -65,7 +71,7 @@ def equal_images(images: int, answered: int) -> CandidateView:
     answers[0, answered] = -1
     half = torch.full((1, images, 2), 0.5, dtype=torch.float64)
     scores, descriptors = torch.zeros(1, images, dtype=torch.float64), torch.ones(images, 1, dtype=torch.float64)
-    return CandidateView(scores, answers == 0, answers, lambda: descriptors, 0, half)
+    return CandidateView(scores, answers == 0, answers, lambda: descriptors, 0, half, rescore=first_entry)
 
 
 def check_criterion(criterion: Criterion, *, draws: bool = False) -> None:

@@ -1,13 +1,15 @@
 """DropQuery: decisions that change under dropout, and the middle of each cluster of them."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.dropout import centre_distance, changes, drop_query
-from tests.criteria.views import on_circle, rngs
+from seekloop.criteria.dropout import DropQuery, centre_distance, changes, drop_query
+from tests.criteria.views import on_circle, rngs, view
 
 
 def replies(*scores):
@@ -87,3 +89,23 @@ def test_it_chooses_distinct_rows_and_repeats_itself_and_no_scale_of_scores_matt
 def test_impossible_settings_are_refused(key, wrong):
     with pytest.raises(ConfigError, match=f"{key}={wrong}"):
         drop_query(torch.ones(2, 2), lambda rows: rows[:, 0], 1, rngs(1)[0], **{key: wrong})
+
+
+def test_the_criterion_asks_the_classifier_about_the_vectors_that_it_saw():
+    """Image 2 is relevant by one of 32 entries, which three draws of four drop; the others are so by every entry."""
+    shown = view(torch.tensor([[0.9, -0.9, 0.1, 0.0]]), answers=[[0, 0, 0, 1]])
+    classified = torch.tensor([[5.0] * 32, [-5.0] * 32, [3.2, *[-0.1] * 31], [0.0] * 32])
+    asked = []
+
+    def rescore(query, vectors):
+        asked.append(query)
+        return vectors.sum(dim=1)
+
+    shown = dataclasses.replace(shown, read_vectors=lambda query, images, kind: classified[images], rescore=rescore)
+    assert DropQuery(repeats=9)(shown, 1, rngs(1)).tolist() == [[2]]
+    assert set(asked) == {0}
+
+
+def test_without_a_classifier_to_ask_it_is_refused():
+    with pytest.raises(ConfigError, match="asks the classifier of a search"):
+        DropQuery()(view(torch.zeros(1, 4)), 1, rngs(1))

@@ -14,7 +14,7 @@ from seekloop.testing import check_criterion
 from tests.criteria.views import rngs, view
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "criterion").glob("*.yaml"))
-DRAWS = ("random", "badge")  # the first image at least
+DRAWS = ("random", "badge", "drop_query")  # the first image at least
 
 
 @pytest.fixture(params=FILES, ids=lambda path: path.stem)
@@ -57,4 +57,5 @@ def test_too_few_candidates_are_refused_with_the_numbers(criterion):
 
 def test_what_it_sees_holds_no_truth():
     fields = {field.name for field in dataclasses.fields(CandidateView)}
-    assert fields == {"scores", "candidate", "answers", "read_descriptors", "round", "probabilities", "cache"}
+    reads = {"read_descriptors", "read_vectors", "rescore"}  # descriptors, and the classifier's scores of vectors
+    assert fields == {"scores", "candidate", "answers", "round", "probabilities", "cache"} | reads

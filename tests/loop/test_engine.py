@@ -16,7 +16,7 @@ from seekloop.protocol.queries import draw_queries
 from seekloop.representations.fusion import Concat, NoFusion, Pool
 from seekloop.representations.local import All, GlobalOnly, OneProto, OneRand
 from seekloop.representations.representation import Representation
-from tests.loop.parts import GO, MeanDifference, loop, perfect_user
+from tests.loop.parts import GO, MeanDifference, Nearest, loop, perfect_user
 from tests.worlds import ArrayDescriptors, blobs
 
 CONCAT, POOL = Concat(), Pool()
@@ -195,6 +195,33 @@ def test_a_relevant_image_without_a_box_trains_on_the_region_that_scored_highest
     question = Question(torch.tensor([[7]]), torch.tensor([[2]]), torch.tensor([[0.0]]))
     state = engine.update(state, question.with_regions([[Feedback(7, Answer.RELEVANT, None, 1.8)]]))
     assert (int(state.rows[0].image[-1]), int(state.rows[0].region[-1])) == (7, 2)
+
+
+@pytest.mark.parametrize("ragged", [False, True], ids=["fixed", "ragged"])
+@pytest.mark.parametrize("representation", EVERY, ids=lambda r: f"{type(r.local).__name__}-{type(r.fusion).__name__}")
+def test_a_criterion_sees_the_vectors_that_gave_images_their_scores(representation, ragged):
+    """The law: the classifier's value of an image's vector is the image's score. A prototype may score higher."""
+    world = blobs(24, ragged=ragged)
+    engine = loop(world.descriptors, representation)
+    queries = queries_of(world)
+    state = engine.update(engine.start(queries, [0.0] * len(queries)))
+    images = torch.tensor([5, 17, 2])
+    seen = []
+
+    def criterion(view, budget, rngs):
+        seen.append(view)
+        return Nearest()(view, budget, rngs)
+
+    engine.propose(state, criterion, budget=2)
+    (view,) = seen
+    for query in range(len(queries)):
+        scores = view.rescore(query, view.vectors(query, images, "classified"))
+        expected = view.scores[query, images]
+        if representation.local.scores_prototype:
+            assert bool((scores <= expected + 1e-5).all())
+        else:
+            torch.testing.assert_close(scores, expected)
+        assert torch.equal(view.vectors(query, images, "global"), view.descriptors[images])
 
 
 def test_too_many_questions_are_refused_with_numbers_that_fit():

@@ -5,10 +5,12 @@ from hypothesis import strategies as st
 
 from seekloop.classifiers.nearest import NearestNeighbour
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.plain import view_of
 from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import CandidateView, Example, Query, Regions, Text
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.criteria.descriptors import CoreSet
+from seekloop.criteria.marginal_relevance import PfMmr
 from seekloop.criteria.scores import Mixed, PfMa, Random, Top, Uncertainty
 from seekloop.loop.engine import Loop
 from seekloop.loop.prior import Prior
@@ -53,8 +55,8 @@ class Searching:
         self.index = index_of(descriptors, representation, kind, **changes)
         self.shortlist = Shortlist(self.index, criterion, ShortlistSizes(candidates, limit))
 
-    def search(self, scorer, candidate, number, budget, scan):
-        return self.shortlist.search(scorer, candidate, number, budget, self.score, scan)
+    def search(self, scorer, candidate, number, budget, scan, **seen):
+        return self.shortlist.search(scorer, candidate, number, budget, self.score, scan, **seen)
 
     def score(self, scorer, images):
         block = self.descriptors.read(images, local=self.representation.local.uses_regions)
@@ -140,20 +142,19 @@ def test_what_is_far_below_is_never_scored():
 @pytest.mark.parametrize(
     ("criterion", "floor"),
     [
-        (Uncertainty(), -0.4),  # the mirror image of the pick farthest from the boundary
-        (Top(), -0.1),  # the lowest pick
+        (Uncertainty(), -0.4),  # picks -0.1, 0.2, 0.3, 0.4: the mirror image of the one farthest from the boundary
+        (Top(), -0.1),  # picks 0.4 to -0.1: the lowest
         (PfMa(), -0.1),  # a pick below the boundary: the lowest
         (Mixed(exploit_start=0.5, exploit_end=0.5, rounds=1), -0.2),  # top: 0.4, 0.3; uncertain: -0.1, 0.2
     ],
 )
 def test_floors_by_hand(criterion, floor):
-    picked = torch.tensor([[0.4, 0.3, -0.1, 0.2]])
-    assert criterion.floor(picked, 1).tolist() == pytest.approx([floor])
+    assert criterion.floor(view_of(torch.tensor([0.4, 0.3, -0.1, 0.2, -0.7])), 4).tolist() == pytest.approx([floor])
 
 
 def test_all_likely_images_matter_to_pf_ma():
     """Picks 0.1 and 0.3 on the positive side: one at 0.05 would come before both, one at -0.05 after both."""
-    assert PfMa().floor(torch.tensor([[0.1, 0.3]]), 0).tolist() == [0.0]
+    assert PfMa().floor(view_of(torch.tensor([0.1, 0.3, 0.5])), 2).tolist() == [0.0]
 
 
 def world(seed, images=30, dim=5, ragged=False, unreadable=0):
@@ -203,6 +204,32 @@ def test_an_exact_index_certifies_the_picks_of_an_exact_scan(representation, see
     assert bool((found.scores[~found.listed] == -torch.inf).all())
     answers = torch.zeros(q, n, dtype=torch.int8)
     assert_same_picks(found, scores, CandidateView(scores, candidate, answers, lambda: None, number), criterion, budget)
+
+
+@pytest.mark.parametrize("order", ["pf_ma", "top", "uncertainty"])
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_a_criterion_that_looks_at_vectors_and_answers_picks_as_from_an_exact_scan(order, seed):
+    """PF-MMR sees the answered images of each query, listed or not, and the vectors of its own shortlist."""
+    descriptors = world(seed, images=80)
+    vectors = torch.nn.functional.normalize(descriptors.read(torch.arange(80), local=False).global_, dim=1)
+    criterion = PfMmr(shortlist=3, share=0.5, order=order)
+    scorer = scorer_of(seed, 3, descriptors.dim)
+    scores = exact_scores(descriptors, GO, scorer)
+    answers = torch.randint(-1, 2, (3, 80), generator=torch.Generator().manual_seed(seed))
+    answers[:, 20:] = 0
+    candidate = answers == 0
+
+    def read(_, images, kind):
+        assert kind == "global"
+        return vectors[images]
+
+    search = Searching(descriptors, GO, criterion, candidates=10)
+    seen = {"answers": answers, "read_vectors": read}
+    found = search.search(scorer, candidate, 0, 4, lambda queries: scores[queries], **seen)
+    exact = criterion(CandidateView(scores, candidate, answers, lambda: vectors, 0), 4, ())
+    assert torch.equal(found.picks, exact)
+    assert found.certified.all()
 
 
 def test_each_query_grows_as_far_as_it_must():
@@ -276,7 +303,9 @@ def test_images_without_regions_are_reached_by_a_scan():
 
 @pytest.mark.parametrize("criterion", [CoreSet(), Random()], ids=lambda c: type(c).__name__)
 def test_criteria_that_look_at_more_than_scores_are_refused(criterion):
-    with pytest.raises(ConfigError, match=r"Use criterion=uncertainty, top, pf_ma or mixed, or store\.index=null"):
+    with pytest.raises(
+        ConfigError, match=r"Use criterion=uncertainty, top, pf_ma, pf_mmr or mixed, or store\.index=null"
+    ):
         require_by_score(criterion)
 
 

@@ -45,7 +45,9 @@ def check(parts: LoopParts, *, truth: bool) -> None:
     check_upper_bound(isinstance(local, Box), local.uses_regions, truth)
     check_transductive(parts.classifier, parts.representation)
     answers = torch.tensor([[1, -1, 0, 0, 0, 0, 0, 0]])
-    view = CandidateView(torch.linspace(1, -1, 8)[None], answers == 0, answers, lambda: torch.eye(8), 0)
+    rows, normal = torch.eye(8), torch.linspace(1, -1, 8)
+    scores = normal[None]
+    view = CandidateView(scores, answers == 0, answers, lambda: rows, 0, rescore=lambda _, vectors: vectors @ normal)
     try:  # once in the small, where a fault costs nothing yet
         choose(parts.criterion, view, 3, [torch.Generator()])
     except ConfigError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -364,6 +364,12 @@ class TrainingRows:
         return TrainingRows(rows.flatten(0, 1), index, labels, weights, mask, query)
 
 
+VectorKind: TypeAlias = Literal["global", "classified"]
+"""Vectors of an image: its global descriptor, or what the classifier saw of the region that scores highest."""
+ReadVectors: TypeAlias = Callable[[int, Tensor, VectorKind], Tensor]
+Rescore: TypeAlias = Callable[[int, Tensor], Tensor]
+
+
 @dataclass(frozen=True)
 class CandidateView:
     """Unlabelled candidates as a criterion sees them. There is no truth in it: annotations cannot leak.
@@ -376,6 +382,9 @@ class CandidateView:
         round: number of the round that these scores come from.
         probabilities: of every class, for every image; only classification (`seekloop learn`) has them.
         cache: results computed from `descriptors`, such as graphs; views of one collection share it.
+        read_vectors: reads `vectors`; None where there is nothing but global descriptors.
+        rescore: decision values of one query, by its number, for vectors as the classifier sees them, (k, e) to (k,);
+            None where the scores are of no classifier that could be asked.
     """
 
     scores: Float[Tensor, "q n"]
@@ -385,8 +394,21 @@ class CandidateView:
     round: int
     probabilities: Float[Tensor, "q n c"] | None = None
     cache: Cache = field(default_factory=Cache)
+    read_vectors: ReadVectors | None = None
+    rescore: Rescore | None = None
 
     @cached_property
     def descriptors(self) -> Float[Tensor, "n d"]:
         """Global descriptors shared by all queries, unit length."""
         return self.read_descriptors()
+
+    def vectors(self, query: int, images: Int[Tensor, " k"], kind: VectorKind) -> Float[Tensor, "k e"]:
+        """Vectors of some images, for one query.
+
+        Args:
+            query: its number in this view.
+            images: positions.
+            kind: `global`: global descriptors, of unit length. `classified`: for each image the vector that gave it its
+                score, as the classifier sees it; with several regions that of the region that scores highest.
+        """
+        return self.descriptors[images] if self.read_vectors is None else self.read_vectors(query, images, kind)

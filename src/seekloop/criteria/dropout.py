@@ -1,6 +1,7 @@
 """Choosing by decisions that change when entries of a descriptor are dropped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, TypeAlias
 
 import torch
@@ -8,9 +9,56 @@ from annotated_types import Interval
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from seekloop.contracts.declared import Count, declared
+from seekloop.contracts.declared import Count, component, declared
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.records import CandidateView
 from seekloop.criteria.descriptors import by_turns
+from seekloop.criteria.selection import uncertain
 from seekloop.metrics.kmeans import kmeans_labels
+
+
+@component
+class DropQuery:
+    """Ask about candidates near the boundary whose decision changes when entries of their vectors are dropped.
+
+    The vectors are those that gave the images their scores: with several regions, of the region that scores highest.
+
+    Args:
+        shortlist: candidates kept per image asked for, most uncertain first; 1 asks about the most uncertain ones. The
+            paper looks at all candidates.
+        repeats: how often entries are dropped.
+        rate: chance of each entry to be dropped.
+
+    Reference:
+        Gupte, Aklilu, Nirschl & Yeung-Levy, "Revisiting Active Learning in the Era of Vision Foundation Models", TMLR
+        2024, arXiv 2401.14555.
+    """
+
+    shortlist: Count = 20
+    repeats: Count = 3
+    rate: Annotated[float, Interval(gt=0, lt=1)] = 0.75
+
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+        picks = []
+        for query, (kept, rng) in enumerate(zip(uncertain(view, budget, self.shortlist), rngs, strict=True)):
+            vectors = view.vectors(query, kept, "classified")
+            score = partial(require_rescore(view, self), query)
+            picks.append(kept[drop_query(vectors, score, budget, rng, self.repeats, self.rate)])
+        return torch.stack(picks)
+
+
+def require_rescore(view: CandidateView, criterion: object) -> Callable[[int, Tensor], Tensor]:
+    """The way to ask the classifier for further decision values.
+
+    Raises:
+        ConfigError: where there is no classifier to ask.
+    """
+    if view.rescore is None:
+        name = type(criterion).__name__
+        why = "it asks the classifier of a search for further scores, and there is none here"
+        raise ConfigError("criterion", name, why, "Choose another criterion, or search (seekloop retrieve).")
+    return view.rescore
+
 
 Score: TypeAlias = Callable[[Float[Tensor, "k d"]], Float[Tensor, " k"]]
 """Decision values of descriptors, 0 or more for relevant."""

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from seekloop.contracts.declared import Count, Share, component
 from seekloop.contracts.records import CandidateView
-from seekloop.criteria.selection import lowest, lowest_first, require_candidates
+from seekloop.criteria.selection import lowest, lowest_first, picked_scores, require_candidates
 
 
 @component
@@ -24,9 +24,9 @@ class Uncertainty:
     def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         return lowest(view.scores.abs(), view.candidate, budget)
 
-    def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
+    def floor(self, view: CandidateView, budget: int) -> Float[Tensor, " q"]:
         """The mirror image of the last pick: below it, an image lies farther from the boundary than any pick."""
-        return -picked.abs().amax(dim=1)
+        return -picked_scores(self, view, budget).abs().amax(dim=1)
 
 
 @component
@@ -36,9 +36,9 @@ class Top:
     def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         return lowest(-view.scores, view.candidate, budget)
 
-    def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
+    def floor(self, view: CandidateView, budget: int) -> Float[Tensor, " q"]:
         """The lowest pick: what scores below it is not asked about."""
-        return picked.amin(dim=1)
+        return picked_scores(self, view, budget).amin(dim=1)
 
 
 @component
@@ -60,9 +60,9 @@ class PfMa:
         order = torch.arange(budget, device=view.scores.device).expand_as(first)
         return torch.where(order < count, first, then.gather(1, (order - count).clamp(min=0)))
 
-    def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
+    def floor(self, view: CandidateView, budget: int) -> Float[Tensor, " q"]:
         """The boundary, or the lowest pick where picks lie below it: any likely image could come before these."""
-        return picked.amin(dim=1).clamp(max=0.0)
+        return picked_scores(self, view, budget).amin(dim=1).clamp(max=0.0)
 
 
 @component
@@ -86,9 +86,9 @@ class Mixed:
         others = view.candidate.scatter(1, top, False)
         return torch.cat([top, lowest(view.scores.abs(), others, budget - exploited)], dim=1)
 
-    def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
+    def floor(self, view: CandidateView, budget: int) -> Float[Tensor, " q"]:
         """The smaller of two: the lowest pick by score, and minus the largest absolute score of an uncertain pick."""
-        exploited = self.exploited(round, picked.shape[1])
+        picked, exploited = picked_scores(self, view, budget), self.exploited(view.round, budget)
         return torch.cat([picked[:, :exploited], -picked[:, exploited:].abs()], dim=1).amin(dim=1)
 
     def exploited(self, number: int, budget: int) -> int:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Generator, Tensor
 
+from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.records import CandidateView
 
 
@@ -57,6 +58,11 @@ def require_candidates(candidate: Bool[Tensor, "q n"], budget: int) -> None:
         raise ValueError(
             f"cannot choose {budget} images for query {query}: only {int(left[query])} candidates are left"
         )
+
+
+def picked_scores(criterion: Criterion, view: CandidateView, budget: int) -> Float[Tensor, "q {budget}"]:
+    """Scores of what a criterion that draws nothing picks, in its order."""
+    return view.scores.gather(1, criterion(view, budget, ()))
 
 
 def uncertain(view: CandidateView, budget: int, factor: int) -> list[Int[Tensor, " _"]]:

@@ -14,7 +14,7 @@ from seekloop.contracts.problems import many
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Scorer, Transductive, User
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import Recipe
-from seekloop.contracts.records import FEW_QUERIES, Answer, CandidateView, Feedback, Query, TrainingRows
+from seekloop.contracts.records import FEW_QUERIES, Answer, CandidateView, Feedback, Query, TrainingRows, VectorKind
 from seekloop.contracts.scorers import LinearScorer, on_device
 from seekloop.criteria.scores import Top
 from seekloop.loop.placement import Engine, Placed
@@ -307,6 +307,8 @@ class Loop:
                 budget,
                 score,
                 partial(scan, rows),
+                answers=state.answers[rows],
+                read_vectors=partial(self._vectors, state, rows),
             )
             for rows, chooser in groups
         ]
@@ -333,7 +335,14 @@ class Loop:
         for rows, chooser in self._choosers(state, criterion):
             queries, these = [state.queries[row] for row in rows.tolist()], rows.to(scores.device)
             seen = scores[these], candidate[these], answers[these]
-            view = CandidateView(*seen, lambda: self.global_descriptors, state.round, cache=self._cache)
+            view = CandidateView(
+                *seen,
+                lambda: self.global_descriptors,
+                state.round,
+                cache=self._cache,
+                read_vectors=partial(self._vectors, state, rows),
+                rescore=partial(self._rescored, state, rows),
+            )
             rngs = [generator(self.seed, "criterion", query.class_name, query.number, state.round) for query in queries]
             images[these] = choose(chooser, view, budget, rngs, [query.name for query in queries])
         return images
@@ -416,20 +425,39 @@ class Loop:
         best = torch.full_like(images, GLOBAL)
         if not self.representation.local.uses_regions or images.shape[1] == 0:
             return best
-        scorer, regions = self._decider(state), self.descriptors.regions
-        flat = images.flatten()
-        counts = torch.full_like(flat, len(regions.boxes)) if regions.offsets is None else regions.offsets.diff()[flat]
-        ends = counts.cumsum(0)
-        region = torch.arange(int(ends[-1])) - torch.repeat_interleave(ends - counts, counts)
-        slots = torch.split(self._table.index(torch.repeat_interleave(flat, counts), region), counts.tolist())
-        for position in range(len(images)):
-            per_image = slots[position * images.shape[1] : (position + 1) * images.shape[1]]
-            vectors = self._table.vectors[torch.cat(list(per_image))]
-            owner = torch.repeat_interleave(images[position], torch.tensor([len(part) for part in per_image]))
-            scores = scorer.select(torch.tensor([position])).scores(vectors, owner)[0].cpu()
-            split = torch.split(scores, [len(part) for part in per_image])
-            best[position] = torch.tensor([int(part.argmax()) if len(part) else GLOBAL for part in split])
+        decider = self._decider(state)
+        for position, row in enumerate(images):
+            best[position] = self._best_region(decider.select(torch.tensor([position])), row)
         return best
+
+    def _best_region(self, scorer: Scorer, images: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
+        """Region of each image that one search scores highest, the first of equals; GLOBAL where there is none."""
+        regions = self.descriptors.regions
+        counts = (
+            torch.full_like(images, len(regions.boxes)) if regions.offsets is None else regions.offsets.diff()[images]
+        )
+        ends = counts.cumsum(0)
+        owner = torch.repeat_interleave(images, counts)
+        region = torch.arange(len(owner)) - torch.repeat_interleave(ends - counts, counts)
+        slots = self._table.index(owner, region)
+        scores = torch.split(scorer.scores(self._table.vectors[slots], owner)[0].cpu(), counts.tolist())
+        return torch.tensor([int(part.argmax()) if len(part) else GLOBAL for part in scores], dtype=torch.long)
+
+    def _vectors(
+        self, state: State, rows: Int[Tensor, " p"], query: int, images: Int[Tensor, " k"], kind: VectorKind
+    ) -> Float[Tensor, "k e"]:
+        """Vectors of images for one of the searches at `rows`, as in `CandidateView.vectors`."""
+        images = images.cpu()
+        if kind == "global" or not self.representation.local.uses_regions:
+            return self._placed.read(images, local=False).global_
+        region = self._best_region(self._decider(state).select(rows[query : query + 1]), images)
+        return self._table.vectors[self._table.index(images, region)]
+
+    def _rescored(
+        self, state: State, rows: Int[Tensor, " p"], query: int, vectors: Float[Tensor, "k e"]
+    ) -> Float[Tensor, " k"]:
+        """Decision values of one of the searches at `rows`, as in `CandidateView.rescore`."""
+        return self._decider(state).select(rows[query : query + 1]).scores(vectors)[0]
 
 
 def check_transductive(classifier: Classifier, representation: Representation) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Protocol, runtime_checkable
 
 import torch
@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Scorer
-from seekloop.contracts.records import CandidateView, TrainingRows
+from seekloop.contracts.records import CandidateView, ReadVectors, TrainingRows
 from seekloop.contracts.scorers import LinearScorer
 from seekloop.loop.questions import choose
 from seekloop.store.index import Found, Index
@@ -29,19 +29,17 @@ Scan = Callable[[Int[Tensor, " p"]], Float[Tensor, "p n"]]
 
 @runtime_checkable
 class ScoreCriterion(Protocol):
-    """A criterion that goes by scores alone, and can tell when a shortlist is long enough for it. It draws nothing."""
+    """A criterion that can tell by scores when a shortlist is long enough for it. It draws nothing.
+
+    Besides scores it may look at answers, and at vectors of images that it names (`CandidateView.vectors`).
+    """
 
     def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q b"]:
         """As of every criterion."""
         ...
 
-    def floor(self, picked: Float[Tensor, "q b"], round: int) -> Float[Tensor, " q"]:
-        """A score such that no image below it would have been picked instead of these, whatever else there is.
-
-        Args:
-            picked: scores of the picks, in the order asked.
-            round: number of the round that they come from.
-        """
+    def floor(self, view: CandidateView, budget: int) -> Float[Tensor, " q"]:
+        """A score such that no image below it would change the picks, were it a candidate of this view, too."""
         ...
 
 
@@ -102,11 +100,11 @@ class Shortlist:
 
     Args:
         index: of the vectors that the classifier sees (`ClassifiedVectors`).
-        criterion: picks; must go by scores alone.
+        criterion: picks; must have a `floor`.
         sizes: of its lists; None: the usual ones.
 
     Raises:
-        ConfigError: if the criterion looks at more than scores.
+        ConfigError: if the criterion has no `floor`.
     """
 
     def __init__(self, index: Index, criterion: Criterion, sizes: ShortlistSizes | None = None) -> None:
@@ -118,7 +116,7 @@ class Shortlist:
         """The same with another criterion.
 
         Raises:
-            ConfigError: if it looks at more than scores.
+            ConfigError: if it has no `floor`.
         """
         return Shortlist(self.index, criterion, self.sizes)
 
@@ -130,6 +128,9 @@ class Shortlist:
         budget: int,
         score: Score,
         scan: Scan,
+        *,
+        answers: Int[Tensor, "q n"] | None = None,
+        read_vectors: ReadVectors | None = None,
     ) -> Shortlisted:
         """Shortlist the images that the criterion could pick, and let it pick.
 
@@ -140,11 +141,13 @@ class Shortlist:
             budget: images to pick.
             score: exact scores of some images, for all queries of a scorer.
             scan: exact scores of all images for some of the queries, where the shortlist would grow too long.
+            answers: as in `CandidateView`; None: nothing is answered.
+            read_vectors: as in `CandidateView`, by position in the collection; None: the criterion has no use for it.
 
         Raises:
             ConfigError: if the scorer is not linear.
         """
-        work = _Work(hyperplanes(scorer), candidate, round, budget)
+        work = _Work(hyperplanes(scorer), candidate, round, budget, answers, read_vectors)
         pending = torch.arange(len(candidate))
         k, widening = min(self.sizes.candidates, self.index.rows), 1
         while len(pending):
@@ -172,12 +175,16 @@ class Shortlist:
         if not able.any():
             return settled
         ready = queries[able]
-        picks, scores = work.pick(ready, self.criterion)
         outside = hits.lowest[able] + work.scorer.intercept[ready].float().cpu() + self._rounding(work.scorer)[ready]
-        floor = self.criterion.floor(scores, work.round) if work.budget else torch.full_like(outside, torch.inf)
+        floor = (
+            self.criterion.floor(work.view(ready)[0], work.budget)
+            if work.budget
+            else torch.full_like(outside, torch.inf)
+        )
         sure = whole[able] | (outside < floor)
         settled[able] = sure
-        work.picks[ready[sure]] = picks[sure]
+        if sure.any():
+            work.picks[ready[sure]] = work.pick(ready[sure], self.criterion)
         work.certified[ready[sure]] = (whole[able] | hits.exact)[sure]
         return settled
 
@@ -199,15 +206,25 @@ class Shortlist:
         work.listed[queries] = True
         work.scanned[queries], work.certified[queries] = True, True
         if work.budget:
-            work.picks[queries] = work.pick(queries, self.criterion)[0]
+            work.picks[queries] = work.pick(queries, self.criterion)
 
 
 class _Work:
     """A search under way, on the CPU; tables as in `Shortlisted`, in which nothing is listed yet."""
 
-    def __init__(self, scorer: LinearScorer, candidate: Bool[Tensor, "q n"], round: int, budget: int) -> None:
+    def __init__(
+        self,
+        scorer: LinearScorer,
+        candidate: Bool[Tensor, "q n"],
+        round: int,
+        budget: int,
+        answers: Int[Tensor, "q n"] | None,
+        read_vectors: ReadVectors | None,
+    ) -> None:
         q = len(candidate)
         self.scorer, self.candidate, self.round, self.budget = scorer, candidate, round, budget
+        self.answers = torch.zeros(candidate.shape, dtype=torch.int8) if answers is None else answers
+        self.read_vectors = read_vectors
         self.scores = torch.full(candidate.shape, -torch.inf, dtype=scorer.weights.dtype)
         self.listed = torch.zeros_like(candidate)
         self.picks = torch.zeros(q, budget, dtype=torch.long)
@@ -231,27 +248,36 @@ class _Work:
             scores = score(self.scorer.select(queries), images).to(self.scores)
             self.scores[entries] = torch.where(fresh[:, images], scores, self.scores[entries])
 
-    def pick(
-        self, queries: Int[Tensor, " p"], criterion: ScoreCriterion
-    ) -> tuple[Int[Tensor, "p b"], Float[Tensor, "p b"]]:
-        """Picks of the criterion, which sees the shortlists and nothing else, and their scores."""
-        rows = (self.listed & self.candidate)[queries]
-        images = [row.nonzero()[:, 0] for row in rows]  # rising, so that ties go to the lower position
+    def pick(self, queries: Int[Tensor, " p"], criterion: ScoreCriterion) -> Int[Tensor, "p b"]:
+        """Picks of the criterion, which sees the shortlists and the answered images, and nothing else."""
+        view, image = self.view(queries)
+        return image.gather(1, choose(criterion, view, self.budget, ()))
+
+    def view(self, queries: Int[Tensor, " p"]) -> tuple[CandidateView, Int[Tensor, "p w"]]:
+        """What the criterion sees, and which images these are."""
+        answers = self.answers[queries]
+        images = [row.nonzero()[:, 0] for row in (self.listed & self.candidate)[queries] | (answers != 0)]  # rising
         pad = torch.nn.utils.rnn.pad_sequence
         image = pad(images, batch_first=True)
         real = pad([torch.ones_like(row, dtype=torch.bool) for row in images], batch_first=True)
-        scores = self.scores[queries[:, None], image]
-        answers = torch.zeros(image.shape, dtype=torch.int8)
-        chosen = choose(criterion, CandidateView(scores, real, answers, _unread, self.round), self.budget, ())
-        return image.gather(1, chosen), scores.gather(1, chosen)
+        rows = queries[:, None]
+        candidate = real & (self.listed & self.candidate)[rows, image]
+        answers = torch.where(real, answers.gather(1, image), 0)
+        view = CandidateView(self.scores[rows, image], candidate, answers, _unread, self.round)
+        if self.read_vectors is None:
+            return view, image
+        read = self.read_vectors
+        return replace(
+            view, read_vectors=lambda query, at, kind: read(int(queries[query]), image[query, at], kind)
+        ), image
 
 
 def _unread() -> Tensor:
-    raise ValueError("a criterion that goes by scores alone has no use for descriptors; an index cannot serve others")
+    raise ValueError("with an index, a criterion that reads the descriptors of all images cannot be served")
 
 
 def require_by_score(criterion: Criterion) -> ScoreCriterion:
-    """The criterion, if it goes by scores alone.
+    """The criterion, if scores can tell when a shortlist is long enough for it.
 
     Raises:
         ConfigError: otherwise.
@@ -260,7 +286,7 @@ def require_by_score(criterion: Criterion) -> ScoreCriterion:
         return criterion
     name = type(criterion).__name__
     why = f"an index proposes images by score, and {name} looks at more (it has no method `floor`)"
-    fix = "Use criterion=uncertainty, top, pf_ma or mixed, or store.index=null."
+    fix = "Use criterion=uncertainty, top, pf_ma, pf_mmr or mixed, or store.index=null."
     raise ConfigError("criterion", name, why, fix)
 
 

@@ -1,5 +1,7 @@
 """Coverage: how much of a class's variety the positives found so far touch."""
 
+import hashlib
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -7,11 +9,16 @@ from torch import Tensor
 from seekloop.contracts.randomness import derived_seed
 from seekloop.metrics.kmeans import kmeans_labels
 
+_KEPT = 1000  # clusterings of so many classes are kept while a process lives: the runs of a sweep share them
+_kept: dict[tuple[str, int, tuple[int, ...]], Int[Tensor, "s p"]] = {}
+
 
 def cluster_positives(
     descriptors: Float[Tensor, "p d"], clusters: int, clusterings: int, seed: int, class_name: str
 ) -> Int[Tensor, "{clusterings} p"]:
     """Cluster all positives of a class, several times over; all strategies that are compared share the result.
+
+    The result is kept, so that the runs of a sweep cluster a class once.
 
     Args:
         descriptors: global, of the class's images, unit length.
@@ -22,8 +29,14 @@ def cluster_positives(
     """
     if len(descriptors) == 0:
         raise ValueError(f"class {class_name!r} has no positives to cluster")
-    seeds = [derived_seed(seed, "coverage", class_name, number) for number in range(clusterings)]
-    return kmeans_labels(descriptors, clusters, seeds)
+    seeds = tuple(derived_seed(seed, "coverage", class_name, number) for number in range(clusterings))
+    values = descriptors.cpu().contiguous().numpy()
+    key = hashlib.blake2b(repr(values.shape).encode() + values.tobytes()).hexdigest(), clusters, seeds
+    if key not in _kept:
+        if len(_kept) >= _KEPT:
+            _kept.clear()
+        _kept[key] = kmeans_labels(descriptors, clusters, seeds)
+    return _kept[key]
 
 
 def coverage(labels: Int[Tensor, "s p"], found: Bool[Tensor, "q p"]) -> Float[Tensor, " q"]:
