@@ -35,7 +35,10 @@ def play(path: Path, common: list[str], settings: list[list[str]]) -> None:
         known = pd.concat([known, rows.assign(setting=name)], ignore_index=True)
         known.to_csv(path, index=False)
         means = macro(rows)
-        print(f"{name}: MAP {means['map']:.4f}, coverage {means['coverage']:.4f}, found {means['positives']:.2f}", flush=True)
+        print(
+            f"{name}: MAP {means['map']:.4f}, coverage {means['coverage']:.4f}, found {means['positives']:.2f}",
+            flush=True,
+        )
 
 
 def described(override: str) -> bool:

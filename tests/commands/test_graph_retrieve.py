@@ -36,7 +36,7 @@ def test_a_draw_is_the_same_in_the_same_run_elsewhere(tmp_path, stores):
     assert results(folder_of(first)) == results(folder_of(again))
 
 
-@pytest.mark.parametrize("name", ["entropy", "badge"])
+@pytest.mark.parametrize("name", ["entropy", "margin"])
 def test_criteria_of_classification_are_refused_before_any_work(tmp_path, stores, name):
     said = refused(seekloop(*arguments(tmp_path, stores, f"criterion={name}")))
     assert f"criterion._target_='{name.title()}' cannot work (conf/criterion/{name}.yaml)" in said

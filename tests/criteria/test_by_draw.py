@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seekloop.criteria.descriptors import Badge, KmeansPp, last_layer_error
+from seekloop.criteria.descriptors import Badge, KmeansPp, last_layer_error, two_classes
 from seekloop.criteria.scores import Random
 from seekloop.criteria.selection import drawn_by_distance
 from tests.criteria.views import crowd, on_circle, rngs, view
@@ -92,6 +92,14 @@ def test_badge_equals_seeding_on_gradients_written_out(seed, parity):
     wanted += drawn_by_distance(squares, free, 6 - len(wanted), rng, squares_to).tolist()
     found = Badge(parity)(shown, 6, rngs(1, seed))[0]
     assert found.tolist() == wanted
+
+
+def test_badge_of_a_search_by_hand():
+    """Scores ln 9, 0, -ln 4: sigmoids .9, .5, .2, so errors (-.1, .1), (-.5, .5) and, likelier irrelevant, (.2, -.2)."""
+    shown = replace(view(torch.tensor([[9.0, 1.0, 0.25]]).log(), whole=on_circle([30, 30, 30])), probabilities=None)
+    error = last_layer_error(two_classes(shown)[0])
+    torch.testing.assert_close(error, torch.tensor([[-0.1, 0.1], [-0.5, 0.5], [0.2, -0.2]]).double())
+    assert Badge(parity=True)(shown, 1, rngs(1)).tolist() == [[1]]
 
 
 @pytest.mark.parametrize("criterion", [KmeansPp(), Badge(parity=False)], ids=["kmeans_pp", "badge"])

@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.descriptors import Badge
 from seekloop.criteria.probabilities import Ceal, Entropy, LeastConfidence, Margin
 from tests.criteria.views import crowd, rngs, view
 
 CEAL = Ceal(delta=0.1, decay=0.00033, parity=False)
-NEED = {"Entropy": Entropy(), "LeastConfidence": LeastConfidence(), "Margin": Margin(), "Ceal": CEAL, "Badge": Badge()}
+NEED = {"Entropy": Entropy(), "LeastConfidence": LeastConfidence(), "Margin": Margin(), "Ceal": CEAL}
 # Three images that the three rules put in three orders. Entropies .94, .80, 1.03 nats.
 THREE = [[[0.60, 0.30, 0.10], [0.51, 0.48, 0.01], [0.50, 0.25, 0.25]]]
 

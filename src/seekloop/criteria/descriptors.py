@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from seekloop.contracts.declared import Count, Positive, component
 from seekloop.contracts.records import CandidateView
-from seekloop.criteria.probabilities import require_probabilities
 from seekloop.criteria.selection import drawn_by_distance, require_candidates, uncertain
 from seekloop.metrics.kmeans import kmeans_labels
 
@@ -114,7 +113,8 @@ class Badge:
     .. math:: g_i = (p_i - e_{\hat y_i}) \otimes h_i, \qquad g_i \cdot g_j = (p_i - e_{\hat y_i}) \cdot
               (p_j - e_{\hat y_j}) \; h_i \cdot h_j
 
-    so that gradients of c times d numbers are never written out. h is the global descriptor.
+    so that gradients of c times d numbers are never written out. h is the global descriptor. A search has two classes,
+    whose probabilities are :math:`\sigma(f)` and :math:`\sigma(-f)`.
 
     Args:
         parity: start from the longest gradient, as the authors' code does, not from a draw with equal chances.
@@ -128,7 +128,9 @@ class Badge:
 
     def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
         require_candidates(view.candidate, budget)
-        rows = zip(require_probabilities(view, self), view.candidate, rngs, strict=True)
+        rows = zip(
+            two_classes(view) if view.probabilities is None else view.probabilities, view.candidate, rngs, strict=True
+        )
         return torch.stack([self._ask(view.descriptors, p, candidate, budget, rng) for p, candidate, rng in rows])
 
     def _ask(
@@ -153,6 +155,11 @@ class Badge:
         others[first] = False
         rest = drawn_by_distance(squares_to(int(first)), others, budget - 1, rng, squares_to)
         return torch.cat([first[None].to(rest.device), rest])
+
+
+def two_classes(view: CandidateView) -> Float[Tensor, "q n 2"]:
+    """Probabilities of relevant and irrelevant by the sigmoid of the scores: 0 and 1 for an unreadable image."""
+    return torch.stack([view.scores.sigmoid(), (-view.scores).sigmoid()], dim=2)
 
 
 def last_layer_error(probabilities: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
