@@ -95,7 +95,7 @@ def test_badge_equals_seeding_on_gradients_written_out(seed, parity):
 
 
 def test_badge_of_a_search_by_hand():
-    """Scores ln 9, 0, -ln 4: sigmoids .9, .5, .2, so errors (-.1, .1), (-.5, .5) and, likelier irrelevant, (.2, -.2)."""
+    """Scores ln 9, 0, -ln 4: sigmoids .9, .5, .2, so errors (-.1, .1), (-.5, .5) and, of irrelevant, (.2, -.2)."""
     shown = replace(view(torch.tensor([[9.0, 1.0, 0.25]]).log(), whole=on_circle([30, 30, 30])), probabilities=None)
     error = last_layer_error(two_classes(shown)[0])
     torch.testing.assert_close(error, torch.tensor([[-0.1, 0.1], [-0.5, 0.5], [0.2, -0.2]]).double())

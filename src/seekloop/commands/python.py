@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 COMMANDS = ("retrieve", "learn", "search", "detect")
+ALWAYS = ("uncertainty",)  # criteria that every person's search may change to: the one that teaches the classifier
 Box = Sequence[float | int]
 
 
@@ -146,12 +147,12 @@ def session(
         descriptors: a store, or arrays.
         image: the first image: its position, or its path from the collection's folder; None with words alone.
         overrides: such as "representation=gl_concat_all", "loop.budget=6"; with words also those of their encoder, such
-            as "text=openclip".
+            as "text=openclip". Without a criterion among them, `pf_mmr` chooses the questions.
         pixels: the object's box, (x0, y0, x1, y1) in pixels of the upright image.
         fractions: the same in fractions of its width and height. Without either, the whole image is the object.
         size: width and height, for a box in pixels where descriptors are arrays; a store knows its images.
-        criteria: names of criteria that the search may change to (`Session.use`), such as "top"; the loop's own is
-            always among them.
+        criteria: names of criteria that the search may change to (`Session.use`), such as "top"; the loop's own and
+            `uncertainty` are always among them.
         words: that say what to search for, such as "a red bus", or `2*"golden retriever" - "indoors"`. Similarity to
             them ranks while there are few answers (`prior=similarity`).
         vector: of the words, (d,), in the space of the descriptors; None: that of the encoder `text=...`.
@@ -168,7 +169,7 @@ def session(
     if image is None and (pixels is not None or fractions is not None):
         raise ConfigError("image", image, "there is a box, but no image", "Give the image that it is in.", session)
     position, box = (None, None) if image is None else _example(descriptors, image, pixels, fractions, size)
-    config = _config("retrieve", overrides)
+    config = _config("retrieve", _for_a_person(overrides))
     images = Images(descriptors.images, paths=_paths(descriptors))
     loop = compose.build_loop(config, descriptors)
     return _start(loop, config, position, box, images, criteria, None, text)
@@ -253,7 +254,7 @@ def saved_session(
     contents = collection.contents() if isinstance(collection, KnowsContents) else None
     images = Images(descriptors.images, contents, _paths(descriptors))
     text, overrides = _text(descriptors, words, vector, overrides)
-    config = _config("retrieve", overrides)
+    config = _config("retrieve", _for_a_person(overrides))
     loop, log = compose.build_loop(config, descriptors), SessionFolder(folder)
     with log.opened(settings(loop)):
         if log.read():
@@ -290,7 +291,13 @@ def _start(
 
 
 def _criteria(names: Sequence[str]) -> dict[str, Any]:
-    return {name: build(f"criterion={name}") for name in names}
+    return {name: build(f"criterion={name}") for name in (*ALWAYS, *names)}
+
+
+def _for_a_person(overrides: Sequence[str]) -> Sequence[str]:
+    """Overrides of a person's search: PF-MMR chooses the questions where nothing says otherwise."""
+    chosen = any(word.lstrip("+").startswith(("criterion=", "criterion@", "experiment=")) for word in overrides)
+    return overrides if chosen else ["criterion=pf_mmr", *overrides]
 
 
 def _collection(descriptors: Descriptors) -> Collection | None:
