@@ -72,9 +72,8 @@ def compare(path: Path, reference: str) -> pd.DataFrame:
         means, line = macro(table.reset_index()), {"setting": name}
         for measure in MEASURES:
             difference = paired_bootstrap(table[measure] - tables[reference][measure])
-            base = macro(tables[reference].reset_index())[measure]
-            line |= {measure: means[measure], f"{measure}_gain": means[measure] / base - 1}
-            line |= {f"{measure}_low": difference.low, f"{measure}_high": difference.high}
+            ends = {"difference": difference.mean, "low": difference.low, "high": difference.high}
+            line |= {measure: means[measure]} | {f"{measure}_{end}": value for end, value in ends.items()}
         lines.append(line)
     return pd.DataFrame(lines).round(4)
 
