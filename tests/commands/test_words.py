@@ -155,6 +155,28 @@ def test_class_names_are_searched_for_and_measured_by_size(ground):
     assert json.loads(Path(folder, "summary.json").read_text())["map_all"] < 0.9
 
 
+def test_rare_common_and_frequent_classes_of_lvis_are_reported_beside_the_whole(ground):
+    """The three colours as LVIS's classes of three frequencies; the rare one is searched for by a wrong word."""
+    (ground / "lvis").mkdir()
+    (ground / "lvis" / "val2017").symlink_to(ground / "pictures")
+    images = [
+        {"id": n, "coco_url": f"http://x/val2017/{n}.png", "neg_category_ids": [i for i in (1, 2, 3) if i != own]}
+        for n, own in enumerate([1, 2, 3, 1, 2, None])
+    ]
+    objects = [{"image_id": n, "category_id": own, "bbox": [0, 0, 8, 8]} for n, own in enumerate([1, 2, 3, 1, 2])]
+    classes = zip(COLOURS, "rcf", strict=True)
+    categories = [{"id": n, "name": name, "frequency": letter} for n, (name, letter) in enumerate(classes, start=1)]
+    content = {"images": images, "annotations": objects, "categories": categories}
+    (ground / "lvis" / "lvis_v1_val.json").write_text(json.dumps(content))
+    changes = {"collection": "lvis", "collection.root": ground / "lvis", "collection.boxes": None}
+    words = command(ground, instances="class_names", **changes, **{"instances.words": "{red: blue}"})
+    folder = worked(seekloop("search", *words)).out.strip().rpartition(": ")[2]
+    summary = json.loads(Path(folder, "summary.json").read_text())
+    assert summary["rare_map_all"] < 0.5
+    assert (summary["common_map_all"], summary["frequent_map_all"]) == (1, 1)
+    assert summary["map_all"] == pytest.approx((summary["rare_map_all"] + 2) / 3)
+
+
 @pytest.fixture(scope="module")
 def described(ground):
     """ILIAS's layout: a red and a green object, described by two and by one text, and a grey distractor."""
