@@ -13,6 +13,9 @@ SOURCE = Path(__file__).parent / "src"
 
 # By default OpenMP's threads wait by spinning, and two busy processes on two cores are many times slower for it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Processes of pytest-xdist share the cores: each with threads for all of them, they wait for one another.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 def pytest_collect_file(file_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_openais_name_and_size_load_from_a_local_file(checkpoint):
         ({"model": "ViT-B-33"}, "open_clip has no such model. Similar: ViT-B-32"),
         ({"pretrained": "openia"}, "no such weights of ViT-B-32. It has: openai"),
         ({"checkpoint": "nowhere.pt"}, "there is no such file"),
-        ({"model": "ViT-L-14"}, "checkpoint=.*the weights of ViT-L-14 cannot be had"),
+        ({"model": "ViT-B-16"}, "checkpoint=.*the weights of ViT-B-16 cannot be had"),
         ({"image_size": 225}, r"image_size=\[225, 225\].*multiples of 32"),
         ({"pretrained": None, "checkpoint": None}, "a network without them says nothing"),
         ({"model": "RN50", "image_size": 256}, "positions for 224 pixels only"),

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 from tests.commands.processes import until
 from tests.commands.runs import EXTRACTED, SMALL, contents, places, seekloop, worked
@@ -33,6 +35,23 @@ def test_in_an_extraction_every_batch_is_kept(processes, tmp_path):
     assert "(24 are done already)" in again.out
     worked(seekloop("extract", *EXTRACTED, f"store_dir={tmp_path / 'straight'}"))
     assert contents(tmp_path / "stores") == contents(tmp_path / "straight")
+
+
+def test_sigterm_to_a_process_its_group_and_so_its_decoding_workers(tmp_path):
+    """As `timeout` sends it: to the process, and once more to the group that it and its workers are in."""
+    words = [*EXTRACTED, "trainer.workers=2", f"store_dir={tmp_path / 'stores'}", "collection.images=2000"]
+    command = [sys.executable, "-m", "seekloop", "extract", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            until(lambda: list(tmp_path.glob("stores/*/batch-*")) or process.poll() is not None)
+            os.kill(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGTERM)
+            said = process.communicate(timeout=100)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 143, said
+    assert "Traceback" not in said
+    assert "images are described and kept in" in said.splitlines()[-1]
 
 
 def test_in_the_rounds_of_a_run(processes, tmp_path, stores, finished):

@@ -94,7 +94,9 @@ def test_asked_again_it_is_found_finished(done):
     )
 
 
-@pytest.mark.parametrize("moment", ["parts/epochs.json", "cycles-0001", "summary.json"])
+@pytest.mark.parametrize(
+    "moment", ["parts/epochs.json", "cycles-0001", pytest.param("summary.json", marks=pytest.mark.slow)]
+)
 def test_killed_it_goes_on_and_ends_the_same(done, processes, tmp_path, moment):
     """A real kill -9: after an epoch, while a cycle is written, and while the end is. One epoch is lost at most."""
     folder, command, _ = done

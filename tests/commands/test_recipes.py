@@ -165,24 +165,28 @@ def test_every_component_of_ours_says_what_it_depends_on(group):
         assert "class" in first
 
 
-def test_images_known_not_to_show_a_class_count_in_a_search_by_words(tmp_path):
-    """Same pictures and same boxes: what is wrong, and what is unknown, differs by LVIS's file alone."""
+def test_what_lvis_says_of_classes_counts_in_a_search_by_words(tmp_path):
+    """Same pictures and same boxes: what is wrong, what is unknown, what is rare differs by LVIS's file alone."""
     (tmp_path / "val2017").mkdir()
     for number in (1, 2, 3):
         Image.new("RGB", (20, 20)).save(tmp_path / "val2017" / f"{number}.jpg")
 
-    def key(*absent):
+    def key(*absent, frequency="r"):
         images = [
             {"id": n, "coco_url": f"http://x/val2017/{n}.jpg", "neg_category_ids": [5] * (n in absent)}
             for n in (1, 2, 3)
         ]
         objects = [{"id": 1, "image_id": 1, "category_id": 5, "bbox": [0, 0, 9, 9]}]
-        content = {"images": images, "annotations": objects, "categories": [{"id": 5, "name": "cat"}]}
+        content = {
+            "images": images,
+            "annotations": objects,
+            "categories": [{"id": 5, "name": "cat", "frequency": frequency}],
+        }
         (tmp_path / "lvis_v1_val.json").write_text(json.dumps(content))
         config = resolve("search", ["instances=class_names", "collection=lvis", f"collection.root={tmp_path}"])
         instances, words = build(config, "instances"), Recipe("text", {"words": ["cat"]})
         plan = prepare(config, instances.database).plan
         return recipes.instance_search(config, instances, plan, None, words).key
 
-    assert len({key(2), key(3), key(2, 3)}) == 3
+    assert len({key(2), key(3), key(2, 3), key(2, frequency="f")}) == 4
     assert key(2) == key(2)

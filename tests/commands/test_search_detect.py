@@ -239,7 +239,15 @@ def test_what_cannot_work_is_said_with_its_key(ground, words, message):
     assert message in ended.err
 
 
-@pytest.mark.parametrize("moment", ["ranking-0000", "state-0000", "results.parquet", "summary.json"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "ranking-0000",
+        pytest.param("state-0000", marks=pytest.mark.slow),
+        pytest.param("results.parquet", marks=pytest.mark.slow),
+        "summary.json",
+    ],
+)
 def test_a_search_that_was_killed_at_its_end_is_finished_by_the_same_command(ground, processes, tmp_path, moment):
     settings = (*SCENES, "grid=2x2", "search.cutoffs=[5]", "instances.queries=2", "wandb.mode=disabled")
     worked(seekloop("search", *settings, *places(ground / "undisturbed", ground / "stores")))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -155,6 +156,31 @@ def test_class_names_are_searched_for_and_measured_by_size(ground):
     assert json.loads(Path(folder, "summary.json").read_text())["map_all"] < 0.9
 
 
+def test_rare_common_and_frequent_classes_of_lvis_are_reported_beside_the_whole(ground):
+    """The three colours as LVIS's classes of three frequencies; the rare one is searched for by a wrong word."""
+    (ground / "lvis").mkdir()
+    (ground / "lvis" / "val2017").symlink_to(ground / "pictures")
+    images = [
+        {"id": n, "coco_url": f"http://x/val2017/{n}.png", "neg_category_ids": [i for i in (1, 2, 3) if i != own]}
+        for n, own in enumerate([1, 2, 3, 1, 2, None])
+    ]
+    objects = [{"image_id": n, "category_id": own, "bbox": [0, 0, 8, 8]} for n, own in enumerate([1, 2, 3, 1, 2])]
+    classes = zip(COLOURS, "rcf", strict=True)
+    categories = [{"id": n, "name": name, "frequency": letter} for n, (name, letter) in enumerate(classes, start=1)]
+    content = {"images": images, "annotations": objects, "categories": categories}
+    (ground / "lvis" / "lvis_v1_val.json").write_text(json.dumps(content))
+    changes = {"collection": "lvis", "collection.root": ground / "lvis", "collection.boxes": None}
+    words = command(ground, instances="class_names", **changes, **{"instances.words": "{red: blue}"})
+    folder = worked(seekloop("search", *words)).out.strip().rpartition(": ")[2]
+    summary = json.loads(Path(folder, "summary.json").read_text())
+    assert summary["rare_map_all"] < 0.5
+    assert (summary["common_map_all"], summary["frequent_map_all"]) == (1, 1)
+    for name in ("map_all", "miou_all"):
+        kinds = [summary[f"{kind}_{name}"] for kind in ("rare", "common", "frequent")]
+        assert summary[name] == pytest.approx(sum(kinds) / 3)
+    assert summary["rare_miou_all"] != pytest.approx(summary["common_miou_all"])
+
+
 @pytest.fixture(scope="module")
 def described(ground):
     """ILIAS's layout: a red and a green object, described by two and by one text, and a grey distractor."""
@@ -184,6 +210,33 @@ def test_objects_are_searched_for_by_their_descriptions(ground, described, join,
     first = ranking[(ranking["rank"] == 1) & (ranking["query"] == 0)]
     assert first["path"].tolist() == ["ilias_core/one_000/pos/P_00.png"]
     assert first["score"].item() == pytest.approx(score, abs=0.01)
+
+
+def test_table_10_of_claid_asks_one_store_by_boxes_and_by_texts(ground, described):
+    """Its two runs, with a random model of open_clip's format and the built-in network's regions."""
+    open_clip = pytest.importorskip("open_clip")
+    vision, text = {"image_size": 64, "layers": 1, "width": 64, "patch_size": 16}, {"context_length": 77, "layers": 1}
+    settings = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": {**text, "width": 24, "heads": 2}}
+    model = ground / "small_clip"
+    model.mkdir()
+    (model / "open_clip_config.json").write_text(json.dumps({"model_cfg": settings, "preprocess_cfg": {}}))
+    torch.manual_seed(0)
+    random = open_clip.CLIP(24, vision, settings["text_cfg"])
+    torch.save(random.state_dict(), model / "open_clip_pytorch_model.bin")
+    own = [f"backbone.model=local-dir:{model}", "backbone.pretrained=null", f"instances.root={described}"]
+    regions = ["backbone@regions.backbone=tiny", "regions.shortest=20"]
+    run = [word for word in command(ground) if word.startswith(("trainer", "wandb"))]
+    where = [f"runs_dir={ground / 'table_10'}", f"store_dir={ground / 'stores'}"]
+    worked(seekloop("search", "-m", "experiment=claid_table_10", *own, *regions, *run, *where))
+    folders = [path.parent for path in (ground / "table_10").rglob("COMPLETE")]
+    configs = {folder: OmegaConf.load(folder / "config.yaml") for folder in folders}
+    summaries = {
+        configs[folder].instances.queries: json.loads((folder / "summary.json").read_text()) for folder in folders
+    }
+    assert {one: summary["queries"] for one, summary in summaries.items()} == {"images": 2, "texts": 3}
+    assert {configs[folder].paper.map_1000 for folder in folders} == {0.585, 0.402}
+    assert all(0 <= summary["map_1000"] <= 1 for summary in summaries.values())
+    assert len({summary["regions_per_image"] for summary in summaries.values()}) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 import json
 
 import pytest
+import torch
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import counted
 from seekloop.images.class_names import class_names
 from seekloop.images.lvis import Lvis
+from seekloop.metrics.ranked import finite_sum_average_precision
+from seekloop.metrics.ranks import ranks_of_positives
 from seekloop.testing import check_collection
 
 ADDRESS = "http://images.cocodataset.org/{}/{:012d}.jpg"
@@ -28,7 +31,7 @@ def content():
         for number, (folder, absent) in IMAGES.items()
     ]
     objects = [(7, 1, [5, 0, 5, 2.5]), (5, 1, [0, 0, 20, 10]), (3, 2, [0, 5, 20, 5]), (3, 3, [0, 0, 20, 5])]
-    names = {1: "aerosol_can", 2: "bow_(weapon)", 3: "zebra"}
+    names = {1: ("aerosol_can", "c"), 2: ("bow_(weapon)", "r"), 3: ("zebra", "f")}
     return {
         "images": images,
         "annotations": [
@@ -36,8 +39,8 @@ def content():
             for number, (image, key, box) in enumerate(objects, start=1)
         ],
         "categories": [
-            {"id": key, "name": name, "synonyms": [name], "synset": f"{name}.n.01", "frequency": "r", "def": ""}
-            for key, name in names.items()
+            {"id": key, "name": name, "synonyms": [name], "synset": f"{name}.n.01", "frequency": letter, "def": ""}
+            for key, (name, letter) in names.items()
         ],
     }
 
@@ -77,6 +80,37 @@ def test_unknown_images_leave_the_ranking_by_hand(root, content):
     assert search.ignored("medium").int().tolist() == [[0, 1, 0, 0], [1, 1, 0, 1]]
     (problem,) = search.queries.problems
     assert (problem.where, problem.what) == ("zebra", "not searched for: it is known to be absent from no image")
+
+
+def test_rare_common_and_frequent_classes_are_measured_apart_by_hand(root, content):
+    """Bows are rare and cans common; zebras, the only frequent ones, are not searched for, as nothing is wrong.
+
+    Cans are found at once (AP 1), the bow behind its only wrong image, 7 (AP 1/2). A kind's other queries have no right
+    images, so no average precision; they do not count as 0.
+    """
+    images = opened(root, content)
+    assert images.frequency() == {"aerosol can": "common", "bow (weapon)": "rare", "zebra": "frequent"}
+    search = class_names(images)
+    assert list(search.setups) == ["all", "small", "medium", "large", "rare", "common"]
+    assert search.relevant("rare").int().tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]
+    assert search.relevant("common").int().tolist() == [[0, 1, 1, 0], [0, 0, 0, 0]]
+    assert torch.equal(search.ignored("rare"), search.ignored("all"))
+    scores = torch.tensor([[0.2, 0.9, 0.8, 0.1], [0.5, 0.9, 0.6, 0.9]])
+    means = {
+        kind: finite_sum_average_precision(
+            ranks_of_positives(scores, search.relevant(kind), search.ignored(kind))
+        ).nanmean()
+        for kind in ("all", "rare", "common")
+    }
+    assert {kind: value.item() for kind, value in means.items()} == {"all": 0.75, "rare": 0.5, "common": 1.0}
+
+
+def test_a_file_without_frequencies_has_none(root, content):
+    for entry, letter in zip(content["categories"], (None, "x", "f"), strict=True):
+        entry["frequency"] = letter
+    images = opened(root, content)
+    assert images.frequency() == {"zebra": "frequent"}
+    assert list(class_names(images).setups) == ["all", "small", "medium", "large"]
 
 
 def test_an_image_with_the_class_is_right_whatever_else_the_file_says(root, content):

@@ -1,9 +1,12 @@
 """The command line: which command, its arguments, and errors that a person can read."""
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 # Where each command is; imported when it is called, so that the others are quick to start.
 COMPOSED = {name: f"seekloop.commands.{name}" for name in ("check", "extract", "retrieve", "learn", "search", "detect")}
@@ -33,13 +36,41 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run one command line; exits with 0, 1 on an error, 2 on a command that does not exist, 130 at Ctrl-C."""
+    """Run one command line.
+
+    Exits with 0, 1 on an error, 2 on a command that does not exist, 130 at Ctrl-C, 143 at SIGTERM.
+    """
+    with interrupted_by_sigterm() as received:
+        try:
+            _run(arguments)
+        except KeyboardInterrupt as stop:
+            message = f"interrupted: {stop}; the same command goes on from there" if str(stop) else "interrupted"
+            print(message, file=sys.stderr)
+            sys.exit(128 + (received[0] if received else signal.SIGINT))
+
+
+@contextlib.contextmanager
+def interrupted_by_sigterm() -> Iterator[list[int]]:
+    """Let SIGTERM, as of a queue or of `timeout`, end a command as Ctrl-C does; gives the signals that have come.
+
+    Whoever sends it to a process and to its group sends it twice: the first one counts. Other threads than the main
+    one leave the signal as it is.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def stop(number: int, _: object) -> None:
+        received.append(number)
+        if len(received) == 1:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        _run(arguments)
-    except KeyboardInterrupt as stop:
-        message = f"interrupted: {stop}; the same command goes on from there" if str(stop) else "interrupted"
-        print(message, file=sys.stderr)
-        sys.exit(130)
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from seekloop.commands.task import Outcome, Run, Task
 from seekloop.commands.texts import check_space, encoder_of
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.instances import InstanceSearch
+from seekloop.contracts.problems import many
 from seekloop.contracts.recipe import Recipe, file_hash, settings
 from seekloop.extraction.plan import Extraction
 from seekloop.extraction.texts import recipe_of_texts, text_vectors
@@ -93,6 +94,7 @@ def with_feedback(config: DictConfig, chosen: Settings, protocol: FeedbackProtoc
         problems=[*instances.database.problems, *instances.queries.problems],
         artifacts=(plan.folder, *(() if asking is None else asking.folders)),
         returned="recall_1",
+        basis=f"after {many(max(protocol.sizes), 'image', 'images')} judged",
     ).run(find)
 
 

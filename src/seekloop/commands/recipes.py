@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from omegaconf import DictConfig
 
 from seekloop.commands.compose import LoopParts, choices, plain
 from seekloop.contracts.grids import write_grid
 from seekloop.contracts.instances import InstanceSearch
-from seekloop.contracts.protocols import Collection, KnowsAbsent
+from seekloop.contracts.protocols import Collection, KnowsAbsent, KnowsFrequency
 from seekloop.contracts.recipe import Json, Recipe, settings
 from seekloop.extraction.plan import Plan
 from seekloop.protocol.simulated_user import SimulatedUser
@@ -91,11 +91,17 @@ def instance_search(
         "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
     }
     if texts is not None and isinstance(instances.database, KnowsAbsent):
-        absent = json.dumps({name: list(images) for name, images in sorted(instances.database.absent().items())})
-        known["absent"] = hashlib.blake2b(absent.encode(), digest_size=16).hexdigest()
+        known["absent"] = _hash({name: list(images) for name, images in instances.database.absent().items()})
+    if texts is not None and isinstance(instances.database, KnowsFrequency):
+        known["frequency"] = _hash(instances.database.frequency())
     made_from = [descriptors.recipe(local or (texts is None and config.search.query != "image"))]
     made_from += [] if texts is None else [texts]
     return Recipe("run", known, tuple(made_from if teacher is None else [*made_from, teacher.recipe]))
+
+
+def _hash(by_class: Mapping[str, Json]) -> str:
+    """Hash of what is known of each class; their order is no part of it."""
+    return hashlib.blake2b(json.dumps(dict(sorted(by_class.items()))).encode(), digest_size=16).hexdigest()
 
 
 def _measured(section: DictConfig) -> dict[str, Json]:

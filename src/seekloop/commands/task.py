@@ -71,6 +71,7 @@ class Task:
         noted: further entries of the run's config.
         artifacts: folders of the descriptors, regions and weights that it uses.
         returned: the number of its summary that a sweeper goes by; empty: the main one of its kind.
+        basis: what the numbers of the last line rest on, behind them, such as "after 50 images judged".
     """
 
     config: DictConfig
@@ -82,6 +83,7 @@ class Task:
     noted: Mapping[str, Any] = field(default_factory=dict)
     artifacts: Sequence[Path] = ()
     returned: str = ""
+    basis: str = ""
 
     def run(self, work: "Callable[[Run], Outcome]") -> float:
         """Do the work, keep, draw and log what comes of it, unless that was done already; returns the number asked for.
@@ -139,7 +141,8 @@ class Task:
         numbers = [
             f"{self.kind.printed.get(name, name)} {value:.4f}" for name, value in known if isinstance(value, float)
         ]
-        console.say(f"{before}{', '.join(numbers)}: {folder.path}{after}")
+        basis = f" {self.basis}" if self.basis else ""
+        console.say(f"{before}{', '.join(numbers)}{basis}: {folder.path}{after}")
         value = summary[self.returned or self.kind.numbers[0]]
         return float(value) if isinstance(value, (int, float)) else float("nan")
 

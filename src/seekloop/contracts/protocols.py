@@ -57,6 +57,15 @@ class KnowsAbsent(Protocol):
 
 
 @runtime_checkable
+class KnowsFrequency(Protocol):
+    """A collection whose classes are published as rare, common or frequent, so that each kind can be measured alone."""
+
+    def frequency(self) -> Mapping[str, Literal["rare", "common", "frequent"]]:
+        """By class, how often it occurs in the training images; classes of which that is not known are left out."""
+        ...
+
+
+@runtime_checkable
 class Backbone(Protocol):
     """A frozen network, an `nn.Module` in eval mode: normalised images in, tokens out.
 

@@ -1,6 +1,8 @@
 """Images on their way to a network: batches at the backbone's size, or each at a size of its own for a detector."""
 
 import multiprocessing
+import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -208,8 +210,17 @@ class Sharded(pl.LightningDataModule):
             batch_size=None,  # items are batches already
             num_workers=self.workers,
             multiprocessing_context=start_method() if self.workers else None,
+            worker_init_fn=leave_at_sigterm,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def leave_at_sigterm(_: int) -> None:
+    """Let SIGTERM end a worker as if it were done: the main process, which gets it as well, says what is kept.
+
+    Of a worker that a signal has killed, torch raises an error in the main process, before or after that.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def start_method() -> str | None:

@@ -11,7 +11,7 @@ from seekloop.contracts.declared import declared
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch, Relevance
 from seekloop.contracts.problems import Problem, first_reasons
-from seekloop.contracts.protocols import Collection, KnowsAbsent
+from seekloop.contracts.protocols import Collection, KnowsAbsent, KnowsFrequency
 from seekloop.images.annotated import Chosen, boxes_by_image
 
 
@@ -25,6 +25,9 @@ def class_names(collection: Collection, words: Mapping[str, str] | None = None) 
     Some collections know each class to be absent from some images only (`KnowsAbsent`, such as LVIS). The images of
     which nothing is known are then taken out of its ranking; a class known to be absent from no image, of which every
     ranking would be perfect, is not searched for.
+
+    Where classes are known to be rare, common or frequent (`KnowsFrequency`, such as LVIS), those of each kind are
+    evaluated alone as well: they have their right images, the others none, and no average precision.
 
     Args:
         collection: images with annotated classes.
@@ -55,6 +58,12 @@ def class_names(collection: Collection, words: Mapping[str, str] | None = None) 
         alone = tuple(one[here] for one, here in zip(right, within, strict=True))
         others = (torch.cat([no, one[~here]]) for no, one, here in zip(junk, right, within, strict=True))
         setups[stratum] = Relevance(alone, tuple(others))
+    frequency = collection.frequency() if isinstance(collection, KnowsFrequency) else {}
+    kinds = [frequency.get(name) for name in names]
+    for kind in ("rare", "common", "frequent"):
+        if kind in kinds:
+            of_kind = (one if own == kind else one[:0] for one, own in zip(right, kinds, strict=True))
+            setups[kind] = Relevance(tuple(of_kind), junk)
     nothing = known.keep(torch.zeros(len(known.image), dtype=torch.bool))
     unfit = [
         Problem(name, f"not searched for: it is {'known to be absent from' if by_image else 'on'} no image")

@@ -14,6 +14,9 @@ from seekloop.images.instance_files import first_there
 from seekloop.images.names import without_address
 from seekloop.images.objects import annotations_of
 
+Frequency = Literal["rare", "common", "frequent"]
+FREQUENCIES: dict[str, Frequency] = {"r": "rare", "c": "common", "f": "frequent"}
+
 
 class Lvis(FileCollection):
     """LVIS v1, or any collection of its layout: lvis_v1_val.json beside COCO's folders train2017 and val2017.
@@ -23,7 +26,8 @@ class Lvis(FileCollection):
     called by its name with blanks for underscores, as in published vocabularies: "aerosol_can" is "aerosol can".
 
     LVIS is federated: a class is annotated on some images, is known to be absent from those that list it in
-    `neg_category_ids` (see `absent`), and on all others nothing is known about it.
+    `neg_category_ids` (see `absent`), and on all others nothing is known about it. It is rare, common or frequent (see
+    `frequency`): on 1 to 10, 11 to 100, or more than 100 training images, as the file says.
 
     Args:
         root: the folder that holds `annotations` and the images' folders.
@@ -67,11 +71,16 @@ class Lvis(FileCollection):
         annotations, problems = annotations_of(source, Frames(image_headers(folder, paths, cache)))
         refuse_losses(len(annotations.image), problems, max_loss)
         self.known_absent = absent_from(content["images"], coco, positions)
+        self.known_frequency = frequencies(content["categories"], coco)
         super().__init__("lvis", folder, paths, annotations, problems, cache)
 
     def absent(self) -> Mapping[str, Sequence[int]]:
         """By class, positions of the images that were verified not to show it."""
         return self.known_absent
+
+    def frequency(self) -> Mapping[str, Frequency]:
+        """By class, whether it is rare, common or frequent; classes of which the file does not say it are left out."""
+        return self.known_frequency
 
 
 def with_words(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,3 +129,13 @@ def absent_from(
             if (name := coco.categories.get(key_of(number) or "")) is not None:
                 images.setdefault(name, set()).add(position)
     return {name: tuple(sorted(several)) for name, several in sorted(images.items())}
+
+
+def frequencies(entries: Sequence[Any], coco: Coco) -> dict[str, Frequency]:
+    """By class, what its letter in `frequency` stands for; other letters say nothing."""
+    letters = {
+        coco.categories.get(key_of(entry.get("id")) or ""): str(entry.get("frequency"))
+        for entry in entries
+        if isinstance(entry, Mapping)
+    }
+    return {name: FREQUENCIES[one] for name, one in letters.items() if name is not None and one in FREQUENCIES}

@@ -40,12 +40,16 @@ class SearchMeasures:
 
     def results(self, cutoffs: Sequence[int]) -> pd.DataFrame:
         """One row per setup, cut-off (the whole ranking last) and query."""
-        truth = tuple(self.instances.boxes[query] for query in self.kept.tolist())
+        known = [self.instances.boxes[query] for query in self.kept.tolist()]
         rows = []
         for name in self.instances.setups:
             relevant = self.instances.relevant(name)[self.kept]
             ignored = self.instances.ignored(name)[self.kept] | ~self.store.readable
             ranks = ranks_of_positives(self.search.scores, relevant & self.store.readable, ignored)
+            truth = tuple(
+                {image: boxes for image, boxes in one.items() if right[image]}
+                for one, right in zip(known, relevant, strict=True)
+            )
             for cutoff in [*cutoffs, None]:
                 if cutoff is None:
                     images, boxes = boxes_of_known(self.search, self.store, truth)
