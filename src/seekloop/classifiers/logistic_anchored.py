@@ -32,7 +32,8 @@ class LogisticAnchored(Settings):
 
     :math:`\bar x` is the weighted mean of the rows, :math:`l_q` the query's own descriptor. The source only ranks;
     here the boundary lies half-way between the means of the two classes, as in `rocchio`. The search for w starts at
-    the query and is deterministic; the cosine makes the objective non-convex. Solved by L-BFGS in float64, query by query.
+    the query and is deterministic; the cosine makes the objective non-convex. Solved by L-BFGS in float64, query by
+    query.
 
     Source: Moll, Favela, Madden, Gadepally, Cafarella, SeeSaw: interactive ad-hoc search over image databases, arXiv
     2208.06497, "query alignment"; the terms are those of its code (github.com/orm011/seesaw, `loops/multi_reg.py`),

@@ -103,7 +103,7 @@ class RandomForest:
         check_finite(rows)
         grown = []
         for query, count in enumerate(counts):
-            forest = RandomForestClassifier(self.trees, random_state=self.seed)
+            forest = RandomForestClassifier(self.trees, random_state=self.seed)  # type: ignore[no-untyped-call]
             used = factors[query, :count].cpu() > 0
             x, y = rows.of(query).float().cpu()[used], rows.labels[query, :count].cpu()[used]
             forest.fit(x.numpy(), y.numpy(), sample_weight=factors[query, :count].cpu()[used].numpy())
