@@ -85,7 +85,7 @@ def test_two_clusters_are_told_apart_whatever_the_unreadable_image(classifier, p
     assert found.dtype == whole.dtype
     assert found.isfinite().all()
     wanted = side[:-1] * torch.tensor([[1.0], [-1.0], [1.0]])
-    astray = 1 if isinstance(classifier, LogisticSmoothed) else 0  # a plane near a query may cut off an outlier
+    astray = 3 if isinstance(classifier, LogisticSmoothed) else 0  # a plane held near one picture, of 39
     assert ((found[:, :-1].sign() != wanted).sum(dim=1) <= astray).all()
 
 
