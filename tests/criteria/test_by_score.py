@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
-from seekloop.criteria.scores import Mixed, PfMa, Random, Top, Uncertainty
+from seekloop.criteria.scores import Mixed, PfMa, Random, Sides, Top, Uncertainty
 from tests.criteria.views import rngs, view
 
 margins = st.lists(st.integers(-24, 24).map(lambda k: k / 4), min_size=1, max_size=12)
@@ -100,3 +100,29 @@ def test_impossible_schedules_are_refused():
         Mixed(exploit_start=0.0, exploit_end=1.5, rounds=1)
     with pytest.raises(ConfigError, match=r"Mixed: rounds=0"):
         Mixed(exploit_start=0.0, exploit_end=0.5, rounds=0)
+
+
+def test_half_of_either_side_is_drawn():
+    """Three of four likely candidates and two of three others make five; 0 is not likely, an answer no candidate.
+
+    Over 600 draws each of the four comes 450 times and each of the three 400 times, give or take five deviations of 11.
+    The most likely ones, or a draw from both sides at once (5/7 each: 429), would give other counts.
+    """
+    shown = view([[9.0, 0.1, 2, 3, 0, -1, -5, 8]], answers=[[0] * 7 + [1]])
+    rng = torch.Generator().manual_seed(0)
+    chosen = torch.cat([Sides()(shown, 5, [rng]) for _ in range(600)])
+    assert ((chosen < 4).sum(dim=1) == 3).all()
+    counts = torch.bincount(chosen.flatten(), minlength=8)
+    assert counts[7] == 0
+    assert (counts[:4] - 450).abs().max() < 55
+    assert (counts[4:7] - 400).abs().max() < 60
+
+
+@given(margins, st.integers(0, 11))
+def test_a_side_that_is_short_gives_all_it_has(scores, budget):
+    budget = 1 + budget % len(scores)
+    likely = sum(score > 0 for score in scores)
+    chosen = Sides()(view([scores]), budget, rngs(1))[0].tolist()
+    above = sum(scores[image] > 0 for image in chosen)
+    assert len(set(chosen)) == budget
+    assert above == sorted([budget - (len(scores) - likely), (budget + 1) // 2, likely])[1]

@@ -14,7 +14,7 @@ from seekloop.testing import check_criterion
 from tests.criteria.views import rngs, view
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "criterion").glob("*.yaml"))
-DRAWS = ("random", "badge", "drop_query")  # the first image at least
+DRAWS = ("random", "badge", "drop_query", "sides")  # the first image at least
 
 
 @pytest.fixture(params=FILES, ids=lambda path: path.stem)

@@ -107,3 +107,27 @@ class Random:
         rows = [candidate.nonzero()[:, 0] for candidate in view.candidate]
         orders = [torch.randperm(len(row), generator=rng)[:budget] for row, rng in zip(rows, rngs, strict=True)]
         return torch.stack([row[order.to(row.device)] for row, order in zip(rows, orders, strict=True)])
+
+
+@component
+class Sides:
+    r"""Half of the batch drawn at random among :math:`f > 0`, half among the others; the odd one above.
+
+    Where one side has too few candidates, the other gives the rest, so that a batch is always full. The source asks
+    about fewer then.
+
+    Source: LightlyStudio (github.com/lightly-ai/lightly-studio), `ClassifierManager.get_samples_for_fine_tuning`: up to
+    10 random images above a probability of 0.5, and up to 10 others.
+    """
+
+    def __call__(self, view: CandidateView, budget: int, rngs: Sequence[Generator]) -> Int[Tensor, "q {budget}"]:
+        require_candidates(view.candidate, budget)
+        picks = []
+        for scores, candidate, rng in zip(view.scores, view.candidate, rngs, strict=True):
+            positions = candidate.nonzero()[:, 0]
+            positions = positions[torch.randperm(len(positions), generator=rng).to(positions.device)]
+            likely = scores[positions] > 0
+            above, below = positions[likely], positions[~likely]
+            count = max(min((budget + 1) // 2, len(above)), budget - len(below))
+            picks.append(torch.cat([above[:count], below[: budget - count]]))
+        return torch.stack(picks)
