@@ -315,7 +315,7 @@ def hyperplanes(scorer: Scorer, why: str = SEARCHED, name: str | None = None) ->
     """
     if isinstance(scorer, LinearScorer):
         return scorer
-    fix = "Use classifier=svm_numba, svm_sklearn, svm_torch, svm_anchored, svm_cuml, svm_propagated, logistic or "
+    fix = "Use one that has: classifier=svm_numba, any other svm_*, logistic, logistic_anchored, logistic_smoothed or "
     raise ConfigError(
         "classifier", name or type(scorer).__name__, f"{why}, and this classifier has none", fix + "rocchio."
     )
