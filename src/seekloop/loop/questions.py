@@ -14,17 +14,25 @@ from seekloop.contracts.records import CandidateView, Feedback
 
 @dataclass(frozen=True)
 class Question:
-    """Images to ask about, with the region of each that scores highest (-1: the whole image), and its score."""
+    """Images to ask about.
+
+    Attributes:
+        image: positions in the collection.
+        region: of each the region that scores highest; -1: the whole image.
+        score: of each.
+        box_wanted: whether a box is asked for, should the image be relevant (`box_wanted`).
+    """
 
     image: Int[Tensor, "q b"]
     region: Int[Tensor, "q b"]
     score: Float[Tensor, "q b"]
+    box_wanted: Bool[Tensor, "q b"]
 
     @staticmethod
     def none(searches: int) -> "Question":
         """No image for any search."""
         nothing = torch.empty(searches, 0, dtype=torch.long)
-        return Question(nothing, nothing, nothing.float())
+        return Question(nothing, nothing, nothing.float(), nothing.bool())
 
     def with_regions(self, feedback: Sequence[Sequence[Feedback]]) -> tuple[tuple[Feedback, ...], ...]:
         """The answers, each with the region that scored highest when its image was asked about.
@@ -34,6 +42,24 @@ class Question:
         rows = zip(self.image.tolist(), self.region.tolist(), feedback, strict=True)
         best = [(dict(zip(images, regions, strict=True)), answers) for images, regions, answers in rows]
         return tuple(tuple(replace(one, region=known.get(one.image)) for one in answers) for known, answers in best)
+
+
+def box_wanted(scores: Float[Tensor, " m"]) -> bool:
+    r"""Decide whether a box of the object would tell the classifier more than a click.
+
+    A click on a relevant image gives one relevant row, the region that scores highest. A box adds the other regions that
+    the object covers. The classifier foresees which: those above its boundary. So a box is wanted unless exactly one
+    region is,
+
+    .. math:: |\{m : f_m > 0\}| \ne 1,
+
+    several being more rows than the click's, and none an object that the classifier does not see. No annotation is
+    looked at, and nothing depends on the scale of the scores.
+
+    Args:
+        scores: decision values of the image's regions; without regions no box is wanted.
+    """
+    return len(scores) > 0 and int((scores > 0).sum()) != 1
 
 
 def choose(
