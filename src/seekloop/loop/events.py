@@ -40,8 +40,9 @@ class Started:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image of a question, its region that scored highest (-1: the whole image), its score, the region's box, and
-    whether a box of the object is asked for.
+    """An image of a question, its region that scored highest (-1: the whole image), its score, and the region's box.
+
+    `box_wanted`: whether a box of the object is asked for.
     """
 
     image: str

@@ -47,9 +47,9 @@ class Question:
 def box_wanted(scores: Float[Tensor, " m"]) -> bool:
     r"""Decide whether a box of the object would tell the classifier more than a click.
 
-    A click on a relevant image gives one relevant row, the region that scores highest. A box adds the other regions that
-    the object covers. The classifier foresees which: those above its boundary. So a box is wanted unless exactly one
-    region is,
+    A click on a relevant image gives one relevant row, the region that scores highest. A box adds the other regions
+    that the object covers. The classifier foresees which: those above its boundary. So a box is wanted unless exactly
+    one region is,
 
     .. math:: |\{m : f_m > 0\}| \ne 1,
 
