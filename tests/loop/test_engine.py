@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.records import Answer, Example, Feedback, Query, Regions
 from seekloop.loop.engine import check_pool
 from seekloop.loop.questions import Question, box_wanted
@@ -197,13 +198,29 @@ def test_a_relevant_image_without_a_box_trains_on_the_region_that_scored_highest
     assert (int(state.rows[0].image[-1]), int(state.rows[0].region[-1])) == (7, 2)
 
 
-def test_a_box_is_wanted_unless_exactly_one_region_is_above_the_boundary():
-    """Of three regions: one above, two above, none above, one on the boundary (not above it), and no region at all.
+@pytest.mark.parametrize(
+    ("above", "wanted"),
+    [
+        ([], False),
+        ([4], False),
+        ([0, 1], False),
+        ([0, 4], False),
+        ([0, 2], True),
+        ([0, 1, 2], False),
+        ([0, 5, 6], True),
+    ],
+)
+def test_a_box_is_wanted_where_regions_above_the_boundary_lie_apart(above, wanted):
+    """Cells of 3 x 3, numbered by rows: none, one, two that share an edge, two that share a corner.
 
-    Asking where best and second-best are close would ask in the first case, not in the second.
+    0 and 2 do not touch, but through 1 they do. 0, 5 and 6 are all apart. Cell 8, on the boundary, is not above it.
+
+    Counting the regions above would want a box for 0 and 1, the margin of the best two one for all but the first two.
     """
-    shown = ([0.1, -0.1, -2.0], [3.0, 0.1, -1.0], [-0.1, -1.0, -2.0], [0.5, 0.0, -1.0], [])
-    assert [box_wanted(torch.tensor(scores)) for scores in shown] == [False, True, True, False, False]
+    cells = grid_boxes(((3, 3),))
+    scores = torch.full((9,), -1.0).index_fill(0, torch.tensor(above, dtype=torch.long), 0.5)
+    scores[8] = 0.0
+    assert box_wanted(scores, cells) == wanted
 
 
 @settings(deadline=None, max_examples=10)

@@ -433,7 +433,8 @@ class Loop:
         for position, row in enumerate(images):
             scores = self._region_scores(decider.select(torch.tensor([position])), row)
             best[position] = _best(scores)
-            wanted[position] = torch.tensor([box_wanted(one) for one in scores])
+            boxes = [self.descriptors.regions.of(image) for image in row.tolist()]
+            wanted[position] = torch.tensor([box_wanted(*one) for one in zip(scores, boxes, strict=True)])
         return best, wanted
 
     def _region_scores(self, scorer: Scorer, images: Int[Tensor, " k"]) -> list[Float[Tensor, " m"]]:

@@ -11,6 +11,8 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.records import CandidateView, Feedback
 
+ROUNDING = 1e-6  # edges nearer to each other than this are one
+
 
 @dataclass(frozen=True)
 class Question:
@@ -44,22 +46,25 @@ class Question:
         return tuple(tuple(replace(one, region=known.get(one.image)) for one in answers) for known, answers in best)
 
 
-def box_wanted(scores: Float[Tensor, " m"]) -> bool:
-    r"""Decide whether a box of the object would tell the classifier more than a click.
+def box_wanted(scores: Float[Tensor, " m"], boxes: Float[Tensor, "m 4"]) -> bool:
+    """Decide whether a box of the object would tell the classifier more than a click.
 
-    A click on a relevant image gives one relevant row, the region that scores highest. A box adds the other regions
-    that the object covers. The classifier foresees which: those above its boundary. So a box is wanted unless exactly
-    one region is,
-
-    .. math:: |\{m : f_m > 0\}| \ne 1,
-
-    several being more rows than the click's, and none an object that the classifier does not see. No annotation is
-    looked at, and nothing depends on the scale of the scores.
+    A click on a relevant image makes a relevant row of the region that scores highest. That is in doubt where the
+    classifier sees the object in several places: where the regions above the boundary lie in two or more parts that do
+    not touch.
+    No annotation is looked at, and nothing depends on the scale of the scores.
 
     Args:
-        scores: decision values of the image's regions; without regions no box is wanted.
+        scores: decision values of an image's regions.
+        boxes: of the same regions.
     """
-    return len(scores) > 0 and int((scores > 0).sum()) != 1
+    from scipy.sparse.csgraph import connected_components
+
+    above = boxes[scores > 0]
+    low, high = above[:, :2], above[:, 2:]
+    touching = (low[:, None] <= high[None] + ROUNDING).all(dim=2)
+    parts, _ = connected_components((touching & touching.T).numpy(), directed=False)
+    return int(parts) > 1
 
 
 def choose(
