@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.records import Answer, Example, Feedback, Query, Regions
 from seekloop.loop.engine import check_pool
-from seekloop.loop.questions import Question
+from seekloop.loop.questions import Question, box_wanted
 from seekloop.loop.state import State
 from seekloop.protocol.queries import draw_queries
 from seekloop.representations.fusion import Concat, NoFusion, Pool
@@ -192,9 +193,48 @@ def test_a_relevant_image_without_a_box_trains_on_the_region_that_scored_highest
     world = blobs(40, classes=("star",))
     engine = loop(world.descriptors, Representation(OneRand(), NoFusion()))
     state = engine.start(queries_of(world, 1), [0.0])
-    question = Question(torch.tensor([[7]]), torch.tensor([[2]]), torch.tensor([[0.0]]))
+    question = Question(*(torch.tensor([[value]]) for value in (7, 2, 0.0, False)))
     state = engine.update(state, question.with_regions([[Feedback(7, Answer.RELEVANT, None, 1.8)]]))
     assert (int(state.rows[0].image[-1]), int(state.rows[0].region[-1])) == (7, 2)
+
+
+@pytest.mark.parametrize(
+    ("above", "wanted"),
+    [
+        ([], False),
+        ([4], False),
+        ([0, 1], False),
+        ([0, 4], False),
+        ([0, 2], True),
+        ([0, 1, 2], False),
+        ([0, 5, 6], True),
+    ],
+)
+def test_a_box_is_wanted_where_regions_above_the_boundary_lie_apart(above, wanted):
+    """Cells of 3 x 3, numbered by rows: none, one, two that share an edge, two that share a corner.
+
+    0 and 2 do not touch, but through 1 they do. 0, 5 and 6 are all apart. Cell 8, on the boundary, is not above it.
+
+    Counting the regions above would want a box for 0 and 1, the margin of the best two one for all but the first two.
+    """
+    cells = grid_boxes(((3, 3),))
+    scores = torch.full((9,), -1.0).index_fill(0, torch.tensor(above, dtype=torch.long), 0.5)
+    scores[8] = 0.0
+    assert box_wanted(scores, cells) == wanted
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.sampled_from(EVERY), st.integers(0, 5))
+def test_boxes_are_wanted_alike_together_and_alone(representation, seed):
+    """And never where images have no regions."""
+    world = blobs(40, classes=("star", "moon"), seed=seed, noise=0.6)
+    engine, queries = loop(world.descriptors, representation), queries_of(world)
+    state = engine.update(engine.start(queries, [0.0] * len(queries)))
+    together = engine.propose(state, budget=8)
+    for position, query in enumerate(queries):
+        alone = engine.propose(engine.update(engine.start((query,), [0.0])), budget=8)
+        assert alone.box_wanted.tolist() == together.box_wanted[position : position + 1].tolist()
+    assert representation.local.uses_regions or not together.box_wanted.any()
 
 
 @pytest.mark.parametrize("ragged", [False, True], ids=["fixed", "ragged"])

@@ -13,6 +13,7 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Example
 from seekloop.criteria.scores import PfMa, Top
 from seekloop.loop.events import Answered
+from seekloop.loop.questions import box_wanted
 from seekloop.loop.session import Images, Session
 from seekloop.representations.fusion import NoFusion
 from seekloop.representations.local import All
@@ -90,6 +91,7 @@ def test_an_item_shows_the_best_region_and_its_score():
         assert item.box == tuple(boxes[int(cells.argmax())].tolist())
         assert item.score == pytest.approx(float(cells.max()))
         assert item.score == float(search.scores[item.image])
+        assert item.box_wanted == box_wanted(cells, boxes)
         assert (item.path, item.name) == (f"{item.image}.jpg", str(item.image))
     (item, *_) = Session.start(loop(WORLD.descriptors), min(STARS)).ask()
     assert (item.box, item.path) == (None, None)

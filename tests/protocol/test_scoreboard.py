@@ -33,7 +33,7 @@ def test_a_round_by_hand():
     )
     done = Round(
         1,
-        Question(torch.tensor([[1, 4]]), torch.tensor([[3, 0]]), torch.tensor([[0.5, -0.5]])),
+        Question(*(torch.tensor([pair]) for pair in ([1, 4], [3, 0], [0.5, -0.5], [True, False]))),
         (feedback,),
         torch.tensor([[5.0, 3, 4, 1, 2]]),
         answers,

@@ -32,8 +32,8 @@ def user(**changes):
     return SimulatedUser(**settings | changes)
 
 
-def answers(someone, images=range(2000)):
-    return [someone.answer(QUERY, image, 1) for image in images]
+def answers(someone, images=range(2000), box_wanted=False):
+    return [someone.answer(QUERY, image, 1, box_wanted) for image in images]
 
 
 def test_a_perfect_user_says_what_is_there_and_takes_its_time():
@@ -49,6 +49,21 @@ def test_no_box_is_drawn_where_none_is_used():
     (here,) = answers(user(draws_boxes=False), [4])
     assert here.box is None
     assert here.seconds == 1.8
+
+
+@pytest.mark.parametrize(
+    ("boxes", "unasked", "asked"), [("always", 4.6, 4.6), ("asked", 1.8, 4.6), ("never", 1.8, 1.8)]
+)
+@pytest.mark.parametrize("jitter", [0.0, 0.1])
+def test_a_box_takes_its_time_where_one_is_drawn(boxes, unasked, asked, jitter):
+    """Image 4 is relevant, 5 is not, whatever is wanted there. The first example has its box all the same."""
+    someone = user(boxes=boxes, box_jitter=jitter)
+    for wanted, seconds in ((False, unasked), (True, asked)):
+        here, not_here = answers(someone, [4, 5], wanted)
+        assert here.seconds == pytest.approx(seconds)
+        assert (here.box is None) == (seconds < 2)
+        assert (not_here.box, not_here.seconds) == (None, 1.8)
+    assert someone.seed_seconds(QUERY) == pytest.approx(4.6)
 
 
 def test_beginning_costs_a_click_per_image_and_for_the_words_and_a_box_per_example():
@@ -82,7 +97,7 @@ def test_jitter_moves_every_side_in_proportion_to_the_box():
 def test_an_answer_depends_on_the_image_not_on_the_round():
     careless = user(label_noise=0.5)
     assert [f.answer for f in answers(careless, range(50))] == [
-        careless.answer(QUERY, image, 9).answer for image in range(50)
+        careless.answer(QUERY, image, 9, True).answer for image in range(50)
     ]
 
 

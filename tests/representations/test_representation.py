@@ -70,10 +70,14 @@ def test_concatenation_alone_drops_the_negatives_of_relevant_images():
     assert Representation(All(), dropped).rows(relevant(box), HALVES, None, rng).label.tolist() == [1]
 
 
-def test_a_box_nobody_drew_is_the_region_that_scored_highest():
-    rng = generator(0, "x")
-    choice = Representation(All(), NoFusion()).rows(relevant(None), HALVES, 1, rng)
-    assert choice.label.tolist() == [-1, 1]
+def test_a_region_stands_in_for_a_box_nobody_drew_and_the_others_train_nothing():
+    """The same box, drawn, makes the other half irrelevant. Where nothing scored highest, every half is relevant."""
+    rng, lo_all = generator(0, "x"), Representation(All(), NoFusion())
+    for drawn, best, rows in ((None, 1, {1: 1}), (HALVES[1], 0, {0: -1, 1: 1}), (None, None, {0: 1, 1: 1})):
+        choice = lo_all.rows(relevant(drawn), HALVES, best, rng)
+        assert dict(zip(choice.region.tolist(), choice.label.tolist(), strict=True)) == rows
+    choice = Representation(OneRand(), NoFusion()).rows(relevant(None), HALVES, 1, rng)
+    assert (choice.region.tolist(), choice.label.tolist()) == ([1], [1])
     assert Representation(OneRand(), NoFusion()).rows(relevant(None), HALVES, None, rng).region.tolist() == [PROTOTYPE]
 
 

@@ -206,6 +206,6 @@ class Criterion(Protocol):
 class User(Protocol):
     """Answers the questions: simulated from annotations, or a person."""
 
-    def answer(self, query: Query, image: int, round: int) -> Feedback:
-        """Answer about one image, asked in this round."""
+    def answer(self, query: Query, image: int, round: int, box_wanted: bool) -> Feedback:
+        """Answer about one image, asked in this round; `box_wanted`: the loop would like a box of the object."""
         ...

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seekloop.contracts.cache import Cache
@@ -19,7 +19,7 @@ from seekloop.contracts.scorers import LinearScorer, on_device
 from seekloop.criteria.scores import Top
 from seekloop.loop.placement import Engine, Placed
 from seekloop.loop.prior import Prior
-from seekloop.loop.questions import Question, choose
+from seekloop.loop.questions import Question, box_wanted, choose
 from seekloop.loop.row_table import RowTable, chunks
 from seekloop.loop.shortlist import BLENDED, Shortlist, Shortlisted, hyperplanes, require_linear
 from seekloop.loop.state import Comparison, LabelledRows, Round, State
@@ -155,7 +155,8 @@ class Loop:
         if search is not None and (criterion is not self.criterion or search.picks.shape[1] < budget):
             scores = self._shortlisted(state, budget, criterion, None).scores
         images = self._choose(state, scores, criterion, budget)
-        return Question(images.cpu(), self._best_regions(state, images.cpu()), scores.gather(1, images).cpu())
+        region, wanted = self._regions_shown(state, images.cpu())
+        return Question(images.cpu(), region, scores.gather(1, images).cpu(), wanted)
 
     def rounds(self, state: State, user: User, *, rounds: int, budget: int) -> Iterator[tuple[Round, State]]:
         """Play until round `rounds`, from wherever `state` stands; the caller measures and writes.
@@ -173,9 +174,10 @@ class Loop:
             state = self.scored(self._with_prior(replace(state, scorer=scorer)), budget=budget, compare=True)
         while state.round < rounds:
             question = self.propose(state, budget=budget)
+            asked = zip(state.queries, question.image.tolist(), question.box_wanted.tolist(), strict=True)
             answers = [
-                [user.answer(query, image, state.round + 1) for image in images]
-                for query, images in zip(state.queries, question.image.tolist(), strict=True)
+                [user.answer(query, image, state.round + 1, box) for image, box in zip(images, boxes, strict=True)]
+                for query, images, boxes in asked
             ]
             feedback = question.with_regions(answers)
             state = self.update(state, feedback, budget=budget, compare=True)
@@ -420,18 +422,23 @@ class Loop:
                 vector.copy_(torch.nn.functional.normalize(query.text.vector, dim=0))
         return self.representation.fusion.fuse(vectors, vectors) if self.representation.local.uses_regions else vectors
 
-    def _best_regions(self, state: State, images: Int[Tensor, "q b"]) -> Int[Tensor, "q b"]:
-        """The region of each image that scores highest, the first of equals; GLOBAL where there is none."""
-        best = torch.full_like(images, GLOBAL)
+    def _regions_shown(
+        self, state: State, images: Int[Tensor, "q b"]
+    ) -> tuple[Int[Tensor, "q b"], Bool[Tensor, "q b"]]:
+        """The region of each image that scores highest, and whether a box is asked for."""
+        best, wanted = torch.full_like(images, GLOBAL), torch.zeros_like(images, dtype=torch.bool)
         if not self.representation.local.uses_regions or images.shape[1] == 0:
-            return best
+            return best, wanted
         decider = self._decider(state)
         for position, row in enumerate(images):
-            best[position] = self._best_region(decider.select(torch.tensor([position])), row)
-        return best
+            scores = self._region_scores(decider.select(torch.tensor([position])), row)
+            best[position] = _best(scores)
+            boxes = [self.descriptors.regions.of(image) for image in row.tolist()]
+            wanted[position] = torch.tensor([box_wanted(*one) for one in zip(scores, boxes, strict=True)])
+        return best, wanted
 
-    def _best_region(self, scorer: Scorer, images: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
-        """Region of each image that one search scores highest, the first of equals; GLOBAL where there is none."""
+    def _region_scores(self, scorer: Scorer, images: Int[Tensor, " k"]) -> list[Float[Tensor, " m"]]:
+        """Decision values of each image's regions, for one search."""
         regions = self.descriptors.regions
         counts = (
             torch.full_like(images, len(regions.boxes)) if regions.offsets is None else regions.offsets.diff()[images]
@@ -440,8 +447,7 @@ class Loop:
         owner = torch.repeat_interleave(images, counts)
         region = torch.arange(len(owner)) - torch.repeat_interleave(ends - counts, counts)
         slots = self._table.index(owner, region)
-        scores = torch.split(scorer.scores(self._table.vectors[slots], owner)[0].cpu(), counts.tolist())
-        return torch.tensor([int(part.argmax()) if len(part) else GLOBAL for part in scores], dtype=torch.long)
+        return list(torch.split(scorer.scores(self._table.vectors[slots], owner)[0].cpu(), counts.tolist()))
 
     def _vectors(
         self, state: State, rows: Int[Tensor, " p"], query: int, images: Int[Tensor, " k"], kind: VectorKind
@@ -450,7 +456,7 @@ class Loop:
         images = images.cpu()
         if kind == "global" or not self.representation.local.uses_regions:
             return self._placed.read(images, local=False).global_
-        region = self._best_region(self._decider(state).select(rows[query : query + 1]), images)
+        region = _best(self._region_scores(self._decider(state).select(rows[query : query + 1]), images))
         return self._table.vectors[self._table.index(images, region)]
 
     def _rescored(
@@ -458,6 +464,11 @@ class Loop:
     ) -> Float[Tensor, " k"]:
         """Decision values of one of the searches at `rows`, as in `CandidateView.rescore`."""
         return self._decider(state).select(rows[query : query + 1]).scores(vectors)[0]
+
+
+def _best(scores: Sequence[Float[Tensor, " _"]]) -> Int[Tensor, " k"]:
+    """Region of each image that scores highest, the first of equals; GLOBAL where there is none."""
+    return torch.tensor([int(one.argmax()) if len(one) else GLOBAL for one in scores], dtype=torch.long)
 
 
 def check_transductive(classifier: Classifier, representation: Representation) -> None:

@@ -40,12 +40,16 @@ class Started:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image of a question, its region that scored highest (-1: the whole image), its score, and the region's box."""
+    """An image of a question, its region that scored highest (-1: the whole image), its score, and the region's box.
+
+    `box_wanted`: whether a box of the object is asked for.
+    """
 
     image: str
     region: int
     score: float
     region_box: Box | None = None
+    box_wanted: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,30 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.records import CandidateView, Feedback
 
+ROUNDING = 1e-6  # edges nearer to each other than this are one
+
 
 @dataclass(frozen=True)
 class Question:
-    """Images to ask about, with the region of each that scores highest (-1: the whole image), and its score."""
+    """Images to ask about.
+
+    Attributes:
+        image: positions in the collection.
+        region: of each the region that scores highest; -1: the whole image.
+        score: of each.
+        box_wanted: whether a box is asked for, should the image be relevant (`box_wanted`).
+    """
 
     image: Int[Tensor, "q b"]
     region: Int[Tensor, "q b"]
     score: Float[Tensor, "q b"]
+    box_wanted: Bool[Tensor, "q b"]
 
     @staticmethod
     def none(searches: int) -> "Question":
         """No image for any search."""
         nothing = torch.empty(searches, 0, dtype=torch.long)
-        return Question(nothing, nothing, nothing.float())
+        return Question(nothing, nothing, nothing.float(), nothing.bool())
 
     def with_regions(self, feedback: Sequence[Sequence[Feedback]]) -> tuple[tuple[Feedback, ...], ...]:
         """The answers, each with the region that scored highest when its image was asked about.
@@ -34,6 +44,27 @@ class Question:
         rows = zip(self.image.tolist(), self.region.tolist(), feedback, strict=True)
         best = [(dict(zip(images, regions, strict=True)), answers) for images, regions, answers in rows]
         return tuple(tuple(replace(one, region=known.get(one.image)) for one in answers) for known, answers in best)
+
+
+def box_wanted(scores: Float[Tensor, " m"], boxes: Float[Tensor, "m 4"]) -> bool:
+    """Decide whether a box of the object would tell the classifier more than a click.
+
+    A click on a relevant image makes a relevant row of the region that scores highest. That is in doubt where the
+    classifier sees the object in several places: where the regions above the boundary lie in two or more parts that do
+    not touch.
+    No annotation is looked at, and nothing depends on the scale of the scores.
+
+    Args:
+        scores: decision values of an image's regions.
+        boxes: of the same regions.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    above = boxes[scores > 0]
+    low, high = above[:, :2], above[:, 2:]
+    touching = (low[:, None] <= high[None] + ROUNDING).all(dim=2)
+    parts, _ = connected_components((touching & touching.T).numpy(), directed=False)
+    return int(parts) > 1
 
 
 def choose(

@@ -45,6 +45,7 @@ class Item:
         path: of its file; None where paths are not known.
         box: of the region that scores highest; None: the whole image.
         score: decision value; above 0 is likely relevant.
+        box_wanted: whether a box of the object would tell more than True, should the image show it.
     """
 
     image: int
@@ -52,6 +53,7 @@ class Item:
     path: str | None
     box: Box | None
     score: float
+    box_wanted: bool
 
 
 @dataclass(frozen=True)
@@ -217,10 +219,10 @@ class Session:
         """Images to look at next, in the order to look; the same until something happens."""
         if self._now.question is None:
             proposed = self.loop.propose(self._now.state, self._now.criterion, budget=self.budget)
-            rows = zip(proposed.image[0].tolist(), proposed.region[0].tolist(), proposed.score[0].tolist(), strict=True)
+            columns = (proposed.image, proposed.region, proposed.score, proposed.box_wanted)
             shown = [
-                happened.Shown(self.images.name(image), region, score, self._region_box(image, region))
-                for image, region, score in rows
+                happened.Shown(self.images.name(image), region, score, self._region_box(image, region), wanted)
+                for image, region, score, wanted in zip(*(column[0].tolist() for column in columns), strict=True)
             ]
             self._happen(happened.Asked(tuple(shown)))
             self._moment = self.clock()
@@ -443,7 +445,7 @@ class Session:
             raise ValueError(f"the collection has no image {shown.image}")
         path = None if self.images.paths is None else self.images.paths[image]
         box = self._region_box(image, self._region(image, shown))
-        return Item(image, shown.image, path, box, shown.score)
+        return Item(image, shown.image, path, box, shown.score, shown.box_wanted)
 
     def _region(self, image: int, event: happened.Shown | happened.Reply) -> int:
         """The image's region that an event speaks of, or where there is none with that box now, the nearest to it."""

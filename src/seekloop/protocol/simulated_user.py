@@ -1,7 +1,7 @@
 """A user made of annotations: the only part of a simulation that knows the truth."""
 
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Interval
@@ -25,13 +25,16 @@ class SimulatedUser:
     Args:
         annotations: the truth.
         seed: of all faults.
-        draws_boxes: whether a relevant image comes with the box of its largest object of the class.
+        draws_boxes: whether a relevant image comes with the box of its largest object of the class; not where nothing
+            reads boxes.
         label_noise: probability of answering the opposite.
         missed: probability of overlooking the object in a relevant image.
         unsure: probability of answering "unsure".
         box_jitter: standard deviation of each side of a drawn box, as a share of the box's width or height.
         click_seconds: time of an answer.
         box_seconds: time of drawing a box, on top.
+        boxes: which relevant images that were asked about get one: all, those where the loop asks for it, or none. A
+            search's first examples always do.
     """
 
     annotations: Annotations
@@ -43,19 +46,21 @@ class SimulatedUser:
     box_jitter: FromZero = 0.0
     click_seconds: FromZero = 1.8
     box_seconds: FromZero = 2.8
+    boxes: Literal["always", "asked", "never"] = "always"
 
-    def answer(self, query: Query, image: int, round: int) -> Feedback:
+    def answer(self, query: Query, image: int, round: int, box_wanted: bool) -> Feedback:
         """Relevant with the largest box of the class, or irrelevant, or a fault."""
         label = self.annotations.classes.index(query.class_name)
         box = self.annotations.largest_box(image, label)
+        drawn = self.draws_boxes and (self.boxes == "always" or (self.boxes == "asked" and box_wanted))
         if not self.faulty:
-            return self._feedback(image, box is not None, box)
+            return self._feedback(image, box is not None, box if drawn else None)
         rng = generator(self.seed, "user", query.class_name, query.number, image)
         unsure, missed, flipped = torch.rand(3, generator=rng).tolist()
         if unsure < self.unsure:
             return Feedback(image, Answer.UNSURE, None, self.click_seconds)
         relevant = (box is not None and missed >= self.missed) != (flipped < self.label_noise)
-        return self._feedback(image, relevant, None if box is None else self._drawn(box, rng))
+        return self._feedback(image, relevant, self._drawn(box, rng) if drawn and box is not None else None)
 
     @cached_property
     def faulty(self) -> bool:
@@ -65,7 +70,7 @@ class SimulatedUser:
     def _feedback(self, image: int, relevant: bool, box: Float[Tensor, " 4"] | None) -> Feedback:
         if not relevant:
             return Feedback(image, Answer.IRRELEVANT, None, self.click_seconds)
-        if box is None or not self.draws_boxes:
+        if box is None:
             return Feedback(image, Answer.RELEVANT, None, self.click_seconds)
         return Feedback(image, Answer.RELEVANT, box, self.click_seconds + self.box_seconds)
 

@@ -1,6 +1,7 @@
 """Representations: labelled images to training rows, region scores to image scores."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -19,12 +20,16 @@ from seekloop.representations.local import GLOBAL, PROTOTYPE, All, Local, RowCho
 class Representation:
     """A local strategy and a fusion, put together; LO-All by default.
 
+    Where a region stands in for a box that nobody drew, the image's other regions train nothing: some of them show the
+    object, too.
+
     Raises:
         ConfigError: if a fusion is asked for without local descriptors.
     """
 
     local: Local = All()
     fusion: Fusion = NoFusion()
+    revision: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.fusion.uses_global and not self.local.uses_regions:
@@ -42,18 +47,16 @@ class Representation:
         Args:
             feedback: the answer; "unsure" trains nothing.
             regions: boxes of the image's regions.
-            best: the region the model scored highest when it asked; stands in for a box that was not drawn.
+            best: the region that the model scored highest when it asked; stands in for a box that was not drawn.
             rng: for strategies that draw.
         """
         if feedback.answer is Answer.UNSURE:
             return RowChoice(torch.empty(0, dtype=torch.long), torch.empty(0))
         if feedback.answer is Answer.IRRELEVANT:
             return self.local.negative(regions, rng)
-        box = feedback.box
-        if box is None and best is not None and best >= 0:
-            box = regions[best]
-        choice = self.local.positive(regions, box)
-        if self.fusion.keep_pos_negatives:
+        box, stands_in = feedback.box, feedback.box is None and best is not None and best >= 0
+        choice = self.local.positive(regions, regions[best] if stands_in else box)
+        if self.fusion.keep_pos_negatives and not stands_in:
             return choice
         return RowChoice(choice.region[choice.label > 0], choice.label[choice.label > 0])
 
