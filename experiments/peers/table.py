@@ -29,9 +29,10 @@ NUMBERS = ["map_auc", "coverage_auc", "found", "per_label", "per_minute", "found
 
 def setting(run: pd.Series) -> str:
     """Name of a run's setting: the tool it is after, or representation and criterion."""
+    clicks = ", clicks only" if run["user"] == "clicks" else ""
     if isinstance(run["experiment"], str):
-        return run["experiment"].replace("after_", "after ").replace("_", " ")
-    return f"{PAPER.get(run['representation'], run['representation'])}, {run['criterion']}"
+        return run["experiment"].replace("after_", "after ").replace("_", " ") + clicks
+    return f"{PAPER.get(run['representation'], run['representation'])}, {run['criterion']}{clicks}"
 
 
 def area(curve: pd.Series) -> float:
@@ -69,6 +70,9 @@ def table_of(folder: Path) -> pd.DataFrame:
     if "experiment" not in runs:
         runs["experiment"] = None
     names = runs.assign(setting=runs.apply(setting, axis=1)).set_index("run")["setting"]
+    if names.duplicated().any():
+        twice = names[names.duplicated(keep=False)].sort_values()
+        sys.exit(f"two runs below {folder} are of one setting, as after a new revision; remove one of each:\n{twice}")
     rounds = seekloop.runs(folder, "rounds").join(names, "run").sort_values("round")
     searches = rounds.groupby(["setting", *SEARCH]).apply(measured, include_groups=False)
     rows = []
