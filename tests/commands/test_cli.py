@@ -102,7 +102,7 @@ def test_the_config_of_a_sweep_is_not_printed(tmp_path, stores):
 def test_the_help_of_a_command_lists_its_choices():
     out = worked(seekloop("retrieve", "--help")).out
     names = sorted(path.stem for path in (conf_dir() / "criterion").glob("*.yaml"))
-    assert f"criterion: {', '.join(names)}".replace("uncertainty", "[uncertainty]") in out
+    assert f"criterion: {', '.join(names)}".replace("uncertainty,", "[uncertainty],") in out
     assert "budget: 10" in out
 
 

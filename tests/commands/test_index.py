@@ -52,7 +52,7 @@ def test_a_run_through_an_exact_index_asks_what_a_run_without_one_asks(tmp_path,
     ("changes", "message"),
     [
         (("store.index=tree",), "store.index='tree' cannot work: it is unknown. Valid: null, flat"),
-        (("store.index=flat", "criterion=core_set"), "Use criterion=uncertainty, top, pf_ma or mixed"),
+        (("store.index=flat", "criterion=core_set"), "Use criterion=uncertainty, top, pf_ma, pf_mmr or mixed"),
         (("store.index=flat", "classifier=nearest"), "classifier='NearestNeighbour' cannot work"),
         (("store.index=ivf", "store.faiss.limit=2"), "store.faiss.limit=2 cannot work"),
     ],

@@ -57,6 +57,7 @@ def balanced(rows: TrainingRows, ratio: float) -> Float[Tensor, "q r"]:
     """Weights of rows, scaled so that positives sum to `ratio` times the negatives, and all to what they did.
 
     Example:
+        >>> import torch
         >>> y = torch.tensor([[1.0, -1.0, -1.0, -1.0, 0.0]])
         >>> rows = TrainingRows.padded(torch.zeros(1, 5, 1), y, torch.ones(1, 5), y != 0, torch.zeros(1, 1))
         >>> balanced(rows, 3.0)
