@@ -228,3 +228,32 @@ def test_the_loop_and_a_search_of_ones_own_are_built_from_the_same_words():
     assert type(search.loop.criterion).__name__ == "Top"
     with pytest.raises(ConfigError, match="nothing reads it"):
         seekloop.build_loop(world.descriptors, "+lop.budget=3")
+
+
+def test_a_criterion_that_no_search_can_use_is_refused_before_anything_is_asked(tmp_path):
+    """One for classification, in a new search and in one that is opened again."""
+    store, overrides = blobs(30).descriptors, ["representation=go", "loop.budget=2"]
+    with seekloop.saved_session(tmp_path / "search", store, 0, overrides) as search:
+        search.ask()
+    with pytest.raises(ConfigError, match="only `seekloop learn` has"):
+        seekloop.session(store, 0, [*overrides, "criterion=margin"])
+    reopened = seekloop.saved_session(tmp_path / "search", store, None, [*overrides, "criterion=margin"])
+    with pytest.raises(ConfigError, match="only `seekloop learn` has"), reopened:
+        pass
+
+
+def test_a_person_is_asked_by_pf_mmr_unless_a_criterion_is_named():
+    store = blobs(30).descriptors
+    chosen = [
+        seekloop.session(store, 0, ["representation=go", *words]).loop.criterion for words in ([], ["criterion=top"])
+    ]
+    assert [type(one).__name__ for one in chosen] == ["PfMmr", "Top"]
+
+
+def test_a_search_that_changed_its_criterion_says_how_to_open_it(tmp_path):
+    store, overrides = blobs(30).descriptors, ["representation=go", "loop.budget=2"]
+    with seekloop.saved_session(tmp_path / "search", store, 0, overrides, criteria=["top"]) as search:
+        search.use("top")
+    reopened = seekloop.saved_session(tmp_path / "search", store, None, overrides)
+    with pytest.raises(ValueError, match=r"open it with criteria=\['top'\]"), reopened:
+        pass

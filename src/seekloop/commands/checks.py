@@ -5,6 +5,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from seekloop.commands.compose import LoopParts
 from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.records import CandidateView
 from seekloop.loop.engine import check_transductive
 from seekloop.loop.questions import choose
@@ -44,22 +45,31 @@ def check(parts: LoopParts, *, truth: bool) -> None:
     local = parts.representation.local
     check_upper_bound(isinstance(local, Box), local.uses_regions, truth)
     check_transductive(parts.classifier, parts.representation)
-    answers = torch.tensor([[1, -1, 0, 0, 0, 0, 0, 0]])
-    rows, normal = torch.eye(8), torch.linspace(1, -1, 8)
-    scores = normal[None]
-    view = CandidateView(scores, answers == 0, answers, lambda: rows, 0, rescore=lambda _, vectors: vectors @ normal)
-    try:  # once in the small, where a fault costs nothing yet
-        choose(parts.criterion, view, 3, [torch.Generator()])
-    except ConfigError as error:
-        if error.key != "criterion":
-            raise
-        raise ConfigError("_target_", error.got, error.why, error.fix, owner=parts.criterion) from error
+    check_chooses(parts.criterion)
     if parts.prior is not None:
         require_linear(parts.classifier, BLENDED)
     if parts.index is not None:
         load_faiss()
         require_by_score(parts.criterion)
         require_linear(parts.classifier)
+
+
+def check_chooses(criterion: Criterion) -> None:
+    """Let a criterion of a search choose once in the small, where a fault costs nothing yet.
+
+    Raises:
+        ConfigError: as of the criterion.
+    """
+    answers = torch.tensor([[1, -1, 0, 0, 0, 0, 0, 0]])
+    rows, normal = torch.eye(8), torch.linspace(1, -1, 8)
+    scores = normal[None]
+    view = CandidateView(scores, answers == 0, answers, lambda: rows, 0, rescore=lambda _, vectors: vectors @ normal)
+    try:
+        choose(criterion, view, 3, [torch.Generator()])
+    except ConfigError as error:
+        if error.key != "criterion":
+            raise
+        raise ConfigError("_target_", error.got, error.why, error.fix, owner=criterion) from error
 
 
 def check_upper_bound(is_box: bool, uses_regions: bool, truth: bool) -> None:

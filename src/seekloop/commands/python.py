@@ -14,6 +14,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
 
 from seekloop.commands import compose, parts
+from seekloop.commands.checks import check_chooses
 from seekloop.commands.groups import check_groups, check_keys, groups_of
 from seekloop.commands.quoting import check_text, quoted
 from seekloop.commands.texts import check_space
@@ -126,7 +127,14 @@ def build(*overrides: str, **given: object) -> Any:  # noqa: ANN401 - whatever t
 
 def build_loop(descriptors: Descriptors, *overrides: str) -> Loop:
     """Build the loop that `seekloop retrieve` with these overrides would run, over these descriptors."""
-    return compose.build_loop(_config("retrieve", overrides), descriptors)
+    return _loop(_config("retrieve", overrides), descriptors)
+
+
+def _loop(config: DictConfig, descriptors: Descriptors) -> Loop:
+    """The loop of a config, whose criterion is tried out first."""
+    chosen = compose.loop_parts(config)
+    check_chooses(chosen.criterion)
+    return chosen.loop(descriptors, config.seed, Console().say)
 
 
 def session(
@@ -171,7 +179,7 @@ def session(
     position, box = (None, None) if image is None else _example(descriptors, image, pixels, fractions, size)
     config = _config("retrieve", _for_a_person(overrides))
     images = Images(descriptors.images, paths=_paths(descriptors))
-    loop = compose.build_loop(config, descriptors)
+    loop = _loop(config, descriptors)
     return _start(loop, config, position, box, images, criteria, None, text)
 
 
@@ -255,7 +263,7 @@ def saved_session(
     images = Images(descriptors.images, contents, _paths(descriptors))
     text, overrides = _text(descriptors, words, vector, overrides)
     config = _config("retrieve", _for_a_person(overrides))
-    loop, log = compose.build_loop(config, descriptors), SessionFolder(folder)
+    loop, log = _loop(config, descriptors), SessionFolder(folder)
     with log.opened(settings(loop)):
         if log.read():
             yield Session(loop, log, images=images, criteria=_criteria(criteria))
@@ -391,7 +399,7 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
 
     config = _config("retrieve", overrides)
     asked = Simulation(**config.loop, **config.metrics, seed=config.seed)
-    loop = compose.build_loop(config, descriptors)
+    loop = _loop(config, descriptors)
     last = int(annotations.image.max()) if len(annotations.image) else -1
     if last >= descriptors.images:
         why = f"they are of {last + 1} images or more, and descriptors are there of {descriptors.images}"

@@ -393,7 +393,8 @@ class Session:
         own = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.loop.criterion).__name__).lower()
         known = {own: self.loop.criterion, **self.criteria}
         if name not in known:
-            raise ValueError(f"criterion {name!r} is not among those of this session: {sorted(known)}")
+            fix = f"open it with criteria=[{name!r}]"
+            raise ValueError(f"criterion {name!r} is not among those of this session: {sorted(known)}; {fix}")
         return known[name]
 
     def _known(self, events: Sequence[Event]) -> tuple[Query, list[Feedback]]:
