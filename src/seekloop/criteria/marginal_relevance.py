@@ -70,7 +70,7 @@ class PfMmr:
         return torch.stack(picks)
 
     def floor(self, view: CandidateView, budget: int) -> Float[Tensor, " q"]:
-        """What the order allows below its first K; minus infinity while more candidates could make K larger."""
+        """Floor of the order for its first K; minus infinity while more candidates could make K larger."""
         final = self.shortlist * budget / self.share
         floors = torch.full_like(view.scores[:, 0], -torch.inf)
         for query in (view.candidate.sum(dim=1) >= final).nonzero()[:, 0].tolist():

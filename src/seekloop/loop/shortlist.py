@@ -254,7 +254,7 @@ class _Work:
         return image.gather(1, choose(criterion, view, self.budget, ()))
 
     def view(self, queries: Int[Tensor, " p"]) -> tuple[CandidateView, Int[Tensor, "p w"]]:
-        """What the criterion sees, and which images these are."""
+        """View of these queries for a criterion, and the image behind each of its columns."""
         answers = self.answers[queries]
         images = [row.nonzero()[:, 0] for row in (self.listed & self.candidate)[queries] | (answers != 0)]  # rising
         pad = torch.nn.utils.rnn.pad_sequence
