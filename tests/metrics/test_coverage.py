@@ -86,3 +86,28 @@ def test_duplicates_count_as_often_as_they_are_there():
 def test_no_positives_is_refused():
     with pytest.raises(ValueError, match="'dog' has no positives"):
         cluster_positives(torch.zeros(0, 2), clusters=2, clusterings=1, seed=0, class_name="dog")
+
+
+def test_a_class_is_clustered_once_in_a_sweep(monkeypatch):
+    """Other images, another number of clusters, another seed are another clustering."""
+    calls = []
+
+    def counted(rows, clusters, seeds):
+        calls.append(len(rows))
+        return kmeans_labels(rows, clusters, seeds)
+
+    monkeypatch.setattr("seekloop.metrics.coverage.kmeans_labels", counted)
+    rows = blobs(3, 7)
+
+    def labels(**changes):
+        usual = {"descriptors": rows, "clusters": 3, "clusterings": 2, "seed": 5, "class_name": "owl"}
+        return cluster_positives(**usual | changes)
+
+    first = labels()
+    assert torch.equal(labels(), first)
+    assert torch.equal(labels(descriptors=rows.clone()), first)
+    assert len(calls) == 1
+    labels(descriptors=rows.flip(0))
+    labels(clusters=4)
+    labels(seed=6)
+    assert len(calls) == 4
