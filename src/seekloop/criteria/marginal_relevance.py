@@ -66,7 +66,7 @@ class PfMmr:
             images = torch.cat([shortlist, known[query].nonzero()[:, 0].to(shortlist.device)])
             vectors = F.normalize(view.vectors(query, images, self.vectors), dim=1)
             chosen = marginal_relevance(vectors[:size], vectors[size:], budget, self.diversity)
-            picks.append(shortlist[chosen])
+            picks.append(shortlist[chosen.to(shortlist.device)])  # with an index, scores are on the CPU
         return torch.stack(picks)
 
     def floor(self, view: CandidateView, budget: int) -> Float[Tensor, " q"]:
