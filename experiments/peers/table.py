@@ -18,6 +18,7 @@ import pandas as pd
 import seaborn as sns
 
 import seekloop
+from seekloop.logs.intervals import paired_bootstrap
 
 CLICK = 1.8  # seconds, as in conf/user/simulated.yaml
 PAPER = {"go": "GO", "gl_concat_all": "GL-concat-All 4x4"}
@@ -55,15 +56,6 @@ def measured(rounds: pd.DataFrame) -> pd.Series:
     return pd.Series(dict(zip(NUMBERS, map(float, numbers), strict=True)))
 
 
-def interval(difference: pd.Series, draws: int = 2000) -> tuple[float, float]:
-    """Middle 95 % of the mean over classes, when the searches of each class are drawn anew with replacement."""
-    rng = np.random.default_rng(0)
-    groups = [group.to_numpy() for _, group in difference.groupby("class_name")]
-    means = [group[rng.integers(len(group), size=(draws, len(group)))].mean(axis=1) for group in groups]
-    low, high = np.quantile(np.mean(means, axis=0), [0.025, 0.975])
-    return float(low), float(high)
-
-
 def table_of(folder: Path) -> pd.DataFrame:
     """A row for each setting below a folder of runs."""
     runs = seekloop.runs(folder)
@@ -82,9 +74,8 @@ def table_of(folder: Path) -> pd.DataFrame:
         row |= own.groupby("class_name").mean().mean().to_dict()
         for number in ("map_auc", "coverage_auc"):
             difference = (own[number] - searches.loc[BASE, number]).dropna()
-            low, high = interval(difference)
-            row |= {f"{number}_gain": difference.groupby("class_name").mean().mean()}
-            row |= {f"{number}_low": low, f"{number}_high": high}
+            found = paired_bootstrap(difference)
+            row |= {f"{number}_gain": found.mean, f"{number}_low": found.low, f"{number}_high": found.high}
         rows.append(row)
     table = pd.DataFrame(rows)
     twins = [
