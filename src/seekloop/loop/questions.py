@@ -58,9 +58,11 @@ def box_wanted(scores: Float[Tensor, " m"], boxes: Float[Tensor, "m 4"]) -> bool
         scores: decision values of an image's regions.
         boxes: of the same regions.
     """
+    above = boxes[scores > 0]
+    if len(above) < 2:
+        return False
     from scipy.sparse.csgraph import connected_components
 
-    above = boxes[scores > 0]
     low, high = above[:, :2], above[:, 2:]
     touching = (low[:, None] <= high[None] + ROUNDING).all(dim=2)
     parts, _ = connected_components((touching & touching.T).numpy(), directed=False)
