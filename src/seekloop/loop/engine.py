@@ -13,8 +13,18 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import many
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors, Scorer, Transductive, User
 from seekloop.contracts.randomness import generator
+from seekloop.contracts.ranking import Ranking, Reranker
 from seekloop.contracts.recipe import Recipe
-from seekloop.contracts.records import FEW_QUERIES, Answer, CandidateView, Feedback, Query, TrainingRows, VectorKind
+from seekloop.contracts.records import (
+    FEW_QUERIES,
+    Answer,
+    CandidateView,
+    Example,
+    Feedback,
+    Query,
+    TrainingRows,
+    VectorKind,
+)
 from seekloop.contracts.scorers import LinearScorer, on_device
 from seekloop.criteria.scores import Top
 from seekloop.loop.placement import Engine, Placed
@@ -45,6 +55,8 @@ class Loop:
         prior: ranks while there are no labels of both kinds, and is blended with the classifier. Searches without a
             classifier ask about the highest scores, whatever the criterion: there is no boundary yet. None: the
             classifier alone decides, and every query needs labels of both kinds.
+        reranker: ranks again what people see and metrics measure; classifier and criterion go by their own scores.
+            None: they see these.
 
     Raises:
         ConfigError: if the classifier knows whole images only, and the representation has regions; or if there is a
@@ -62,6 +74,7 @@ class Loop:
         engine: Engine | None = None,
         shortlist: Shortlist | None = None,
         prior: Prior | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         check_transductive(classifier, representation)
         if prior is not None:
@@ -75,6 +88,7 @@ class Loop:
         self.engine = engine
         self.shortlist = shortlist
         self.prior = prior
+        self.reranker = reranker
         self._width = width(representation, descriptors.dim)
         self._cache = Cache()  # of the global descriptors
         self._memory = engine.bytes()
@@ -251,6 +265,25 @@ class Loop:
             self._placed.hold()
         return self._scores(self._decider(state), searches, torch.arange(self.descriptors.images))
 
+    def shown(self, state: State) -> Float[Tensor, "q n"]:
+        """Scores of the ranking that a person sees: the re-ranker's where there is one.
+
+        It is told the images known to be relevant, the query's examples with their boxes first.
+        """
+        scores = state.ranked()
+        if self.reranker is None:
+            return scores
+        examples, vectors = [], []
+        for query, answers in zip(state.queries, state.answers, strict=True):
+            given = {one.image for one in query.examples}
+            answered = [image for image in (answers == 1).nonzero()[:, 0].tolist() if image not in given]
+            examples.append((*query.examples, *(Example(image) for image in answered)))
+            images = torch.tensor([one.image for one in examples[-1]], dtype=torch.long)
+            text = [] if query.text is None else [query.text.vector.float()[None]]
+            vectors.append(torch.cat([*text, self.global_descriptors[images].cpu().float()]))
+        shown = self.reranker(Ranking(scores.cpu().float(), tuple(vectors), tuple(examples)))
+        return shown.scores.to(scores)
+
     def _decider(self, state: State) -> Scorer:
         """The scorer that ranks: the classifier's, or its blend with the prior."""
         if self.prior is not None and state.prior is not None:
@@ -356,7 +389,7 @@ class Loop:
             picked = state.search.picks.shape[1]
             picks = self._choose(state, state.exact, self.criterion, picked) if picked else state.search.picks
             comparison = Comparison(state.search, state.exact, picks.cpu())
-        return Round(state.round, question, feedback, state.ranked(), state.answers, comparison)
+        return Round(state.round, question, feedback, self.shown(state), state.answers, comparison)
 
     def _training_rows(self, state: State, chunk: Sequence[int]) -> TrainingRows:
         """The rows of some searches, by reference to a table that all share."""

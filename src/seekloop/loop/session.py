@@ -152,6 +152,7 @@ class Session:
             raise ValueError("this log holds no search: begin one with Session.start")
         self.budget = self.events[0].budget
         self._moment = clock()
+        self._shown: tuple[State, Float[Tensor, " n"]] | None = None
         known = [e.collection for e in self.events if isinstance(e, happened.Started | happened.CollectionGrown)]
         if known[-1] == self.images.listing:
             self._now = self._replayed(self.events)
@@ -321,12 +322,19 @@ class Session:
         return event
 
     def ranking(self, top: int | None = None) -> list[int]:
-        """Positions of the images, most likely first; equal scores by position."""
-        scores = self.scores
+        """Positions of the images, most likely first; equal scores by position. The re-ranker's, if the loop has one."""
+        scores = self._seen()
         if top is None or top >= len(scores):
             return scores.argsort(descending=True, stable=True).tolist()
         everything = torch.ones(1, len(scores), dtype=torch.bool, device=scores.device)
         return lowest_first(-scores[None], everything, top)[0].tolist()
+
+    def _seen(self) -> Float[Tensor, " n"]:
+        """Scores of the ranking that the person sees, ranked again once for each state."""
+        state = self._now.state
+        if self._shown is None or self._shown[0] is not state:
+            self._shown = (state, self.loop.shown(state)[0])
+        return self._shown[1]
 
     @property
     def scores(self) -> Float[Tensor, " n"]:

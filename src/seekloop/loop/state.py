@@ -139,7 +139,7 @@ class Round:
         number: 0 is the query alone.
         question: asked before this round's fit; empty in round 0.
         feedback: the answers, per query.
-        scores: decision values now.
+        scores: decision values now, or those of the re-ranker, if the loop has one.
         answers: +1, -1, 0 as in `CandidateView`, now.
         comparison: with an exact scan; None without an index.
     """
