@@ -157,6 +157,6 @@ def lengths(weights: Affinity, features: Float[Tensor, "n d"]) -> Affinity:
     unit = F.normalize(features.detach().double().cpu(), dim=1)
     row = torch.from_numpy(np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr)))
     column = torch.from_numpy(weights.indices).long()
-    pairs = zip(row.split(_EDGES), column.split(_EDGES), strict=True)
+    pairs = zip(torch.split(row, _EDGES), torch.split(column, _EDGES), strict=True)
     found = torch.cat([torch.zeros(0).double(), *((unit[i] - unit[j]).norm(dim=1) for i, j in pairs)])
     return sparse.csr_array((found.numpy(), weights.indices, weights.indptr), shape=weights.shape)
