@@ -295,7 +295,7 @@ def test_it_reaches_along_the_manifold():
 
 def test_odd_collections():
     """One image; identical images; a query that resembles nothing; an unreadable image."""
-    machine = Diffusion(neighbours=3)
+    machine = Diffusion(neighbours=4)
     found = machine(machine.of(on_circle(0)), on_circle(60) @ on_circle(0).T)
     torch.testing.assert_close(found, torch.tensor([[0.01 * 0.5**3]]).double(), rtol=0, atol=1e-9)
     same = on_circle(20, 20, 20, 20)
