@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seekloop.contracts.cache import Cache
 from seekloop.contracts.errors import ConfigError
-from seekloop.graphs.affinity import Graph, affinity
+from seekloop.graphs.affinity import Graph, adjacency, affinity, normalised
 from seekloop.graphs.propagation import LabelPropagation
 from tests.graphs.clouds import clouds, cos3, on_circle
 
@@ -30,6 +30,59 @@ def test_the_sum_graph_by_hand():
     np.testing.assert_allclose(graph, [[0, left, 0], [left, 0, right], [0, right, 0]], atol=1e-6)
 
 
+def test_weights_that_are_not_normalised_by_hand():
+    """0 and 20 degrees are mutual neighbours; 60 has chosen 20: a = cos^3 20 and b = cos^3 40, as they are."""
+    a, b = cos3(20), cos3(40)
+    for kind, mutual, one_sided in (("reciprocal", a, 0), ("sum", 2 * a, b), ("max", a, b)):
+        weights = Graph(1, kind).weights(on_circle(0, 20, 60)).toarray()
+        np.testing.assert_allclose(weights, [[0, mutual, 0], [mutual, 0, one_sided], [0, one_sided, 0]], atol=1e-6)
+
+
+def written_out(products, k, clamp):
+    """Similarities of every row with its k neighbours, cubed; 0 elsewhere."""
+    size = len(products)
+    directed = np.zeros((size, size))
+    for i in range(size):
+        near = sorted((j for j in range(size) if j != i), key=lambda j: -products[i, j])[:k]
+        for j in near:
+            directed[i, j] = (max(products[i, j], 0) if clamp else products[i, j]) ** 3
+    return directed
+
+
+@settings(deadline=None)  # compiled code is loaded once
+@given(st.integers(0, 2**16), st.sampled_from(["reciprocal", "sum", "max"]), st.booleans())
+def test_the_formulas_written_out(seed, kind, clamp):
+    """Entry by entry: eq. 2.1 to 2.3 with each operation, 0/0 = 0; and the two Laplacians of 2.5 and 2.7."""
+    points, _ = clouds([6, 5], seed=seed, spread=0.6)
+    size, k = 11, 3
+    directed = written_out((points @ points.T).numpy(), k, clamp)
+    weights = np.zeros((size, size))
+    for i in range(size):
+        for j in range(size):
+            both = directed[i, j], directed[j, i]
+            mutual = min(both, key=abs) if 0 in both else both[0]
+            weights[i, j] = {"reciprocal": mutual, "sum": sum(both), "max": max(both)}[kind]
+    np.testing.assert_allclose(adjacency(points, k, kind, 3, clamp).toarray(), weights, atol=1e-6)
+    degree = weights.sum(axis=1)
+    scaled = np.zeros((size, size))
+    for i in range(size):
+        for j in range(size):
+            if degree[i] > 0 and degree[j] > 0:
+                scaled[i, j] = weights[i, j] / math.sqrt(degree[i] * degree[j])
+    if clamp:
+        found = affinity(points, k, kind, 3, clamp).toarray()
+        np.testing.assert_allclose(found, scaled, atol=1e-5)
+        joined = np.diag((degree > 0).astype(float))  # L is D - W; normalised, a vertex without edges has a row of 0
+        np.testing.assert_allclose(np.eye(size) - 0.7 * found, 0.7 * (joined - found) + np.eye(size) - 0.7 * joined)
+        assert np.linalg.eigvalsh(np.eye(size) - 0.7 * found).min() >= 0.3 - 1e-9
+
+
+def test_a_part_of_the_graph_is_normalised_by_its_own_degrees():
+    weights = adjacency(on_circle(0, 20, 45, 200), 3, "reciprocal", 3, True)
+    part = normalised(weights[[0, 1]][:, [0, 1]])
+    np.testing.assert_allclose(part.toarray(), [[0, 1], [1, 0]], atol=1e-6)
+
+
 def test_negative_similarities_by_hand():
     """0 and 180 degrees, told to be neighbours: clamped they are strangers, else a weight of -1 has no root."""
     for clamp in (True, False):
@@ -49,7 +102,7 @@ def test_an_unreadable_image_stays_alone():
 
 
 @settings(deadline=None)  # compiled code is loaded once
-@given(st.integers(0, 2**16), st.sampled_from(["reciprocal", "sum"]), st.booleans())
+@given(st.integers(0, 2**16), st.sampled_from(["reciprocal", "sum", "max"]), st.booleans())
 def test_what_holds_for_every_graph(seed, kind, clamp):
     points, _ = clouds([12, 9, 6], seed=seed, spread=0.5)
     graph = affinity(points, 4, kind, 3, clamp)
