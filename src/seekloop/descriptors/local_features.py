@@ -147,9 +147,7 @@ def _uncrowded(
 
 
 @compiled(False)
-def suppress(
-    boxes: Float[np.ndarray, "m 4"], order: Int[np.ndarray, " m"], overlap: float
-) -> Int[np.ndarray, " m"]:
+def suppress(boxes: Float[np.ndarray, "m 4"], order: Int[np.ndarray, " m"], overlap: float) -> Int[np.ndarray, " m"]:
     """Non-maximum suppression: 1 for boxes that overlap no kept box that comes before them, else 0.
 
     Args:
