@@ -70,14 +70,13 @@ def local_features(
     """
     each = [_of_scale(one, at, settings, role) for one, at in zip(maps, regions, strict=True)]
     scale = np.repeat(np.arange(len(each)), [len(one) for one in each])
-    columns = [np.concatenate([getattr(one, name) for one in each]) for name in NAMES]
+    mean, covariance, channel, strength = (
+        np.concatenate([getattr(one, name) for one in each]) for name in ("mean", "covariance", "channel", "strength")
+    )
     sizes = np.array([one.shape[1:] for one in maps], dtype=np.int64).reshape(-1, 2)
-    every = LocalFeatures(*columns, scale, sizes)
+    every = LocalFeatures(mean, covariance, channel, strength, scale, sizes)
     most = len(maps[0]) if settings.most is None else settings.most
     return every.only(np.argsort(-every.strength, kind="stable")[:most])
-
-
-NAMES = ("mean", "covariance", "channel", "strength")
 
 
 def _of_scale(

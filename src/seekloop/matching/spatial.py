@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
@@ -93,7 +94,8 @@ class Verified:
         """The map between two pictures of those sizes, (width, height), in their pixels.
 
         Example:
-            >>> found = Verified(3, np.zeros((3, 2), dtype=int), np.array([[1.0, 0, 1], [0, 1, 0]]), (0, 0), ((2, 4), (2, 4)))
+            >>> map, sizes = np.array([[1.0, 0, 1], [0, 1, 0]]), ((2, 4), (2, 4))
+            >>> found = Verified(3, np.zeros((3, 2), dtype=int), map, (0, 0), sizes)
             >>> found.between((40, 20), (80, 20)).tolist()
             [[2.0, 0.0, 20.0], [0.0, 1.0, 0.0]]
         """
@@ -129,7 +131,7 @@ def verify_all(
         return []
     numbers, first = settings.numbers, _packed(query)
     cuts = np.linspace(0, len(database), min(threads, len(database)) + 1).round().astype(int)
-    parts = [database[start:end] for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [database[start:end] for start, end in pairwise(cuts)]
     found = in_threads(partial(_verify_some, query, first, numbers), parts, threads)
     return [one for part in found for one in part]
 
@@ -193,8 +195,8 @@ def _verify_some(
     return found
 
 
-# The compiled part. Features of an image are (rows, channel, rank, ends) as `_Packed` has them. Tentatives, all pairs of
-# one channel, are (owner, ends, target, points, models, ratios):
+# The compiled part. Features of an image are (rows, channel, rank, ends) as `_Packed` has them. Tentatives, all pairs
+# of one channel, are (owner, ends, target, points, models, ratios):
 #   owner   the query feature of each group, a group being all pairs of one query feature
 #   ends    where each group begins, and the number of pairs
 #   target  the other feature of each pair
@@ -351,7 +353,7 @@ def inliers(known: Any, model: Any, limits: Any, floor: float, taken: Any, chose
         nearest, pick = np.inf, -1
         for at in range(ends[group], ends[group + 1]):
             if taken[target[at]] != taken[-1]:
-                error = error_of(points[at], models[at], ratios[at], model, area, limits)
+                error = error_of(at, points, models, ratios, model, area, limits)
                 if error < nearest:
                     nearest, pick = error, at
         if pick >= 0:
@@ -364,20 +366,11 @@ def inliers(known: Any, model: Any, limits: Any, floor: float, taken: Any, chose
 
 
 @compiled(False)
-def error_of(points: Any, own: Any, ratio: float, model: Any, area: float, limits: Any) -> float:  # noqa: ANN401
-    """The squared errors of one pair either way, together; infinity if it is no inlier.
-
-    Args:
-        points: x1, y1, x2, y2.
-        own: the pair's hypothesis.
-        ratio: of its areas.
-        model: the map.
-        area: its determinant.
-        limits: see `inliers`.
-    """
+def error_of(at: int, points: Any, models: Any, ratios: Any, model: Any, area: float, limits: Any) -> float:  # noqa: ANN401
+    """The squared errors of pair `at` either way, together; infinity if it is no inlier of a map with that area."""
     a, b, d, e = model[0], model[1], model[3], model[4]
-    x = points[2] - (a * points[0] + b * points[1] + model[2])
-    y = points[3] - (d * points[0] + e * points[1] + model[5])
+    x = points[at, 2] - (a * points[at, 0] + b * points[at, 1] + model[2])
+    y = points[at, 3] - (d * points[at, 0] + e * points[at, 1] + model[5])
     ahead = x * x + y * y
     if ahead > limits[0] or ahead >= limits[1]:
         return np.inf
@@ -385,10 +378,11 @@ def error_of(points: Any, own: Any, ratio: float, model: Any, area: float, limit
     back = back_x * back_x + back_y * back_y
     if back > limits[0] or ahead + back >= limits[1]:
         return np.inf
-    if ratio > limits[2] * area or ratio * limits[2] < area:
+    if ratios[at] > limits[2] * area or ratios[at] * limits[2] < area:
         return np.inf
-    along = own[1] * b + own[4] * e  # the y axis of the pair and that of the map, at most 45 degrees apart
-    if along < 0 or 2 * along * along < (own[1] * own[1] + own[4] * own[4]) * (b * b + e * e):
+    own_x, own_y = models[at, 1], models[at, 4]  # the y axis of the pair, and that of the map: at most 45 degrees apart
+    along = own_x * b + own_y * e
+    if along < 0 or 2 * along * along < (own_x * own_x + own_y * own_y) * (b * b + e * e):
         return np.inf
     return ahead + back
 
