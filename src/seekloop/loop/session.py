@@ -322,7 +322,7 @@ class Session:
         return event
 
     def ranking(self, top: int | None = None) -> list[int]:
-        """Positions of the images, most likely first; equal scores by position. The re-ranker's, if the loop has one."""
+        """Positions of the images, most likely first, equal scores by position; the re-ranker's, if there is one."""
         scores = self._seen()
         if top is None or top >= len(scores):
             return scores.argsort(descending=True, stable=True).tolist()
