@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
@@ -278,19 +279,28 @@ def offline(graph: Affinity, lists: Int[Tensor, "n t"], solver: Solver) -> Affin
         Yang, Hinami, Matsui, Ly, Satoh, "Efficient Image Retrieval via Decoupling Diffusion into Online and Offline
         Processing", AAAI 2019, which keeps 1000 and leaves out the factor 1 - alpha.
     """
-    size = graph.shape[0]
-    rows: list[np.ndarray] = []
-    values: list[np.ndarray] = []
-    for vertex, near in enumerate(lists):
-        inside = torch.unique(torch.cat([near, torch.tensor([vertex])])).numpy()
-        start = torch.from_numpy((inside == vertex).astype(np.float64))[:, None]
-        column = diffused(graph[inside][:, inside], start, solver)[:, 0].numpy()
-        rows.append(inside[column != 0])
-        values.append(column[column != 0])
-    ends = np.cumsum([0, *(len(one) for one in rows)])
-    nothing = np.zeros(0)
-    entries = np.concatenate([nothing, *values]), np.concatenate([nothing.astype(np.int64), *rows]), ends
-    return sparse.csr_array(sparse.csc_array(entries, shape=(size, size)))
+    columns = [column(graph, vertex, near, solver) for vertex, near in enumerate(lists)]
+    ends = np.cumsum([0, *(len(rows) for rows, _ in columns)])
+    rows = np.concatenate([np.zeros(0, dtype=np.int64), *(rows for rows, _ in columns)])
+    values = np.concatenate([np.zeros(0), *(values for _, values in columns)])
+    return sparse.csr_array(sparse.csc_array((values, rows, ends), shape=graph.shape))
+
+
+def column(
+    graph: Affinity, vertex: int, near: Int[Tensor, " t"], solver: Solver
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Where a column of `offline` is not 0, and what it is there.
+
+    Args:
+        graph: as in `offline`.
+        vertex: that it starts from.
+        near: its list.
+        solver: as in `offline`.
+    """
+    inside = torch.unique(torch.cat([near, torch.tensor([vertex])])).numpy()
+    start = torch.from_numpy((inside == vertex).astype(np.float64))[:, None]
+    values = diffused(graph[inside][:, inside], start, solver)[:, 0].numpy()
+    return inside[values != 0], values[values != 0]
 
 
 def answered(columns: Affinity, start: Float[Tensor, "n q"]) -> Float[Tensor, "n q"]:
