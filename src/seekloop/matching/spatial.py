@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, no_type_check
 
 import numpy as np
 from annotated_types import Ge
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 
 from seekloop.contracts.compiled import compiled, in_threads
 from seekloop.contracts.declared import Count, Positive, component
 from seekloop.contracts.local_features import LocalFeatures
+
+Array = NDArray[Any]
+Known = tuple[Array, ...]
 
 WIDER = 4.0  # factor on squared errors: the first refit takes pairs within twice the tolerance
 PULL = 50.0  # the release's weight of the pairs' own matrices in a refit
@@ -65,7 +69,7 @@ class SpatialMatching:
     @property
     def numbers(self) -> Float[np.ndarray, " 8"]:
         """The settings as the compiled functions take them; no limit is infinity."""
-        each, total = (np.inf, self.tolerance) if self.parity else (self.tolerance**2, np.inf)
+        each, total = (self.tolerance, self.tolerance) if self.parity else (self.tolerance**2, np.inf)
         hypothesis = np.inf if self.hypothesis_change is None else self.hypothesis_change
         counts = self.refined, self.rounds, self.least, self.parity
         return np.array([each, total, self.scale_change, hypothesis, *counts], dtype=np.float64)
@@ -185,7 +189,7 @@ def _verify_some(
     scales = np.array([len(one.sizes) for one in database])
     starts = np.concatenate([[0], scales.cumsum()])
     one, other = ((packed.rows, packed.channel, packed.rank, packed.ends) for packed in (first, second))
-    best, maps, pairs = match_all(one, other, starts, numbers)
+    best, maps, pairs = _match_all(one, other, starts, numbers)
     found, end = [], 0
     for image, (count, at, to) in enumerate(best.tolist()):
         start, end = end, end + count
@@ -203,10 +207,12 @@ def _verify_some(
 #   points  x1, y1, x2, y2 of each pair
 #   models  its hypothesis, (x, y) to (m0 x + m1 y + m2, m3 x + m4 y + m5)
 #   ratios  the ratio of its areas
+# `no_type_check` keeps the shape hook of the tests away from functions that numba must see as they are written.
 
 
 @compiled(False)
-def match_all(query: Any, images: Any, starts: Any, numbers: Any) -> Any:  # noqa: ANN401 - tuples of arrays
+@no_type_check
+def _match_all(query: Known, images: Known, starts: Array, numbers: Array) -> Known:
     """Match all scales of the query with those of each image, whose first scales are at `starts`.
 
     Returns:
@@ -225,8 +231,8 @@ def match_all(query: Any, images: Any, starts: Any, numbers: Any) -> Any:  # noq
                 d0, d1 = ends[second], ends[second + 1]
                 if min(q1 - q0, d1 - d0) <= best[image, 0]:
                     continue  # they cannot have more: features match one to one
-                known = tentatives(query_rows[q0:q1], query_channel[q0:q1], rows[d0:d1], channel[d0:d1])
-                model, chosen, count = match(known, d1 - d0, numbers)
+                known = _tentatives(query_rows[q0:q1], query_channel[q0:q1], rows[d0:d1], channel[d0:d1])
+                model, chosen, count = _match(known, d1 - d0, numbers)
                 if count > best[image, 0]:
                     best[image] = count, first, second - starts[image]
                     maps[image] = model
@@ -241,7 +247,8 @@ def match_all(query: Any, images: Any, starts: Any, numbers: Any) -> Any:  # noq
 
 
 @compiled(False)
-def tentatives(query_rows: Any, query_channel: Any, rows: Any, channel: Any) -> Any:  # noqa: ANN401
+@no_type_check
+def _tentatives(query_rows: Array, query_channel: Array, rows: Array, channel: Array) -> Known:
     """List all pairs of features of one channel; both images' features are sorted by channel."""
     first = np.searchsorted(channel, query_channel)
     last = np.searchsorted(channel, query_channel, side="right")
@@ -266,7 +273,8 @@ def tentatives(query_rows: Any, query_channel: Any, rows: Any, channel: Any) -> 
 
 
 @compiled(False)
-def match(known: Any, size: int, numbers: Any) -> Any:  # noqa: ANN401
+@no_type_check
+def _match(known: Known, size: int, numbers: Array) -> tuple[Any, ...]:
     """Match one scale of two images, the other one having `size` features.
 
     Returns:
@@ -275,18 +283,19 @@ def match(known: Any, size: int, numbers: Any) -> Any:  # noqa: ANN401
     taken = np.zeros(size + 1, np.int64)  # by which check each feature was taken; the number of checks comes last
     chosen = np.full(len(known[0]), -1)
     limits = numbers[:3].copy()
-    scores, tops = best_hypotheses(known, limits, numbers, taken, chosen)
+    scores, tops = _best_hypotheses(known, limits, numbers, taken, chosen)
     best, model = 0.0, np.zeros(6)
     for place in range(len(tops)):
         if tops[place] >= 0:
-            score, refined = optimise(known, tops[place], scores[place], limits, numbers, taken, chosen)
+            score, refined = _optimise(known, tops[place], scores[place], limits, numbers, taken, chosen)
             if score > best:
                 best, model = score, refined
-    return model, chosen, int(inliers(known, model, limits, 0.0, taken, chosen))
+    return model, chosen, int(_inliers(known, model, limits, 0.0, taken, chosen))
 
 
 @compiled(False)
-def best_hypotheses(known: Any, limits: Any, numbers: Any, taken: Any, chosen: Any) -> Any:  # noqa: ANN401
+@no_type_check
+def _best_hypotheses(known: Known, limits: Array, numbers: Array, taken: Array, chosen: Array) -> tuple[Any, ...]:
     """Check every hypothesis: the scores and positions of the best ones, the first of equals first; -1: no more."""
     models, ratios = known[4], known[5]
     bound, least = numbers[3], numbers[6]
@@ -294,7 +303,7 @@ def best_hypotheses(known: Any, limits: Any, numbers: Any, taken: Any, chosen: A
     for at in range(len(models)):
         if ratios[at] > bound or ratios[at] * bound < 1:
             continue
-        score = inliers(known, models[at], limits, max(least, np.floor(scores[-1])), taken, chosen)
+        score = _inliers(known, models[at], limits, max(least, np.floor(scores[-1])), taken, chosen)
         place = len(tops)
         while place > 0 and score > scores[place - 1]:
             place -= 1
@@ -306,21 +315,24 @@ def best_hypotheses(known: Any, limits: Any, numbers: Any, taken: Any, chosen: A
 
 
 @compiled(False)
-def optimise(known: Any, hypothesis: int, score: float, limits: Any, numbers: Any, taken: Any, chosen: Any) -> Any:  # noqa: ANN401
+@no_type_check
+def _optimise(
+    known: Known, hypothesis: int, score: float, limits: Array, numbers: Array, taken: Array, chosen: Array
+) -> tuple[Any, ...]:
     """Refine one hypothesis: the best score, and its map."""
     parity, models = numbers[7] > 0, known[4]
     best = models[hypothesis].copy()
     wide = limits.copy()
     wide[:2] *= WIDER
-    inliers(known, best, wide, 0.0, taken, chosen)
+    _inliers(known, best, wide, 0.0, taken, chosen)
     for _ in range(int(numbers[5])):
-        fitted, fit = refit(known, chosen, parity)
+        fitted, fit = _refit(known, chosen, parity)
         if not fit:
             break
         if parity:
             for entry in (0, 1, 3, 4):
                 models[hypothesis, entry] = fitted[entry]
-        again = inliers(known, fitted, limits, 0.0, taken, chosen)
+        again = _inliers(known, fitted, limits, 0.0, taken, chosen)
         if again < score:
             break
         score, best = again, fitted
@@ -328,7 +340,8 @@ def optimise(known: Any, hypothesis: int, score: float, limits: Any, numbers: An
 
 
 @compiled(False)
-def inliers(known: Any, model: Any, limits: Any, floor: float, taken: Any, chosen: Any) -> float:  # noqa: ANN401
+@no_type_check
+def _inliers(known: Known, model: Array, limits: Array, floor: float, taken: Array, chosen: Array) -> float:
     """Find the inliers of a map, one to one, each query feature in turn with the nearest free feature.
 
     Args:
@@ -343,7 +356,9 @@ def inliers(known: Any, model: Any, limits: Any, floor: float, taken: Any, chose
         The number of inliers, plus 1 / (2 + the sum of all errors).
     """
     owner, ends, target, points, models, ratios = known
-    area = model[0] * model[4] - model[1] * model[3]
+    a, b, c, d, e, f = model
+    each = limits[0]
+    area = a * e - b * d
     chosen[:] = -1
     if area <= 0:
         return 0.0
@@ -352,9 +367,11 @@ def inliers(known: Any, model: Any, limits: Any, floor: float, taken: Any, chose
     for group in range(len(owner)):
         nearest, pick = np.inf, -1
         for at in range(ends[group], ends[group + 1]):
-            if taken[target[at]] != taken[-1]:
-                error = error_of(at, points, models, ratios, model, area, limits)
-                if error < nearest:
+            x = points[at, 2] - (a * points[at, 0] + b * points[at, 1] + c)
+            y = points[at, 3] - (d * points[at, 0] + e * points[at, 1] + f)
+            if x * x + y * y <= each and taken[target[at]] != taken[-1]:  # most pairs fail here
+                error = _error_of(x, y, model, area, limits)
+                if error < nearest and _fits(ratios[at], models[at, 1], models[at, 4], model, area, limits):
                     nearest, pick = error, at
         if pick >= 0:
             chosen[group], taken[target[pick]] = pick, taken[-1]
@@ -366,29 +383,28 @@ def inliers(known: Any, model: Any, limits: Any, floor: float, taken: Any, chose
 
 
 @compiled(False)
-def error_of(at: int, points: Any, models: Any, ratios: Any, model: Any, area: float, limits: Any) -> float:  # noqa: ANN401
-    """The squared errors of pair `at` either way, together; infinity if it is no inlier of a map with that area."""
-    a, b, d, e = model[0], model[1], model[3], model[4]
-    x = points[at, 2] - (a * points[at, 0] + b * points[at, 1] + model[2])
-    y = points[at, 3] - (d * points[at, 0] + e * points[at, 1] + model[5])
-    ahead = x * x + y * y
-    if ahead > limits[0] or ahead >= limits[1]:
-        return np.inf
-    back_x, back_y = (e * x - b * y) / area, (a * y - d * x) / area  # x1 - M^-1 x2 = -M^-1 (x2 - M x1)
+@no_type_check
+def _error_of(x: float, y: float, model: Array, area: float, limits: Array) -> float:
+    """The squared errors either way, together, of a pair with (x, y) = x2 - M x1; infinity beyond the limits."""
+    back_x = (model[4] * x - model[1] * y) / area  # x1 - M^-1 x2 = -M^-1 (x2 - M x1)
+    back_y = (model[0] * y - model[3] * x) / area
     back = back_x * back_x + back_y * back_y
-    if back > limits[0] or ahead + back >= limits[1]:
-        return np.inf
-    if ratios[at] > limits[2] * area or ratios[at] * limits[2] < area:
-        return np.inf
-    own_x, own_y = models[at, 1], models[at, 4]  # the y axis of the pair, and that of the map: at most 45 degrees apart
-    along = own_x * b + own_y * e
-    if along < 0 or 2 * along * along < (own_x * own_x + own_y * own_y) * (b * b + e * e):
-        return np.inf
-    return ahead + back
+    error = x * x + y * y + back
+    return error if back <= limits[0] and error < limits[1] else np.inf
 
 
 @compiled(False)
-def refit(known: Any, chosen: Any, parity: bool) -> Any:  # noqa: ANN401
+@no_type_check
+def _fits(ratio: float, x: float, y: float, model: Array, area: float, limits: Array) -> bool:
+    """Whether a pair's ratio of areas and its y axis (x, y) are those of a map, up to a factor and 45 degrees."""
+    along = x * model[1] + y * model[4]
+    turned = along < 0 or 2 * along * along < (x * x + y * y) * (model[1] ** 2 + model[4] ** 2)
+    return not turned and ratio <= limits[2] * area and ratio * limits[2] >= area
+
+
+@compiled(False)
+@no_type_check
+def _refit(known: Known, chosen: Array, parity: bool) -> tuple[Any, ...]:
     """Fit an affine map to the inliers by least squares; False if they are fewer than 3, or lie on a line."""
     points, models = known[3], known[4]
     picked = chosen[chosen >= 0]

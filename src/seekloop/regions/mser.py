@@ -1,15 +1,18 @@
 """Maximally stable extremal regions of the channels of a network's map, by OpenCV."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from numpy.typing import NDArray
 
 from seekloop.contracts.compiled import compiled
 from seekloop.contracts.declared import Count, Positive, Share, component
 from seekloop.contracts.errors import require
 from seekloop.contracts.local_features import ChannelRegions
+
+Array = NDArray[Any]
 
 TOP = 255  # highest level
 SMALLEST_MAP = 3  # rows and columns that OpenCV's MSER needs
@@ -150,10 +153,10 @@ def _joined(channels: list[int], regions: list[np.ndarray]) -> ChannelRegions:
     return ChannelRegions(np.array(channels, dtype=np.int64), ends, cells[:, 1], cells[:, 0])
 
 
+# `no_type_check` keeps the shape hook of the tests away from functions that numba must see as they are written.
 @compiled(False)
-def diverse(
-    cells: Int[np.ndarray, " p"], ends: Int[np.ndarray, " ends"], size: int, diversity: float
-) -> Int[np.ndarray, " m"]:
+@no_type_check
+def diverse(cells: Array, ends: Array, size: int, diversity: float) -> Array:
     """Tell which of some regions, nested or apart, differ enough from the smallest kept one around them.
 
     Args:
