@@ -117,7 +117,7 @@ def test_layers_strides_and_weights_are_all_in_the_hash(checkpoint):
 @pytest.mark.parametrize("size", [(64, 64), (96, 32), (80, 112)])
 @pytest.mark.parametrize(("name", "original_strides"), [("resnet26", False), ("resnet26", True), ("resnet18", False)])
 def test_every_second_cell_of_an_upsampled_map_is_the_map_before(name, original_strides, size):
-    """Up to the last bits of float64. (80, 112) reach the last stage as 5 x 7 cells: odd, where one cell more or less is lost at an edge.
+    """Up to the last bits of float64. (80, 112) reach the last stage as 5 x 7 cells: odd, as edges may be.
 
     Dilating the layer that loses the stride, or not dilating what follows, changes most cells.
     """

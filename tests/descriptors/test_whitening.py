@@ -165,7 +165,7 @@ def test_where_queries_have_the_mean_of_all_both_agree_up_to_signs():
 
 @pytest.mark.parametrize("parity", [False, True])
 def test_fewer_pairs_than_dimensions(parity):
-    """Two objects of two rows in ten dimensions: the ridge, or the released code's growing diagonal, keeps it finite."""
+    """Two pairs in ten dimensions: the ridge, or the released code's growing diagonal, keeps the map finite."""
     learnt = learn_supervised(unit_rows(8, 10, 7), objects([0, 0, 1, 1, 2, 3, 4, 5]), parity=parity)
     assert bool(learnt.axes.isfinite().all())
     assert bool(learn_supervised(torch.ones(4, 3), objects([0, 0, 1, 1])).unit(torch.ones(2, 3)).isfinite().all())

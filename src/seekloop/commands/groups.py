@@ -24,7 +24,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "backbone": ("backbone", "registers"),
     "text": ("text", "query"),
     "regions": ("regions", "detector@regions.detector", "backbone@regions.backbone"),
-    "descriptor": ("encoding", "pooling"),
+    "descriptor": ("encoding", "pooling", "whitening", "collection@whitening.collection"),
     "representation": ("representation", "representation/local", "representation/fusion"),
     "pretraining": ("pretraining",),
     "semi": ("semi", "propagation"),
@@ -47,6 +47,11 @@ METHODS = {
     "semi": "pretraining=none semi=thesis",
     "pre_semi": "pretraining=thesis semi=thesis",
 }
+KEYS = {
+    "search.whitening": "whitening=pca whitening.teacher={}",
+    "search.whitening_dims": "whitening=pca whitening.dims={}, or whitening=centred",
+}
+"""Keys that are said by a group now, with what to type."""
 OPEN = {"paper", "numbers"}  # handed on, or looked up, whole
 
 
@@ -87,6 +92,8 @@ def check_groups(command: str, overrides: Sequence[str]) -> None:
         top, dot, rest = key.partition(".")
         if not equals or word.startswith("-") or key in known or package:
             continue
+        if key in KEYS:
+            raise ConfigError(key, value, "it is said by the group whitening now", f"Type: {KEYS[key].format(value)}.")
         if command == "learn" and key == "method":
             fix = METHODS.get(value, "pretraining=... semi=...")
             raise ConfigError(key, value, "it would say again what pretraining and semi say", f"Type: {fix}.")

@@ -29,6 +29,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "regions.backbone": ("contracts.protocols.Backbone",),
     "encoding": ("descriptors.encoding.Encoding",),
     "pooling": ("descriptors.pooling.Pooling",),
+    "whitening": ("extraction.whitening.Learner",),
+    "whitening.collection": ("contracts.protocols.Collection",),
     "representation": ("representations.representation.Representation",),
     "representation.local": ("representations.local.Local",),
     "representation.fusion": ("representations.fusion.Fusion",),

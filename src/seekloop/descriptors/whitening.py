@@ -160,7 +160,7 @@ class _Pairs:
 
     @staticmethod
     def of(rows: Float[Tensor, "n d"], shown: Bool[Tensor, "n c"]) -> "_Pairs":
-        r"""Sum by rows: :math:`\sum (z_i - z_j)(z_i - z_j)^\top = Z^\top (D - A) Z`, A the matching pairs, D its degrees."""
+        r"""Sum by rows: :math:`\sum (z_i - z_j)(z_i - z_j)^\top = Z^\top (D - A) Z`, A the pairs, D their degrees."""
         count, first = 0, torch.zeros(rows.shape[1], dtype=torch.float64)
         scatter = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
         objects, position = shown.float(), torch.arange(len(rows))
