@@ -29,6 +29,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "regions.backbone": ("contracts.protocols.Backbone",),
     "encoding": ("descriptors.encoding.Encoding",),
     "pooling": ("descriptors.pooling.Pooling",),
+    "pooling.single": ("descriptors.pooling.Pooling",),
     "whitening": ("extraction.whitening.Learner",),
     "whitening.collection": ("contracts.protocols.Collection",),
     "representation": ("representations.representation.Representation",),
