@@ -62,6 +62,8 @@ def test_errors_of_other_kinds_get_none():
         ("retrieve", "local.renorm=true", "Type: representation.local.renorm=true."),
         ("learn", "pool=mnist", "pool is now dataset. Type: dataset=mnist."),
         ("learn", "pool.root=here", "Type: dataset.root=here."),
+        ("search", "search.whitening=here", "Type: whitening=pca whitening.teacher=here."),
+        ("search", "search.whitening_dims=9", "Type: whitening=pca whitening.dims=9, or whitening=centred."),
         ("learn", "method=pre_semi", "Type: pretraining=thesis semi=thesis."),
         (
             "retrieve",

@@ -148,7 +148,7 @@ def test_learning_counts_what_it_uses():
 
 
 GROUPS = ["criterion", "classifier", "representation/local", "representation/fusion", "pooling", "encoding", "detector"]
-GROUPS += ["training", "propagation"]
+GROUPS += ["training", "propagation", "whitening"]
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -157,7 +157,7 @@ def test_every_component_of_ours_says_what_it_depends_on(group):
     entries = sorted((Path(__file__).parents[2] / "conf" / group).glob("*.yaml"))
     for entry in entries:
         config = load_entry(entry)
-        if "_target_" not in config or entry.stem == "svm_cuml" or "${" in str(config):
+        if "_target_" not in config or entry.stem == "svm_cuml" or "${" in str(config) or "???" in str(config):
             continue
         first, second = (settings(instantiate(config, _recursive_=True)) for _ in range(2))
         assert first == second, entry

@@ -12,9 +12,10 @@ from hydra.utils import instantiate
 from seekloop.commands.compose import resolve
 from seekloop.commands.extract import prepare
 from seekloop.commands.parts import build
-from seekloop.commands.search import Settings, extraction_of_queries, learnt, search
+from seekloop.commands.search import Settings, extraction_of_queries, search
 from seekloop.commands.task import section
 from seekloop.contracts.boxes import iou
+from seekloop.extraction.whitening import sampled
 from seekloop.store.reader import open_store
 from tests.commands.runs import places, seekloop, worked
 from tests.logs.wandb_file import Logged
@@ -137,8 +138,8 @@ def test_a_search_is_whitened_by_what_other_images_teach(ground, tmp_path):
     found = {}
     for name, words in {
         "plain": (),
-        "centred": (f"search.whitening={teacher}", "search.whitening_dims=0"),
-        "whitened": (f"search.whitening={teacher}", "search.whitening_dims=16"),
+        "centred": ("whitening=centred", f"whitening.teacher={teacher}"),
+        "whitened": ("whitening=pca", f"whitening.teacher={teacher}", "whitening.dims=16"),
     }.items():
         worked(seekloop(*settings, *words, *places(tmp_path / name, stores)))
         found[name] = pd.read_parquet(only_run(tmp_path / name) / "ranking.parquet")["score"]
@@ -146,22 +147,74 @@ def test_a_search_is_whitened_by_what_other_images_teach(ground, tmp_path):
     store = open_store(teacher, None)
     block = store.read(torch.arange(30), local=True)
     for by_region, rows in ((True, block.local), (False, block.global_)):
-        torch.testing.assert_close(learnt(store, by_region, 0).mean, rows.double().mean(dim=0))
+        torch.testing.assert_close(sampled(store, by_region), rows)
     moved = tmp_path / "moved"
     shutil.copytree(teacher, moved)
     again = worked(
         seekloop(
-            *settings, f"search.whitening={moved}", "search.whitening_dims=16", *places(tmp_path / "whitened", stores)
+            *settings,
+            "whitening=pca",
+            f"whitening.teacher={moved}",
+            "whitening.dims=16",
+            *places(tmp_path / "whitened", stores),
         )
     )
     assert "already finished" in again.out
-    refused = seekloop(*settings, f"search.whitening={tmp_path / 'plain'}", *places(tmp_path / "no", stores))
-    assert "search.whitening=" in refused.err
+    wrong = ("whitening=pca", f"whitening.teacher={tmp_path / 'plain'}")
+    refused = seekloop(*settings, *wrong, *places(tmp_path / "no", stores))
+    assert "whitening.teacher=" in refused.err
     assert "it is no store" in refused.err
     refused = seekloop(
-        *settings, "backbone.image_size=64", f"search.whitening={teacher}", *places(tmp_path / "no", stores)
+        *settings,
+        "backbone.image_size=64",
+        "whitening=pca",
+        f"whitening.teacher={teacher}",
+        *places(tmp_path / "no", stores),
     )
-    assert "it has another" in refused.err
+    assert "it has another size of images" in refused.err
+    refused = seekloop(*settings, f"search.whitening={teacher}", *places(tmp_path / "no", stores))
+    assert f"Type: whitening=pca whitening.teacher={teacher}" in refused.err
+    refused = seekloop(*settings, "whitening=pca", *places(tmp_path / "no", stores))
+    assert "collection@whitening.collection=" in refused.err
+
+
+def test_a_whitening_of_pairs_serves_search_and_retrieve(ground, tmp_path):
+    """Learnt on other scenes, once for each command: of boxes where regions are searched, of images where those are."""
+    stores = ground / "stores"
+    others = ("whitening=supervised", "collection@whitening.collection=scenes", "whitening.collection.images=30")
+    others = (*others, "whitening.collection.seed=5")
+    plainly = ("grid=2x2", "wandb.mode=disabled")
+    searching = ("search", *SCENES, *plainly, *others, "instances.queries=2", "search.cutoffs=[5]")
+    for name, against in (("regions", "regions"), ("whole", "whole")):
+        told = worked(seekloop(*searching, f"search.against={against}", *places(tmp_path / name, stores)))
+        assert "a whitening learnt on" in told.out
+    learnt = {
+        json.loads(path.read_text())["recipe"]["settings"]["of"]: path
+        for path in stores.glob("*/whitening.json")
+        if "Supervised" in path.read_text()
+    }
+    assert set(learnt) == {"regions", "images"}
+    short = ("loop.rounds=2", "loop.queries=1", "loop.negatives=1", "loop.budget=2", "classifier=prototype")
+    retrieving = ("retrieve", *SCENES, *plainly, "representation=go", *short)
+    told = worked(seekloop(*retrieving, *others, *places(tmp_path / "loop", stores)))
+    assert "a whitening learnt on" not in told.out  # that of images is there already
+    run = only_run(tmp_path / "loop")
+    assert "-supervised-" in run.name
+    listed = worked(seekloop("store", "ls", f"store_dir={stores}", f"runs_dir={tmp_path / 'loop'}")).out
+    assert any("whitening-" in line and run.name in line for line in listed.splitlines())
+    worked(seekloop(*retrieving, *places(tmp_path / "plain", stores)))
+    plain = only_run(tmp_path / "plain")
+    assert "supervised" not in plain.name
+    first = [pd.read_parquet(one / "rounds.parquet")["ap"].tolist() for one in (run, plain)]
+    assert first[0] != first[1]
+
+
+def test_words_and_feedback_refuse_a_whitening(ground, tmp_path):
+    where = places(tmp_path, ground / "stores")
+    for words in (("search.words=seven", "backbone=tiny_clip", "text=tiny_clip"), ("feedback=simulated",)):
+        whole = ("search.query=image", "search.against=whole")
+        refused = seekloop("search", *SCENES, *words, *whole, "whitening=centred", *where)
+        assert "Use whitening=none" in refused.err
 
 
 def images_of(folder):

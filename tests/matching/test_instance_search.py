@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.contracts.records import Regions
-from seekloop.descriptors.whitening import Whitening
-from seekloop.matching.instance_search import GLOBAL, Whitened, boxes_of_known, compare, first_highest, search
+from seekloop.descriptors.whitening import Whitened, Whitening
+from seekloop.matching.instance_search import GLOBAL, boxes_of_known, compare, first_highest, search
 from tests.worlds import ArrayDescriptors
 
 EAST, NORTH = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])

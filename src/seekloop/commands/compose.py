@@ -13,13 +13,14 @@ from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors
 from seekloop.contracts.recipe import Recipe
+from seekloop.descriptors.whitening import Whitened
 from seekloop.logs.console import Console
 from seekloop.logs.names import representation_name
 from seekloop.loop.engine import Loop
 from seekloop.loop.placement import Engine
 from seekloop.loop.prior import Prior
 from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score
-from seekloop.loop.vectors import ClassifiedVectors
+from seekloop.loop.vectors import ClassifiedVectors, recipe_of
 from seekloop.representations.representation import Representation
 from seekloop.store.index import open_index
 from seekloop.store.index_settings import BUILT_BY, IndexSettings
@@ -73,8 +74,9 @@ class LoopParts:
         shortlist = None
         if self.index is not None:
             require_by_score(self.criterion)
-            folder = descriptors.folder if isinstance(descriptors, Store) else None
-            recipe = descriptors.recipe if isinstance(descriptors, Store) else Recipe("arrays", {})
+            stored = descriptors.descriptors if isinstance(descriptors, Whitened) else descriptors
+            folder = stored.folder if isinstance(stored, Store) else None
+            recipe = recipe_of(descriptors, Recipe("arrays", {}))
             vectors = ClassifiedVectors(descriptors, self.representation, recipe)
             shortlist = Shortlist(open_index(vectors, self.index, folder, say), self.criterion, self.shortlist)
         parts = (self.representation, self.classifier, self.criterion)

@@ -15,6 +15,7 @@ from seekloop.commands.parts import build
 from seekloop.commands.search import Settings, of_images
 from seekloop.commands.task import Outcome, Run, Task
 from seekloop.commands.texts import check_space, encoder_of
+from seekloop.commands.whitening import refuse_whitening
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.contracts.problems import many
@@ -40,6 +41,9 @@ def with_feedback(config: DictConfig, chosen: Settings, protocol: FeedbackProtoc
         ConfigError: if choices do not fit together, or the feedback of another run does not fit these queries.
     """
     refuse_others(chosen)
+    refuse_whitening(
+        config, "feedback compares whole images, of one query and of the collection, as they are described"
+    )
     instances: InstanceSearch = build(config, "instances")
     if instances.texts is not None:
         why, fix = "these queries are words, and the user's first query is an image", "Use instances=feedback_tasks."
@@ -104,8 +108,8 @@ def refuse_others(chosen: Settings) -> None:
     Raises:
         ConfigError: naming the first of them.
     """
-    wanted = {"query": "image", "against": "whole", "whitening": None, "join": False}
-    fix = "Say search.query=image search.against=whole search.whitening=null search.join=false."
+    wanted = {"query": "image", "against": "whole", "join": False}
+    fix = "Say search.query=image search.against=whole search.join=false."
     for key, value in wanted.items():
         if getattr(chosen, key) != value:
             why = "feedback compares whole images, of one query and of the collection, as they are described"

@@ -24,7 +24,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "backbone": ("backbone", "registers"),
     "text": ("text", "query"),
     "regions": ("regions", "detector@regions.detector", "backbone@regions.backbone"),
-    "descriptor": ("encoding", "pooling"),
+    "descriptor": ("encoding", "pooling", "pooling@pooling.single", "whitening", "collection@whitening.collection"),
     "representation": ("representation", "representation/local", "representation/fusion"),
     "pretraining": ("pretraining",),
     "semi": ("semi", "propagation"),
@@ -47,6 +47,18 @@ METHODS = {
     "semi": "pretraining=none semi=thesis",
     "pre_semi": "pretraining=thesis semi=thesis",
 }
+KEYS = {
+    "search.whitening": "whitening=pca whitening.teacher={}",
+    "search.whitening_dims": "whitening=pca whitening.dims={}, or whitening=centred",
+}
+"""Keys that are said by a group now, with what to type."""
+BELOW = {
+    "classifier@feedback.classifier": " (below feedback=simulated)",
+    "backbone@regions.backbone": " (likewise)",
+    "pooling@pooling.single": " (below pooling=multiscale)",
+    "collection@whitening.collection": " (below whitening=pca, centred, supervised)",
+}
+"""Groups inside the entries of others, with the words of the help."""
 OPEN = {"paper", "numbers"}  # handed on, or looked up, whole
 
 
@@ -87,6 +99,8 @@ def check_groups(command: str, overrides: Sequence[str]) -> None:
         top, dot, rest = key.partition(".")
         if not equals or word.startswith("-") or key in known or package:
             continue
+        if key in KEYS:
+            raise ConfigError(key, value, "it is said by the group whitening now", f"Type: {KEYS[key].format(value)}.")
         if command == "learn" and key == "method":
             fix = METHODS.get(value, "pretraining=... semi=...")
             raise ConfigError(key, value, "it would say again what pretraining and semi say", f"Type: {fix}.")
@@ -157,8 +171,7 @@ def help_of(command: str, config: DictConfig) -> str:
             names = [name for name in loader.get_group_options(group.partition("@")[0]) if _runs(group, name, command)]
             entries = ", ".join(f"[{name}]" if name == known.get(group) else name for name in names)
             where = f" (below regions={', '.join(_with_detector())})" if group.endswith("@regions.detector") else ""
-            where = " (below feedback=simulated)" if group.endswith("@feedback.classifier") else where
-            where = " (likewise)" if group.endswith("@regions.backbone") else where
+            where = BELOW.get(group, where)
             lines.append(f"  {'' if group == line else '  '}{group}{where}: {entries}")
     keys = OmegaConf.to_yaml(config, resolve=False)
     return "\n".join([*lines, "", "Keys (type key=value; below a key: key.key=value):", keys])

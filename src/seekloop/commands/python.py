@@ -18,11 +18,13 @@ from seekloop.commands.checks import check_chooses
 from seekloop.commands.groups import check_groups, check_keys, groups_of
 from seekloop.commands.quoting import check_text, quoted
 from seekloop.commands.texts import check_space
+from seekloop.commands.whitening import refuse_whitening
 from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection, Descriptors, KnowsContents, TextEncoder
 from seekloop.contracts.recipe import settings
 from seekloop.contracts.records import Annotations, Text
+from seekloop.descriptors.whitening import Whitened
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
 from seekloop.loop.events import Log, SessionFolder
@@ -132,6 +134,8 @@ def build_loop(descriptors: Descriptors, *overrides: str) -> Loop:
 
 def _loop(config: DictConfig, descriptors: Descriptors) -> Loop:
     """The loop of a config, whose criterion is tried out first."""
+    why = "these descriptors are there already"
+    refuse_whitening(config, f"{why}; seekloop.descriptors.whitening.Whitened(descriptors, whitening) whitens them")
     chosen = compose.loop_parts(config)
     check_chooses(chosen.criterion)
     return chosen.loop(descriptors, config.seed, Console().say)
@@ -215,6 +219,9 @@ def _text(
 
 def _check_comparable(encoder: TextEncoder, descriptors: Descriptors) -> None:
     """Refuse an encoder whose vectors are not in the space of a store, or of another width than arrays."""
+    if isinstance(descriptors, Whitened):
+        why = "whitened descriptors are in the space of no text"
+        raise ConfigError("text", encoder.name, why, "Search by an example, or in the descriptors as they were.")
     if isinstance(descriptors, Store):
         check_space(encoder, descriptors.manifest)
     elif encoder.dim != descriptors.dim:

@@ -15,7 +15,6 @@ from seekloop.extraction.plan import Plan
 from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.protocol.simulation import Simulation
 from seekloop.regions.parts import Parts
-from seekloop.store.reader import Store
 
 HASH = 10  # letters of a recipe's key in a run's name
 
@@ -32,6 +31,7 @@ def retrieval(
     user: SimulatedUser,
     descriptors: Plan,
     words: tuple[Json, Recipe] | None = None,
+    whitening: Recipe | None = None,
 ) -> Recipe:
     """Recipe of simulated searches. A grid is a part of it where the representation reads regions.
 
@@ -52,9 +52,10 @@ def retrieval(
         known["prior"] = settings(parts.prior)
     if parts.index is not None:
         known["index"] = {**parts.index.identity(), **settings(parts.shortlist)}
+    inputs = [descriptors.recipe(local)] if whitening is None else [descriptors.recipe(local), whitening]
     if words is None:
-        return Recipe("run", known, (descriptors.recipe(local),))
-    return Recipe("run", {**known, "query": words[0]}, (descriptors.recipe(local), words[1]))
+        return Recipe("run", known, tuple(inputs))
+    return Recipe("run", {**known, "query": words[0]}, (*inputs, words[1]))
 
 
 def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> list[object]:
@@ -65,27 +66,26 @@ def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> 
         words.append(write_grid(descriptors.parts.asked) if descriptors.parts.asked else chosen.get("regions"))
     prior = chosen.get("prior", "none") if parts.prior is not None else None
     begun = chosen.get("query") if "_target_" in config.query else None
-    return [*words, chosen.get("criterion"), prior, begun, f"s{config.seed}"]
+    whitening = chosen.get("whitening") if "_target_" in config.whitening else None
+    return [*words, whitening, chosen.get("criterion"), prior, begun, f"s{config.seed}"]
 
 
 def instance_search(
     config: DictConfig,
     instances: InstanceSearch,
     descriptors: Plan,
-    teacher: Store | None = None,
+    whitening: Recipe | None = None,
     texts: Recipe | None = None,
 ) -> Recipe:
-    """Recipe of an instance search; of the store that teaches a whitening the content counts, not the folder.
+    """Recipe of an instance search; of what teaches a whitening the content counts, not the folder.
 
     With the recipe of texts, of one by words: right are images of the database, whose annotations then count.
     """
     asked = instances.queries if texts is None else instances.database
     local = config.search.against != "whole"
-    measured = _measured(config.search)
-    dims, _ = measured.pop("whitening_dims"), measured.pop("whitening")
     known: dict[str, Json] = {
         "command": "search",
-        "search": measured if teacher is None else {**measured, "whitening_dims": dims},
+        "search": _measured(config.search),
         "queries": asked.fingerprint(),
         "annotations": asked.annotations.fingerprint(),
         "grid": write_grid(descriptors.parts.asked) if local and descriptors.parts.asked else None,
@@ -96,7 +96,7 @@ def instance_search(
         known["frequency"] = _hash(instances.database.frequency())
     made_from = [descriptors.recipe(local or (texts is None and config.search.query != "image"))]
     made_from += [] if texts is None else [texts]
-    return Recipe("run", known, tuple(made_from if teacher is None else [*made_from, teacher.recipe]))
+    return Recipe("run", known, tuple(made_from if whitening is None else [*made_from, whitening]))
 
 
 def _hash(by_class: Mapping[str, Json]) -> str:

@@ -13,8 +13,11 @@ from seekloop.commands.parts import build
 from seekloop.commands.queries import Asked, asked_by_words
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.commands.texts import check_space
+from seekloop.commands.whitening import refuse_whitening, whitening_of
 from seekloop.contracts.problems import many
+from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.records import Annotations, Query
+from seekloop.descriptors.whitening import Whitened
 from seekloop.extraction.plan import Extraction
 from seekloop.loop.engine import check_pool
 from seekloop.protocol.kinds import SEARCHES
@@ -32,6 +35,7 @@ def retrieve(config: DictConfig) -> float:
     extraction = prepare(config)
     collection, plan = extraction.collection, extraction.plan
     user = simulated_user(config, parts, collection.annotations)
+    whitening = whitening_of(config, extraction, parts.representation.local.uses_regions)
     asked = words_of(config, parts, simulation, extraction)
 
     def search(run: Run) -> Outcome:
@@ -42,7 +46,8 @@ def retrieve(config: DictConfig) -> float:
         store = described(extraction, config.grid, run.console.say)
         started = time.monotonic()
         searches = Searches(simulation, collection, store, run.console.say, words)
-        loop = parts.loop(store, simulation.seed, run.console.say)
+        read: Descriptors = store if whitening is None else Whitened(store, whitening.ensure(run.console.say))
+        loop = parts.loop(read, simulation.seed, run.console.say)
         run.read, run.region_box = collection.read, searches.region_box
         answering = simulated_user(config, parts, searches.annotations)
         searches.play(loop, answering, run.folder, run.log().catch_up, run.console.rounds)
@@ -63,11 +68,18 @@ def retrieve(config: DictConfig) -> float:
         config,
         SEARCHES,
         recipes.retrieval_words(parts, config, plan),
-        recipes.retrieval(parts, simulation, user, plan, None if asked is None else asked.recipe),
+        recipes.retrieval(
+            parts,
+            simulation,
+            user,
+            plan,
+            None if asked is None else asked.recipe,
+            None if whitening is None else whitening.recipe,
+        ),
         overview=lambda folder: per_class(folder.table("rounds")),
         problems=collection.problems,
         noted={"store_key": plan.key},
-        artifacts=(plan.folder,),
+        artifacts=(plan.folder, *(() if whitening is None else whitening.folders)),
     ).run(search)
 
 
@@ -83,6 +95,7 @@ def words_of(config: DictConfig, parts: LoopParts, simulation: Simulation, extra
         queries += simulation.draw(collection.annotations, readable, collection.problems)[0]
     asked = asked_by_words(config, parts.prior, queries, collection.name, collection.annotations.classes)
     if asked is not None:
+        refuse_whitening(config, "words are compared with descriptors as they are")
         check_space(asked.encoder, extraction.plan.manifest)
     return asked
 

@@ -16,32 +16,31 @@ from seekloop.commands.parts import build
 from seekloop.commands.recipes import instance_search
 from seekloop.commands.task import Outcome, Run, Task, refuse, section
 from seekloop.commands.texts import check_space, encoder_of
+from seekloop.commands.whitening import refuse_whitening, whitening_of
 from seekloop.contracts.declared import Count, component
-from seekloop.contracts.errors import ConfigError, StoreError
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.recipe import Recipe
 from seekloop.descriptors.encoding import FromCrops
 from seekloop.descriptors.pooling import Mean
 from seekloop.descriptors.roi import FromRegions
-from seekloop.descriptors.whitening import Whitening, learn_centring, learn_whitening
+from seekloop.descriptors.whitening import Whitened
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
 from seekloop.extraction.texts import recipe_of_texts, text_vectors
 from seekloop.images.joined import join_queries
-from seekloop.matching.instance_search import Against, Whitened, compare
+from seekloop.matching.instance_search import Against, compare
 from seekloop.protocol.instance_measures import SearchMeasures
 from seekloop.protocol.kinds import INSTANCES
 from seekloop.regions.annotated import AnnotatedBoxes
-from seekloop.store.reader import Store, open_store
+from seekloop.store.reader import open_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
     from seekloop.logs.pictures import Box
-
-TAUGHT = 2**16  # about as many descriptors teach a whitening
 
 
 @component
@@ -55,9 +54,6 @@ class Settings:
             CLAID); the box cut out and described alone (CLAID's text); or all of the image.
         against: an image scores as its best region, by its global descriptor, or as the best of both. Queries cut
             out, and whole images, are pooled over their whole map as those are that they are searched against.
-        whitening: folder of a store of other images, of the same backbone; what its descriptors teach centres and
-            whitens those of this search. None: they stay as they are.
-        whitening_dims: most principal directions kept; 0: descriptors are only centred; None: all.
         join: whether all queries of one instance are joined into one, whose vector is the mean of theirs.
         cutoffs: mAP is measured within the first so many images, and over the whole ranking. With feedback this,
             `kept` and `shown` are not read.
@@ -65,23 +61,16 @@ class Settings:
         shown: instances in the picture of results; of words, rows of images.
 
     Raises:
-        ConfigError: if an argument is out of its range, or descriptors are to be whitened for words.
+        ConfigError: if an argument is out of its range.
     """
 
     words: str | None = None
     query: Literal["region", "crop", "image"] = "region"
     against: Against = "regions"
-    whitening: Path | str | None = None
-    whitening_dims: Annotated[int, Ge(0)] | None = None
     join: bool = False
     cutoffs: tuple[Count, ...] = (50, 100)
     kept: Count = 100
     shown: Annotated[int, Ge(0)] = 8
-
-    def __post_init__(self) -> None:
-        if self.words is not None and self.whitening is not None:
-            why = "words are compared with descriptors as they are"
-            raise ConfigError("whitening", str(self.whitening), why, "Use whitening=null.", self)
 
 
 def search(config: DictConfig) -> float:
@@ -93,6 +82,7 @@ def search(config: DictConfig) -> float:
     refuse(config)
     chosen = section(config, "search", Settings)
     if chosen.words is not None:
+        refuse_whitening(config, "words are compared with descriptors as they are")
         if OmegaConf.select(config, "feedback._target_") is not None:
             why, fix = "its queries are images", "Use feedback=none, or search.words=null."
             raise ConfigError("feedback", choices().get("feedback"), why, fix)
@@ -106,7 +96,7 @@ def search(config: DictConfig) -> float:
     instances: InstanceSearch = build(config, "instances")
     extraction = prepare(config, instances.database)
     asking = of_texts(config, instances, extraction) or of_images(extraction, instances, chosen)
-    plan, teacher = extraction.plan, None if chosen.whitening is None else teacher_of(extraction, chosen)
+    plan, whitening = extraction.plan, whitening_of(config, extraction, chosen.against != "whole")
 
     def find(run: Run) -> Outcome:
         report_collection(instances.database, run.console)
@@ -114,9 +104,9 @@ def search(config: DictConfig) -> float:
         store = described(extraction, config.grid, run.console.say)
         kept, vectors = asking.vectors(run)
         searched: Descriptors = store
-        if teacher is not None:
-            whitening = learnt(teacher, chosen.against != "whole", chosen.whitening_dims)
-            searched, vectors = Whitened(store, whitening), whitening.unit(vectors)
+        if whitening is not None:
+            learnt = whitening.ensure(run.console.say)
+            searched, vectors = Whitened(store, learnt), learnt.unit(vectors)
         asked = instances
         if chosen.join:
             asked, vectors = join_queries(instances, kept, vectors)
@@ -139,10 +129,10 @@ def search(config: DictConfig) -> float:
         config,
         INSTANCES,
         [instances.database.name, choices().get("regions"), chosen.against],
-        instance_search(config, instances, plan, teacher, asking.recipe),
+        instance_search(config, instances, plan, None if whitening is None else whitening.recipe, asking.recipe),
         overview=lambda folder: folder.table("results").query("cutoff == 'all'").drop(columns="cutoff"),
         problems=[*instances.database.problems, *instances.queries.problems],
-        artifacts=(plan.folder, *asking.folders),
+        artifacts=(plan.folder, *asking.folders, *(() if whitening is None else whitening.folders)),
         returned=f"map_{[*chosen.cutoffs, 'all'][0]}",
     ).run(find)
 
@@ -170,6 +160,7 @@ def of_texts(config: DictConfig, instances: InstanceSearch, extraction: Extracti
     """
     if instances.texts is None:
         return None
+    refuse_whitening(config, "texts are compared with descriptors as they are")
     encoder, texts = encoder_of(config), instances.texts
     check_space(encoder, extraction.plan.manifest)
 
@@ -216,33 +207,3 @@ def extraction_of_queries(extraction: Extraction, instances: InstanceSearch, cho
         encoding = FromCrops()
     regions = AnnotatedBoxes()
     return replace(extraction, collection=instances.queries, regions=regions, encoding=encoding, pooling=pooling)
-
-
-def teacher_of(extraction: Extraction, chosen: Settings) -> Store:
-    """The store that teaches the whitening.
-
-    Raises:
-        ConfigError: if there is none, or its backbone is another one.
-    """
-    fix = "Give the folder that `seekloop extract` names, of the same backbone and other images."
-    try:
-        teacher = open_store(Path(chosen.whitening or ""), None)
-    except (StoreError, OSError) as error:
-        raise ConfigError("whitening", str(chosen.whitening), f"it is no store ({error})", fix, chosen) from error
-    parts = [("backbone", "the backbone"), ("transform", "the size of images")]
-    if chosen.against == "whole":
-        parts.append(("pooling", "the pooling"))
-    known, mine = teacher.manifest.recipe.settings, extraction.plan.manifest.recipe.settings
-    if others := [name for key, name in parts if known.get(key) != mine.get(key)]:
-        raise ConfigError("whitening", str(chosen.whitening), f"it has another {others[0][4:]}", fix, chosen)
-    return teacher
-
-
-def learnt(teacher: Store, by_region: bool, dims: int | None) -> Whitening:
-    """The map that a store's descriptors teach, of regions or of whole images; of a sample where they are many."""
-    readable = teacher.readable.nonzero()[:, 0]
-    regions = len(teacher.regions.boxes) / (1 if teacher.regions.offsets is None else teacher.images)
-    taken = min(len(readable), max(1, round(TAUGHT / max(1.0, regions if by_region else 1.0))))
-    block = teacher.read(readable[torch.arange(taken) * len(readable) // taken], by_region)
-    rows = block.global_ if block.local is None else block.local
-    return learn_centring(rows) if dims == 0 else learn_whitening(rows, dims)

@@ -1,7 +1,7 @@
 """Encodings of local descriptors: from the tokens of the whole image, or from crops that are described one by one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,11 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seekloop.contracts.records import Batch, Regions, Tokens
+from seekloop.contracts.records import Batch, Regions
+from seekloop.descriptors.multiscale import Network, pooled
 from seekloop.descriptors.pool import box_means, region_means
 from seekloop.descriptors.pooling import Pooling
-
-Network = Callable[[Tensor], Tokens]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class OnePass(ABC):
         """Global and local descriptors from the same tokens."""
         tokens = network(batch.pixels)
         local = self.local(tokens.patches, batch.image, regions)
-        return Described(batch.image, batch.readable, pooling(tokens), local)
+        return Described(batch.image, batch.readable, pooled(network, pooling, batch.pixels, tokens), local)
 
     @abstractmethod
     def local(
@@ -118,6 +117,7 @@ class FromCrops:
 
     def describe(self, network: Network, pooling: Pooling, batch: Batch, regions: Regions, rows: int) -> Described:
         """Pool every row; the first row of an image is the whole of it."""
-        pooled = torch.cat([pooling(network(part)) for part in batch.pixels.split(rows)])  # type: ignore[no-untyped-call]
+        parts: Sequence[Tensor] = batch.pixels.split(rows)  # type: ignore[no-untyped-call]
+        vectors = torch.cat([pooled(network, pooling, part, network(part)) for part in parts])
         first = torch.diff(batch.image, prepend=batch.image.new_tensor([-1])) != 0
-        return Described(batch.image[first], batch.readable[first], pooled[first], pooled[~first])
+        return Described(batch.image[first], batch.readable[first], vectors[first], vectors[~first])

@@ -16,6 +16,7 @@ from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.contracts.records import Regions
 from seekloop.descriptors.encoding import Encoding, FromTokens
+from seekloop.descriptors.multiscale import MultiScale
 from seekloop.descriptors.pooling import Auto, ClassToken, Mean, Pooling
 from seekloop.extraction.images import transform_of
 from seekloop.extraction.trainer import TrainerSettings
@@ -141,6 +142,8 @@ class Extraction:
         recipe = Recipe("descriptors", known, (parts.recipe,))
         folder = Path(self.store_dir) / manifest.folder_name(self.collection.name, self.backbone.name, recipe.key)
         described = _already_there(folder)
+        if isinstance(self.pooling, MultiScale):
+            self.pooling.check(self.backbone)
         if described is None:
             step = encoding.images_per_batch(parts.regions, images, rows) if parts.regions else rows
             described = StoreManifest(

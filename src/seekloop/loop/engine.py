@@ -33,10 +33,9 @@ from seekloop.loop.questions import Question, box_wanted, choose
 from seekloop.loop.row_table import RowTable, chunks
 from seekloop.loop.shortlist import BLENDED, Shortlist, Shortlisted, hyperplanes, require_linear
 from seekloop.loop.state import Comparison, LabelledRows, Round, State
-from seekloop.loop.vectors import width
+from seekloop.loop.vectors import recipe_of, width
 from seekloop.representations.local import GLOBAL
 from seekloop.representations.representation import Representation
-from seekloop.store.reader import Store
 
 ANSWER_CODE = {Answer.RELEVANT: 1, Answer.IRRELEVANT: -1, Answer.UNSURE: 0}
 
@@ -104,7 +103,7 @@ class Loop:
         parts = {name: getattr(self, name) for name in ("representation", "classifier", "seed", "prior")}
         boxes, offsets = self.descriptors.regions.boxes, self.descriptors.regions.offsets
         described = {"dim": self.descriptors.dim, "regions": boxes if offsets is None else "ragged"}
-        recipe = self.descriptors.recipe if isinstance(self.descriptors, Store) else Recipe("arrays", described)
+        recipe = recipe_of(self.descriptors, Recipe("arrays", described))
         return parts | {"precision": self.engine.precision, "descriptors": recipe.without("collection")}
 
     @cached_property

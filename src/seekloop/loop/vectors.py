@@ -9,7 +9,17 @@ from torch import Tensor
 
 from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.recipe import Recipe, settings
+from seekloop.descriptors.whitening import Whitened
 from seekloop.representations.representation import Representation
+from seekloop.store.reader import Store
+
+
+def recipe_of(descriptors: Descriptors, otherwise: Recipe) -> Recipe:
+    """Recipe of a store's descriptors, whitened or not; of others the given one."""
+    if isinstance(descriptors, Whitened):
+        known = {"whitening": settings(descriptors.whitening)}
+        return Recipe("whitened", known, (recipe_of(descriptors.descriptors, otherwise),))
+    return descriptors.recipe if isinstance(descriptors, Store) else otherwise
 
 
 class ClassifiedVectors:

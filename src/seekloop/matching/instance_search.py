@@ -10,29 +10,11 @@ from torch import Tensor
 
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.protocols import Descriptors
-from seekloop.contracts.records import ArrayBlock, Block
-from seekloop.descriptors.whitening import Whitening
 from seekloop.representations.local import GLOBAL
 
-__all__ = ["GLOBAL", "Against", "Found", "Whitened", "boxes_of_known", "compare", "first_highest", "search"]
+__all__ = ["GLOBAL", "Against", "Found", "boxes_of_known", "compare", "first_highest", "search"]
 
 BLOCK_ROWS = 2**16  # descriptors read at a time
-
-
-class Whitened:
-    """Descriptors centred and whitened by what other images taught, of unit length again. Implements `Descriptors`."""
-
-    def __init__(self, descriptors: Descriptors, whitening: Whitening) -> None:
-        self.descriptors, self.whitening = descriptors, whitening
-        self.images, self.regions, self.readable = descriptors.images, descriptors.regions, descriptors.readable
-        axes = whitening.axes
-        self.dim = descriptors.dim if axes is None else axes.shape[1]
-
-    def read(self, images: Int[Tensor, " b"], local: bool) -> Block:
-        """As `Descriptors.read`."""
-        block = self.descriptors.read(images, local)
-        cells = None if block.local is None else self.whitening.unit(block.local)
-        return ArrayBlock(block.image, self.whitening.unit(block.global_), cells, block.offsets)
 
 
 @dataclass(frozen=True)

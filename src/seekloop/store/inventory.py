@@ -18,6 +18,7 @@ DESCRIBED = {
     "texts.json": "texts",
     "features.json": "features",
     "graph.json": "graph",
+    "whitening.json": "whitening",
 }
 WEIGHTS = "weights.pt"  # the marker of pre-trained weights, whose folder's name ends in the recipe's key
 WEIGHTS_KEY = 10  # letters of it
@@ -29,7 +30,7 @@ class Stored:
 
     Attributes:
         folder: where.
-        kind: descriptors, regions, maps, texts, weights, graph, features, ...
+        kind: descriptors, regions, maps, texts, weights, features, graph, whitening, ...
         state: finished, unfinished, or in use (a process is writing into it).
         bytes: of all its files.
         used: when it was made or last asked for, in seconds since 1970.
