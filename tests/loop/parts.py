@@ -42,7 +42,9 @@ class Nearest:
 def loop(descriptors, representation=GO, criterion=None, classifier=None, seed=0, prior=None, reranker=None, **engine):
     settings = {"memory": 1.0, "device": "cpu", "precision": "float32", "together": True} | engine
     parts = (classifier or MeanDifference(), criterion or Nearest())
-    return Loop(descriptors, representation, *parts, seed=seed, engine=Engine(**settings), prior=prior, reranker=reranker)
+    return Loop(
+        descriptors, representation, *parts, seed=seed, engine=Engine(**settings), prior=prior, reranker=reranker
+    )
 
 
 def perfect_user(annotations, **faults):

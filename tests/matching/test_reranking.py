@@ -31,9 +31,7 @@ def points(seed, count=12, shift=(0.0, 0.0)):
     mean = rng.uniform(2, 14, (count, 2)).astype(np.float32) + np.array(shift, dtype=np.float32)
     shape = np.repeat(np.eye(2, dtype=np.float32)[None], count, axis=0)
     none = np.zeros(count, dtype=np.int64)
-    return LocalFeatures(
-        mean, shape, np.arange(count), np.ones(count, dtype=np.float32), none, np.array([[20, 20]])
-    )
+    return LocalFeatures(mean, shape, np.arange(count), np.ones(count, dtype=np.float32), none, np.array([[20, 20]]))
 
 
 def searched(descriptors, features=(), examples=(), by_region=False):

@@ -12,6 +12,7 @@ from seekloop.commands.configs import conf_dir
 from seekloop.commands.parts import build
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Classifier, Criterion, Descriptors
+from seekloop.contracts.ranking import Reranker
 from seekloop.contracts.recipe import Recipe
 from seekloop.descriptors.whitening import Whitened
 from seekloop.logs.console import Console
@@ -69,7 +70,9 @@ class LoopParts:
     index: IndexSettings | None
     shortlist: ShortlistSizes
 
-    def loop(self, descriptors: Descriptors, seed: int, say: Callable[[str], None]) -> Loop:
+    def loop(
+        self, descriptors: Descriptors, seed: int, say: Callable[[str], None], reranker: Reranker | None = None
+    ) -> Loop:
         """The loop over these descriptors; its index, if any, is loaded or built."""
         shortlist = None
         if self.index is not None:
@@ -80,7 +83,15 @@ class LoopParts:
             vectors = ClassifiedVectors(descriptors, self.representation, recipe)
             shortlist = Shortlist(open_index(vectors, self.index, folder, say), self.criterion, self.shortlist)
         parts = (self.representation, self.classifier, self.criterion)
-        return Loop(descriptors, *parts, seed=seed, engine=self.engine, shortlist=shortlist, prior=self.prior)
+        return Loop(
+            descriptors,
+            *parts,
+            seed=seed,
+            engine=self.engine,
+            shortlist=shortlist,
+            prior=self.prior,
+            reranker=reranker,
+        )
 
 
 def loop_parts(config: DictConfig) -> LoopParts:

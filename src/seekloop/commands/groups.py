@@ -33,6 +33,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "feedback": ("feedback", "classifier@feedback.classifier"),
     "criterion": ("criterion",),
     "user": ("user",),
+    "reranker": ("reranker", "features"),
     "engine": ("engine",),
     "trainer": ("trainer",),
     "store": ("store",),

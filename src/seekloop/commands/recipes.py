@@ -32,6 +32,7 @@ def retrieval(
     descriptors: Plan,
     words: tuple[Json, Recipe] | None = None,
     whitening: Recipe | None = None,
+    reranking: Recipe | None = None,
 ) -> Recipe:
     """Recipe of simulated searches. A grid is a part of it where the representation reads regions.
 
@@ -52,7 +53,7 @@ def retrieval(
         known["prior"] = settings(parts.prior)
     if parts.index is not None:
         known["index"] = {**parts.index.identity(), **settings(parts.shortlist)}
-    inputs = [descriptors.recipe(local)] if whitening is None else [descriptors.recipe(local), whitening]
+    inputs = [one for one in (descriptors.recipe(local), whitening, reranking) if one is not None]
     if words is None:
         return Recipe("run", known, tuple(inputs))
     return Recipe("run", {**known, "query": words[0]}, (*inputs, words[1]))
@@ -67,7 +68,8 @@ def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> 
     prior = chosen.get("prior", "none") if parts.prior is not None else None
     begun = chosen.get("query") if "_target_" in config.query else None
     whitening = chosen.get("whitening") if "_target_" in config.whitening else None
-    return [*words, whitening, chosen.get("criterion"), prior, begun, f"s{config.seed}"]
+    reranker = chosen.get("reranker") if "_target_" in config.reranker else None
+    return [*words, whitening, chosen.get("criterion"), prior, begun, reranker, f"s{config.seed}"]
 
 
 def instance_search(
@@ -76,6 +78,7 @@ def instance_search(
     descriptors: Plan,
     whitening: Recipe | None = None,
     texts: Recipe | None = None,
+    reranking: Recipe | None = None,
 ) -> Recipe:
     """Recipe of an instance search; of what teaches a whitening the content counts, not the folder.
 
@@ -95,8 +98,8 @@ def instance_search(
     if texts is not None and isinstance(instances.database, KnowsFrequency):
         known["frequency"] = _hash(instances.database.frequency())
     made_from = [descriptors.recipe(local or (texts is None and config.search.query != "image"))]
-    made_from += [] if texts is None else [texts]
-    return Recipe("run", known, tuple(made_from if whitening is None else [*made_from, whitening]))
+    made_from += [one for one in (texts, whitening, reranking) if one is not None]
+    return Recipe("run", known, tuple(made_from))
 
 
 def _hash(by_class: Mapping[str, Json]) -> str:

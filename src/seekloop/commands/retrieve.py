@@ -11,6 +11,7 @@ from seekloop.commands.compose import LoopParts, loop_parts
 from seekloop.commands.extract import described, prepare, report_collection
 from seekloop.commands.parts import build
 from seekloop.commands.queries import Asked, asked_by_words
+from seekloop.commands.reranking import reranking_of
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.commands.texts import check_space
 from seekloop.commands.whitening import refuse_whitening, whitening_of
@@ -36,6 +37,7 @@ def retrieve(config: DictConfig) -> float:
     collection, plan = extraction.collection, extraction.plan
     user = simulated_user(config, parts, collection.annotations)
     whitening = whitening_of(config, extraction, parts.representation.local.uses_regions)
+    reranking = reranking_of(config, extraction, by_region=False)
     asked = words_of(config, parts, simulation, extraction)
 
     def search(run: Run) -> Outcome:
@@ -47,7 +49,8 @@ def retrieve(config: DictConfig) -> float:
         started = time.monotonic()
         searches = Searches(simulation, collection, store, run.console.say, words)
         read: Descriptors = store if whitening is None else Whitened(store, whitening.ensure(run.console.say))
-        loop = parts.loop(read, simulation.seed, run.console.say)
+        reranker = None if reranking is None else reranking.over(read, run.console.say)
+        loop = parts.loop(read, simulation.seed, run.console.say, reranker)
         run.read, run.region_box = collection.read, searches.region_box
         answering = simulated_user(config, parts, searches.annotations)
         searches.play(loop, answering, run.folder, run.log().catch_up, run.console.rounds)
@@ -75,11 +78,15 @@ def retrieve(config: DictConfig) -> float:
             plan,
             None if asked is None else asked.recipe,
             None if whitening is None else whitening.recipe,
+            None if reranking is None else reranking.recipe,
         ),
         overview=lambda folder: per_class(folder.table("rounds")),
         problems=collection.problems,
         noted={"store_key": plan.key},
-        artifacts=(plan.folder, *(() if whitening is None else whitening.folders)),
+        artifacts=(
+            plan.folder,
+            *(folder for one in (whitening, reranking) if one is not None for folder in one.folders),
+        ),
     ).run(search)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from annotated_types import Ge
+from jaxtyping import Int
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from seekloop.commands.compose import choices
 from seekloop.commands.extract import described, prepare, report_collection, report_problems
 from seekloop.commands.parts import build
 from seekloop.commands.recipes import instance_search
+from seekloop.commands.reranking import reranking_of
 from seekloop.commands.task import Outcome, Run, Task, refuse, section
 from seekloop.commands.texts import check_space, encoder_of
 from seekloop.commands.whitening import refuse_whitening, whitening_of
@@ -22,6 +24,7 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
 from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.recipe import Recipe
+from seekloop.contracts.records import Example
 from seekloop.descriptors.encoding import FromCrops
 from seekloop.descriptors.pooling import Mean
 from seekloop.descriptors.roi import FromRegions
@@ -93,10 +96,17 @@ def search(config: DictConfig) -> float:
         from seekloop.commands.feedback import with_feedback
 
         return with_feedback(config, chosen, protocol)
+    return of_benchmark(config, chosen)
+
+
+def of_benchmark(config: DictConfig, chosen: Settings) -> float:
+    """Search for every query of a benchmark; returns mAP within the first cut-off."""
     instances: InstanceSearch = build(config, "instances")
     extraction = prepare(config, instances.database)
     asking = of_texts(config, instances, extraction) or of_images(extraction, instances, chosen)
     plan, whitening = extraction.plan, whitening_of(config, extraction, chosen.against != "whole")
+    shown_by = None if instances.texts is not None else instances.queries
+    reranking = reranking_of(config, extraction, chosen.against != "whole", shown_by)
 
     def find(run: Run) -> Outcome:
         report_collection(instances.database, run.console)
@@ -107,11 +117,15 @@ def search(config: DictConfig) -> float:
         if whitening is not None:
             learnt = whitening.ensure(run.console.say)
             searched, vectors = Whitened(store, learnt), learnt.unit(vectors)
-        asked = instances
+        asked, queries = instances, kept
         if chosen.join:
             asked, vectors = join_queries(instances, kept, vectors)
             kept = torch.arange(len(vectors))
-        measures = SearchMeasures(asked, kept, compare(searched, vectors, chosen.against), store, chosen.against)
+        found = compare(searched, vectors, chosen.against)
+        if reranking is not None:
+            examples = examples_of(instances, queries, asked.names if chosen.join else None)
+            found = reranking.found(found, searched, vectors, examples, run.console.say)
+        measures = SearchMeasures(asked, kept, found, store, chosen.against)
         results, ranking = measures.results(chosen.cutoffs), measures.ranking(chosen.kept)
         run.folder.add_once({"results": results, "ranking": ranking})
         first = {asked.names[query]: query for query in reversed(kept.tolist())}
@@ -129,12 +143,36 @@ def search(config: DictConfig) -> float:
         config,
         INSTANCES,
         [instances.database.name, choices().get("regions"), chosen.against],
-        instance_search(config, instances, plan, None if whitening is None else whitening.recipe, asking.recipe),
+        instance_search(
+            config,
+            instances,
+            plan,
+            None if whitening is None else whitening.recipe,
+            asking.recipe,
+            None if reranking is None else reranking.recipe,
+        ),
         overview=lambda folder: folder.table("results").query("cutoff == 'all'").drop(columns="cutoff"),
         problems=[*instances.database.problems, *instances.queries.problems],
-        artifacts=(plan.folder, *asking.folders, *(() if whitening is None else whitening.folders)),
+        artifacts=(
+            plan.folder,
+            *asking.folders,
+            *(folder for one in (whitening, reranking) if one is not None for folder in one.folders),
+        ),
         returned=f"map_{[*chosen.cutoffs, 'all'][0]}",
     ).run(find)
+
+
+def examples_of(
+    instances: InstanceSearch, kept: Int[Tensor, " q"], names: Sequence[str] | None
+) -> list[tuple[Example, ...]]:
+    """Pictures with the box of each query, or of all queries of each of these instances; none of texts."""
+    if instances.texts is not None:
+        return [()] * len(kept if names is None else names)
+    shown = {query: instances.query_boxes(query) for query in kept.tolist()}
+    single = {query: Example(query, boxes[0] if len(boxes) else None) for query, boxes in shown.items()}
+    if names is None:
+        return [(one,) for one in single.values()]
+    return [tuple(one for query, one in single.items() if instances.names[query] == name) for name in names]
 
 
 @dataclass(frozen=True)

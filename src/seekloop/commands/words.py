@@ -1,5 +1,6 @@
 """`seekloop search "a red bus"`: a collection ranked by words, with the regions that answer."""
 
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,14 @@ from torch.nn import functional as F
 
 from seekloop.commands.compose import plain
 from seekloop.commands.extract import described, prepare, report_problems
+from seekloop.commands.reranking import reranking_of
 from seekloop.commands.task import Outcome, Run, Task
 from seekloop.commands.texts import check_space, encoder_of
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.contracts.grids import write_grid
 from seekloop.contracts.protocols import TextEncoder
 from seekloop.contracts.recipe import Recipe, file_hash
-from seekloop.contracts.records import Regions
+from seekloop.contracts.records import Example, Regions
 from seekloop.extraction.images import transform_of
 from seekloop.extraction.plan import Extraction
 from seekloop.extraction.texts import recipe_of_texts, text_vectors
@@ -49,6 +51,7 @@ def _by_words(config: DictConfig, against: Against, kept: int, shown: int) -> fl
     parse(str(config.search.words), lambda _: False)  # a mistake is told before networks are loaded
     extraction = prepare(config)
     collection, plan = extraction.collection, extraction.plan
+    paths = list(collection.paths)
     encoder = encoder_of(config)
     check_space(encoder, plan.manifest)
     terms = parse(str(config.search.words), lambda term: is_image(term, extraction))
@@ -64,13 +67,18 @@ def _by_words(config: DictConfig, against: Against, kept: int, shown: int) -> fl
         "kept": kept,
         "grid": write_grid(plan.parts.asked) if local and plan.parts.asked else None,
     }
-    inputs = (plan.recipe(local or bool(pictures)), *([recipe_of_texts(encoder, texts)] if texts else []))
+    reranking = reranking_of(config, extraction, local)
+    inputs = [plan.recipe(local or bool(pictures)), *([recipe_of_texts(encoder, texts)] if texts else [])]
+    inputs += [] if reranking is None else [reranking.recipe]
 
     def find(run: Run) -> Outcome:
         report_problems(collection.problems, run.console)
         store = described(extraction, config.grid, run.console.say)
         query = joined(terms, vectors_of(terms, encoder, extraction, store, run))
         found = compare(store, query[None], against)
+        if reranking is not None:
+            examples = tuple(Example(paths.index(term.content)) for term in terms if is_example(term, paths))
+            found = reranking.found(found, store, query[None], [examples], run.console.say)
         images = found.ranking(~store.readable[None], kept)
         images = images[images >= 0][None]
         boxes = found.boxes(store, images)[0]
@@ -100,10 +108,10 @@ def _by_words(config: DictConfig, against: Against, kept: int, shown: int) -> fl
         config,
         WORDS,
         [collection.name, slug or "words", against],
-        Recipe("run", asked, inputs),
+        Recipe("run", asked, tuple(inputs)),
         overview=lambda folder: folder.table("ranking"),
         problems=collection.problems,
-        artifacts=(plan.folder,),
+        artifacts=(plan.folder, *(() if reranking is None else reranking.folders)),
     ).run(find)
 
 
@@ -117,6 +125,11 @@ def note(encoder: TextEncoder, text: str, console: Console) -> None:
 def is_image(term: str, extraction: Extraction) -> bool:
     """Whether a term is the path of an image: of the collection, or of a file, there or not."""
     return term in extraction.collection.paths or PurePath(term).suffix.lower() in suffixes()
+
+
+def is_example(term: Term, paths: Sequence[str]) -> bool:
+    """Whether a term is an image of the collection that shows what is searched for."""
+    return term.image and term.weight > 0 and term.content in paths
 
 
 def picture_hash(term: str, extraction: Extraction) -> str:

@@ -205,8 +205,7 @@ class Diffuse(Diffusion):
             )
             unreadable = ~searched.descriptors.readable[image]
             near = (torch.cat(ranking.vectors).float() @ vectors.T).masked_fill(unreadable, -torch.inf)
-            highest = [some.amax(dim=0) for some in near.split([len(one) for one in ranking.vectors])]
-            queries = torch.stack(highest)
+            queries = torch.stack([near[owner == query].amax(dim=0) for query in range(len(ranking.vectors))])
             spread = self.rank(normalised(weights), self._start(ranking, near, owner, queries), queries, weights)
             if searched.by_region:
                 spread = of_images(spread, image, searched.descriptors.images, democratic(vectors, image))

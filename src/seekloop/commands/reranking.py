@@ -1,0 +1,144 @@
+"""The choice `reranker=`: a ranking's last step, with the artifacts that it looks at."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from omegaconf import DictConfig
+from torch import Tensor
+
+from seekloop.commands.parts import build
+from seekloop.contracts.local_features import LocalFeatures
+from seekloop.contracts.protocols import Collection, Descriptors
+from seekloop.contracts.ranking import Ranking, Reranker
+from seekloop.contracts.recipe import Recipe, settings
+from seekloop.contracts.records import Example
+from seekloop.extraction.features import LocalFeatureExtraction
+from seekloop.extraction.graph import GraphStage
+from seekloop.extraction.plan import Extraction
+from seekloop.graphs.affinity import Affinity, Graph
+from seekloop.loop.vectors import recipe_of
+from seekloop.matching.instance_search import Found
+from seekloop.matching.reranking import RerankerSource, Searched, Verify, steps
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """A re-ranker that a config chooses, not yet over a collection.
+
+    Attributes:
+        source: the choice.
+        extraction: of the descriptors that are searched.
+        by_region: whether their regions are.
+        detection: of the local features of the collection; None where nothing is verified.
+        detection_of_queries: of those of a benchmark's queries; None where examples are images of the collection.
+    """
+
+    source: RerankerSource
+    extraction: Extraction
+    by_region: bool
+    detection: LocalFeatureExtraction | None
+    detection_of_queries: LocalFeatureExtraction | None
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Recipe of the re-ranking: its settings, and the local features."""
+        return Recipe("reranker", {"reranker": settings(self.source)}, tuple(one.recipe for one in self._detections))
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders of the local features."""
+        return tuple(one.folder for one in self._detections)
+
+    @property
+    def _detections(self) -> list[LocalFeatureExtraction]:
+        return [one for one in (self.detection, self.detection_of_queries) if one is not None]
+
+    def found(
+        self,
+        found: Found,
+        descriptors: Descriptors,
+        vectors: Float[Tensor, "q d"],
+        examples: Sequence[tuple[Example, ...]],
+        say: Say,
+    ) -> Found:
+        """The results of a search, ranked again; the regions that answered stay.
+
+        Args:
+            found: by the search.
+            descriptors: that were searched.
+            vectors: of the queries.
+            examples: pictures with the box of each query.
+            say: where messages for people go.
+        """
+        rank = self.over(descriptors, say)
+        queries = tuple(vectors[query, None] for query in range(len(vectors)))
+        return replace(found, scores=rank(Ranking(found.scores, queries, tuple(examples))).scores)
+
+    def over(self, descriptors: Descriptors, say: Say) -> Reranker:
+        """The re-ranker over described images; local features that are missing are detected first.
+
+        Args:
+            descriptors: that are searched.
+            say: where messages for people go.
+
+        Raises:
+            ConfigError: if it cannot rank this collection.
+        """
+        features = None if self.detection is None else self.detection.ensure(say)
+        asked = None if self.detection_of_queries is None else self.detection_of_queries.ensure(say)
+
+        def of(image: int) -> LocalFeatures:
+            if features is None:
+                raise ValueError("no local features were asked for")
+            return features.of(image)
+
+        def example(one: Example) -> LocalFeatures:
+            found = of(one.image) if asked is None else asked.of(one.image)
+            return found if one.box is None else found.inside(one.box.double().numpy())
+
+        weights = partial(self._weights, descriptors, say)
+        searched = Searched(descriptors, self.by_region, weights, of, example, torch.get_num_threads())
+        return self.source.over(searched)
+
+    def _weights(self, descriptors: Descriptors, say: Say, graph: Graph) -> Affinity:
+        """Weights of the graph of the descriptors, an artifact."""
+        name = self.extraction.collection.name
+        recipe = recipe_of(descriptors, self.extraction.plan.recipe(self.by_region))
+        stage = GraphStage(descriptors, recipe, graph, self.extraction.store_dir, self.by_region, name=name)
+        return stage.ensure(say).weights
+
+
+def reranking_of(
+    config: DictConfig, extraction: Extraction, by_region: bool, queries: Collection | None = None
+) -> Reranking | None:
+    """The re-ranking of a config; None for `reranker=none`.
+
+    Args:
+        config: of a search.
+        extraction: of the descriptors that are searched.
+        by_region: whether their regions are.
+        queries: images with the examples of a benchmark; None where examples are images of the collection.
+
+    Raises:
+        ConfigError: if the choice cannot work.
+    """
+    source: RerankerSource | None = build(config, "reranker")
+    if source is None:
+        return None
+    if not any(isinstance(one, Verify) for one in steps(source)):
+        return Reranking(source, extraction, by_region, None, None)
+    detect = partial(
+        build(config, "features"),
+        backbone=extraction.backbone,
+        store_dir=extraction.store_dir,
+        trainer=extraction.trainer,
+    )
+    database = detect(collection=extraction.collection)
+    asked = None if queries is None else detect(collection=queries, role="query", measured_on=extraction.collection)
+    return Reranking(source, extraction, by_region, database, asked)
