@@ -56,6 +56,18 @@ def test_regions_are_vertices_of_their_own(tmp_path, said):
     assert machine.folder != GraphStage(descriptors, descriptors.recipe, Graph(1), tmp_path).folder
 
 
+def test_edges_within_an_image_can_be_left_out(tmp_path, said):
+    """Regions at 0 and 10 degrees of one image, and at 30 of another: all are mutual neighbours."""
+    regions = Regions(torch.tensor([[0.0, 0, 1, 1]]).expand(3, 4), torch.tensor([0, 2, 3]))
+    descriptors = ArrayDescriptors(torch.ones(2, 2), on_circle(0, 10, 30).float(), regions)
+    made = {"graph": Graph(2), "store_dir": tmp_path, "regions": True}
+    found = GraphStage(descriptors, descriptors.recipe, **made).ensure(said.append).weights
+    apart = GraphStage(descriptors, descriptors.recipe, **made, within_images=False).ensure(said.append).weights
+    assert found.nnz == 6
+    assert (found.toarray() * [[0, 0, 1], [0, 0, 1], [1, 1, 0]] == apart.toarray()).all()
+    assert apart.nnz == 4
+
+
 def test_a_finished_graph_is_not_made_again(tmp_path, said, monkeypatch):
     points, _ = clouds([9, 8])
     first = stage(points, tmp_path).ensure(said.append)
@@ -96,6 +108,15 @@ def test_odd_collections(tmp_path, said):
     np.testing.assert_allclose(same, 1 - np.eye(3), atol=1e-6)
     points = torch.cat([on_circle(0, 10), torch.zeros(1, 2).double()])
     assert (stage(points, tmp_path).ensure(said.append).weights.toarray()[2] == 0).all()
+
+
+def test_a_collection_without_regions_has_a_graph_without_vertices(tmp_path, said):
+    descriptors = ArrayDescriptors(
+        torch.ones(2, 3), torch.zeros(0, 3), Regions(torch.zeros(0, 4), torch.zeros(3).long())
+    )
+    found = GraphStage(descriptors, descriptors.recipe, Graph(1), tmp_path, regions=True).ensure(said.append)
+    assert found.normalised.shape == (0, 0)
+    assert found.image.tolist() == []
 
 
 def test_what_the_folder_is_named_by(tmp_path):

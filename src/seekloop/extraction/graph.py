@@ -15,7 +15,7 @@ from seekloop.contracts.declared import component
 from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import Recipe, settings
-from seekloop.graphs.affinity import Affinity, Graph, joined, normalised
+from seekloop.graphs.affinity import Affinity, Graph, between_images, joined, normalised
 from seekloop.graphs.neighbours import Index, lookup, others, recall
 from seekloop.regions.parts import Say
 from seekloop.store import graph as files_of_graphs
@@ -66,6 +66,7 @@ class GraphStage:
         graph: settings of the graph.
         store_dir: folder of all stores.
         regions: whether vertices are the regions of all images, one image after the other; else the images.
+        within_images: whether regions of one image may be joined, as the thesis leaves it; their lists are the same.
         index: flat: exact neighbours; ivf or hnsw: by an index of faiss, whose recall is measured on a sample.
         name: of the collection, which the folder's name begins with.
     """
@@ -75,6 +76,7 @@ class GraphStage:
     graph: Graph = Graph()
     store_dir: Path | str = "stores"
     regions: bool = False
+    within_images: bool = True
     index: Index = "flat"
     name: str = "collection"
 
@@ -88,6 +90,8 @@ class GraphStage:
         """Recipe of the graph."""
         vertices = "regions" if self.regions else "images"
         known = {"graph": settings(self.settings_of_graph), "vertices": vertices, "index": self.index}
+        if self.regions:
+            known["within_images"] = self.within_images
         return Recipe("graph", known, (self.recipe,))
 
     @property
@@ -123,6 +127,8 @@ class GraphStage:
         similarity, position = self._lists(kept, rows, say)
         share = self._recall(rows, position, say)
         weights = joined(similarity, position, self.graph.kind, self.graph.power, self.graph.clamp)
+        if self.regions and not self.within_images:
+            weights = between_images(weights, image)
         alone = int((np.diff(weights.indptr) == 0).sum())
         say(f"{weights.nnz // 2:,} edges, {alone:,} of {len(rows):,} without any")
         files_of_graphs.finish(folder, weights, image, share)

@@ -144,6 +144,21 @@ def normalised(weights: Affinity) -> Affinity:
     return scaled
 
 
+def between_images(weights: Affinity, image: Int[Tensor, " n"]) -> Affinity:
+    """Leave out edges between regions of one image, which would support each other.
+
+    Args:
+        weights: of a graph of regions, not normalised.
+        image: that each region is from.
+    """
+    owner = image.cpu().numpy()
+    row = np.repeat(owner, np.diff(weights.indptr))
+    data = np.where(row == owner[weights.indices], 0.0, weights.data)
+    kept = sparse.csr_array((data, weights.indices, weights.indptr), shape=weights.shape)
+    kept.eliminate_zeros()
+    return kept
+
+
 def lengths(weights: Affinity, features: Float[Tensor, "n d"]) -> Affinity:
     """Euclidean distances along the edges of a graph: its entries (i, j) become the distance of i and j.
 
