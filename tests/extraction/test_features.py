@@ -16,7 +16,6 @@ from seekloop.extraction.features import FindFeatures, LocalFeatureExtraction, S
 from seekloop.extraction.trainer import TrainerSettings
 from seekloop.matching.spatial import SpatialMatching, verify
 from seekloop.regions.mser import Levels, Mser
-from seekloop.store.features import read_features
 from tests.backbones.worlds import expects
 from tests.extraction.extractions import TRAINER
 from tests.extraction.fakes import Noise
@@ -56,7 +55,11 @@ class Discs(Noise):
 def stage(folder, collection, **changes):
     backbone = MapTokens(Colours(), "colours", 4, (), expects(32))
     trainer = TrainerSettings(**{**TRAINER, **changes.pop("trainer", {})})
-    settings = {"settings": LocalFeatureSettings(most=50), "scales": Scales(longest=120), "mser": Mser()} | changes
+    settings = {
+        "settings": LocalFeatureSettings(most=50),
+        "scales": Scales(longest=120),
+        "mser": Mser(step=0.1),
+    } | changes
     return LocalFeatureExtraction(collection, backbone, store_dir=folder, trainer=trainer, **settings)
 
 
@@ -88,7 +91,7 @@ def test_features_lie_on_the_discs_and_match_the_picture_moved(tmp_path):
     found = stage(tmp_path, Discs(3), role="query").ensure(quiet)
     for image in range(3):
         one = found.of(image)
-        assert len(one) > 6
+        assert len(one) >= 6
         assert one.sizes.tolist() == [[24, 30], [17, 21], [12, 15]]
         mean, _ = one.on_picture(120, 96)
         picture = np.asarray(Discs(3).read(image))
@@ -182,7 +185,7 @@ def test_a_corrupt_image_is_counted_told_and_has_no_features(tmp_path):
 def test_nothing_active_gives_no_features(tmp_path):
     backbone = MapTokens(Colours(), "dark", 4, (), expects(32))
     with torch.no_grad():
-        backbone.trunk.weight.fill_(-1) if hasattr(backbone.trunk, "weight") else None
+        next(backbone.trunk.parameters()).fill_(-1)
     given = replace(stage(tmp_path, Discs(2)), backbone=backbone)
     found = given.ensure(quiet)
     assert found.offsets.tolist() == [0, 0, 0]
@@ -195,9 +198,8 @@ def test_activations_that_are_no_numbers_stop_with_the_image_named():
         find((torch.full((1, 4, 4), torch.nan),), "a.png")
 
 
-def test_scales_are_above_zero(tmp_path):
+def test_scales_are_above_zero():
     with pytest.raises(ConfigError, match="above 0"):
         Scales(scales=())
     with pytest.raises(ConfigError, match="above 0"):
         Scales(scales=(1.0, 0.0))
-    assert read_features  # the stage's reader
