@@ -53,6 +53,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.extract --backbone dinov2_s --random-weights --images 256
 	$(BIN)/python -m benchmarks.propagation
 	$(BIN)/python -m benchmarks.regions
+	$(BIN)/python -m benchmarks.reranking
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.table --write
 	$(BIN)/python -m benchmarks.scale --write
