@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from seekloop.backbones.cnn import FeatureMap, MapTokens, find_layer, stride_first
+from seekloop.backbones.cnn import FeatureMap, MapTokens, dilate, find_layer, stride_first
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Backbone
 from tests.backbones.worlds import expects
@@ -112,6 +112,48 @@ def test_layers_strides_and_weights_are_all_in_the_hash(checkpoint):
     ]
     assert len(set(hashes)) == 3
     assert resnet(checkpoint, size=96).weights_hash == hashes[0]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 32), (80, 112)])
+@pytest.mark.parametrize(("name", "original_strides"), [("resnet26", False), ("resnet26", True), ("resnet18", False)])
+def test_every_second_cell_of_an_upsampled_map_is_the_map_before(name, original_strides, size):
+    """Up to the last bits of float64. (80, 112) reach the last stage as 5 x 7 cells: odd, where one cell more or less is lost at an edge.
+
+    Dilating the layer that loses the stride, or not dilating what follows, changes most cells.
+    """
+    pixels, maps = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64), []
+    for upsample in (False, True):
+        torch.manual_seed(0)
+        model = timm.create_model(name, num_classes=0, zero_init_last=False).eval()
+        if original_strides:
+            stride_first(model)
+        if upsample:
+            dilate(model, "layer4")
+        with torch.no_grad():
+            maps.append(model.double().forward_features(pixels))
+    plain, wide = maps
+    assert wide.shape[2:] == (size[0] // 16, size[1] // 16)
+    torch.testing.assert_close(wide[:, :, ::2, ::2], plain, rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(wide[:, :, 1::2, 1::2], plain[:, :, : wide.shape[2] // 2, : wide.shape[3] // 2])
+
+
+def test_upsampling_is_an_option_of_resnets_and_is_in_the_hash(checkpoint):
+    plain, third = resnet(checkpoint), resnet(checkpoint, layer="layer3")
+    wide = FeatureMap(checkpoint=checkpoint, image_size=64, upsample=True)
+    narrow = FeatureMap(checkpoint=checkpoint, image_size=64, upsample=True, layer="layer3")
+    assert (wide.patch, narrow.patch, plain.patch) == ((16, 16), (8, 8), (32, 32))
+    assert len({one.weights_hash for one in (plain, third, wide, narrow)}) == 4
+    pixels = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(wide(pixels).patches[:, ::2, ::2], plain(pixels).patches)
+    torch.testing.assert_close(narrow(pixels).patches[:, ::2, ::2], third(pixels).patches)
+    for layer in ("act1", "layer1"):
+        with pytest.raises(ConfigError, match=r"upsample=True .*layer=layer2") as error:
+            FeatureMap(checkpoint=checkpoint, image_size=64, upsample=True, layer=layer)
+        assert error.value.key == "upsample"
+    with pytest.raises(ConfigError, match="ResNet"):
+        dilate(timm.create_model("vgg11", num_classes=0), "features.20")
+    with pytest.raises(ConfigError, match="AvgPool2d"):
+        dilate(timm.create_model("resnet26d", num_classes=0), "layer4")
 
 
 def test_original_strides_by_hand():

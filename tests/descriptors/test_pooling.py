@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Tokens
 from seekloop.descriptors.pooling import Auto, ClassToken, GeM, Mean
+from seekloop.descriptors.rmac import Max
 
 
 def tokens(patches, cls=None):
@@ -45,3 +46,11 @@ def test_no_class_token_to_take():
 def test_gem_refuses_exponents_without_meaning(p, eps):
     with pytest.raises(ConfigError, match=r"GeM: (p|eps)="):
         GeM(p, eps)
+
+
+def test_gem_of_a_large_p_is_the_maximum_of_each_channel():
+    """MAC; up to the root of the number of tokens, 12 ** (1 / 400) = 1.006."""
+    patches = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float32) + 0.5
+    many = Tokens(None, patches.new_zeros(2, 0, 5), patches)
+    torch.testing.assert_close(GeM(p=100.0)(many), Max()(many), rtol=0.03, atol=0.0)
+    torch.testing.assert_close(GeM(p=1.0)(many), Mean()(many))

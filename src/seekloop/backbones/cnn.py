@@ -83,6 +83,8 @@ class FeatureMap(MapTokens):
         original_strides: the first block of each stage of a ResNet halves the map in its 1x1 convolution, as in the
             paper, instead of its 3x3 convolution, as in timm and torchvision. Weights fit only the one they were
             trained with, and the hub's were trained with the other: `checkpoint` is then needed.
+        upsample: make the map of a ResNet twice as wide and high with the same weights: the stage of `layer` halves
+            nothing, and what follows inside it is dilated. Every second row and column is the map without it.
         layer: timm's name of the map, such as `layer3`, or a block of that stage, counted from 0, such as `layer4.0`:
             CLAID's descriptor. None: the last one.
         checkpoint: path of the weights (safetensors, pth; timm's or torchvision's names); None: the hub.
@@ -94,6 +96,8 @@ class FeatureMap(MapTokens):
 
     Reference:
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (the original strides).
+        Siméoni, Avrithis & Chum, "Local Features and Visual Words Emerge in Activations", CVPR 2019, section 4
+        (upsampled maps).
     """
 
     @declared
@@ -106,12 +110,14 @@ class FeatureMap(MapTokens):
         checkpoint: str | None = None,
         image_size: ImageSize = 256,
         normalisation: Normalisation = None,
+        upsample: bool = False,
     ) -> None:
         _, name = choose(models, registers)
         trunk = checkpoints.without_heads(timm.create_model(name, num_classes=0))
         position, info, block = find_layer(trunk, layer)
         published = timm.get_pretrained_cfg(name)
-        expects = preprocessing(published, image_size, normalisation, (info["reduction"], info["reduction"]))
+        stride = info["reduction"] // (2 if upsample else 1)
+        expects = preprocessing(published, image_size, normalisation, (stride, stride))
         label = f"{name.split('.')[0]}_v1" if original_strides else name
         if original_strides:
             stride_first(trunk)
@@ -121,11 +127,13 @@ class FeatureMap(MapTokens):
                 raise ConfigError("checkpoint", None, why, fix)
         checkpoints.fill(trunk, name, checkpoint)
         module: str = info["module"]
+        if upsample:
+            dilate(trunk, module)
         if block is not None:  # later blocks of the stage, and later stages, are not needed
             stage: nn.Sequential = trunk.get_submodule(module)  # type: ignore[assignment]
             trunk.set_submodule(module, stage[: block + 1])
         maps = timm.models.FeatureListNet(trunk, out_indices=(position,), flatten_sequential="." in module)
-        words = (f"original_strides={original_strides}",)
+        words = (f"original_strides={original_strides}", *(["upsample"] if upsample else []))
         super().__init__(maps, f"{label}:{layer or module}", info["num_chs"], words, expects)
 
 
@@ -152,6 +160,35 @@ def find_layer(trunk: nn.Module, layer: str | None) -> tuple[int, dict[str, Any]
         )
         raise ConfigError("layer", layer, "the network has no such map", f"It has: {has}.")
     return names.index(name), maps[names.index(name)], int(block)
+
+
+def dilate(trunk: nn.Module, module: str) -> None:
+    """Take the stride off a stage of a ResNet, and dilate every layer of the stage that follows by 2.
+
+    Every second row and column of the new map is the old map. A layer that itself loses the stride is not dilated, nor
+    is the shortcut beside it.
+
+    Args:
+        trunk: changed.
+        module: name of the stage.
+
+    Raises:
+        ConfigError: about `upsample`, if this is no stage of a ResNet that halves the map.
+    """
+    stage = trunk.get_submodule(module)
+    layers = [one for one in stage.modules() if isinstance(one, nn.Conv2d)]
+    halving = [one for one in layers if one.stride == (2, 2)]
+    if not isinstance(trunk, timm.models.ResNet) or not isinstance(stage, nn.Sequential) or not halving:
+        why = f"{module} is no stage of a ResNet that halves the map"
+        raise ConfigError("upsample", True, why, "Use upsample=false, or layer=layer2 to layer4 of a ResNet.")
+    if pooled := [one for one in stage.modules() if isinstance(one, nn.AvgPool2d) and one.stride in (2, (2, 2))]:
+        why = f"this ResNet halves the map by {type(pooled[0]).__name__}"
+        raise ConfigError("upsample", True, why, "Use upsample=false, or another ResNet.")
+    for one in layers[layers.index(halving[0]) + 1 :]:
+        if one not in halving and one.kernel_size == (3, 3):
+            one.dilation, one.padding = (2, 2), (2, 2)
+    for one in halving:
+        one.stride = (1, 1)
 
 
 def stride_first(trunk: nn.Module) -> None:

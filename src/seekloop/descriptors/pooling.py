@@ -35,7 +35,11 @@ class ClassToken:
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean of the patch tokens."""
+    """Mean of the patch tokens: SPoC, without its weights by the distance to the centre.
+
+    Reference:
+        Babenko & Lempitsky, Aggregating local deep features for image retrieval, ICCV 2015.
+    """
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
         """Average them."""
@@ -76,5 +80,9 @@ class GeM:
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
         """Average the powers."""
-        powers = tokens.patches.float().clamp(min=self.eps).pow(self.p)
-        return powers.mean(dim=(1, 2)).pow(1 / self.p)
+        return generalised_mean(tokens.patches.float(), self.p, self.eps)
+
+
+def generalised_mean(patches: Float[Tensor, "b h w d"], p: float, eps: float) -> Float[Tensor, "b d"]:
+    """Pool each channel of a map by its generalised mean, values cut to at least `eps` (the formula of `GeM`)."""
+    return patches.clamp(min=eps).pow(p).mean(dim=(1, 2)).pow(1 / p)

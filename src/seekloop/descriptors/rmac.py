@@ -1,5 +1,6 @@
-"""R-MAC: global descriptor from the maxima over square regions of a map, at three scales."""
+"""R-MAC and R-GeM: global descriptors from square regions of a map at three scales, each pooled for itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from seekloop.contracts.declared import Positive, component
+from seekloop.contracts.recipe import Json, settings
 from seekloop.contracts.records import Tokens
+from seekloop.descriptors.pooling import generalised_mean
+from seekloop.descriptors.whitening import Whitening
 
 LEVELS = 3
 OVERLAP = 0.4  # of neighbouring regions, aimed at
@@ -46,24 +51,104 @@ def windows(height: int, width: int) -> list[Window]:
     return squares
 
 
-@dataclass(frozen=True)
+@component
 class RMac:
     r"""Maxima over the whole map and over square regions, each of unit length, summed.
 
-    .. math:: g = \frac{m(X)}{\lVert m(X) \rVert} + \sum_R \frac{m(X_R)}{\lVert m(X_R) \rVert}, \qquad
-              m_k(X) = \max_{x \in X} x_k
+    .. math:: g = [\text{whole}]\, w\Big(\frac{m(X)}{\lVert m(X) \rVert}\Big)
+              + \sum_R w\Big(\frac{m(X_R)}{\lVert m(X_R) \rVert}\Big), \qquad m_k(X) = \max_{x \in X} x_k
 
-    Square maps have 15 terms: the whole map counts twice, since it is the region of level 1 too.
+    where w brings a region's vector to the whitening's axes and to unit length again; without a whitening it changes
+    nothing. Square maps have 15 terms with `whole`: the map counts twice, since it is the region of level 1 too.
+
+    Args:
+        whitening: of the vectors of regions, as in the paper; None: they are summed as they are, as in the code.
+        whole: whether the whole map is a region besides those of the grid, as in the code; the paper has the grid only.
 
     Reference:
-        Tolias, Sicre & Jégou, ICLR 2016; regions as in Radenovic's code for CNN image retrieval.
+        Tolias, Sicre & Jégou, ICLR 2016, section 4; regions and the whole map as in Radenovic's code for CNN image
+        retrieval.
     """
+
+    whitening: Whitening | None = None
+    whole: bool = True
+
+    def settings(self) -> dict[str, Json]:
+        """What is not as by default: stores made before there was a choice stay what they are."""
+        return _chosen(self.whitening, self.whole)
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
         """Sum the maxima."""
-        patches = tokens.patches.float()
-        parts = [patches, *(patches[:, r : r + side, c : c + side] for r, c, side in windows(*patches.shape[1:3]))]
-        return torch.stack([F.normalize(part.amax(dim=(1, 2)), dim=1, eps=1e-6) for part in parts]).sum(dim=0)
+        return sum_of_regions(tokens.patches.float(), _maxima, self.whitening, self.whole)
+
+
+@component
+class RGeM:
+    r"""Generalised means over the regions of R-MAC, each of unit length, summed.
+
+    .. math:: g = \sum_R w\Big(\frac{g(X_R)}{\lVert g(X_R) \rVert}\Big), \qquad
+              g_k(X) = \Big(\frac{1}{|X|} \sum_{x \in X} \max(x_k, \epsilon)^p\Big)^{1/p}
+
+    Args:
+        p: of the generalised mean.
+        eps: its least value.
+        whitening: as of `RMac`.
+        whole: as of `RMac`.
+
+    Raises:
+        ConfigError: if p or eps is not positive and finite.
+
+    Reference:
+        Radenovic, Tolias & Chum, TPAMI 2019 (GeM), over the regions of Tolias, Sicre & Jégou, ICLR 2016.
+    """
+
+    p: Positive = 3.0
+    eps: Positive = 1e-6
+    whitening: Whitening | None = None
+    whole: bool = True
+
+    def settings(self) -> dict[str, Json]:
+        """Exponent, least value, and of the rest what is not as by default."""
+        return {"p": self.p, "eps": self.eps, **_chosen(self.whitening, self.whole)}
+
+    def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
+        """Sum the generalised means."""
+
+        def pool(part: Tensor) -> Tensor:
+            return generalised_mean(part, self.p, self.eps)
+
+        return sum_of_regions(tokens.patches.float(), pool, self.whitening, self.whole)
+
+
+def sum_of_regions(
+    patches: Float[Tensor, "b h w d"],
+    pool: Callable[[Float[Tensor, "b rows columns d"]], Float[Tensor, "b d"]],
+    whitening: Whitening | None,
+    whole: bool,
+) -> Float[Tensor, "b d"]:
+    """Pool each region of R-MAC's grid, bring it to unit length, whiten it (to unit length again), and sum them all.
+
+    Of a whitening to fewer dimensions the others are zero, so that global descriptors stay as long as local ones.
+
+    Args:
+        patches: maps.
+        pool: of one region.
+        whitening: of regions; None: none.
+        whole: whether the map is a region besides those of the grid.
+    """
+    parts = [patches[:, r : r + side, c : c + side] for r, c, side in windows(*patches.shape[1:3])]
+    unit = [F.normalize(pool(part), dim=1, eps=1e-6) for part in ([patches] if whole else []) + parts]
+    total = torch.stack(unit if whitening is None else [whitening.unit(one) for one in unit]).sum(dim=0)
+    return F.pad(total, (0, patches.shape[3] - total.shape[1]))
+
+
+def _maxima(part: Float[Tensor, "b h w d"]) -> Float[Tensor, "b d"]:
+    return part.amax(dim=(1, 2))
+
+
+def _chosen(whitening: Whitening | None, whole: bool) -> dict[str, Json]:
+    learnt = {} if whitening is None else {"whitening": settings(whitening)}
+    return learnt if whole else {**learnt, "whole": False}
 
 
 @dataclass(frozen=True)
@@ -76,4 +161,4 @@ class Max:
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
         """Take it."""
-        return tokens.patches.float().amax(dim=(1, 2))
+        return _maxima(tokens.patches.float())

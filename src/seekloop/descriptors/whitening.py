@@ -22,8 +22,8 @@ class Whitening:
 
     def __call__(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
         """The mapped descriptors, not of unit length."""
-        centred = rows.double() - self.mean
-        return (centred if self.axes is None else centred @ self.axes).to(rows.dtype)
+        centred = rows.double() - self.mean.to(rows.device)
+        return (centred if self.axes is None else centred @ self.axes.to(rows.device)).to(rows.dtype)
 
     def unit(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
         """The mapped descriptors, of unit length."""
