@@ -1,6 +1,6 @@
 """Known affine maps between pictures: which way of matching recovers them?
 
-    python experiments/matching/affine.py <VOCdevkit> <ResNet-50 weights> experiments/matching/affine [--layer layer4 --upsample]
+    python experiments/matching/affine.py <VOCdevkit> <ResNet-50 weights> experiments/matching/affine --layer layer3
 
 Pictures are those of `collection=pasted`: objects cut from photographs, turned, enlarged, sheared, pasted on others.
 Each pair shows one object twice; the map from one to the other is known. The query's features are those inside the
@@ -42,9 +42,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("root", type=Path, help="VOCdevkit")
     found.add_argument("checkpoint", type=Path, help="weights of the ResNet-50 with the original strides")
     found.add_argument("name", type=Path, help="of the CSV, without its ending")
-    found.add_argument("--layer", default="layer3")
+    found.add_argument("--layer", default="layer4")
     found.add_argument("--upsample", action="store_true", help="a map twice as wide and high")
-    found.add_argument("--instances", type=int, default=30)
+    found.add_argument("--instances", type=int, default=20)
     found.add_argument("--copies", type=int, default=3)
     found.add_argument(
         "--longest", type=int, default=800, help="pixels of the longer side, to which pictures are enlarged"
