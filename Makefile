@@ -54,6 +54,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.propagation
 	$(BIN)/python -m benchmarks.diffusion
 	$(BIN)/python -m benchmarks.regions
+	$(BIN)/python -m benchmarks.reranking
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.table --write
 	$(BIN)/python -m benchmarks.scale --write

@@ -145,6 +145,13 @@ def regions_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     return (maps, first["affine"], first["cuts"], first["regions"], first["seconds"], *seconds, *ratios)
 
 
+def reranking_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
+    size = f"{settings['candidates']} candidates, {settings['features']:,} features, {settings['channels']:,} channels"
+    names = ("pairs", "seconds", "one_thread", "parity", "obvious", "usac", "ratio", "usac_ratio")
+    inliers = f"{found['inliers_positive']:.1f} / {found['inliers_negative']:.1f}"
+    return (size, settings["threads"], *(found[name] for name in names), inliers)
+
+
 def scaling_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     shown = [
         ", ".join(f"{value:,}: {seconds['round']:.3g}" for value, seconds in found["points"][letter])
@@ -297,6 +304,25 @@ TABLES: dict[str, list[tuple[str, Row, Sequence[str]]]] = {
                 "normalised cut, dense",
                 "lanczos / k-sums",
                 "dense / k-sums",
+            ],
+        )
+    ],
+    "reranking": [
+        (
+            "Spatial re-ranking of one query, nine pairs of scales, in seconds",
+            reranking_row,
+            [
+                "what",
+                "threads",
+                "pairs of features",
+                "ours",
+                "one thread",
+                "as released",
+                "loop in numpy",
+                "USAC",
+                "numpy / ours",
+                "USAC / ours",
+                "inliers shown / not",
             ],
         )
     ],

@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float, Int
@@ -185,7 +186,8 @@ class LocalFeatureExtraction:
         done = f" ({images - left:,} are done already)" if left < images else ""
         say(f"detecting local features in {images:,} images{done}, with {self.maps.name}: {self.folder}")
         find = FindFeatures(self.mser, levels, self.settings, self.role)
-        jobs = FeaturesInJobs(find, FeatureWriter(self.folder, images), len(self.scales.scales), self.trainer.detecting)
+        writer, paths, scales = FeatureWriter(self.folder, images), self.collection.paths, len(self.scales.scales)
+        jobs = FeaturesInJobs(find, writer, paths, scales, self.trainer.detecting)
         bar = ImagesPerSecond("detect features", images - left, images, warm=1 + 2 * jobs.at_once)
         self._predict(self.trainer, self.collection, missing, jobs, bar)
 
@@ -299,18 +301,24 @@ class FindFeatures:
     settings: LocalFeatureSettings
     role: Role
 
-    def __call__(self, maps: Sequence[Float[Tensor, "d _ _"]]) -> LocalFeatures:
-        """The local features of one image."""
+    def __call__(self, maps: Sequence[Float[Tensor, "d _ _"]], path: str) -> LocalFeatures:
+        """The local features of one image.
+
+        Raises:
+            ValueError: if an activation is no finite number; names the image.
+        """
         arrays = [one.float().numpy() for one in maps]
+        if not all(np.isfinite(one).all() for one in arrays):
+            raise ValueError(f"{path}: the network's map holds numbers that are not finite")
         regions = [self.mser(one, self.levels) for one in arrays]
         return local_features(arrays, regions, self.settings, self.role)
 
 
 class FeaturesInJobs(pl.Callback):
-    """Hands maps to detecting processes, some at a time, and what they find to the writer; one job: the main process."""
+    """Hands maps to detecting processes, some at a time, and the features to the writer; one job: the main process."""
 
-    def __init__(self, find: FindFeatures, writer: FeatureWriter, scales: int, jobs: int) -> None:
-        self.find, self.writer, self.scales, self.jobs = find, writer, scales, jobs
+    def __init__(self, find: FindFeatures, writer: FeatureWriter, paths: Sequence[str], scales: int, jobs: int) -> None:
+        self.find, self.writer, self.paths, self.scales, self.jobs = find, writer, paths, scales, jobs
         self.at_once = AT_ONCE * jobs
         self._waiting: list[MapsOfImage] = []
 
@@ -337,8 +345,8 @@ class FeaturesInJobs(pl.Callback):
 
     def _detect(self) -> None:
         waiting, self._waiting = self._waiting, []
-        calls = [delayed(self.find)(entry.maps) for entry in waiting if not entry.why]
+        calls = [delayed(self.find)(entry.maps, self.paths[int(entry.image)]) for entry in waiting if not entry.why]
         found = iter(Parallel(n_jobs=self.jobs)(calls))
-        nothing = LocalFeatures.none(torch.zeros(self.scales, 2, dtype=torch.long).numpy())
+        nothing = LocalFeatures.none(np.zeros((self.scales, 2), dtype=np.int64))
         for entry in waiting:
             self.writer.add(int(entry.image), nothing if entry.why else next(found), entry.why)

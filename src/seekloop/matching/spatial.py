@@ -140,6 +140,22 @@ def verify_all(
     return [one for part in found for one in part]
 
 
+def tentatives(query: LocalFeatures, database: LocalFeatures) -> Int[np.ndarray, "t 2"]:
+    """All pairs of features of one channel, by position in each, whatever their scales.
+
+    Example:
+        >>> one, other = (LocalFeatures.none(np.ones((1, 2), dtype=int)) for _ in range(2))
+        >>> tentatives(one, other).shape
+        (0, 2)
+    """
+    order = np.argsort(database.channel, kind="stable")
+    first = np.searchsorted(database.channel[order], query.channel)
+    counts = np.searchsorted(database.channel[order], query.channel, side="right") - first
+    owner = np.repeat(np.arange(len(query)), counts)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.stack([owner, order[np.repeat(first, counts) + within]], axis=1)
+
+
 @dataclass(frozen=True)
 class _Packed:
     """Features of some images by image and scale, and within these by channel, in their own order."""

@@ -1,5 +1,6 @@
 """Maximally stable extremal regions of the channels of a network's map, by OpenCV."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, no_type_check
 
@@ -15,7 +16,6 @@ from seekloop.contracts.local_features import ChannelRegions
 Array = NDArray[Any]
 
 TOP = 255  # highest level
-SMALLEST_MAP = 3  # rows and columns that OpenCV's MSER needs
 MOST_PARITY = 12  # the release's highest step
 
 
@@ -108,18 +108,20 @@ class Mser:
     def __call__(self, maps: Float[np.ndarray, "d h w"], levels: Levels) -> ChannelRegions:
         """Regions of every channel, bright ones first, the smaller ones of a channel before those around them.
 
-        A map of fewer than 3 rows or columns has none, and neither has a channel without activation.
+        A channel without activation has none, and neither has a map smaller than a region.
         """
-        if min(maps.shape[1:]) < SMALLEST_MAP:
+        most = int(self.largest * math.prod(maps.shape[1:]))
+        if most < self.smallest:
             return _joined([], [])
         if self.parity:
             levels = self._own_levels(maps)
         bright = np.clip(np.rint(maps * levels.factor), 0, TOP).astype(np.uint8)
-        detector = self._detector(levels, bright[0].size)
+        detector = self._detector(levels, most)
         channels, found = [], []
         for channel in np.flatnonzero(bright.any(axis=(1, 2))).tolist():
             for image in (bright[channel], TOP - bright[channel])[: 1 + self.parity]:
-                regions = self._diverse(detector.detectRegions(image)[0], image.shape)
+                framed = np.pad(image, 1)  # OpenCV's leaves the outermost cells out of every region
+                regions = self._diverse(detector.detectRegions(framed)[0], framed.shape)
                 channels += [channel] * len(regions)
                 found += regions
         return _joined(channels, found)
@@ -130,10 +132,9 @@ class Mser:
         seen.add(maps)
         return Levels(1.0, max(1, min(MOST_PARITY, round(seen.quantile(self.step)))))
 
-    def _detector(self, levels: Levels, cells: int) -> Any:  # noqa: ANN401 - OpenCV's
-        most = max(1, int(self.largest * cells))
+    def _detector(self, levels: Levels, most: int) -> Any:  # noqa: ANN401 - OpenCV's
         step = max(1, round(levels.step / 2))
-        found = require("cv2", "matching").MSER_create(step, min(self.smallest, most), most, self.variation, 0.0)
+        found = require("cv2", "matching").MSER_create(step, self.smallest, most, self.variation, 0.0)
         found.setPass2Only(True)  # bright regions only
         return found
 
@@ -148,9 +149,10 @@ class Mser:
 
 
 def _joined(channels: list[int], regions: list[np.ndarray]) -> ChannelRegions:
+    """Regions of framed maps, given by their (column, row)."""
     cells = np.concatenate([np.zeros((0, 2), dtype=np.int64), *regions]).astype(np.int64)
     ends = np.cumsum([0, *map(len, regions)])
-    return ChannelRegions(np.array(channels, dtype=np.int64), ends, cells[:, 1], cells[:, 0])
+    return ChannelRegions(np.array(channels, dtype=np.int64), ends, cells[:, 1] - 1, cells[:, 0] - 1)
 
 
 # `no_type_check` keeps the shape hook of the tests away from functions that numba must see as they are written.
