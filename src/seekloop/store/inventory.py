@@ -16,6 +16,7 @@ DESCRIBED = {
     "regions.json": "regions",
     "maps.json": "maps",
     "texts.json": "texts",
+    "features.json": "features",
     "whitening.json": "whitening",
 }
 WEIGHTS = "weights.pt"  # the marker of pre-trained weights, whose folder's name ends in the recipe's key
@@ -28,7 +29,7 @@ class Stored:
 
     Attributes:
         folder: where.
-        kind: descriptors, regions, maps, texts, whitening or weights.
+        kind: descriptors, regions, maps, texts, features, whitening or weights.
         state: finished, unfinished, or in use (a process is writing into it).
         bytes: of all its files.
         used: when it was made or last asked for, in seconds since 1970.
