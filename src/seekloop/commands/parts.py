@@ -38,6 +38,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "classifier": ("contracts.protocols.Classifier",),
     "criterion": ("contracts.protocols.Criterion",),
     "prior": ("loop.prior.Prior",),
+    "finetuning": ("training.contrastive.Contrastive",),
     "feedback.classifier": ("contracts.protocols.Classifier",),
     "query": ("protocol.queries.FromWords",),
     "user": ("contracts.protocols.User",),
