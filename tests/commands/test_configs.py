@@ -101,7 +101,7 @@ def named_keys():
 
 def test_every_config_key_named_in_an_error_exists():
     """A message that sends the reader to a key that is not there is worse than none."""
-    configs = [resolve(command, []) for command in ("retrieve", "learn", "search", "detect")]
+    configs = [resolve(command, []) for command in ("retrieve", "learn", "search", "detect", "finetune")]
     groups = {str(path.parent.relative_to(CONF)): set() for path in ENTRIES}
     for path in ENTRIES:
         groups[str(path.parent.relative_to(CONF))] |= set(load_entry(path)) | keys_of(path)

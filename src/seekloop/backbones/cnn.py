@@ -134,7 +134,22 @@ class FeatureMap(MapTokens):
             trunk.set_submodule(module, stage[: block + 1])
         maps = timm.models.FeatureListNet(trunk, out_indices=(position,), flatten_sequential="." in module)
         words = (f"original_strides={original_strides}", *(["upsample"] if upsample else []))
+        self._from = name, checkpoint
         super().__init__(maps, f"{label}:{layer or module}", info["num_chs"], words, expects)
+
+    def whole_weights(self) -> dict[str, Tensor]:
+        """Weights of the whole network as they are now, by timm's names; of what is not read out, as they were loaded.
+
+        Saved to a file, they are a `checkpoint` for any of the network's layers.
+        """
+        name, checkpoint = self._from
+        trunk = checkpoints.without_heads(timm.create_model(name, num_classes=0))
+        checkpoints.fill(trunk, name, checkpoint)
+        weights = trunk.state_dict()
+        for key, value in self.trunk.state_dict().items():
+            own = key if key in weights else key.replace("_", ".", 1)  # timm joins the names of layers in a sequence
+            weights[own] = value.detach().cpu()
+        return weights
 
 
 def find_layer(trunk: nn.Module, layer: str | None) -> tuple[int, dict[str, Any], int | None]:

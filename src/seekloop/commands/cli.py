@@ -9,7 +9,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 # Where each command is; imported when it is called, so that the others are quick to start.
-COMPOSED = {name: f"seekloop.commands.{name}" for name in ("check", "extract", "retrieve", "learn", "search", "detect")}
+COMPOSED = {
+    name: f"seekloop.commands.{name}"
+    for name in ("check", "extract", "retrieve", "learn", "search", "detect", "finetune")
+}
 PLAIN = {name: "seekloop.commands.reports" for name in ("status", "report")}
 PLAIN |= {"agreement": "seekloop.commands.agreement", "store": "seekloop.commands.stores"}
 
@@ -21,6 +24,7 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
   seekloop learn    [key=value ...] [-m]       deep active learning on a dataset of small images; -m sweeps
   seekloop search   [words] [key=value ...]    a collection ranked by words, or by query boxes; -m sweeps
   seekloop detect   [key=value ...] [-m]       class-agnostic regions, drawn and compared with annotated boxes
+  seekloop finetune [key=value ...] [-m]       a CNN fine-tuned on the matching images of a collection: its weights
   seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
   seekloop report   <folder> [by=key,key] [compare=key:value,value] [wandb=mode]
                                                tables and plots of the finished runs below a folder
@@ -31,7 +35,7 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
   seekloop agreement <run> <run> ... [cycle=1]
                                                predictions of the networks that runs have trained
 
-  seekloop retrieve --help                     every key, with its choices; and so for extract, learn, search, detect
+  seekloop retrieve --help                     every key, with its choices; and so for the others above status
 """
 
 

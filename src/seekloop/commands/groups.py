@@ -28,7 +28,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "representation": ("representation", "representation/local", "representation/fusion"),
     "pretraining": ("pretraining",),
     "semi": ("semi", "propagation"),
-    "training": ("training",),
+    "training": ("training", "finetuning"),
     "classifier": ("classifier", "prior"),
     "feedback": ("feedback", "classifier@feedback.classifier"),
     "criterion": ("criterion",),
@@ -111,7 +111,9 @@ def check_groups(command: str, overrides: Sequence[str]) -> None:
             raise ConfigError(typed, value, why, f"Type: {moved}{dot}{rest}={value}.")
         group = MOVED.get(key, key)
         if not dot and (conf_dir() / group).is_dir():
-            others = [name for name in ("retrieve", "learn", "search", "detect") if group in groups_of(name)]
+            others = [
+                name for name in ("retrieve", "learn", "search", "detect", "finetune") if group in groups_of(name)
+            ]
             now = f"it is now {group}, and " if group != key else ""
             why = f"{now}seekloop {command} has no group {group}, and would read nothing of it"
             whose = f"It belongs to seekloop {' and '.join(others)}. " if others else ""

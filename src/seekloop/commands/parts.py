@@ -41,6 +41,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "reranker.first": ("matching.reranking.RerankerSource",),
     "reranker.then": ("matching.reranking.RerankerSource",),
     "prior": ("loop.prior.Prior",),
+    "finetuning": ("training.contrastive.Contrastive",),
     "feedback.classifier": ("contracts.protocols.Classifier",),
     "query": ("protocol.queries.FromWords",),
     "user": ("contracts.protocols.User",),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
 
-COMMANDS = ("retrieve", "learn", "search", "detect")
+COMMANDS = ("retrieve", "learn", "search", "detect", "finetune")
 ALWAYS = ("uncertainty",)  # criteria that every person's search may change to: the one that teaches the classifier
 Box = Sequence[float | int]
 
