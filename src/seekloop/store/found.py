@@ -37,6 +37,7 @@ class FoundImage:
         affine: share of pairs of tokens that the detector calls alike; NaN where it has no threshold.
         why: why the image could not be read; None where it was.
         drew: whether the detector drew random numbers, by which its regions depend on the image's position.
+        saliency: the map that the regions were found in; None where the detector has none.
     """
 
     boxes: Float[Tensor, "m 4"]
@@ -46,6 +47,7 @@ class FoundImage:
     affine: float
     why: str | None = None
     drew: bool = False
+    saliency: Float[Tensor, "h w"] | None = None
 
     @staticmethod
     def unreadable(why: str) -> "FoundImage":
@@ -98,6 +100,7 @@ class FoundRegions:
             float(shard["affine"][position]),
             str(shard["why"][position]) or None,
             bool(self.drew[image]),
+            _saliency(shard, position, size[1:]),
         )
 
     @property
@@ -235,7 +238,17 @@ def _arrays(found: FoundImage) -> dict[str, np.ndarray]:
         "bits": np.packbits(found.masks.numpy().reshape(-1)),
         "why": np.array([found.why or ""]),
         "drew": np.array([found.drew]),
+        "salient": np.array([0 if found.saliency is None else found.saliency.numel()], dtype=np.int64),
+        "saliency": np.zeros(0, dtype=np.float32) if found.saliency is None else found.saliency.float().numpy().ravel(),
     }
+
+
+def _saliency(shard: dict[str, Any], position: int, size: Sequence[int]) -> Float[Tensor, "h w"] | None:
+    """The saliency map of an image of a shard; None where there is none, or an earlier version wrote the shard."""
+    if "salient" not in shard or not int(shard["salient"][position]):
+        return None
+    end = int(shard["salient"][: position + 1].sum())
+    return shard["saliency"][end - int(shard["salient"][position]) : end].reshape(*size)
 
 
 def _whole(path: Path) -> bool:
