@@ -223,7 +223,7 @@ class ObjectSaliency:
             vectors = self.vectors(patches(tokens, self.patch, self.pool, self.p)[live], graph)
             barred = None if self.own or image is None else graph.image == image
             parts = []
-            for some in vectors.split(max(1, _PRODUCTS // len(graph.vectors))):
+            for some in torch.split(vectors, max(1, _PRODUCTS // len(graph.vectors))):
                 cosine = some @ graph.vectors.T
                 parts.append((cosine if barred is None else cosine.masked_fill(barred, 0)).topk(count, dim=1))
             vertex[live] = torch.cat([part.indices for part in parts])

@@ -76,14 +76,24 @@ class Discovered(Detected):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.detector, FeatureSalient):
-            name = type(self.detector).__name__
-            raise ConfigError("detector", name, "it has no feature saliency", "Use regions.detector=egm.", self)
+        _ = self.salient
         if not self.scales:
             raise ConfigError("scales", self.scales, "the graph would have no regions", "Use [1.0].", self)
         if self.shape == "backbone" and list(self.scales) != [1.0]:
             why = "with shape=backbone all images have one size"
             raise ConfigError("scales", self.scales, why, "Use [1.0], or shape=own.", self)
+
+    @property
+    def salient(self) -> FeatureSalient:
+        """FS.EGM, the detector.
+
+        Raises:
+            ConfigError: if it is another one.
+        """
+        if isinstance(self.detector, FeatureSalient):
+            return self.detector
+        name = type(self.detector).__name__
+        raise ConfigError("detector", name, "it has no feature saliency", "Use detector@regions.detector=egm.", self)
 
     def detected(self, **changes: object) -> Detected:
         """The part that says how a detector sees the images, without cells."""
@@ -154,7 +164,7 @@ class Discovery(Detection):
     def detector(self, collection: Collection) -> ObjectSalient:
         """OS.EGM of maps of this collection's images, or of new ones, once the graph is there."""
         chosen = self.regions
-        return ObjectSalient(chosen.detector, chosen.objects, chosen.mixture, self.folder_of_graph(collection))
+        return ObjectSalient(chosen.salient, chosen.objects, chosen.mixture, self.folder_of_graph(collection))
 
     def _second(self, collection: Collection) -> SecondLook:
         looked = self.regions.detected(detector=self.detector(collection))
