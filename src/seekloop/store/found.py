@@ -69,6 +69,7 @@ class FoundRegions:
         affine: as in `FoundImage`, one per image.
         readable: False for images that could not be read.
         drew: as in `FoundImage`.
+        salient: which images have a saliency map; None where the detector has none.
     """
 
     folder: Path
@@ -79,6 +80,7 @@ class FoundRegions:
     affine: Float[Tensor, " n"]
     readable: Bool[Tensor, " n"]
     drew: Bool[Tensor, " n"]
+    salient: Bool[Tensor, " n"] | None = None
 
     def masks(self, image: int) -> Bool[Tensor, "m h w"]:
         """The masks of one image, read from disk."""
@@ -219,7 +221,10 @@ def read_found(folder: Path) -> tuple[FoundRegions, list[str]]:
     names = ("boxes", "level", "score", "affine", "counts", "drew")
     columns = {name: torch.cat([part[name] for part in parts]) for name in names}
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), columns.pop("counts").cumsum(0)])
-    return FoundRegions(folder, offsets, readable=torch.tensor([not reason for reason in why]), **columns), why
+    maps = torch.cat([part.get("salient", torch.zeros(len(part["counts"]))) for part in parts]) > 0
+    salient = maps if bool(maps.any()) else None
+    readable = torch.tensor([not reason for reason in why])
+    return FoundRegions(folder, offsets, readable=readable, salient=salient, **columns), why
 
 
 def _name(shard: int) -> str:
