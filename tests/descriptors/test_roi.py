@@ -187,7 +187,11 @@ def test_the_descriptor_of_an_image_as_the_sum_of_its_regions():
     batch = Batch(torch.zeros(2, 3, 8, 8), torch.arange(2), torch.ones(2, dtype=torch.bool))
     found = {
         how: roi(global_=how).describe(
-            lambda pixels: Tokens(None, patches[:, :0, 0], patches), Mean(), batch, Regions(boxes, torch.tensor([0, 2, 3])), 2
+            lambda pixels: Tokens(None, patches[:, :0, 0], patches),
+            Mean(),
+            batch,
+            Regions(boxes, torch.tensor([0, 2, 3])),
+            2,
         )
         for how in ("map", "regions")
     }

@@ -127,9 +127,7 @@ def test_object_saliency_is_that_of_the_equation(changes):
             near = sorted(allowed, key=lambda i: -cosines[i])[: how.nearest]
             power = 1 if how.similarity == "cosine" else 3
             total = sum(
-                max(cosines[i], 0) ** power
-                * float(world.saliency[i]) ** how.exponent
-                * float(world.centrality[i])
+                max(cosines[i], 0) ** power * float(world.saliency[i]) ** how.exponent * float(world.centrality[i])
                 for i in near
             )
             assert float(found[r, c]) == pytest.approx(float(feature[r, c]) ** how.exponent * total, rel=1e-3, abs=1e-7)

@@ -43,7 +43,10 @@ def test_maps_lie_over_their_picture_with_regions_in_red_and_objects_in_their_ow
 
 
 def test_components_are_ellipses_as_wide_as_their_regions():
-    steps = [Step(0, np.full((3, 2), 0.5), np.full((3, 2), 0.1)), Step(2, np.array([[0.25, 0.5]]), np.full((1, 2), 0.1))]
+    steps = [
+        Step(0, np.full((3, 2), 0.5), np.full((3, 2), 0.1)),
+        Step(2, np.array([[0.25, 0.5]]), np.full((1, 2), 0.1)),
+    ]
     figure = evolution(picture(), np.ones((2, 4)), steps)
     assert [len(patches(axes, Ellipse)) for axes in figure.axes] == [0, 3, 1]
     (last,) = patches(figure.axes[2], Ellipse)

@@ -25,7 +25,9 @@ def slow_step(mixture, samples, values, weights, sigma):
         gamma[i] /= gamma[i].sum()
     weighted = weights[:, None] * gamma
     count = weighted.sum(axis=0)
-    mean = np.array([sum(weighted[i, k] * samples[i] for i in range(len(samples))) / count[k] for k in range(len(count))])
+    mean = np.array(
+        [sum(weighted[i, k] * samples[i] for i in range(len(samples))) / count[k] for k in range(len(count))]
+    )
     variance = np.array(
         [
             sum(weighted[i, k] * (samples[i] - mean[k]) ** 2 for i in range(len(samples))) / count[k]

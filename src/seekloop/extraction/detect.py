@@ -179,23 +179,26 @@ class Detection:
             for maps in keep.values():
                 kept_maps.finish(maps, found.readable.nonzero()[:, 0].tolist())
 
-    def show(self, collection: Collection, callback: pl.Callback) -> None:
-        """Bring every image's map, as the detector sees it, to a callback in this process, one after the other.
+    def show(self, collection: Collection, images: Sequence[int], callback: pl.Callback) -> None:
+        """Bring the maps of some images, as the detector sees them, to a callback in this process, one after the other.
 
         Maps that were kept are read; `outputs` of the callback is a `MapOfImage`.
         """
         recipe, precision = self.recipe_of_maps(self.regions.feature, collection), self.trainer.resolved_precision
-        seen, images = self._folder(collection, self.regions.feature, recipe), len(collection.paths)
-        data = Sharded(
-            partial(ImagesAtTheirSize, collection, self.maps, self._sizing, seen, {}),
-            [list(range(images))],
-            self.trainer.workers,
-        )
+        seen = self._folder(collection, self.regions.feature, recipe)
+        dataset = partial(ImagesAtTheirSize, collection, self.maps, self._sizing, seen, {})
+        data = Sharded(dataset, [list(images)], self.trainer.workers)
         read = ReadMaps(own_copy(self.maps, precision), self.regions.feature, {})
         alone = replace(self.trainer, devices=1, strategy="auto")  # what other processes collect would be lost
         with lightning_silenced():
-            bar = ImagesPerSecond("read maps", 0, images)
+            bar = ImagesPerSecond("read maps", 0, len(images))
             alone.runner(precision, callback, bar).predict(read, data, return_predictions=False)
+
+    def map_of(self, collection: Collection, image: int) -> Float[Tensor, "h w d"]:
+        """The map of one image, as the detector sees it."""
+        seen = _LastMap()
+        self.show(collection, [image], seen)
+        return seen.map
 
     @contextlib.contextmanager
     def _keeping(self, collection: Collection, contents: Sequence[str] | None, say: Say) -> Iterator[dict[str, Path]]:
@@ -254,6 +257,24 @@ class ReadMaps(pl.LightningModule):
             for feature, folder in self.keep.items():
                 kept_maps.keep_map(folder, int(batch.image), maps[feature][0].cpu())
         return MapOfImage(maps[self.feature][0].half(), batch.image, batch.why)
+
+
+class _LastMap(pl.Callback):
+    """Keeps the map that came last."""
+
+    map: Float[Tensor, "h w d"]
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep it."""
+        self.map = outputs.map.float().cpu()
 
 
 class DetectInJobs(pl.Callback):

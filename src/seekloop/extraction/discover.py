@@ -213,9 +213,10 @@ class Discovery(Detection):
         counts = found.offsets.diff()
         owner = torch.arange(len(counts)).repeat_interleave(counts)
         vectors = PoolRegions(found, self.regions.objects.p)
-        if len(owner):
-            look.show(collection, vectors)
-        pools = [vectors.of[image] for image in counts.nonzero()[:, 0].tolist()]
+        images = counts.nonzero()[:, 0].tolist()
+        if images:
+            look.show(collection, images, vectors)
+        pools = [vectors.of[image] for image in images]
         rows = torch.cat(pools) if pools else torch.zeros(0, self.regions.backbone.dim)
         return Vertices(rows, found.score, owner, found.boxes)
 
@@ -257,9 +258,31 @@ def joined(regions: Vertices, how: Discovered) -> tuple[RegionGraph, sparse.csr_
     return RegionGraph(*columns, whitening.mean, whitening.axes), weights
 
 
-def region_vectors(
-    tokens: Float[Tensor, "h w d"], masks: Bool[Tensor, "m h w"], p: float
-) -> Float[Tensor, "m d"]:
+def most_central(centrality: Float[Tensor, " v"], weights: sparse.csr_array, count: int) -> list[int]:
+    """The most central vertices no two of which are joined, so that each shows something else.
+
+    Args:
+        centrality: of every vertex; of equal ones the first comes first.
+        weights: of the edges.
+        count: how many at most.
+
+    Example:
+        >>> chain = sparse.csr_array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+        >>> most_central(torch.tensor([0.5, 1.0, 0.7]), chain, 2), most_central(torch.tensor([1.0, 0.8, 0.7]), chain, 2)
+        ([1], [0, 2])
+    """
+    chosen: list[int] = []
+    told = torch.zeros(len(centrality), dtype=torch.bool)
+    for vertex in centrality.argsort(descending=True, stable=True).tolist():
+        if len(chosen) == count:
+            break
+        if not told[vertex]:
+            chosen.append(vertex)
+            told[torch.from_numpy(weights.indices[weights.indptr[vertex] : weights.indptr[vertex + 1]]).long()] = True
+    return chosen
+
+
+def region_vectors(tokens: Float[Tensor, "h w d"], masks: Bool[Tensor, "m h w"], p: float) -> Float[Tensor, "m d"]:
     """Pool the cells of each region by the generalised mean, eq. 5.10; values below 0 count as 0."""
     weights = masks.flatten(1).double()
     return pooled(tokens.clamp(min=0).flatten(0, 1), weights / weights.sum(dim=1, keepdim=True), "gem", p, None)
@@ -287,6 +310,4 @@ class PoolRegions(pl.Callback):
     ) -> None:
         """Pool the regions of one image."""
         image = int(outputs.image)
-        masks = self.found.masks(image)
-        if len(masks):
-            self.of[image] = region_vectors(outputs.map.float().cpu(), masks, self.p)
+        self.of[image] = region_vectors(outputs.map.float().cpu(), self.found.masks(image), self.p)

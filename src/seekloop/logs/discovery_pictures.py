@@ -70,7 +70,9 @@ def evolution(picture: Image.Image, saliency: Float[np.ndarray, "h w"], steps: S
         for centre, deviation in zip(step.centre, step.deviation, strict=True):
             size = 2 * np.sqrt(3) * deviation * small.size  # as wide as the rectangles of the regions
             middle = centre * small.size - 0.5
-            place.add_patch(Ellipse((middle[0], middle[1]), size[0], size[1], fill=False, edgecolor=WRONG, linewidth=0.8))
+            place.add_patch(
+                Ellipse((middle[0], middle[1]), size[0], size[1], fill=False, edgecolor=WRONG, linewidth=0.8)
+            )
         place.set_title(f"i = {step.iteration}, m = {len(step.centre)}", fontsize=7)
     return figure
 
@@ -86,7 +88,10 @@ class Piece:
 
 def cut_out(picture: Image.Image, box: Sequence[float]) -> Image.Image:
     """The part of a picture inside a box, at least one pixel."""
-    left, top = min(int(box[0] * picture.width), picture.width - 1), min(int(box[1] * picture.height), picture.height - 1)
+    left, top = (
+        min(int(box[0] * picture.width), picture.width - 1),
+        min(int(box[1] * picture.height), picture.height - 1),
+    )
     right, low = max(round(box[2] * picture.width), left + 1), max(round(box[3] * picture.height), top + 1)
     return picture.crop((left, top, right, low))
 
@@ -100,9 +105,7 @@ def central_regions(pieces: Sequence[Piece]) -> Figure:
     return figure
 
 
-def patch_neighbours(
-    seen: SalientImage, patch: Float[np.ndarray, " 4"], near: Sequence[Piece]
-) -> Figure:
+def patch_neighbours(seen: SalientImage, patch: Float[np.ndarray, " 4"], near: Sequence[Piece]) -> Figure:
     """How a patch gets its object saliency: where it is, its nearest regions, and the maps before and after.
 
     Regions are outlined green where they are central in the graph, red where they are not.
