@@ -177,3 +177,29 @@ def test_a_whole_map_is_pooled_like_a_region_of_all_of_it(changed):
     torch.testing.assert_close(pooling(tokens), pooling.local(patches, torch.arange(3), whole))
     two = Tokens(None, torch.zeros(1, 0, 1), torch.tensor([1.0, 2.0]).reshape(1, 1, 2, 1))
     torch.testing.assert_close(FromRegions()(two), torch.tensor([[4.5 ** (1 / 3)]]))
+
+
+def test_the_descriptor_of_an_image_as_the_sum_of_its_regions():
+    """Each region counts alike whatever its size or strength; an image without a region is its only region."""
+    rng = torch.Generator().manual_seed(5)
+    patches = torch.rand(2, 4, 6, 5, generator=rng)
+    boxes = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.25, 0.5, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
+    batch = Batch(torch.zeros(2, 3, 8, 8), torch.arange(2), torch.ones(2, dtype=torch.bool))
+    found = {
+        how: roi(global_=how).describe(
+            lambda pixels: Tokens(None, patches[:, :0, 0], patches),
+            Mean(),
+            batch,
+            Regions(boxes, torch.tensor([0, 2, 3])),
+            2,
+        )
+        for how in ("map", "regions")
+    }
+    unit = torch.nn.functional.normalize(found["map"].local, dim=1)
+    torch.testing.assert_close(found["regions"].global_, torch.stack([unit[0] + unit[1], unit[2]]))
+    assert found["regions"].local.equal(found["map"].local)
+    assert found["map"].global_.equal(patches.mean(dim=(1, 2)))
+    gem = (patches[1].flatten(0, 1) ** 3).mean(dim=0) ** (1 / 3)
+    torch.testing.assert_close(found["regions"].global_[1], gem / gem.norm())
+    assert (roi().global_apart, roi(global_="regions").global_apart) == (True, False)
+    assert roi(global_="regions").name != roi().name

@@ -8,11 +8,13 @@ import torch
 from seekloop.commands.detect import located
 from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.grids import grid_boxes
+from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import KINDS, Regions
 from seekloop.extraction.detect import Detection, with_cells
 from seekloop.protocol.region_measures import first_boxes, images_table, recall_table, without_stand_ins
 from seekloop.regions.grid import Grid
-from seekloop.store.found import FoundRegions
+from seekloop.store import found as found_files
+from seekloop.store.found import FoundImage, FoundRegions, FoundWriter
 from tests.extraction.fakes import Noise, annotations
 
 LEFT, RIGHT, TOP = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5)
@@ -95,6 +97,8 @@ def test_numbers_of_a_grid_by_hand():
             "recall_mean": (14 * 3 + 5 * 2) / 57,
             "regions_per_image": 4.0,
             "affine_share": None,
+            "saliency_precision": None,
+            "without_saliency": None,
             "images": 3,
             "objects": 3,
         }
@@ -124,3 +128,19 @@ def test_a_whole_image_that_stands_where_nothing_was_found_is_no_find():
 def test_cells_are_judged_as_they_are():
     cells = Regions(grid_boxes(((2, 2),)), None)
     assert without_stand_ins(cells) is cells
+
+
+def test_saliency_precision_of_a_run_by_hand(tmp_path):
+    """Maps of 1 x 2 cells. Image 0: 1 and 3, the object on the left: .25. 1: zeros. 2: no object. 3: right half: .75."""
+    maps = [torch.tensor([[1.0, 3.0]]), torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([[1.0, 3.0]])]
+    found_files.begin(tmp_path, Recipe("regions", {}), 4)
+    writer = FoundWriter(tmp_path, 4)
+    for image, saliency in enumerate(maps):
+        nothing = torch.zeros(0, dtype=torch.long), torch.zeros(0), torch.zeros(0, 1, 2, dtype=torch.bool)
+        writer.add(image, FoundImage(torch.zeros(0, 4), *nothing, float("nan"), saliency=saliency))
+    detected, _ = found_files.read_found(tmp_path)
+    assert [detected.image(image).saliency.tolist() for image in range(4)] == [one.tolist() for one in maps]
+    images = Noise(4, [(0, LEFT), (1, LEFT), (3, RIGHT)])
+    tables, summary = located(images, Given(detected), print).measure(0.5)
+    assert tables["images"]["saliency_precision"].fillna(-1).tolist() == [0.25, -1, -1, 0.75]
+    assert (summary["saliency_precision"], summary["without_saliency"]) == (0.5, 1)

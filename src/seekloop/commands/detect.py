@@ -7,6 +7,7 @@ from annotated_types import Ge, Interval
 from omegaconf import DictConfig
 
 from seekloop.commands.compose import choices
+from seekloop.commands.discovery import Discovered
 from seekloop.commands.extract import build_regions, report_collection
 from seekloop.commands.parts import build
 from seekloop.commands.recipes import detection
@@ -15,6 +16,7 @@ from seekloop.contracts.declared import component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.detect import Detection
+from seekloop.extraction.discover import Discovery
 from seekloop.protocol.kinds import REGIONS
 from seekloop.protocol.region_measures import RegionMeasures
 from seekloop.regions.parts import PartsOfImages, Say
@@ -22,6 +24,7 @@ from seekloop.regions.parts import PartsOfImages, Say
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from seekloop.logs.drawing import Draw
     from seekloop.logs.pictures import RegionsOfImage
 
 
@@ -61,7 +64,10 @@ def detect(config: DictConfig) -> float:
 
             return hierarchy([picture_of(measures, image) for image in shown])
 
-        return Outcome(summary, {"regions": draw} if shown else {})
+        drawn: dict[str, Draw] = {"regions": draw} if shown else {}
+        if isinstance(regions, Discovery):
+            drawn |= Discovered(regions, collection, measures.truth, shown).figures()
+        return Outcome(summary, drawn)
 
     return Task(
         config,

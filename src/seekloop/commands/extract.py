@@ -12,6 +12,7 @@ from seekloop.contracts.problems import Problem, first_reasons, many, summarised
 from seekloop.contracts.protocols import Collection
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.detect import Detection
+from seekloop.extraction.discover import Discovered, Discovery
 from seekloop.extraction.plan import Extraction
 from seekloop.images.size_shares import size_shares
 from seekloop.logs.console import Console
@@ -54,6 +55,8 @@ def build_regions(config: DictConfig) -> PartsOfImages:
         ConfigError: if the choices do not fit together.
     """
     regions = build(config, "regions")
+    if isinstance(regions, Discovered):
+        return Discovery(regions, config.store_dir, build(config, "trainer"))
     if isinstance(regions, Detected):
         return Detection(regions, config.store_dir, build(config, "trainer"))
     return regions

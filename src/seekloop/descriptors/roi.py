@@ -1,5 +1,6 @@
 """Pooling a map of tokens inside regions: of boxes or masks, by the mean, the maximum, or the generalised mean."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -9,9 +10,10 @@ from torch.nn import functional as F
 
 from seekloop.contracts.declared import Positive, component
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.records import Regions, Tokens
-from seekloop.descriptors.encoding import OnePass
+from seekloop.contracts.records import Batch, Regions, Tokens
+from seekloop.descriptors.encoding import Described, Network, OnePass
 from seekloop.descriptors.pool import area_weights, spans
+from seekloop.descriptors.pooling import Pooling
 
 Pool = Literal["gem", "mean", "max", "medoid"]
 TOUCHED = 2e-5  # of the share of a region's largest token: a smaller share is rounding of the region's float32 edges
@@ -94,6 +96,30 @@ def pooled(
     return total.abs().pow(1 / p) * total.sign()
 
 
+def summed(local: Float[Tensor, "r d"], counts: Int[Tensor, " b"]) -> Float[Tensor, "b d"]:
+    r"""Sum up the descriptors of each image's regions, each brought to unit length.
+
+    .. math:: \sum_{R} \frac{m_A(R)}{\lVert m_A(R) \rVert_2}
+
+    Whitening comes after, once for the sum.
+
+    Args:
+        local: of the regions, one image after the other.
+        counts: how many regions each image has.
+
+    Reference:
+        Siméoni, "Robust image representation for classification, retrieval and object discovery", 2020, section 5.3.9.
+
+    Example:
+        >>> summed(torch.tensor([[3.0, 4.0], [0.0, 2.0], [5.0, 0.0]]), torch.tensor([2, 1]))
+        tensor([[0.6000, 1.8000],
+                [1.0000, 0.0000]])
+    """
+    owner = torch.arange(len(counts), device=local.device).repeat_interleave(counts)
+    unit = F.normalize(local.float(), dim=1)
+    return unit.new_zeros(len(counts), local.shape[1]).index_add_(0, owner, unit)
+
+
 @component
 class FromRegions(OnePass):
     """Pool a backbone's map inside every region, in its box or in its mask: the descriptor of CLAID.
@@ -107,6 +133,8 @@ class FromRegions(OnePass):
         eps: least value for gem; None as released, see `pooled`.
         inside: box or mask; a mask's own map may be of another size.
         members: cells, every token that the region touches counts alike (as released); area, by the area inside.
+        global_: descriptor of an image as a whole: map, by the `pooling` of its tokens; regions, the sum of its regions'
+            descriptors, each of unit length: FS.EGM and OS.EGM. An image without a region is its only region.
 
     Raises:
         ConfigError: if an argument is out of its range; when images are described, if their regions have no masks.
@@ -117,6 +145,7 @@ class FromRegions(OnePass):
     eps: float | None = None
     inside: Literal["box", "mask"] = "box"
     members: Literal["cells", "area"] = "cells"
+    global_: Literal["map", "regions"] = "map"
     poolable = False
 
     @property
@@ -125,10 +154,23 @@ class FromRegions(OnePass):
         return self.pool in ("mean", "medoid")
 
     @property
+    def global_apart(self) -> bool:
+        """Whether global descriptors do not depend on the regions."""
+        return self.global_ == "map"
+
+    @property
     def name(self) -> str:
         """For the store's key: all settings."""
         power = f"-{self.p:g}-{self.eps}" if self.pool == "gem" else ""
-        return f"roi-{self.pool}{power}-{self.inside}-{self.members}"
+        return f"roi-{self.pool}{power}-{self.inside}-{self.members}" + ("" if self.global_apart else "-regions")
+
+    def describe(self, network: Network, pooling: Pooling, batch: Batch, regions: Regions, rows: int) -> Described:
+        """Global and local descriptors from the same tokens."""
+        found = super().describe(network, pooling, batch, regions, rows)
+        if self.global_apart:
+            return found
+        counts = torch.tensor([len(regions.of(image)) for image in batch.image.tolist()], device=found.local.device)
+        return replace(found, global_=summed(found.local, counts))
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
         """Pooling of whole images, or of crops, by which they compare with regions: all of the map is one region."""

@@ -29,7 +29,7 @@ from seekloop.lightning.progress import ImagesPerSecond
 from seekloop.lightning.silence import lightning_silenced
 from seekloop.regions.detected import Detected
 from seekloop.regions.parts import Parts, Say, ragged
-from seekloop.regions.segments import Detector
+from seekloop.regions.segments import Detector, KnowsImage
 from seekloop.store import found as found_files
 from seekloop.store import kept_maps
 from seekloop.store.found import FoundImage, FoundRegions, FoundWriter
@@ -115,6 +115,10 @@ class Detection:
     def _folder(self, collection: Collection, what: str, recipe: Recipe) -> Path:
         return Path(self.store_dir) / folder_name(f"{collection.name}-{what}", self.regions.backbone.name, recipe.key)
 
+    def folder(self, collection: Collection) -> Path:
+        """Where the detector's regions of a collection lie, or will."""
+        return self._folder(collection, type(self.regions.detector).__name__.lower(), self.recipe(collection))
+
     def found(self, collection: Collection, say: Say) -> FoundRegions:
         """The detector's regions of a collection, without cells and whole images; looked for if they have to be.
 
@@ -122,7 +126,7 @@ class Detection:
             StoreError: if the disk is full or a file is damaged.
         """
         recipe, images, chosen = self.recipe(collection), len(collection.paths), self.regions
-        folder = self._folder(collection, type(chosen.detector).__name__.lower(), recipe)
+        folder = self.folder(collection)
 
         def kept() -> str:
             return f"regions of {found_files.kept_images(folder, images):,} of {images:,} images are kept in {folder}"
@@ -175,6 +179,27 @@ class Detection:
             for maps in keep.values():
                 kept_maps.finish(maps, found.readable.nonzero()[:, 0].tolist())
 
+    def show(self, collection: Collection, images: Sequence[int], callback: pl.Callback) -> None:
+        """Bring the maps of some images, as the detector sees them, to a callback in this process, one after the other.
+
+        Maps that were kept are read; `outputs` of the callback is a `MapOfImage`.
+        """
+        recipe, precision = self.recipe_of_maps(self.regions.feature, collection), self.trainer.resolved_precision
+        seen = self._folder(collection, self.regions.feature, recipe)
+        dataset = partial(ImagesAtTheirSize, collection, self.maps, self._sizing, seen, {})
+        data = Sharded(dataset, [list(images)], self.trainer.workers)
+        read = ReadMaps(own_copy(self.maps, precision), self.regions.feature, {})
+        alone = replace(self.trainer, devices=1, strategy="auto")  # what other processes collect would be lost
+        with lightning_silenced():
+            bar = ImagesPerSecond("read maps", 0, len(images))
+            alone.runner(precision, callback, bar).predict(read, data, return_predictions=False)
+
+    def map_of(self, collection: Collection, image: int) -> Float[Tensor, "h w d"]:
+        """The map of one image, as the detector sees it."""
+        seen = _LastMap()
+        self.show(collection, [image], seen)
+        return seen.map
+
     @contextlib.contextmanager
     def _keeping(self, collection: Collection, contents: Sequence[str] | None, say: Say) -> Iterator[dict[str, Path]]:
         """Claim the folders of the maps that are to be kept; of two processes, one keeps and the other waits."""
@@ -191,6 +216,8 @@ class Detection:
         each = len(found.boxes) / max(1, int(found.readable.sum()))
         share = found.affine_share
         say(f"{each:.1f} regions per image" + ("" if share is None else f", {share:.1%} of the pairs of tokens alike"))
+        if without := int(((found.offsets.diff() == 0) & found.readable).sum()):
+            say(f"{without:,} images have no region and stand for themselves as a whole")
         if share is not None and not SAYS_NOTHING <= share <= 1 - SAYS_NOTHING:
             say(
                 f"warning: {share:.1%} of the pairs of tokens of {self.maps.name} pass the detector's threshold, "
@@ -230,6 +257,24 @@ class ReadMaps(pl.LightningModule):
             for feature, folder in self.keep.items():
                 kept_maps.keep_map(folder, int(batch.image), maps[feature][0].cpu())
         return MapOfImage(maps[self.feature][0].half(), batch.image, batch.why)
+
+
+class _LastMap(pl.Callback):
+    """Keeps the map that came last."""
+
+    map: Float[Tensor, "h w d"]
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep it."""
+        self.map = outputs.map.float().cpu()
 
 
 class DetectInJobs(pl.Callback):
@@ -287,14 +332,15 @@ def detect(detector: Detector, seen: MapOfImage, seed: int, path: str = "") -> F
         with threadpool_limits(1):
             rng = generator(seed, "regions", int(seen.image))
             before = rng.get_state()
-            found = detector(seen.map, rng)
+            one = detector.of_image(int(seen.image)) if isinstance(detector, KnowsImage) else detector
+            found = one(seen.map, rng)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     finally:
         torch.set_num_threads(threads)
     affine = float("nan") if found.affine is None else found.affine
     columns = found.boxes.float(), found.level.long(), found.score.float(), found.masks
-    return FoundImage(*columns, affine, drew=not rng.get_state().equal(before))
+    return FoundImage(*columns, affine, drew=not rng.get_state().equal(before), saliency=found.saliency)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,10 @@ class Plan:
         return self.manifest.key
 
     def recipe(self, local: bool) -> Recipe:
-        """Recipe of the descriptors; of global ones alone, without the regions, unless crops share their batches."""
+        """Recipe of the descriptors; of global ones alone, without the regions.
+
+        But with them where crops share the images' batches, or global descriptors are sums of regions.
+        """
         whole = self.manifest.recipe
         return whole if local or not self.global_apart else Recipe(whole.kind, whole.settings)
 
@@ -161,7 +164,8 @@ class Extraction:
             )
         if described.tokens is not None:
             check_not_finer(parts.asked, described.tokens)
-        return Plan(folder, described, parts, global_apart=encoding.name != "crops")
+        apart = getattr(encoding, "global_apart", encoding.name != "crops")
+        return Plan(folder, described, parts, global_apart=apart)
 
 
 def _already_there(folder: Path) -> StoreManifest | None:

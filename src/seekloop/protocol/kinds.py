@@ -173,10 +173,10 @@ REGIONS = RunKind(
         "recall": columns("double", ("iou", *RECALL.values)),
         "images": {
             **{"image": "int32", "path": "string", "regions": "int32"},
-            **columns("double", ("affine", "first_iou", "best_iou")),
+            **columns("double", ("affine", "first_iou", "best_iou", "saliency_precision")),
         },
     },
-    numbers=("corloc", "recall_50", "recall_75", "regions_per_image"),
+    numbers=("corloc", "recall_50", "recall_75", "regions_per_image", "saliency_precision"),
     amounts=("regions_per_image",),
     labels={
         "iou": "overlap (IoU) asked for",
@@ -185,6 +185,7 @@ REGIONS = RunKind(
         "recall_50": "recall at IoU 0.5",
         "recall_75": "recall at IoU 0.75",
         "regions_per_image": "regions per image",
+        "saliency_precision": "saliency precision",
     },
     curve=RECALL,
     compared=("recall",),

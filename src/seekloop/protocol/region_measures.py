@@ -14,6 +14,7 @@ from seekloop.contracts.boxes import STRATA, stratum
 from seekloop.contracts.protocols import Collection
 from seekloop.contracts.records import KINDS, Annotations, Regions
 from seekloop.metrics.localisation import best_iou, corloc, recall_at_iou
+from seekloop.metrics.saliency import saliency_precision
 from seekloop.protocol.summary import left_out, number
 from seekloop.store.found import FoundRegions
 
@@ -52,6 +53,8 @@ class RegionMeasures:
         first = first_boxes(self.regions, self.detected, len(self.collection.paths))
         recall = recall_table(judged, truth)
         images = images_table(self.collection, judged, self.detected, first, truth)
+        images["saliency_precision"] = precisions(self.detected, truth, len(images))
+        salient = salient_summary(images["saliency_precision"], self.detected, truth)
         summary = {
             "corloc": number(corloc(first, truth, threshold)),
             "recall_50": _at(recall, 0.5),
@@ -59,11 +62,34 @@ class RegionMeasures:
             "recall_mean": number(float(recall["recall"].mean())),
             "regions_per_image": float(images["regions"].mean()),
             "affine_share": None if self.detected is None else self.detected.affine_share,
+            **salient,
             "images": int(self.readable.sum()),
             "objects": len(truth.image),
             "left_out": left_out(self.collection.problems, self.readable),
         }
         return {"recall": recall, "images": images}, summary
+
+
+def precisions(detected: FoundRegions | None, truth: Annotations, images: int) -> Float[np.ndarray, " n"]:
+    """Saliency precision of each image; NaN without a saliency map, of a map of zeros, and where no object is known."""
+    found = np.full(images, np.nan)
+    if detected is None or detected.salient is None:
+        return found
+    for image in truth.image.unique().tolist():
+        saliency = detected.image(image).saliency
+        if saliency is not None:
+            found[image] = saliency_precision(saliency, truth.box[truth.image == image])
+    return found
+
+
+def salient_summary(
+    precision: "pd.Series[float]", detected: FoundRegions | None, truth: Annotations
+) -> dict[str, float | int | None]:
+    """The mean saliency precision, and how many images with objects have none, since their maps are zero."""
+    if detected is None or detected.salient is None:
+        return {"saliency_precision": None, "without_saliency": None}
+    mean = number(float(precision.mean()))
+    return {"saliency_precision": mean, "without_saliency": len(truth.image.unique()) - int(precision.count())}
 
 
 def without_stand_ins(located: Regions) -> Regions:

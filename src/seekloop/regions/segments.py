@@ -34,6 +34,8 @@ class Segments:
     affine: float | None
     other_boxes: Float[Tensor, "m 4"] | None = None
     """Of a method that is to repeat published code, which has them otherwise; None: the boxes around the masks."""
+    saliency: Float[Tensor, "h w"] | None = None
+    """The saliency map that the regions were found in; None of a method that has none."""
 
     @cached_property
     def boxes(self) -> Float[Tensor, "m 4"]:
@@ -54,6 +56,15 @@ class Detector(Protocol):
 
     def __call__(self, tokens: Float[Tensor, "h w d"], rng: Generator) -> Segments:
         """Find regions. `rng` is the image's own generator, on the CPU."""
+        ...
+
+
+@runtime_checkable
+class KnowsImage(Protocol):
+    """A detector whose regions depend on which image of the collection it is, not on its map alone."""
+
+    def of_image(self, image: int) -> Detector:
+        """The detector for the image at this position."""
         ...
 
 

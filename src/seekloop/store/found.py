@@ -37,6 +37,7 @@ class FoundImage:
         affine: share of pairs of tokens that the detector calls alike; NaN where it has no threshold.
         why: why the image could not be read; None where it was.
         drew: whether the detector drew random numbers, by which its regions depend on the image's position.
+        saliency: the map that the regions were found in; None where the detector has none.
     """
 
     boxes: Float[Tensor, "m 4"]
@@ -46,6 +47,7 @@ class FoundImage:
     affine: float
     why: str | None = None
     drew: bool = False
+    saliency: Float[Tensor, "h w"] | None = None
 
     @staticmethod
     def unreadable(why: str) -> "FoundImage":
@@ -67,6 +69,7 @@ class FoundRegions:
         affine: as in `FoundImage`, one per image.
         readable: False for images that could not be read.
         drew: as in `FoundImage`.
+        salient: which images have a saliency map; None where the detector has none.
     """
 
     folder: Path
@@ -77,6 +80,7 @@ class FoundRegions:
     affine: Float[Tensor, " n"]
     readable: Bool[Tensor, " n"]
     drew: Bool[Tensor, " n"]
+    salient: Bool[Tensor, " n"] | None = None
 
     def masks(self, image: int) -> Bool[Tensor, "m h w"]:
         """The masks of one image, read from disk."""
@@ -98,6 +102,7 @@ class FoundRegions:
             float(shard["affine"][position]),
             str(shard["why"][position]) or None,
             bool(self.drew[image]),
+            _saliency(shard, position, size[1:]),
         )
 
     @property
@@ -216,7 +221,10 @@ def read_found(folder: Path) -> tuple[FoundRegions, list[str]]:
     names = ("boxes", "level", "score", "affine", "counts", "drew")
     columns = {name: torch.cat([part[name] for part in parts]) for name in names}
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), columns.pop("counts").cumsum(0)])
-    return FoundRegions(folder, offsets, readable=torch.tensor([not reason for reason in why]), **columns), why
+    maps = torch.cat([part.get("salient", torch.zeros(len(part["counts"]))) for part in parts]) > 0
+    salient = maps if bool(maps.any()) else None
+    readable = torch.tensor([not reason for reason in why])
+    return FoundRegions(folder, offsets, readable=readable, salient=salient, **columns), why
 
 
 def _name(shard: int) -> str:
@@ -235,7 +243,17 @@ def _arrays(found: FoundImage) -> dict[str, np.ndarray]:
         "bits": np.packbits(found.masks.numpy().reshape(-1)),
         "why": np.array([found.why or ""]),
         "drew": np.array([found.drew]),
+        "salient": np.array([0 if found.saliency is None else found.saliency.numel()], dtype=np.int64),
+        "saliency": np.zeros(0, dtype=np.float32) if found.saliency is None else found.saliency.float().numpy().ravel(),
     }
+
+
+def _saliency(shard: dict[str, Any], position: int, size: Sequence[int]) -> Float[Tensor, "h w"] | None:
+    """The saliency map of an image of a shard; None where there is none, or an earlier version wrote the shard."""
+    if "salient" not in shard or not int(shard["salient"][position]):
+        return None
+    end = int(shard["salient"][: position + 1].sum())
+    return shard["saliency"][end - int(shard["salient"][position]) : end].reshape(*size)
 
 
 def _whole(path: Path) -> bool:

@@ -15,6 +15,7 @@ DESCRIBED = {
     MANIFEST: "descriptors",
     "regions.json": "regions",
     "maps.json": "maps",
+    "discovery.json": "discovery",
     "texts.json": "texts",
     "features.json": "features",
     "graph.json": "graph",
@@ -30,7 +31,7 @@ class Stored:
 
     Attributes:
         folder: where.
-        kind: descriptors, regions, maps, texts, weights, features, graph, whitening, ...
+        kind: descriptors, regions, maps, texts, weights, features, graph, whitening, discovery, ...
         state: finished, unfinished, or in use (a process is writing into it).
         bytes: of all its files.
         used: when it was made or last asked for, in seconds since 1970.
