@@ -83,3 +83,22 @@ def test_what_is_missing_is_named(oxford, tmp_path):
     (oxford() / "gnd_roxford5k.pkl").write_bytes(pickle.dumps(["no dictionary"]))
     with pytest.raises(ConfigError, match="it has no imlist, qimlist, gnd"):
         revisited("roxford5k", str(tmp_path / "roxford5k"), None)
+
+
+def test_distractors_come_after_the_benchmark_and_show_nothing(oxford, tmp_path, save_image):
+    root = oxford()
+    for name in ("b", "a/c"):
+        (tmp_path / "revisitop1m" / name).parent.mkdir(parents=True, exist_ok=True)
+        save_image(tmp_path / "revisitop1m" / f"{name}.jpg")
+    alone, search = (revisited("roxford5k", str(root), None, where) for where in (None, tmp_path / "revisitop1m"))
+    assert sorted(search.database.paths[5:]) == ["../revisitop1m/a/c.jpg", "../revisitop1m/b.jpg"]
+    assert lists(search.setups["hard"]) == lists(alone.setups["hard"])
+    assert search.database.read(6).size == (20, 10)
+
+
+@pytest.mark.parametrize(("there", "message"), [(False, "there is no such folder"), (True, "it holds no image")])
+def test_missing_distractors_are_named(oxford, tmp_path, there, message):
+    if there:
+        (tmp_path / "far").mkdir()
+    with pytest.raises(ConfigError, match=message):
+        revisited("roxford5k", str(oxford()), None, tmp_path / "far")

@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -23,8 +23,47 @@ from seekloop.graphs.affinity import Affinity, Graph
 from seekloop.loop.vectors import recipe_of
 from seekloop.matching.instance_search import Found
 from seekloop.matching.reranking import RerankerSource, Searched, Verify, steps
+from seekloop.matching.spatial import verify_all
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """A search, ranked again.
+
+    Attributes:
+        found: the results.
+        before: ranking of the search.
+        after: ranking of the re-ranker.
+        searched: the collection as it was seen.
+        verification: the step that verified; None where nothing was verified.
+    """
+
+    found: Found
+    before: Ranking
+    after: Ranking
+    searched: Searched
+    verification: Verify | None
+
+    def counted(self, relevant: Bool[Tensor, "q n"], ignored: Bool[Tensor, "q n"]) -> tuple[list[int], list[int]]:
+        """Inliers of the verified images that are right, and of those that are wrong."""
+        looked = torch.zeros_like(relevant)
+        if self.verification is not None and self.after.inliers is not None:
+            for query, images in enumerate(self.before.first(self.verification.top)):
+                looked[query, images[images >= 0]] = True
+        counts = torch.zeros_like(self.before.scores) if self.after.inliers is None else self.after.inliers
+        right, wrong = (counts[looked & ~ignored & which].int().tolist() for which in (relevant, ~relevant))
+        return right, wrong
+
+    def agreeing(self, query: int, image: int) -> tuple[LocalFeatures, LocalFeatures]:
+        """The features of a query's first example and of an image that agree, pair by pair."""
+        if self.verification is None:
+            raise ValueError("nothing was verified")
+        shown = self.searched.example(self.after.examples[query][0])
+        other = self.searched.features(image)
+        pairs = verify_all(shown, [other], self.verification)[0].pairs
+        return shown.only(pairs[:, 0]), other.only(pairs[:, 1])
 
 
 @dataclass(frozen=True)
@@ -66,7 +105,7 @@ class Reranking:
         vectors: Float[Tensor, "q d"],
         examples: Sequence[tuple[Example, ...]],
         say: Say,
-    ) -> Found:
+    ) -> "Reranked":
         """The results of a search, ranked again; the regions that answered stay.
 
         Args:
@@ -76,9 +115,11 @@ class Reranking:
             examples: pictures with the box of each query.
             say: where messages for people go.
         """
-        rank = self.over(descriptors, say)
+        searched = self._searched(descriptors, say)
         queries = tuple(vectors[query, None] for query in range(len(vectors)))
-        return replace(found, scores=rank(Ranking(found.scores, queries, tuple(examples))).scores)
+        before = Ranking(found.scores, queries, tuple(examples))
+        after = self.source.over(searched)(before)
+        return Reranked(replace(found, scores=after.scores), before, after, searched, self.verification)
 
     def over(self, descriptors: Descriptors, say: Say) -> Reranker:
         """The re-ranker over described images; local features that are missing are detected first.
@@ -90,6 +131,15 @@ class Reranking:
         Raises:
             ConfigError: if it cannot rank this collection.
         """
+        return self.source.over(self._searched(descriptors, say))
+
+    @property
+    def verification(self) -> Verify | None:
+        """The step that verifies; None without."""
+        return next((one for one in steps(self.source) if isinstance(one, Verify)), None)
+
+    def _searched(self, descriptors: Descriptors, say: Say) -> Searched:
+        """The collection, with its local features and its graph."""
         features = None if self.detection is None else self.detection.ensure(say)
         asked = None if self.detection_of_queries is None else self.detection_of_queries.ensure(say)
 
@@ -103,8 +153,7 @@ class Reranking:
             return found if one.box is None else found.inside(one.box.double().numpy())
 
         weights = partial(self._weights, descriptors, say)
-        searched = Searched(descriptors, self.by_region, weights, of, example, torch.get_num_threads())
-        return self.source.over(searched)
+        return Searched(descriptors, self.by_region, weights, of, example, torch.get_num_threads())
 
     def _weights(self, descriptors: Descriptors, say: Say, graph: Graph) -> Affinity:
         """Weights of the graph of the descriptors, an artifact."""

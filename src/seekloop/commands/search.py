@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +16,7 @@ from seekloop.commands.compose import choices
 from seekloop.commands.extract import described, prepare, report_collection, report_problems
 from seekloop.commands.parts import build
 from seekloop.commands.recipes import instance_search
-from seekloop.commands.reranking import reranking_of
+from seekloop.commands.reranking import Reranked, reranking_of
 from seekloop.commands.task import Outcome, Run, Task, refuse, section
 from seekloop.commands.texts import check_space, encoder_of
 from seekloop.commands.whitening import refuse_whitening, whitening_of
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from seekloop.logs.pictures import Box
+
+MATCHES = 4  # pairs of images that are drawn with the features that agree
 
 
 @component
@@ -122,9 +125,12 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
             asked, vectors = join_queries(instances, kept, vectors)
             kept = torch.arange(len(vectors))
         found = compare(searched, vectors, chosen.against)
+        drawn: dict[str, Callable[[], Figure]] = {}
         if reranking is not None:
             examples = examples_of(instances, queries, asked.names if chosen.join else None)
-            found = reranking.found(found, searched, vectors, examples, run.console.say)
+            again = reranking.found(found, searched, vectors, examples, run.console.say)
+            found = again.found
+            drawn = pictures_of_matches(again, asked, kept, chosen.shown)
         measures = SearchMeasures(asked, kept, found, store, chosen.against)
         results, ranking = measures.results(chosen.cutoffs), measures.ranking(chosen.kept)
         run.folder.add_once({"results": results, "ranking": ranking})
@@ -137,7 +143,7 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
             queries = [(query, asked.names[query], *picture_of(asked, query)) for query in shown]
             return results_of_queries(ranking, queries, instances.database.read)
 
-        return Outcome(measures.summary(results), {"results": draw} if shown else {})
+        return Outcome(measures.summary(results), drawn | ({"results": draw} if shown else {}))
 
     return Task(
         config,
@@ -160,6 +166,42 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
         ),
         returned=f"map_{[*chosen.cutoffs, 'all'][0]}",
     ).run(find)
+
+
+def pictures_of_matches(
+    again: Reranked, instances: InstanceSearch, kept: Int[Tensor, " q"], shown: int
+) -> "dict[str, Callable[[], Figure]]":
+    """Of a search that was verified: inliers of right and wrong images, and the features that agree of some pairs."""
+    if again.after.inliers is None or instances.texts is not None:
+        return {}
+    from seekloop.logs import match_pictures
+
+    def right(setup: str) -> tuple[Tensor, Tensor]:
+        return instances.relevant(setup)[kept], instances.ignored(setup)[kept]
+
+    setup = next((one for one in ("all", "medium") if one in instances.setups), next(iter(instances.setups)))
+    drawn: dict[str, Callable[[], Figure]] = {}
+    drawn["inliers"] = lambda: match_pictures.inlier_histogram(*again.counted(*right(setup)))
+    inliers = again.after.inliers.masked_fill(right(setup)[1], 0)
+    best = inliers.amax(dim=1).argsort(descending=True, stable=True)[: min(shown, MATCHES)]
+    for number, query in enumerate(best.tolist(), start=1):
+        image = int(inliers[query].argmax())
+        if inliers[query, image]:
+            drawn[f"matches_{number}"] = partial(picture_of_pair, again, instances, int(kept[query]), query, image)
+    return drawn
+
+
+def picture_of_pair(again: Reranked, instances: InstanceSearch, query: int, row: int, image: int) -> "Figure":
+    """A query's picture and an image, with the features that agree."""
+    from seekloop.logs.match_pictures import Ellipses, matches
+
+    pictures = instances.queries.read(query), instances.database.read(image)
+    agreeing = again.agreeing(row, image)
+    sides = [
+        (picture, Ellipses(*features.on_picture(*picture.size), features.channel))
+        for picture, features in zip(pictures, agreeing, strict=True)
+    ]
+    return matches(sides[0], sides[1], f"{instances.names[query]}: {len(agreeing[0])} inliers")
 
 
 def examples_of(

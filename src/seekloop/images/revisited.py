@@ -1,5 +1,6 @@
 """Revisited Oxford and Paris: 70 query boxes each, and three settings of what counts."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from seekloop.images.files import existing_folder
 from seekloop.images.frames import Corners
 from seekloop.images.instance_files import collection_of_files, first_there, own_images, refuse_missing
 from seekloop.images.plain_pickle import read_plain
+from seekloop.images.walk import find_images
 
 # What is right, and what is taken out of the ranking beside the junk.
 SETUPS = {
@@ -26,7 +28,10 @@ SETUPS = {
 
 @declared
 def revisited(
-    name: str = "roxford5k", root: Path | str | None = None, cache: Path | str | None = None
+    name: str = "roxford5k",
+    root: Path | str | None = None,
+    cache: Path | str | None = None,
+    distractors: Path | str | None = None,
 ) -> InstanceSearch:
     """Revisited Oxford (roxford5k) or Paris (rparis6k).
 
@@ -39,6 +44,8 @@ def revisited(
         name: roxford5k or rparis6k.
         root: where it is.
         cache: folder where content hashes are remembered; None to hash anew every time.
+        distractors: folder of images that show none of the buildings, from `root`, or absolute: those of R1M, unpacked.
+            They come after the images of the benchmark. None: these alone are searched.
 
     Raises:
         ConfigError: if a file or an image is missing, or the pickle is of another form.
@@ -53,6 +60,8 @@ def revisited(
     content = read_truth(truth)
     database, queries = ([f"jpg/{one}.jpg" for one in content[key]] for key in ("imlist", "qimlist"))
     refuse_missing(folder, [*database, *queries])
+    if distractors is not None:
+        database = [*database, *distractor_paths(base / distractors, folder)]
     names = tuple(str(one).rpartition("_")[0] or str(one) for one in content["qimlist"])
     boxes = {
         number: [(name, corners(truth, query))]
@@ -60,7 +69,7 @@ def revisited(
     }
 
     def lists(keys: Sequence[str]) -> tuple[Int[Tensor, " _"], ...]:
-        return tuple(positions(truth, query, keys, len(database)) for query in content["gnd"])
+        return tuple(positions(truth, query, keys, len(content["imlist"])) for query in content["gnd"])
 
     return InstanceSearch(
         collection_of_files(name, folder, database, {}, cache),
@@ -70,6 +79,19 @@ def revisited(
         {setup: Relevance(lists(right), lists(out)) for setup, (right, out) in SETUPS.items()},
         tuple({} for _ in names),
     )
+
+
+def distractor_paths(distractors: Path, folder: Path) -> list[str]:
+    """Images below the folder of distractors, as paths from the benchmark's folder.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+    paths = find_images(distractors).paths if distractors.is_dir() else ()
+    if not paths:
+        why = "it holds no image" if distractors.is_dir() else "there is no such folder"
+        raise ConfigError("distractors", str(distractors), why, "Unpack the distractors, or say distractors=null.")
+    return [Path(os.path.relpath(distractors / path, folder)).as_posix() for path in paths]
 
 
 def read_truth(file: Path) -> Mapping[str, Any]:

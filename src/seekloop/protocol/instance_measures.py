@@ -17,6 +17,12 @@ from seekloop.metrics.ranks import ranks_of_positives
 from seekloop.protocol.summary import left_out, number
 from seekloop.store.reader import Store
 
+MEANS = {
+    "ap": "map",
+    "ap_trapezoid": "map_trapezoid",
+    "precision": "mp",
+    "miou": "miou",
+}  # columns, names of their means
 OVER_ALL = 1000  # images down to which precision is measured where the whole ranking is
 
 
@@ -87,7 +93,7 @@ class SearchMeasures:
     def summary(self, results: pd.DataFrame) -> dict[str, Any]:
         """Means over queries; several setups each have their own, before their mean, or that of `all` among them."""
         summary: dict[str, Any] = {}
-        for column, name in {"ap": "map", "ap_trapezoid": "map_trapezoid", "miou": "miou"}.items():
+        for column, name in MEANS.items():
             means = results.groupby(["setup", "cutoff"], sort=False)[column].mean()
             for cutoff in results["cutoff"].unique():
                 each = means.xs(cutoff, level="cutoff")
