@@ -45,7 +45,8 @@ def prepare(config: DictConfig, collection: Collection | None = None) -> Extract
         build(config, "encoding"),
         build(config, "pooling"),
     )
-    return Extraction(collection, *parts, config.store_dir, trainer, **{key: store[key] for key in WRITING})
+    written = {key: store[key] for key in WRITING}
+    return Extraction(collection, *parts, config.store_dir, trainer, **written, longest=config.longest)
 
 
 def build_regions(config: DictConfig) -> PartsOfImages:

@@ -22,7 +22,7 @@ from seekloop.contracts.grids import write_grid
 from seekloop.contracts.protocols import TextEncoder
 from seekloop.contracts.recipe import Recipe, file_hash
 from seekloop.contracts.records import Example, Regions
-from seekloop.extraction.images import transform_of
+from seekloop.extraction.describe import global_descriptor
 from seekloop.extraction.plan import Extraction
 from seekloop.extraction.texts import recipe_of_texts, text_vectors
 from seekloop.images.decoding import read_rgb, suffixes
@@ -171,11 +171,10 @@ def picture_vector(term: str, extraction: Extraction, store: Store) -> Float[Ten
             raise ConfigError("words", term, "this image of the collection could not be read", "Choose another one.")
         return store.read(torch.tensor([image]), local=False).global_[0]
     try:
-        pixels = transform_of(extraction.backbone)(read_rgb(Path(term).expanduser()))
+        picture = read_rgb(Path(term).expanduser())
     except UnreadableImageError as error:
         raise ConfigError("words", term, f"it cannot be read ({error.why})", "Choose another image.") from error
-    with torch.inference_mode():
-        return F.normalize(extraction.pooling(extraction.backbone(pixels[None])).float(), dim=1)[0].clone()
+    return F.normalize(global_descriptor(extraction, picture), dim=1)[0]
 
 
 def mask_of(regions: Regions, image: int, region: int) -> np.ndarray | None:

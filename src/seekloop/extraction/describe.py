@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import nn
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
 
 from seekloop.contracts.errors import StoreError, UnreadableImageError
 from seekloop.contracts.protocols import Backbone, KnowsContents
-from seekloop.contracts.records import Batch, Regions
-from seekloop.descriptors.encoding import Described, Encoding
+from seekloop.contracts.records import Batch, Regions, Tokens
+from seekloop.descriptors.encoding import Described, Encoding, OnePass
+from seekloop.descriptors.multiscale import pooled
 from seekloop.descriptors.pooling import Pooling
 from seekloop.extraction.detect import MasksWithCells
 from seekloop.extraction.images import Decoded, ImageBatches, Sharded, transform_of
@@ -80,7 +84,7 @@ def _describe(extraction: Extraction, plan: Plan, say: Callable[[str], None]) ->
     """Bring the missing batches through the network, each kept as soon as it is finished."""
     collection, backbone, encoding = extraction.collection, extraction.backbone, extraction.encoding
     trainer, precision, rows = extraction.trainer, plan.manifest.precision, extraction.trainer.batch_size
-    step = encoding.images_per_batch(plan.regions, plan.manifest.images, rows)
+    step = extraction.images_per_batch(plan.regions)
     store = writer.StoreWriter(plan.folder, plan.manifest, plan.regions.offsets, list(collection.paths))
     before = None
     if isinstance(collection, KnowsContents):
@@ -91,7 +95,7 @@ def _describe(extraction: Extraction, plan: Plan, say: Callable[[str], None]) ->
         fresh = plan.manifest.images - before.images
         say(f"{before.images:,} images are as in {before.folder} and taken over, {fresh:,} are described")
     missing = store.missing(step, before)
-    images = partial(ImageBatches, collection, transform_of(backbone), encoding, plan.regions)
+    images = partial(ImageBatches, collection, transform_of(backbone), encoding, plan.regions, sizes=extraction.sizes)
     describe = Describe(own_copy(backbone, precision), extraction.pooling, encoding, plan.regions, rows)
     bar = ImagesPerSecond("describe", plan.manifest.images - plan.missing_images(), plan.manifest.images)
     with lightning_silenced():
@@ -112,8 +116,46 @@ class Describe(pl.LightningModule):
 
     def predict_step(self, batch: Decoded, batch_idx: int) -> Described:
         """Describe a batch."""
+        return described(self.encoding, self.backbone, self.pooling, batch, self.regions, self.rows)
+
+
+def described(
+    encoding: Encoding, backbone: Backbone, pooling: Pooling, batch: Decoded, regions: Regions, rows: int
+) -> Described:
+    """Descriptors of a batch: of images of one size, or of one image and its crops, each of a size of its own."""
+    if isinstance(batch.pixels, Tensor):
         clean = Batch(batch.pixels, batch.image, batch.readable)
-        return self.encoding.describe(self.backbone, self.pooling, clean, self.regions, self.rows)
+        return encoding.describe(backbone, pooling, clean, regions, rows)
+    network = AnySize(backbone)
+    whole, *crops = batch.pixels
+    if isinstance(encoding, OnePass):
+        return encoding.describe(network, pooling, Batch(whole, batch.image, batch.readable), regions, rows)
+    vectors = [pooled(network, pooling, part, network(part)) for part in (whole, *crops)]
+    return Described(batch.image[:1], batch.readable[:1], vectors[0], torch.cat([vectors[0][:0], *vectors[1:]]))
+
+
+@torch.inference_mode()
+def global_descriptor(extraction: Extraction, picture: Image.Image) -> Float[Tensor, "1 d"]:
+    """Global descriptor of a picture that is in no collection, made as the stage makes them; not of unit length."""
+    backbone, sizes = extraction.backbone, extraction.sizes
+    transform, network = transform_of(backbone), backbone if sizes is None else AnySize(backbone)
+    if sizes is not None:
+        transform = transform._replace(size=sizes.size(picture.size, picture.size))
+    pixels = transform(picture)[None]
+    return pooled(network, extraction.pooling, pixels, network(pixels)).float().clone()
+
+
+class AnySize:
+    """A backbone that takes images of any size."""
+
+    any_size = True
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.tokens: Callable[[Tensor], Tokens] = backbone.tokens  # type: ignore[attr-defined]  # of a `Readout`
+
+    def __call__(self, pixels: Float[Tensor, "b 3 h w"]) -> Tokens:
+        """Tokens of images of one size."""
+        return self.tokens(pixels)
 
 
 class WriteToStore(pl.Callback):

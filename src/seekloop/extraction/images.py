@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from seekloop.artifacts.shards import Span
 from seekloop.backbones.maps import Maps
-from seekloop.contracts.errors import UnreadableImageError
+from seekloop.backbones.readout import Readout
+from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.contracts.records import Regions
 from seekloop.descriptors.encoding import Encoding
@@ -27,9 +28,12 @@ from seekloop.store.kept_maps import kept_map, map_path
 
 
 class Decoded(NamedTuple):
-    """A `Batch` on its way through loaders, which move tuples but not frozen records, with the reasons of failures."""
+    """A `Batch` on its way through loaders, which move tuples but not frozen records, with the reasons of failures.
 
-    pixels: Float[Tensor, "b 3 h w"]
+    With sizes of their own, an image and its crops are a tuple.
+    """
+
+    pixels: Float[Tensor, "b 3 h w"] | tuple[Float[Tensor, "1 3 _ _"], ...]
     image: Int[Tensor, " b"]
     readable: Bool[Tensor, " b"]
     reasons: list[str]
@@ -48,6 +52,45 @@ class Transform(NamedTuple):
         return to_pixels(picture, *self)
 
 
+@dataclass(frozen=True)
+class OwnSize:
+    """Images with their proportions kept, and crops at the scale of their image.
+
+    Args:
+        longest: pixels along an image's longer side.
+        patch: pixels of a token, (height, width); sides are rounded to whole tokens, at least one.
+    """
+
+    longest: int
+    patch: tuple[int, int]
+
+    def size(self, picture: tuple[int, int], whole: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of a picture, or of a crop of one, both as (width, height).
+
+        Example:
+            >>> OwnSize(64, (8, 8)).size((640, 480), (640, 480)), OwnSize(64, (8, 8)).size((320, 10), (640, 480))
+            ((48, 64), (8, 32))
+        """
+        scale = self.longest / max(whole)
+        width, height = picture
+        rows, columns = round(height * scale / self.patch[0]), round(width * scale / self.patch[1])
+        return max(1, rows) * self.patch[0], max(1, columns) * self.patch[1]
+
+
+def own_size(backbone: Backbone, longest: int | None) -> OwnSize | None:
+    """Sizes that keep proportions; None where all images are brought to the backbone's.
+
+    Raises:
+        ConfigError: if the backbone takes images of one size only.
+    """
+    if longest is None:
+        return None
+    if not (isinstance(backbone, Readout) and backbone.any_size):
+        why, fix = f"{backbone.name} takes images of one size only", "Use longest=null, or a CNN."
+        raise ConfigError("longest", longest, why, fix)
+    return OwnSize(longest, backbone.patch)
+
+
 def transform_of(backbone: Backbone) -> Transform:
     """The transform that the backbone expects."""
     return Transform(backbone.image_size, backbone.mean, backbone.std, backbone.interpolation)
@@ -63,13 +106,19 @@ def cut(picture: Image.Image, box: Float[Tensor, " 4"]) -> Image.Image:
 class ImageBatches(Dataset[Decoded]):
     """Whole batches, one an item, so that the division into batches, and every bit, is the same for any workers.
 
-    Each image is followed by the crops that the encoding asks for.
+    Each image is followed by the crops that the encoding asks for. With sizes of their own, each span is one image.
     """
 
     def __init__(
-        self, collection: Collection, transform: Transform, encoding: Encoding, regions: Regions, spans: Sequence[Span]
+        self,
+        collection: Collection,
+        transform: Transform,
+        encoding: Encoding,
+        regions: Regions,
+        spans: Sequence[Span],
+        sizes: OwnSize | None = None,
     ) -> None:
-        self.collection, self.transform = collection, transform
+        self.collection, self.transform, self.sizes = collection, transform, sizes
         self.encoding, self.regions, self.spans = encoding, regions, spans
 
     def __len__(self) -> int:
@@ -77,6 +126,8 @@ class ImageBatches(Dataset[Decoded]):
 
     def __getitem__(self, index: int) -> Decoded:
         """Decode a batch; an unreadable image becomes zeros, so that the shape does not depend on it."""
+        if self.sizes is not None:
+            return self._own(self.sizes, self.spans[index][0])
         pixels, images, readable, reasons = [], [], [], []
         for image in range(*self.spans[index]):
             crops = self.encoding.crops(self.regions, image)
@@ -92,6 +143,20 @@ class ImageBatches(Dataset[Decoded]):
             pixels.append(rows)
             images += [image] * len(rows)
         return Decoded(torch.cat(pixels), torch.tensor(images), torch.tensor(readable), reasons)
+
+    def _own(self, sizes: OwnSize, image: int) -> Decoded:
+        """One image and its crops, each of a size of its own; one token of zeros for each where it is unreadable."""
+        crops = self.encoding.crops(self.regions, image)
+        owner = torch.full((1 + len(crops),), image)
+        try:
+            picture = self.collection.read(image)
+        except UnreadableImageError as error:
+            nothing = torch.zeros(1, 3, *sizes.patch, dtype=torch.float32)
+            return Decoded((nothing,) * len(owner), owner, torch.zeros(len(owner), dtype=torch.bool), [error.why])
+        parts = [picture, *(cut(picture, box) for box in crops)]
+        each = [self.transform._replace(size=sizes.size(part.size, picture.size)) for part in parts]
+        pixels = tuple(transform(part)[None] for transform, part in zip(each, parts, strict=True))
+        return Decoded(pixels, owner, torch.ones(len(owner), dtype=torch.bool), [])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from seekloop.contracts.records import Regions
 from seekloop.descriptors.encoding import Encoding, FromTokens
 from seekloop.descriptors.multiscale import MultiScale
 from seekloop.descriptors.pooling import Auto, ClassToken, Mean, Pooling
-from seekloop.extraction.images import transform_of
+from seekloop.extraction.images import OwnSize, own_size, transform_of
 from seekloop.extraction.trainer import TrainerSettings
 from seekloop.regions import grid
 from seekloop.regions.parts import Parts, PartsOfImages, Say
@@ -105,6 +105,8 @@ class Extraction:
         dtype: of the files.
         shard: images per file; rounded up to whole batches. An unfinished store keeps what it began with.
         fail_fast: stop at an unreadable image instead of recording it.
+        longest: pixels along the longer side of an image, which keeps its proportions and goes through the network
+            alone; sides are whole tokens. None: all images are brought to the backbone's size.
     """
 
     collection: Collection
@@ -117,6 +119,22 @@ class Extraction:
     dtype: Literal["float16", "float32"] = "float16"
     shard: Count = 256
     fail_fast: bool = False
+    longest: Count | None = None
+
+    @cached_property
+    def sizes(self) -> OwnSize | None:
+        """Sizes that keep the proportions of images; None where all have the backbone's.
+
+        Raises:
+            ConfigError: if the backbone takes images of one size only.
+        """
+        return own_size(self.backbone, self.longest)
+
+    def images_per_batch(self, regions: Regions) -> int:
+        """Number of images that go through the network together."""
+        if self.sizes is not None:
+            return 1
+        return self.encoding.images_per_batch(regions, len(self.collection.paths), self.trainer.batch_size)
 
     @cached_property
     def plan(self) -> Plan:
@@ -142,13 +160,16 @@ class Extraction:
             "precision": self.trainer.resolved_precision,
             "batch_size": rows,
         }
+        if self.sizes is not None:
+            known |= {"transform": settings(transform_of(self.backbone)._replace(size=(0, 0))._asdict())}
+            known |= {"longest": self.longest, "batch_size": 1}
         recipe = Recipe("descriptors", known, (parts.recipe,))
         folder = Path(self.store_dir) / manifest.folder_name(self.collection.name, self.backbone.name, recipe.key)
-        described = _already_there(folder)
+        described, fixed = _already_there(folder), self.longest is None
         if isinstance(self.pooling, MultiScale):
             self.pooling.check(self.backbone)
         if described is None:
-            step = encoding.images_per_batch(parts.regions, images, rows) if parts.regions else rows
+            step = self.images_per_batch(parts.regions) if parts.regions else rows
             described = StoreManifest(
                 recipe=recipe,
                 images=images,
@@ -157,7 +178,9 @@ class Extraction:
                 shard=-(-self.shard // step) * step,
                 grids=parts.grids,
                 poolable=parts.poolable,
-                tokens=_token_map(self.backbone, self.pooling) if encoding.name == "tokens" else None,
+                tokens=_token_map(self.backbone, self.pooling)
+                if encoding.name == "tokens" and not self.longest
+                else None,
                 versions=_versions(),
                 failures=None,
                 text_space=_text_space(self.backbone, encoding, self.pooling),
