@@ -168,5 +168,5 @@ def test_what_recurs_counts_more_than_what_is_only_salient():
 
 
 def test_an_even_patch_is_refused():
-    with pytest.raises(ConfigError, match="^ObjectSaliency: patch=4 .*middle"):
+    with pytest.raises(ConfigError, match=r"^ObjectSaliency: patch=4 .*middle"):
         ObjectSaliency(patch=4)

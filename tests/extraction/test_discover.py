@@ -179,6 +179,7 @@ def test_another_image_changes_the_recipe_and_nothing_is_taken_over(tmp_path):
     [
         {"centrality": "degree"},
         {"dims": 3},
+        {"same_image": False},
         {"graph": Graph(neighbours=4)},
         {"objects": ObjectSaliency(nearest=3)},
         {"mixture": Egm(power=3.0)},

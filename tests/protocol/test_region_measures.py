@@ -131,7 +131,7 @@ def test_cells_are_judged_as_they_are():
 
 
 def test_saliency_precision_of_a_run_by_hand(tmp_path):
-    """Maps of 1 x 2 cells. Image 0: 1 and 3, the object on the left: .25. 1: zeros. 2: no object. 3: right half: .75."""
+    """Maps of 1 x 2 cells. Image 0: 1 and 3, object on the left: .25; 1: zeros; 2: no object; 3: on the right: .75."""
     maps = [torch.tensor([[1.0, 3.0]]), torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([[1.0, 3.0]])]
     found_files.begin(tmp_path, Recipe("regions", {}), 4)
     writer = FoundWriter(tmp_path, 4)

@@ -45,6 +45,7 @@ class Discovered(Detected):
         saliency: object, OS.EGM; feature, FS.EGM, for which only the arguments of `Detected` count.
         scales: sizes, relative to `longest` and `shortest`, at which the regions of the graph are looked for.
         graph: the k-NN graph of regions.
+        same_image: whether regions of one image are joined like any others.
         centrality: of its vertices: degree, eigenvector, pagerank, katz, betweenness, closeness or harmonic.
         dims: dimensions of the whitening that is learnt on the regions; None: all that have variance.
         whitening: learnt elsewhere, on vectors of the same map pooled in the same way; None: PCA on the regions.
@@ -68,6 +69,7 @@ class Discovered(Detected):
     saliency: Literal["object", "feature"] = "object"
     scales: Sequence[Positive] = (1.0,)
     graph: Graph = Graph()
+    same_image: bool = True
     centrality: Measure = "katz"
     dims: Count | None = None
     whitening: Whitening | None = None
@@ -119,7 +121,7 @@ class SecondLook(Detection):
 
 @component
 class Discovery(Detection):
-    """A stage: salient objects of a collection, and their graph; as any detector's regions, in folders below the stores.
+    """A stage: salient objects of a collection, and their graph, in folders below the stores.
 
     Attributes:
         regions: the choices.
@@ -151,6 +153,7 @@ class Discovery(Detection):
             "images": collection.fingerprint(),
             "p": chosen.objects.p,
             "graph": settings(chosen.graph),
+            "same_image": chosen.same_image,
             "centrality": chosen.centrality,
             "dims": chosen.dims,
             "whitening": settings(chosen.whitening),
@@ -253,9 +256,23 @@ def joined(regions: Vertices, how: Discovered) -> tuple[RegionGraph, sparse.csr_
     weights, u = sparse.csr_array((0, 0), dtype=float), torch.zeros(0, dtype=torch.float64)
     if len(vectors):
         weights = how.graph.weights(vectors)
+        weights = weights if how.same_image else between_images(weights, regions.image)
         u = centrality(weights, how.centrality, features=vectors)
     columns = (vectors, regions.saliency, u, regions.image, regions.box)
     return RegionGraph(*columns, whitening.mean, whitening.axes), weights
+
+
+def between_images(weights: sparse.csr_array, image: Int[Tensor, " v"]) -> sparse.csr_array:
+    """The same graph without the edges between vertices of one image.
+
+    Example:
+        >>> triangle = sparse.csr_array([[0, 1, 2], [1, 0, 3], [2, 3, 0]])
+        >>> between_images(triangle, torch.tensor([0, 0, 1])).toarray().tolist()
+        [[0, 0, 2], [0, 0, 3], [2, 3, 0]]
+    """
+    edges, owner = sparse.coo_array(weights), image.numpy()
+    kept = owner[edges.row] != owner[edges.col]
+    return sparse.csr_array((edges.data[kept], (edges.row[kept], edges.col[kept])), shape=weights.shape)
 
 
 def most_central(centrality: Float[Tensor, " v"], weights: sparse.csr_array, count: int) -> list[int]:

@@ -10,8 +10,8 @@ def saliency_precision(saliency: Float[Tensor, "h w"], boxes: Float[Tensor, "t 4
 
     .. math:: \frac{\sum_p |p \cap B|\, S_p}{\sum_p S_p}
 
-    where :math:`|p \cap B|` is the share of a cell that the union of the boxes covers. NaN for a map of zeros, which has
-    no precision, and for an image without boxes, where nothing is known to be right.
+    where :math:`|p \cap B|` is the share of a cell that the union of the boxes covers. NaN for a map of zeros, which
+    has no precision, and for an image without boxes, where nothing is known to be right.
 
     Args:
         saliency: S, not negative, as it is: neither cut nor raised to a power.
@@ -34,7 +34,7 @@ def covered(boxes: Float[Tensor, "t 4"], rows: int, columns: int) -> Float[Tenso
     """Share of each cell of a map that the union of some boxes covers.
 
     Example:
-        >>> covered(torch.tensor([[0.0, 0.0, 0.25, 1.0], [0.0, 0.0, 0.5, 0.5]]), 1, 2)  # half, and the rest of a quarter
+        >>> covered(torch.tensor([[0.0, 0.0, 0.25, 1.0], [0.0, 0.0, 0.5, 0.5]]), 1, 2)  # .5 + .25
         tensor([[0.7500, 0.0000]], dtype=torch.float64)
     """
     cut = boxes.double().clamp(0, 1)
@@ -51,4 +51,4 @@ def covered(boxes: Float[Tensor, "t 4"], rows: int, columns: int) -> Float[Tenso
 
 def _edges(ends: Float[Tensor, "t 2"], cells: int) -> Float[Tensor, " e"]:
     """Edges of equal cells along one axis, and of boxes, in ascending order."""
-    return torch.cat([torch.arange(cells + 1, dtype=torch.float64) / cells, ends.flatten()]).unique()
+    return torch.unique(torch.cat([torch.arange(cells + 1, dtype=torch.float64) / cells, ends.flatten()]))

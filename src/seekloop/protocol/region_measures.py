@@ -75,7 +75,7 @@ def precisions(detected: FoundRegions | None, truth: Annotations, images: int) -
     found = np.full(images, np.nan)
     if detected is None or detected.salient is None:
         return found
-    for image in truth.image.unique().tolist():
+    for image in torch.unique(truth.image).tolist():
         saliency = detected.image(image).saliency
         if saliency is not None:
             found[image] = saliency_precision(saliency, truth.box[truth.image == image])
@@ -89,7 +89,7 @@ def salient_summary(
     if detected is None or detected.salient is None:
         return {"saliency_precision": None, "without_saliency": None}
     mean = number(float(precision.mean()))
-    return {"saliency_precision": mean, "without_saliency": len(truth.image.unique()) - int(precision.count())}
+    return {"saliency_precision": mean, "without_saliency": len(torch.unique(truth.image)) - int(precision.count())}
 
 
 def without_stand_ins(located: Regions) -> Regions:
