@@ -10,7 +10,7 @@ from seekloop.contracts.errors import ConfigError, UnreadableImageError
 from seekloop.images.generated.scenes import Scenes
 from seekloop.regions.mser import Levels
 from seekloop.training.contrastive import Contrastive, contrastive, pooled
-from seekloop.training.contrastive_fit import FineTuning, Pairs
+from seekloop.training.contrastive_fit import FineTuning, Pairs, trainable
 from seekloop.training.contrastive_matching import CommonParts
 from seekloop.training.pretraining import PretrainingFolder
 
@@ -110,7 +110,7 @@ def test_where_nothing_matches_the_loss_is_the_plain_one(loss, checkpoint, colle
 
 def test_what_cannot_be_trained_is_refused(checkpoint, collection, tmp_path):
     with pytest.raises(ConfigError, match="Choose a CNN") as error:
-        FineTuning(Contrastive(), Tiny(), collection, tmp_path)
+        trainable(Tiny())
     assert error.value.key == "backbone"
     with pytest.raises(ConfigError, match="no class is on two of its images"):
         stage(checkpoint, Scenes(images=1), tmp_path).ensure(quiet)
@@ -120,11 +120,19 @@ def test_what_cannot_be_trained_is_refused(checkpoint, collection, tmp_path):
 
 def test_an_unreadable_image_is_named(checkpoint, tmp_path):
     class Broken(Scenes):
-        def read(self, image):
-            raise UnreadableImageError(self.paths[image], "it is cut short")
+        broken = False
 
+        def read(self, image):
+            if self.broken:
+                raise UnreadableImageError(self.paths[image], "it is cut short")
+            return super().read(image)
+
+    collection = Broken(images=6)
+    trained = stage(checkpoint, collection, tmp_path)
+    assert trained.recipe.kind == "weights"  # its images are there, and then no longer
+    collection.broken = True
     with pytest.raises(UnreadableImageError, match="training needs every image"):
-        stage(checkpoint, Broken(images=6), tmp_path).ensure(quiet)
+        trained.ensure(quiet)
 
 
 def test_what_changes_the_weights_is_in_the_recipe(checkpoint, collection, tmp_path):

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from seekloop.backbones.cnn import FeatureMap
 from seekloop.contracts.errors import ConfigError, UnreadableImageError
-from seekloop.contracts.protocols import Collection
+from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import Json, Recipe, settings
 from seekloop.images.transforms import to_pixels
@@ -50,12 +50,6 @@ class FineTuning:
     collection: Collection
     store_dir: Path | str
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.backbone, FeatureMap):
-            why = "its layers are not fine-tuned here"
-            name = getattr(self.backbone, "name", type(self.backbone).__name__)
-            raise ConfigError("backbone", name, why, "Choose a CNN: backbone=resnet50, resnet101 or vgg16.")
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -98,6 +92,18 @@ class FineTuning:
     def epochs(self) -> list[dict[str, Any]]:
         """What was noted with each epoch: loss, exponent, and mAP of the pool before it."""
         return [{str(key): value for key, value in row.items()} for row in read_epochs(self.folder).to_dict("records")]
+
+
+def trainable(backbone: Backbone) -> FeatureMap:
+    """The backbone itself, if its layers can be fine-tuned.
+
+    Raises:
+        ConfigError: if it is no convolutional network of timm's.
+    """
+    if isinstance(backbone, FeatureMap):
+        return backbone
+    fix = "Choose a CNN: backbone=resnet50, resnet101 or vgg16."
+    raise ConfigError("backbone", backbone.name, "its layers are not fine-tuned here", fix)
 
 
 class Pairs(pl.LightningModule):
