@@ -7,8 +7,9 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.grids import grid_boxes
 from seekloop.contracts.records import Batch, Regions, Tokens
 from seekloop.descriptors.encoding import Encoding, FromTokens
+from seekloop.descriptors.multiscale import MultiScale
 from seekloop.descriptors.pool import area_weights
-from seekloop.descriptors.pooling import Mean, Pooling
+from seekloop.descriptors.pooling import GeM, Mean, Pooling
 from seekloop.descriptors.roi import FromRegions, mask_weights, pooled, touched
 
 
@@ -203,3 +204,37 @@ def test_the_descriptor_of_an_image_as_the_sum_of_its_regions():
     torch.testing.assert_close(found["regions"].global_[1], gem / gem.norm())
     assert (roi().global_apart, roi(global_="regions").global_apart) == (True, False)
     assert roi(global_="regions").name != roi().name
+
+
+def test_sums_of_regions_are_averaged_over_scales():
+    """With one scale of 1 the mean changes nothing but the length; with two it is the generalised mean of both sums."""
+    network = pooled_network()
+    pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    batch = Batch(pixels, torch.tensor([0]), torch.tensor([True]))
+    regions = Regions(torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.5, 0.25, 1.0, 1.0]]), torch.tensor([0, 2]))
+    encoding = roi(global_="regions")
+
+    def global_(pooling, picture=pixels):
+        found = encoding.describe(network, pooling, Batch(picture, batch.image, batch.readable), regions, 1).global_
+        return torch.nn.functional.normalize(found, dim=1)
+
+    single = global_(GeM())
+    torch.testing.assert_close(global_(MultiScale(GeM(), (1.0,))), single)
+    half = torch.nn.functional.interpolate(pixels, (16, 16), mode="bilinear", align_corners=False, antialias=True)
+    both = ((single**3 + global_(GeM(), half) ** 3) / 2) ** (1 / 3)
+    torch.testing.assert_close(global_(MultiScale(GeM(), (1.0, 0.5))), torch.nn.functional.normalize(both, dim=1))
+
+
+def pooled_network():
+    """Means of squares of 8 x 8 pixels, of a picture of any size."""
+
+    class Squares:
+        any_size = True
+
+        def tokens(self, pixels):
+            cells = torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1)
+            return Tokens(None, cells[:, :0, 0], cells)
+
+        __call__ = tokens
+
+    return Squares()

@@ -1,6 +1,6 @@
 """Multi-scale descriptors: an image is seen at several sizes, and the vectors of all are averaged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -63,12 +63,15 @@ class MultiScale:
             pixels: of the images.
             tokens: of the same, as the network sees them at scale 1.
         """
-        p = self.single.p if isinstance(self.single, GeM) else 1.0
-        unit = [F.normalize(self.single(self._seen(network, pixels, tokens, scale)), dim=1) for scale in self.scales]
-        return torch.stack([one.pow(p) for one in unit]).mean(dim=0).pow(1 / p)
+        return self.averaged([self.single(self.seen(network, pixels, tokens, scale)) for scale in self.scales])
 
-    def _seen(self, network: Any, pixels: Tensor, tokens: Tokens, scale: float) -> Tokens:  # noqa: ANN401
-        """Tokens of the images at one scale."""
+    def averaged(self, vectors: Sequence[Float[Tensor, "b d"]]) -> Float[Tensor, "b d"]:
+        """The generalised mean of the vectors of all scales, each brought to unit length."""
+        p = self.single.p if isinstance(self.single, GeM) else 1.0
+        return torch.stack([F.normalize(one, dim=1).pow(p) for one in vectors]).mean(dim=0).pow(1 / p)
+
+    def seen(self, network: Any, pixels: Tensor, tokens: Tokens, scale: float) -> Tokens:  # noqa: ANN401
+        """Tokens of the images at one scale; arguments as those of `over_scales`."""
         sides, cells = pixels.shape[2:], tokens.patches.shape[1:3]
         size = tuple(rescaled(side, side // cell, scale) for side, cell in zip(sides, cells, strict=True))
         if size == tuple(sides):

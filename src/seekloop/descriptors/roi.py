@@ -1,6 +1,5 @@
 """Pooling a map of tokens inside regions: of boxes or masks, by the mean, the maximum, or the generalised mean."""
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,7 +10,8 @@ from torch.nn import functional as F
 from seekloop.contracts.declared import Positive, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Batch, Regions, Tokens
-from seekloop.descriptors.encoding import Described, Network, OnePass
+from seekloop.descriptors.encoding import Described, OnePass
+from seekloop.descriptors.multiscale import MultiScale, Network
 from seekloop.descriptors.pool import area_weights, spans
 from seekloop.descriptors.pooling import Pooling
 
@@ -133,8 +133,9 @@ class FromRegions(OnePass):
         eps: least value for gem; None as released, see `pooled`.
         inside: box or mask; a mask's own map may be of another size.
         members: cells, every token that the region touches counts alike (as released); area, by the area inside.
-        global_: descriptor of an image as a whole: map, the `pooling` of its tokens; regions, the sum of its regions'
-            descriptors, each of unit length: FS.EGM and OS.EGM. An image without a region is its only region.
+        global_: descriptor of an image: map, by the `pooling` of its tokens; regions, the sum of its regions' descriptors,
+            each of unit length: FS.EGM and OS.EGM. An image without a region is its only region. With the pooling
+            `MultiScale` sums are made at each scale, of the same regions, and averaged as that does.
 
     Raises:
         ConfigError: if an argument is out of its range; when images are described, if their regions have no masks.
@@ -166,11 +167,16 @@ class FromRegions(OnePass):
 
     def describe(self, network: Network, pooling: Pooling, batch: Batch, regions: Regions, rows: int) -> Described:
         """Global and local descriptors from the same tokens."""
-        found = super().describe(network, pooling, batch, regions, rows)
         if self.global_apart:
-            return found
-        counts = torch.tensor([len(regions.of(image)) for image in batch.image.tolist()], device=found.local.device)
-        return replace(found, global_=summed(found.local, counts))
+            return super().describe(network, pooling, batch, regions, rows)
+        tokens = network(batch.pixels)
+        local = self.local(tokens.patches, batch.image, regions)
+        counts = torch.tensor([len(regions.of(image)) for image in batch.image.tolist()], device=local.device)
+        if not isinstance(pooling, MultiScale):
+            return Described(batch.image, batch.readable, summed(local, counts), local)
+        each = [pooling.seen(network, batch.pixels, tokens, scale) for scale in pooling.scales]
+        sums = [summed(self.local(one.patches, batch.image, regions), counts) for one in each]
+        return Described(batch.image, batch.readable, pooling.averaged(sums), local)
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:
         """Pooling of whole images, or of crops, by which they compare with regions: all of the map is one region."""
