@@ -5,7 +5,8 @@
 Pictures are those of `collection=pasted`: objects cut from photographs, turned, enlarged, sheared, pasted on others.
 Each pair shows one object twice; the map from one to the other is known. The query's features are those inside the
 object's visible box, the other picture has all of its features. On the same features: fast spatial matching, the same
-as released, and OpenCV's USAC_MAGSAC; and SIFT with the same estimator on the pictures themselves.
+as released, and OpenCV's USAC_MAGSAC; the first and the third also with the features of the other picture that
+database images suppress; and SIFT with the same estimator on the pictures themselves.
 
 For each pair and way, the error is the median over points of the object of the distance, in pixels, between where the
 found and the true map bring them; infinity where nothing was found. `right` is the share of inliers that the true map
@@ -97,27 +98,27 @@ class Pairs:
         sizes = [self.collection.paste(image).size for image in (first, second)]
         box = self.boxes[first] * (*sizes[0], *sizes[0])
         query = self.query.of(first).inside(self.boxes[first])
-        other = self.database.of(second)
-        keypoints = self.sift.keypoints(self.collection.read(first), self.boxes[first])
+        other, every = self.database.of(second), self.query.of(second)
+        keypoints = self.sift.keypoints(self.collection.read(first), self.boxes[first]), self.keypoints[second]
+        on_both, on_every = on_pictures(query, other, sizes), on_pictures(query, every, sizes)
         ways = {
-            "spatial": verify(query, other, SpatialMatching()),
-            "spatial, as released": verify(query, other, SpatialMatching(parity=True)),
-            "USAC, same features": verify_robustly(query, other, RobustMatching()),
+            "spatial": (verify(query, other, SpatialMatching()), on_both),
+            "spatial, as released": (verify(query, other, SpatialMatching(parity=True)), on_both),
+            "USAC, same features": (verify_robustly(query, other, RobustMatching()), on_both),
+            "spatial, nothing suppressed": (verify(query, every, SpatialMatching()), on_every),
+            "USAC, nothing suppressed": (verify_robustly(query, every, RobustMatching()), on_every),
+            "SIFT": (self.sift.verify(*keypoints), (keypoints[0].points, keypoints[1].points)),
         }
-        ways["SIFT"] = self.sift.verify(keypoints, self.keypoints[second])
-        for way, found in ways.items():
-            placed = (
-                on_pictures(query, other, sizes) if way != "SIFT" else (keypoints.points, self.keypoints[second].points)
-            )
-            tolerance = 3.0 if way == "SIFT" else 2 * max(sizes[1]) / max(max(found.sizes[1]), 1)
+        for way, (found, points) in ways.items():
+            tolerance = 3.0 if way == "SIFT" else 2 * max(sizes[1]) / max(found.sizes[1])
             yield {
                 "first": first,
                 "second": second,
                 "turn": turn(truth),
                 "way": way,
-                "features": len(placed[0]),
+                "features": len(points[0]),
                 "inliers": found.inliers,
-                "right": right(found, placed, truth, tolerance),
+                "right": right(found, points, truth, tolerance),
                 "error": median_transfer_error(found.between(*sizes), truth, points_of(box)),
             }
 
