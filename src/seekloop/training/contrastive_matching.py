@@ -1,6 +1,7 @@
 """The common part of two images for fine-tuning: masks of the regions that spatial matching finds on both maps."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,6 +21,23 @@ class Detected:
 
     features: LocalFeatures
     regions: ChannelRegions
+
+    @cached_property
+    def region(self) -> Int[np.ndarray, " f"]:
+        """The region of each feature: that of its channel which has its ellipse."""
+        if not len(self.features):
+            return np.zeros(0, dtype=np.int64)
+        known = {row: at for at, row in enumerate(_rows(self.regions.channel, *ellipses(self.regions)))}
+        rows = _rows(self.features.channel, self.features.mean, self.features.covariance)
+        return np.array([known[row] for row in rows], dtype=np.int64)
+
+
+def _rows(
+    channel: Int[np.ndarray, " m"], mean: Float[np.ndarray, "m 2"], covariance: Float[np.ndarray, "m 2 2"]
+) -> list[bytes]:
+    """Channel and ellipse of each of several regions, to be compared exactly."""
+    both = np.concatenate([channel[:, None], mean, covariance.reshape(-1, 4)], axis=1).astype(np.float64)
+    return [row.tobytes() for row in both]
 
 
 @component
@@ -72,15 +90,11 @@ def mask_of(detected: Detected, inliers: Int[np.ndarray, " i"], size: tuple[int,
         inliers: positions of features.
         size: rows, columns and channels of the map.
     """
-    chosen, regions = detected.features.only(np.unique(inliers)), detected.regions
-    mask = np.zeros(size, dtype=np.bool_)
-    mean, covariance = ellipses(regions) if len(regions.channel) else (chosen.mean, chosen.covariance)
-    for channel in np.setdiff1d(np.arange(size[2]), chosen.channel):
-        mask[:, :, channel] = True
-    for at in range(len(chosen)):  # the region of a feature is that of its channel which has its ellipse
-        same = regions.channel == chosen.channel[at]
-        same &= (mean == chosen.mean[at]).all(axis=1) & (covariance == chosen.covariance[at]).all(axis=(1, 2))
-        for region in np.flatnonzero(same):
-            cells = slice(regions.ends[region], regions.ends[region + 1])
-            mask[regions.rows[cells], regions.columns[cells], chosen.channel[at]] = True
+    regions, chosen = detected.regions, np.zeros(len(detected.regions.channel), dtype=np.bool_)
+    chosen[detected.region[inliers]] = True
+    mask = np.ones(size, dtype=np.bool_)
+    mask[:, :, regions.channel[chosen]] = False
+    cells = np.repeat(chosen, np.diff(regions.ends))
+    channel = np.repeat(regions.channel, np.diff(regions.ends))
+    mask[regions.rows[cells], regions.columns[cells], channel[cells]] = True
     return torch.from_numpy(mask)
