@@ -133,7 +133,7 @@ class FromRegions(OnePass):
         eps: least value for gem; None as released, see `pooled`.
         inside: box or mask; a mask's own map may be of another size.
         members: cells, every token that the region touches counts alike (as released); area, by the area inside.
-        global_: descriptor of an image: map, by the `pooling` of its tokens; regions, the sum of its regions' descriptors,
+        global_: descriptor of an image: map, by the `pooling` of its tokens; regions, the sum of those of its regions,
             each of unit length: FS.EGM and OS.EGM. An image without a region is its only region. With the pooling
             `MultiScale` sums are made at each scale, of the same regions, and averaged as that does.
 

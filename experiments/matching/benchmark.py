@@ -1,0 +1,41 @@
+"""Write the benchmark of this folder: objects cut from photographs of VOC2012, pasted on others.
+
+    python experiments/matching/benchmark.py <VOCdevkit> <folder>
+
+Photographs are split by a seed. From 628 of them come the pictures that are searched (`<folder>/search`, 50 objects on 10
+pictures each, and 100 photographs without any); from the other 300 those that teach a whitening (`<folder>/teach`, 40 objects on
+10 pictures each). So no photograph is in both. Each folder has boxes.csv, and maps.json with the affine map of every object.
+"""
+
+import random
+import sys
+from pathlib import Path
+
+from seekloop.images.generated.pasted import Pasted
+from seekloop.images.voc import Voc2012
+
+SEARCHED = 628
+
+
+def main(voc: Path, folder: Path) -> None:
+    """Write both folders."""
+    inner = voc / "VOC2012" if (voc / "VOC2012").is_dir() else voc
+    names = [line.split()[0] for line in (inner / "ImageSets/Main/trainval.txt").read_text().splitlines() if line.strip()]
+    mixed = sorted(names)
+    random.Random(0).shuffle(mixed)
+    parts = {"search": sorted(mixed[:SEARCHED]), "teach": sorted(mixed[SEARCHED:])}
+    linked = folder / "VOC2012"
+    (linked / "ImageSets/Main").mkdir(parents=True, exist_ok=True)
+    for one in ("JPEGImages", "Annotations"):
+        if not (linked / one).exists():
+            (linked / one).symlink_to((inner / one).resolve())
+    for (part, listed), objects, plain in zip(parts.items(), (50, 40), (100, 0), strict=True):
+        (linked / f"ImageSets/Main/{part}.txt").write_text("\n".join(listed) + "\n")
+        source = Voc2012(root=folder, image_set=part)
+        pasted = Pasted(source, instances=objects, copies=10, distractors=plain)
+        pasted.export(folder / part)
+        print(f"{len(pasted.paths)} pictures in {folder / part}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
