@@ -28,7 +28,7 @@ def said():
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 7)
-    monkeypatch.setattr(module, "READ", 5)
+    monkeypatch.setattr(module, "READ", 2)
 
 
 def test_it_is_the_graph_of_the_global_descriptors(tmp_path, said):
@@ -42,6 +42,14 @@ def test_it_is_the_graph_of_the_global_descriptors(tmp_path, said):
     assert len(list(tmp_path.glob("*/COMPLETE"))) == 3
     assert "joining 17 images to their 4 nearest" in said[0]
     assert "without any" in said[1]
+
+
+def test_it_is_that_graph_to_the_last_bit(tmp_path, said, monkeypatch):
+    """Where all neighbours are looked for at once, as `Graph` does."""
+    monkeypatch.setattr(module, "BLOCK", 2**13)
+    points, _ = clouds([40, 30], spread=0.4)
+    machine = stage(points, tmp_path)
+    assert (machine.ensure(said.append).normalised != Graph(4).of(machine.descriptors.global_)).nnz == 0
 
 
 def test_regions_are_vertices_of_their_own(tmp_path, said):
