@@ -2,9 +2,10 @@
 
     python experiments/matching/benchmark.py <VOCdevkit> <folder>
 
-Photographs are split by a seed. From 628 of them come the pictures that are searched (`<folder>/search`, 50 objects on 10
-pictures each, and 100 photographs without any); from the other 300 those that teach a whitening (`<folder>/teach`, 40 objects on
-10 pictures each). So no photograph is in both. Each folder has boxes.csv, and maps.json with the affine map of every object.
+Photographs are split by a seed. From 628 of them come the pictures that are searched (`<folder>/search`, 50 objects
+on 10 pictures each, and 100 photographs without any); from the other 300 those that teach a whitening
+(`<folder>/teach`, 40 objects on 10 pictures each). So no photograph is in both. Each folder has boxes.csv, and
+maps.json with the affine map of every object.
 """
 
 import random
@@ -20,8 +21,8 @@ SEARCHED = 628
 def main(voc: Path, folder: Path) -> None:
     """Write both folders."""
     inner = voc / "VOC2012" if (voc / "VOC2012").is_dir() else voc
-    names = [line.split()[0] for line in (inner / "ImageSets/Main/trainval.txt").read_text().splitlines() if line.strip()]
-    mixed = sorted(names)
+    lines = (inner / "ImageSets/Main/trainval.txt").read_text().splitlines()
+    mixed = sorted(line.split()[0] for line in lines if line.strip())
     random.Random(0).shuffle(mixed)
     parts = {"search": sorted(mixed[:SEARCHED]), "teach": sorted(mixed[SEARCHED:])}
     linked = folder / "VOC2012"

@@ -105,6 +105,6 @@ def test_a_picture_from_elsewhere_is_described_alike(tmp_path):
 
 
 def test_a_network_of_one_size_is_refused():
-    with pytest.raises(ConfigError, match="longest=64 .*one size only"):
+    with pytest.raises(ConfigError, match=r"longest=64 .*one size only"):
         own_size(Patches(), 64)
     assert own_size(Patches(), None) is None

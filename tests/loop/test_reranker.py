@@ -40,7 +40,8 @@ def test_a_reranker_is_told_the_examples_with_their_boxes_and_then_the_relevant_
     turned.shown(state)
     (examples,), (vectors,) = reranker.seen[-1].examples, reranker.seen[-1].vectors
     assert [one.image for one in examples] == [query.first.image, shows]
-    assert torch.equal(examples[0].box, query.first.box) and examples[1].box is None
+    assert torch.equal(examples[0].box, query.first.box)
+    assert examples[1].box is None
     assert torch.equal(vectors, turned.global_descriptors[[query.first.image, shows]])
 
 
@@ -48,7 +49,8 @@ def test_a_persons_ranking_is_the_rerankers_and_is_made_once_for_each_state():
     world, reranker = blobs(40, classes=("star",)), Backwards()
     session = Session.start(loop(world.descriptors, GO, reranker=reranker), 0, negatives=3, budget=2)
     backwards = (-session.scores).argsort(descending=True, stable=True).tolist()
-    assert session.ranking() == backwards and session.ranking(5) == backwards[:5]
+    assert session.ranking() == backwards
+    assert session.ranking(5) == backwards[:5]
     assert len(reranker.seen) == 1
     session.answer({session.ask()[0].image: True})
     session.ranking()

@@ -55,7 +55,8 @@ def test_average_expansion_by_hand():
     database, query = arrays(at(20, 26, -25, 200)), at(0)
     before = ranking_of(database, query)
     after = Expand(neighbours=1, alpha=0.0).over(searched(database))(before)
-    assert before.first(3).tolist() == [[0, 2, 1]] and after.first(3).tolist() == [[0, 1, 2]]
+    assert before.first(3).tolist() == [[0, 2, 1]]
+    assert after.first(3).tolist() == [[0, 1, 2]]
     assert after.scores[0].tolist() == pytest.approx([math.cos(math.radians(d)) for d in (10, 16, 35, 170)], abs=1e-6)
 
 
@@ -67,7 +68,7 @@ def test_expansion_by_verified_images_takes_those_with_inliers_and_leaves_others
     assert found.scores[0, 2].item() == pytest.approx(math.cos(math.radians(12.5)), abs=1e-6)
     nothing = expand(Ranking(before.scores, before.vectors, before.examples, torch.zeros(1, 4)))
     torch.testing.assert_close(nothing.scores, before.scores)
-    with pytest.raises(ValueError, match="nothing was verified"):
+    with pytest.raises(ConfigError, match=r"source='verified' .*nothing was verified"):
         expand(before)
 
 
@@ -115,7 +116,8 @@ def test_a_text_is_verified_with_the_image_that_ranks_first():
     before = ranking_of(database, at(0))
     assert Verify().over(searched(database, features))(before).inliers.tolist() == [[12, 0, 12]]
     nothing = Verify(pseudo=0).over(searched(database, features))(before)
-    assert nothing.inliers.tolist() == [[0, 0, 0]] and nothing.first(3).tolist() == before.first(3).tolist()
+    assert nothing.inliers.tolist() == [[0, 0, 0]]
+    assert nothing.first(3).tolist() == before.first(3).tolist()
 
 
 def test_where_nothing_matches_the_ranking_stays():
@@ -136,7 +138,8 @@ def test_diffusion_follows_the_arc_and_keeps_the_order_of_what_it_does_not_reach
     after = Diffuse(neighbours=2, query_neighbours=1, alpha=0.9).over(searched(database))(before)
     assert before.first(4).tolist() == [[0, 1, 2, 5]]
     assert after.first(8).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7]]
-    assert (after.scores[0, :5] > 0).all() and (after.scores[0, 5:] <= -1).all()
+    assert (after.scores[0, :5] > 0).all()
+    assert (after.scores[0, 5:] <= -1).all()
 
 
 def test_diffusion_after_verification_starts_from_what_was_verified():
@@ -146,8 +149,9 @@ def test_diffusion_after_verification_starts_from_what_was_verified():
     before = ranking_of(database, at(40), [(Example(0),)])
     both = InTurn(Verify(), Diffuse(neighbours=2, start="verified"))
     after = both.over(searched(database, features, [points(0)]))(before)
-    assert set(after.first(3)[0].tolist()) == {3, 4, 5} and after.inliers[0].tolist() == [0, 0, 0, 0, 12, 0]
-    with pytest.raises(ValueError, match="nothing was verified"):
+    assert set(after.first(3)[0].tolist()) == {3, 4, 5}
+    assert after.inliers[0].tolist() == [0, 0, 0, 0, 12, 0]
+    with pytest.raises(ConfigError, match=r"start='verified' .*nothing was verified"):
         Diffuse(start="verified").over(searched(database))(before)
 
 
@@ -169,7 +173,8 @@ def test_regional_diffusion_sums_over_regions():
     database = ArrayDescriptors(torch.ones(4, 2), regions, boxes)
     before = Ranking((at(0) @ regions.T).reshape(1, 4, 2).amax(dim=2), (at(0),), ((Example(0),),))
     after = Diffuse(neighbours=2, query_neighbours=1).over(searched(database, by_region=True))(before)
-    assert set(after.first(3)[0].tolist()) == {0, 1, 2} and (after.scores[0, :3] > 0).all()
+    assert set(after.first(3)[0].tolist()) == {0, 1, 2}
+    assert (after.scores[0, :3] > 0).all()
     with pytest.raises(ConfigError, match=r"search\.against=whole"):
         Diffuse(start="verified").over(searched(database, by_region=True))
 

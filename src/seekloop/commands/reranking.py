@@ -22,7 +22,7 @@ from seekloop.extraction.plan import Extraction
 from seekloop.graphs.affinity import Affinity, Graph
 from seekloop.loop.vectors import recipe_of
 from seekloop.matching.instance_search import Found
-from seekloop.matching.reranking import RerankerSource, Searched, Verify, steps
+from seekloop.matching.reranking import RerankerSource, Searched, Verify, steps, try_out
 from seekloop.matching.spatial import verify_all
 
 Say = Callable[[str], None]
@@ -180,6 +180,7 @@ def reranking_of(
     source: RerankerSource | None = build(config, "reranker")
     if source is None:
         return None
+    try_out(source, by_region)
     if not any(isinstance(one, Verify) for one in steps(source)):
         return Reranking(source, extraction, by_region, None, None)
     detect = partial(

@@ -24,7 +24,7 @@ class Ranking:
     """
 
     scores: Float[Tensor, "q n"]
-    vectors: tuple[Float[Tensor, "k d"], ...]
+    vectors: tuple[Float[Tensor, "_ d"], ...]
     examples: tuple[tuple[Example, ...], ...]
     inliers: Float[Tensor, "q n"] | None = None
 

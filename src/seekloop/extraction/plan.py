@@ -178,9 +178,7 @@ class Extraction:
                 shard=-(-self.shard // step) * step,
                 grids=parts.grids,
                 poolable=parts.poolable,
-                tokens=_token_map(self.backbone, self.pooling)
-                if encoding.name == "tokens" and not self.longest
-                else None,
+                tokens=_token_map(self.backbone, self.pooling) if encoding.name == "tokens" and fixed else None,
                 versions=_versions(),
                 failures=None,
                 text_space=_text_space(self.backbone, encoding, self.pooling),

@@ -5,18 +5,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from annotated_types import Ge
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from seekloop.contracts.boxes import WHOLE_IMAGE
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.local_features import LocalFeatures
 from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.ranking import Ranking, Reranker
-from seekloop.contracts.records import Example
+from seekloop.contracts.records import Example, Regions
 from seekloop.graphs.affinity import Affinity, Graph, normalised
 from seekloop.graphs.diffusion import (
     Diffusion,
@@ -28,6 +30,7 @@ from seekloop.graphs.diffusion import (
 from seekloop.matching.expansion import Augmented, Expansion
 from seekloop.matching.instance_search import search
 from seekloop.matching.spatial import SpatialMatching, verify_all
+from seekloop.store.arrays import ArrayDescriptors
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,13 @@ class RerankerSource(Protocol):
         ...
 
 
+def _require_verified(ranking: Ranking, argument: str, part: object) -> None:
+    """Refuse to go by verified images where nothing was verified."""
+    if ranking.inliers is None:
+        fix = "Choose reranker=spatial_diffusion or spatial_expansion, which verify first."
+        raise ConfigError(argument, "verified", "nothing was verified before", fix, part)
+
+
 @component
 class Expand(Expansion):
     """Re-ranker: search again with expanded queries; settings as in `Expansion`, and these.
@@ -88,7 +98,7 @@ class Expand(Expansion):
         """Query expansion of global descriptors."""
         if searched.by_region:
             why, fix = "it expands global descriptors, and regions are searched", "Use search.against=whole."
-            raise ConfigError("reranker", "expansion", why, fix)
+            raise ConfigError("neighbours", self.neighbours, why, fix, self)
         descriptors = searched.descriptors
         if self.augmented:
             descriptors = Augmented(descriptors, Expansion(self.augmented, self.alpha))
@@ -97,6 +107,7 @@ class Expand(Expansion):
             queries = torch.cat([F.normalize(one.mean(dim=0, keepdim=True), dim=1) for one in ranking.vectors])
             similarity = search(descriptors, queries, by_region=False).scores
             if self.source == "verified":
+                _require_verified(ranking, "source", self)
                 taken = verified_first(ranking)
             else:
                 taken = [[image for image in row if image >= 0] for row in ranking.first(self.neighbours).tolist()]
@@ -106,13 +117,9 @@ class Expand(Expansion):
 
 
 def verified_first(ranking: Ranking) -> list[list[int]]:
-    """Images of each query that have inliers, most inliers first, of equal ones as they rank.
-
-    Raises:
-        ValueError: if nothing was verified before.
-    """
+    """Images of each query that have inliers, most inliers first, of equal ones as they rank."""
     if ranking.inliers is None:
-        raise ValueError("nothing was verified: put a spatial re-ranker before this one (reranker.InTurn)")
+        raise ValueError("nothing was verified")
     ranked = []
     for images, inliers in zip(ranking.first(ranking.scores.shape[1]).tolist(), ranking.inliers, strict=True):
         found = [image for image in images if image >= 0 and inliers[image] > 0]
@@ -220,9 +227,9 @@ class Diffuse(Diffusion):
         if self.start == "neighbours":
             count = len(ranking.vectors)
             return start_from_neighbours(near, owner, count, self.neighbours, self.query_neighbours, self.power)
-        if ranking.inliers is None:
-            raise ValueError("nothing was verified: put a spatial re-ranker before this one (reranker.InTurn)")
-        return start_from_verified(queries, ranking.inliers, self.verified, self.best)
+        _require_verified(ranking, "start", self)
+        inliers = torch.zeros_like(ranking.scores) if ranking.inliers is None else ranking.inliers
+        return start_from_verified(queries, inliers, self.verified, self.best)
 
 
 def behind(scores: Float[Tensor, "q n"], before: Float[Tensor, "q n"]) -> Float[Tensor, "q n"]:
@@ -253,6 +260,19 @@ class InTurn:
         """Both, over one collection."""
         first, then = self.first.over(searched), self.then.over(searched)
         return lambda ranking: then(first(ranking))
+
+
+def try_out(source: RerankerSource, by_region: bool) -> None:
+    """Let a choice rank three images in the small, where a fault costs nothing yet.
+
+    Raises:
+        ConfigError: as of the choice.
+    """
+    rows = torch.eye(3)
+    descriptors = ArrayDescriptors(rows, rows, Regions(torch.tensor([WHOLE_IMAGE]), None))
+    nothing = LocalFeatures.none(np.ones((1, 2), dtype=np.int64))
+    searched = Searched(descriptors, by_region, lambda graph: graph.weights(rows), lambda _: nothing, lambda _: nothing)
+    source.over(searched)(Ranking(rows[:1], (rows[:1],), ((Example(0),),)))
 
 
 def steps(source: object) -> Sequence[object]:

@@ -1,0 +1,114 @@
+"""Searches and loops whose ranking ends in a re-ranker, on the built-in scenes with the built-in network."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from seekloop.commands.compose import resolve
+from seekloop.commands.extract import prepare
+from seekloop.commands.parts import build
+from seekloop.commands.reranking import reranking_of
+from seekloop.extraction.describe import ensure
+from seekloop.store.reader import open_store
+from tests.commands.runs import places, refused, seekloop, worked
+
+SCENES = ("collection=scenes", "collection.images=24", "trainer.jobs=1", "trainer.workers=0", "wandb.mode=disabled")
+WHOLE = ("regions=grid", "grid=1x1", "pooling=gem", "search.against=whole", "search.query=crop", "instances.queries=1")
+SMALL = ("features.sample=8", "features.settings.most=400")
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    """Stores are shared by the tests of this file."""
+    return tmp_path_factory.mktemp("reranking")
+
+
+def run(ground, name, command, *settings):
+    worked(seekloop(command, *settings, *places(ground / name, ground / "stores")))
+    (folder,) = [path.parent for path in (ground / name).rglob("COMPLETE")]
+    return folder
+
+
+def rankings(folder):
+    return pd.read_parquet(folder / "ranking.parquet").set_index(["query", "rank"])["image"]
+
+
+def test_a_verified_search_orders_its_top_by_inliers_and_draws_them(ground):
+    settings = (*SCENES, *WHOLE, *SMALL)
+    plain = rankings(run(ground, "plain", "search", *settings))
+    folder = run(ground, "spatial", "search", *settings, "reranker=spatial", "reranker.top=6")
+    found = rankings(folder)
+    for query, images in found.groupby("query"):
+        assert set(images.head(6)) == set(plain[query].head(6))  # the top keeps its images
+        assert images.iloc[6:].tolist() == plain[query].iloc[6:].tolist()
+    assert list(found) != list(plain)
+    assert (folder / "figures" / "inliers.png").stat().st_size > 5_000
+    assert (folder / "figures" / "matches_1.png").stat().st_size > 5_000
+    kinds = {path.name.split("-")[0] for path in (ground / "stores").iterdir() if path.is_dir()}
+    assert {"scenes_features_database", "scenes_queries_features_query"} <= kinds
+
+
+@pytest.mark.parametrize("reranker", ["expansion", "diffusion", "spatial_expansion", "spatial_diffusion"])
+def test_each_reranker_makes_a_run_of_its_own(ground, reranker):
+    settings = (*SCENES, *WHOLE, *SMALL, f"reranker={reranker}")
+    folder = run(ground, reranker, "search", *settings)
+    assert json.loads((folder / "summary.json").read_text())["map_all"] > 0
+    images = rankings(folder)
+    assert all(sorted(rows) == sorted(set(rows)) for _, rows in images.groupby("query"))
+    graphs = [path for path in (ground / "stores").iterdir() if "graph" in path.name and path.is_dir()]
+    assert bool(graphs) >= ("diffusion" in reranker)
+
+
+def test_the_loop_is_measured_on_the_ranking_that_is_shown(ground):
+    """Questions are the same; only what is measured differs."""
+    loop = ("loop.queries=1", "loop.rounds=2", "loop.budget=3", "metrics.clusterings=1")
+    settings = (*SCENES, "grid=1x1", "pooling=gem", "representation=go", *loop)
+    plain = run(ground, "loop", "retrieve", *settings)
+    again = run(ground, "loop_diffused", "retrieve", *settings, "reranker=diffusion", "reranker.neighbours=5")
+    asked = [pd.read_parquet(folder / "asked.parquet") for folder in (plain, again)]
+    pd.testing.assert_frame_equal(asked[0], asked[1])
+    rounds = [pd.read_parquet(folder / "rounds.parquet") for folder in (plain, again)]
+    assert (rounds[0]["coverage"] == rounds[1]["coverage"]).all()
+    assert not (rounds[0]["ap"] == rounds[1]["ap"]).all()
+
+
+def test_words_are_diffused_from_their_vector(ground):
+    words = ("a small red seven", "collection=scenes", "collection.images=24", "search.against=whole")
+    settings = (*words, "trainer.workers=0", "wandb.mode=disabled", "reranker=diffusion", "reranker.neighbours=5")
+    folder = run(ground, "words", "search", *settings)
+    table = pd.read_parquet(folder / "ranking.parquet")
+    assert table["score"].is_monotonic_decreasing
+    assert sorted(table["image"]) == list(range(24))
+
+
+def test_expansion_of_regions_is_refused_before_anything_is_described(tmp_path):
+    ran = seekloop("search", *SCENES, "reranker=expansion", *places(tmp_path / "runs", tmp_path / "stores"))
+    assert "Use search.against=whole" in refused(ran)
+
+
+def test_verified_starts_need_a_verification(ground):
+    where = places(ground / "alone", ground / "stores")
+    ran = seekloop("search", *SCENES, *WHOLE, "reranker=diffusion", "reranker.start=verified", *where)
+    assert "nothing was verified" in refused(ran)
+
+
+def test_recipes_tell_rerankers_and_features_apart(ground):
+    def recipe(*more):
+        config = resolve("search", [*SCENES, *WHOLE, *places(ground / "r", ground / "stores"), *more])
+        extraction = prepare(config, build(config, "collection"))
+        chosen = reranking_of(config, extraction, by_region=False)
+        return None if chosen is None else chosen.recipe.key
+
+    keys = [
+        recipe("reranker=diffusion"),
+        recipe("reranker=spatial"),
+        recipe("reranker=spatial", "features.settings.most=7"),
+        recipe("reranker=spatial", "reranker.top=7"),
+    ]
+    assert len(set(keys)) == 4
+    assert recipe() is None
+    assert recipe("features.settings.most=7", "reranker=diffusion") == keys[0]  # features that nothing reads
+    config = resolve("search", [*SCENES, *WHOLE, *places(ground / "r", ground / "stores")])
+    store = open_store(ensure(prepare(config, build(config, "collection")), lambda _: None), None)
+    assert store.images == 24
