@@ -3,7 +3,7 @@
     python experiments/matching/benchmark.py <VOCdevkit> <folder>
 
 Photographs are split by a seed. From 628 of them come the pictures that are searched (`<folder>/search`, 50 objects
-on 10 pictures each, and 100 photographs without any); from the other 300 those that teach a whitening
+on 6 pictures each, and 100 photographs without any); from the other 300 those that teach a whitening
 (`<folder>/teach`, 40 objects on 10 pictures each). So no photograph is in both. Each folder has boxes.csv, and
 maps.json with the affine map of every object.
 """
@@ -30,10 +30,12 @@ def main(voc: Path, folder: Path) -> None:
     for one in ("JPEGImages", "Annotations"):
         if not (linked / one).exists():
             (linked / one).symlink_to((inner / one).resolve())
-    for (part, listed), objects, plain in zip(parts.items(), (50, 40), (100, 0), strict=True):
+    sizes = {"search": (50, 6, 100), "teach": (40, 10, 0)}
+    for part, listed in parts.items():
         (linked / f"ImageSets/Main/{part}.txt").write_text("\n".join(listed) + "\n")
         source = Voc2012(root=folder, image_set=part)
-        pasted = Pasted(source, instances=objects, copies=10, distractors=plain)
+        instances, copies, distractors = sizes[part]
+        pasted = Pasted(source, instances=instances, copies=copies, distractors=distractors)
         pasted.export(folder / part)
         print(f"{len(pasted.paths)} pictures in {folder / part}")
 
