@@ -4,11 +4,14 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 
+import seekloop as seekloop_api
 from seekloop.commands.compose import resolve
 from seekloop.commands.extract import prepare
 from seekloop.commands.parts import build
 from seekloop.commands.reranking import reranking_of
+from seekloop.contracts.errors import ConfigError
 from seekloop.extraction.describe import ensure
 from seekloop.store.reader import open_store
 from tests.commands.runs import places, refused, seekloop, worked
@@ -112,3 +115,16 @@ def test_recipes_tell_rerankers_and_features_apart(ground):
     config = resolve("search", [*SCENES, *WHOLE, *places(ground / "r", ground / "stores")])
     store = open_store(ensure(prepare(config, build(config, "collection")), lambda _: None), None)
     assert store.images == 24
+
+
+def test_a_persons_session_is_reranked_from_python():
+    rows = torch.nn.functional.normalize(torch.randn(30, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    described, loop = seekloop_api.describe(rows.numpy()), ["representation=go", "loop.budget=4"]
+    plain, again = (
+        seekloop_api.session(described, 0, [*loop, *more])
+        for more in ((), ("reranker=diffusion", "reranker.neighbours=4"))
+    )
+    assert plain.ranking() != again.ranking()
+    assert torch.equal(plain.scores, again.scores)
+    with pytest.raises(ConfigError, match="these descriptors know none"):
+        seekloop_api.session(described, 0, [*loop, "reranker=spatial"])

@@ -17,6 +17,7 @@ from seekloop.commands import compose, parts
 from seekloop.commands.checks import check_chooses
 from seekloop.commands.groups import check_groups, check_keys, groups_of
 from seekloop.commands.quoting import check_text, quoted
+from seekloop.commands.reranking import reranker_over
 from seekloop.commands.texts import check_space
 from seekloop.commands.whitening import refuse_whitening
 from seekloop.contracts import boxes as box_geometry
@@ -138,7 +139,8 @@ def _loop(config: DictConfig, descriptors: Descriptors) -> Loop:
     refuse_whitening(config, f"{why}; seekloop.descriptors.whitening.Whitened(descriptors, whitening) whitens them")
     chosen = compose.loop_parts(config)
     check_chooses(chosen.criterion)
-    return chosen.loop(descriptors, config.seed, Console().say)
+    say = Console().say
+    return chosen.loop(descriptors, config.seed, say, reranker_over(config, descriptors, say))
 
 
 def session(

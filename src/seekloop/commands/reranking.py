@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from seekloop.commands.parts import build
+from seekloop.contracts.cache import Cache
+from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.local_features import LocalFeatures
 from seekloop.contracts.protocols import Collection, Descriptors
 from seekloop.contracts.ranking import Ranking, Reranker
@@ -24,6 +26,7 @@ from seekloop.loop.vectors import recipe_of
 from seekloop.matching.instance_search import Found
 from seekloop.matching.reranking import RerankerSource, Searched, Verify, steps, try_out
 from seekloop.matching.spatial import verify_all
+from seekloop.store.features import FeatureStore
 
 Say = Callable[[str], None]
 
@@ -148,10 +151,7 @@ class Reranking:
                 raise ValueError("no local features were asked for")
             return features.of(image)
 
-        def example(one: Example) -> LocalFeatures:
-            found = of(one.image) if asked is None else asked.of(one.image)
-            return found if one.box is None else found.inside(one.box.double().numpy())
-
+        example = partial(_inside, of if asked is None else asked.of)
         weights = partial(self._weights, descriptors, say)
         return Searched(descriptors, self.by_region, weights, of, example, torch.get_num_threads())
 
@@ -192,3 +192,50 @@ def reranking_of(
     database = detect(collection=extraction.collection)
     asked = None if queries is None else detect(collection=queries, role="query", measured_on=extraction.collection)
     return Reranking(source, extraction, by_region, database, asked)
+
+
+def reranker_over(config: DictConfig, descriptors: Descriptors, say: Say) -> Reranker | None:
+    """The re-ranker of a config over descriptors that are there already; None for `reranker=none`.
+
+    Its graph is kept in memory. Local features are those of the images, if whoever opened the descriptors knows them.
+
+    Raises:
+        ConfigError: if the choice cannot work, or features are asked for and the images are not known.
+    """
+    source: RerankerSource | None = build(config, "reranker")
+    if source is None:
+        return None
+    try_out(source, by_region=False)
+    collection: Collection | None = getattr(descriptors, "collection", None)
+    features: FeatureStore | None = None
+    if any(isinstance(one, Verify) for one in steps(source)):
+        if collection is None:
+            why = "local features are detected in images, and these descriptors know none"
+            raise ConfigError("reranker", "spatial", why, "Describe the images with seekloop.describe first.")
+        network, trainer = build(config, "backbone"), build(config, "trainer")
+        known = {"collection": collection, "backbone": network, "store_dir": config.store_dir, "trainer": trainer}
+        features = build(config, "features")(**known).ensure(say)
+
+    def of(image: int) -> LocalFeatures:
+        if features is None:
+            raise ValueError("no local features were asked for")
+        return features.of(image)
+
+    def weights(graph: Graph) -> Affinity:
+        key = graph.neighbours, graph.kind, graph.power, graph.clamp
+        return cache.once(key, lambda: graph.weights(read_global(descriptors)))
+
+    cache = Cache()
+    example = partial(_inside, of)
+    return source.over(Searched(descriptors, False, weights, of, example, torch.get_num_threads()))
+
+
+def read_global(descriptors: Descriptors) -> Float[Tensor, "n d"]:
+    """Global descriptors of all images."""
+    return descriptors.read(torch.arange(descriptors.images), local=False).global_
+
+
+def _inside(of: Callable[[int], LocalFeatures], one: Example) -> LocalFeatures:
+    """Local features of an example, inside its box."""
+    found = of(one.image)
+    return found if one.box is None else found.inside(one.box.double().numpy())
