@@ -78,7 +78,7 @@ class FineTuning:
             UnreadableImageError: if an image cannot be read.
         """
         kept_in = PretrainingFolder(self.folder, self.recipe.key)
-        with claimed(self.folder, say):
+        with claimed(self.folder, say, "fine-tuning"):
             if kept_in.weights.exists():
                 return kept_in.weights
             module = Pairs(self, kept_in.kept() or {}, kept_in.keep, say)

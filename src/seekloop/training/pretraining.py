@@ -72,13 +72,13 @@ class PretrainingFolder:
 
 
 @contextmanager
-def claimed(path: Path, say: Say) -> Iterator[None]:
-    """Claim the folder of a pre-training; other processes wait."""
+def claimed(path: Path, say: Say, doing: str = "pre-training") -> Iterator[None]:
+    """Claim the folder of a pre-training, or of a fine-tuning; other processes wait."""
 
     def kept() -> str:
-        return f"{len(read_epochs(path))} finished epochs of pre-training are kept in {path}"
+        return f"{len(read_epochs(path))} finished epochs of {doing} are kept in {path}"
 
-    with Folder(path, KEY, marker="weights.pt").claim(kept, say, "pre-training"):
+    with Folder(path, KEY, marker="weights.pt").claim(kept, say, doing):
         remove_drafts(path)
         if (path / "weights.pt").exists():
             (path / "checkpoint.pt").unlink(missing_ok=True)
