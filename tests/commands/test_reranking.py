@@ -128,3 +128,27 @@ def test_a_persons_session_is_reranked_from_python():
     assert torch.equal(plain.scores, again.scores)
     with pytest.raises(ConfigError, match="these descriptors know none"):
         seekloop_api.session(described, 0, [*loop, "reranker=spatial"])
+
+
+def test_regions_of_a_query_are_cross_matched(ground, tmp_path):
+    """From the stores: the sum over the cells of the crop of their highest cosine with any cell of the image."""
+    settings = (*SCENES, "grid=2x2", "search.query=regions", "instances.queries=1", "regions.finest=2x2")
+    worked(seekloop("search", *settings, *places(tmp_path / "runs", tmp_path / "stores")))
+    (table,) = [pd.read_parquet(path) for path in (tmp_path / "runs").rglob("ranking.parquet")]
+    table = table.query("query == 0")
+    stores = {path.parent.name: open_store(path.parent, "2x2") for path in tmp_path.rglob("manifest.json")}
+    (asked,), (searched,) = (
+        [store for name, store in stores.items() if ("crops" in name) is crops] for crops in (True, False)
+    )
+    cells = asked.read(torch.tensor([0]), local=True).local
+    highest = (cells @ searched.read(torch.arange(24), local=True).local.T).reshape(4, 24, 4).amax(dim=2)
+    for row in table.itertuples():
+        assert row.score == pytest.approx(float(highest.sum(dim=0)[row.image]), abs=1e-3)
+
+
+def test_regions_of_a_query_need_regions_and_a_grid(ground):
+    where = places(ground / "crossed", ground / "stores")
+    ran = seekloop("search", *SCENES, "search.query=regions", "search.against=whole", *where)
+    assert "search.against=regions" in refused(ran)
+    ran = seekloop("search", *SCENES, "regions=claid", "backbone@regions.backbone=tiny", "search.query=regions", *where)
+    assert "Use regions=grid" in refused(ran)

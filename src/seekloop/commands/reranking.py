@@ -105,7 +105,7 @@ class Reranking:
         self,
         found: Found,
         descriptors: Descriptors,
-        vectors: Float[Tensor, "q d"],
+        vectors: Sequence[Float[Tensor, "_ d"]],
         examples: Sequence[tuple[Example, ...]],
         say: Say,
     ) -> "Reranked":
@@ -114,13 +114,12 @@ class Reranking:
         Args:
             found: by the search.
             descriptors: that were searched.
-            vectors: of the queries.
+            vectors: of each query, one or more.
             examples: pictures with the box of each query.
             say: where messages for people go.
         """
         searched = self._searched(descriptors, say)
-        queries = tuple(vectors[query, None] for query in range(len(vectors)))
-        before = Ranking(found.scores, queries, tuple(examples))
+        before = Ranking(found.scores, tuple(vectors), tuple(examples))
         after = self.source.over(searched)(before)
         return Reranked(replace(found, scores=after.scores), before, after, searched, self.verification)
 

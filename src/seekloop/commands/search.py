@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from annotated_types import Ge
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -33,8 +33,10 @@ from seekloop.descriptors.whitening import Whitened
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
 from seekloop.extraction.texts import recipe_of_texts, text_vectors
+from seekloop.images.crops import Crops
 from seekloop.images.joined import join_queries
-from seekloop.matching.instance_search import Against, compare
+from seekloop.matching.cross_matching import cross_match
+from seekloop.matching.instance_search import GLOBAL, Against, Found, compare
 from seekloop.protocol.instance_measures import SearchMeasures
 from seekloop.protocol.kinds import INSTANCES
 from seekloop.regions.annotated import AnnotatedBoxes
@@ -57,7 +59,8 @@ class Settings:
         words: text query in place of the queries of `instances`: words, and paths of images, with weights. `query`,
             `join` and `cutoffs` are not read then.
         query: source of the query's one vector: its box on the map of its whole image (the code released with
-            CLAID); the box cut out and described alone (CLAID's text); or all of the image.
+            CLAID); the box cut out and described alone (CLAID's text); all of the image; or the regions of the box
+            cut out, each of which looks for its best counterpart among an image's regions (R-Match).
         against: an image scores as its best region, by its global descriptor, or as the best of both. Queries cut
             out, and whole images, are pooled over their whole map as those are that they are searched against.
         join: whether all queries of one instance are joined into one, whose vector is the mean of theirs.
@@ -71,12 +74,17 @@ class Settings:
     """
 
     words: str | None = None
-    query: Literal["region", "crop", "image"] = "region"
+    query: Literal["region", "crop", "image", "regions"] = "region"
     against: Against = "regions"
     join: bool = False
     cutoffs: tuple[Count, ...] = (50, 100)
     kept: Count = 100
     shown: Annotated[int, Ge(0)] = 8
+
+    def __post_init__(self) -> None:
+        if self.query == "regions" and (self.against != "regions" or self.join):
+            why = "regions of a query are compared with regions, and not joined"
+            raise ConfigError("query", self.query, why, "Use search.against=regions search.join=false.", self)
 
 
 def search(config: DictConfig) -> float:
@@ -116,6 +124,7 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
         report_problems(instances.queries.problems, run.console)
         store = described(extraction, config.grid, run.console.say)
         kept, vectors = asking.vectors(run)
+        each = len(vectors) // len(kept)  # of a query
         searched: Descriptors = store
         if whitening is not None:
             learnt = whitening.ensure(run.console.say)
@@ -124,11 +133,14 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
         if chosen.join:
             asked, vectors = join_queries(instances, kept, vectors)
             kept = torch.arange(len(vectors))
-        found = compare(searched, vectors, chosen.against)
+        if chosen.query == "regions":
+            found = cross_matched(searched, vectors, len(kept))
+        else:
+            found = compare(searched, vectors, chosen.against)
         drawn: dict[str, Callable[[], Figure]] = {}
         if reranking is not None:
             examples = examples_of(instances, queries, asked.names if chosen.join else None)
-            again = reranking.found(found, searched, vectors, examples, run.console.say)
+            again = reranking.found(found, searched, in_groups(vectors, each), examples, run.console.say)
             found = again.found
             drawn = pictures_of_matches(again, asked, kept, chosen.shown)
         measures = SearchMeasures(asked, kept, found, store, chosen.against)
@@ -166,6 +178,18 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
         ),
         returned=f"map_{[*chosen.cutoffs, 'all'][0]}",
     ).run(find)
+
+
+def in_groups(vectors: Float[Tensor, "r d"], each: int) -> list[Float[Tensor, "m d"]]:
+    """Vectors of each query, which has so many."""
+    return [vectors[first : first + each] for first in range(0, len(vectors), each)]
+
+
+def cross_matched(descriptors: Descriptors, vectors: Float[Tensor, "r d"], queries: int) -> Found:
+    """Regions of each query against those of each image."""
+    owner = torch.arange(queries).repeat_interleave(len(vectors) // queries)
+    scores = cross_match(descriptors, vectors, owner, queries)
+    return Found(scores, torch.full(scores.shape, GLOBAL, dtype=torch.int32))
 
 
 def pictures_of_matches(
@@ -253,6 +277,9 @@ def of_texts(config: DictConfig, instances: InstanceSearch, extraction: Extracti
 def of_images(extraction: Extraction, instances: InstanceSearch, chosen: Settings) -> Asking:
     """Queries that are images with boxes, described as the database is."""
     asking = extraction_of_queries(extraction, instances, chosen)
+    if chosen.query == "regions" and extraction.plan.manifest.grids is None:
+        why, fix = "every query has as many regions only where these are the cells of a grid", "Use regions=grid."
+        raise ConfigError("query", chosen.query, why, fix, chosen)
 
     def vectors(run: Run) -> tuple[Tensor, Tensor]:
         asked = open_store(ensure(asking, run.console.say), None)
@@ -279,6 +306,8 @@ def picture_of(instances: InstanceSearch, query: int) -> "tuple[Image.Image, Seq
 def extraction_of_queries(extraction: Extraction, instances: InstanceSearch, chosen: Settings) -> Extraction:
     """The stage that describes the queries as what they are searched against is described."""
     encoding, pooling = extraction.encoding, extraction.pooling
+    if chosen.query == "regions":
+        return replace(extraction, collection=Crops(instances.queries))
     if isinstance(encoding, FromRegions):
         encoding = replace(encoding, inside="box")  # a query's box is a region like any other, but it has no mask
     if chosen.query != "region" and chosen.against != "whole":

@@ -78,7 +78,7 @@ def _by_words(config: DictConfig, against: Against, kept: int, shown: int) -> fl
         found = compare(store, query[None], against)
         if reranking is not None:
             examples = tuple(Example(paths.index(term.content)) for term in terms if is_example(term, paths))
-            found = reranking.found(found, store, query[None], [examples], run.console.say).found
+            found = reranking.found(found, store, [query[None]], [examples], run.console.say).found
         images = found.ranking(~store.readable[None], kept)
         images = images[images >= 0][None]
         boxes = found.boxes(store, images)[0]
