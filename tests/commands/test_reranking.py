@@ -48,6 +48,11 @@ def test_a_verified_search_orders_its_top_by_inliers_and_draws_them(ground):
     assert list(found) != list(plain)
     assert (folder / "figures" / "inliers.png").stat().st_size > 5_000
     assert (folder / "figures" / "matches_1.png").stat().st_size > 5_000
+    pairs = pd.read_parquet(folder / "verified.parquet")
+    assert (pairs["inliers"] >= 3).all()
+    assert pairs[["m00", "m11"]].notna().all(axis=None)
+    ranks = found.reset_index().merge(pairs, on=["query", "image"]).sort_values(["query", "rank"])
+    assert all(rows["inliers"].is_monotonic_decreasing for _, rows in ranks.groupby("query"))
     kinds = {path.name.split("-")[0] for path in (ground / "stores").iterdir() if path.is_dir()}
     assert {"scenes_features_database", "scenes_queries_features_query"} <= kinds
 
@@ -130,7 +135,7 @@ def test_a_persons_session_is_reranked_from_python():
         seekloop_api.session(described, 0, [*loop, "reranker=spatial"])
 
 
-def test_regions_of_a_query_are_cross_matched(ground, tmp_path):
+def test_regions_of_a_query_are_cross_matched(tmp_path):
     """From the stores: the sum over the cells of the crop of their highest cosine with any cell of the image."""
     settings = (*SCENES, "grid=2x2", "search.query=regions", "instances.queries=1", "regions.finest=2x2")
     worked(seekloop("search", *settings, *places(tmp_path / "runs", tmp_path / "stores")))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from omegaconf import DictConfig
@@ -25,7 +26,6 @@ from seekloop.graphs.affinity import Affinity, Graph
 from seekloop.loop.vectors import recipe_of
 from seekloop.matching.instance_search import Found
 from seekloop.matching.reranking import RerankerSource, Searched, Verify, steps, try_out
-from seekloop.matching.spatial import verify_all
 from seekloop.store.features import FeatureStore
 
 Say = Callable[[str], None]
@@ -60,13 +60,26 @@ class Reranked:
         return right, wrong
 
     def agreeing(self, query: int, image: int) -> tuple[LocalFeatures, LocalFeatures]:
-        """The features of a query's first example and of an image that agree, pair by pair."""
-        if self.verification is None:
-            raise ValueError("nothing was verified")
-        shown = self.searched.example(self.after.examples[query][0])
-        other = self.searched.features(image)
-        pairs = verify_all(shown, [other], self.verification)[0].pairs
-        return shown.only(pairs[:, 0]), other.only(pairs[:, 1])
+        """The features of an example of a query and of an image that agree, pair by pair."""
+        match = self.searched.matches[query, image]
+        pairs = match.verified.pairs
+        return match.features.only(pairs[:, 0]), self.searched.features(image).only(pairs[:, 1])
+
+    def pairs(self, queries: Sequence[int], paths: Sequence[str]) -> pd.DataFrame:
+        """Verified pairs: a row per query and image with inliers, with the affine map in fractions of both pictures.
+
+        Args:
+            queries: number of each query in the benchmark.
+            paths: of the images.
+        """
+        rows = []
+        for (query, image), match in sorted(self.searched.matches.items()):
+            one = match.verified
+            map = one.between((1, 1), (1, 1))
+            numbers = [float("nan")] * 6 if map is None else map.flatten().tolist()
+            rows.append([queries[query], image, paths[image], one.inliers, *one.scales, *numbers])
+        names = [f"m{row}{column}" for row in range(2) for column in range(3)]
+        return pd.DataFrame(rows, columns=["query", "image", "path", "inliers", "scale_query", "scale_image", *names])
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,8 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
             examples = examples_of(instances, queries, asked.names if chosen.join else None)
             again = reranking.found(found, searched, in_groups(vectors, each), examples, run.console.say)
             found = again.found
+            if again.verification is not None:
+                run.folder.write_beside("verified", again.pairs(kept.tolist(), instances.database.paths))
             drawn = pictures_of_matches(again, asked, kept, chosen.shown)
         measures = SearchMeasures(asked, kept, found, store, chosen.against)
         results, ranking = measures.results(chosen.cutoffs), measures.ranking(chosen.kept)

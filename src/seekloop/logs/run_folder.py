@@ -133,6 +133,10 @@ class RunFolder:
         """Write `queries.parquet`, one row per query."""
         self._folder.write("queries.parquet", files.parquet_bytes(queries, {}))
 
+    def write_beside(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table that only some runs of a kind have, `<name>.parquet`."""
+        self._folder.write(f"{name}.parquet", files.parquet_bytes(table, {}))
+
     def queries(self) -> pd.DataFrame:
         """The queries of this run."""
         return files.read_parquet([self.path / "queries.parquet"], {})

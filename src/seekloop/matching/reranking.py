@@ -1,7 +1,7 @@
 """Re-rankers: query expansion, spatial verification, diffusion, and one after the other."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -29,8 +29,21 @@ from seekloop.graphs.diffusion import (
 )
 from seekloop.matching.expansion import Augmented, Expansion
 from seekloop.matching.instance_search import search
-from seekloop.matching.spatial import SpatialMatching, verify_all
+from seekloop.matching.spatial import SpatialMatching, Verified, verify_all
 from seekloop.store.arrays import ArrayDescriptors
+
+
+@dataclass(frozen=True)
+class Match:
+    """Agreement of an image with an example of a query.
+
+    Attributes:
+        features: local features of the example.
+        verified: inliers and map, from the example to the image.
+    """
+
+    features: LocalFeatures
+    verified: Verified
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,7 @@ class Searched:
         features: local features of an image of the collection.
         example: local features of an example, inside its box.
         threads: that may compute; no result depends on it.
+        matches: of each query and verified image with inliers, the example that agrees best, and how; filled by `Verify`.
     """
 
     descriptors: Descriptors
@@ -52,6 +66,7 @@ class Searched:
     features: Callable[[int], LocalFeatures]
     example: Callable[[Example], LocalFeatures]
     threads: int = 1
+    matches: dict[tuple[int, int], "Match"] = field(default_factory=dict)
 
     @cached_property
     def vectors(self) -> tuple[Float[Tensor, "v d"], Int[Tensor, " v"]]:
@@ -174,6 +189,10 @@ class Verify(SpatialMatching):
         for row, example in enumerate(shown):
             matches = verify_all(example, candidates, self, searched.threads)
             found[row] = torch.tensor([one.inliers for one in matches], dtype=torch.float32)
+            for image, best, one in zip(images.tolist(), found.amax(dim=0).tolist(), matches, strict=True):
+                known = searched.matches.get((query, image))
+                if one.inliers == best > (0 if known is None else known.verified.inliers):
+                    searched.matches[query, image] = Match(example, one)
         return found.amax(dim=0)
 
 
