@@ -57,7 +57,7 @@ class Searched:
         features: local features of an image of the collection.
         example: local features of an example, inside its box.
         threads: that may compute; no result depends on it.
-        matches: of each query and verified image with inliers, the example that agrees best, and how; filled by `Verify`.
+        matches: of each query and image with inliers the example that agrees best, and how; `Verify` fills it.
     """
 
     descriptors: Descriptors
