@@ -198,6 +198,11 @@ def test_activations_that_are_no_numbers_stop_with_the_image_named():
         find((torch.full((1, 4, 4), torch.nan),), "a.png")
 
 
+def test_an_empty_collection_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no images"):
+        stage(tmp_path, Discs(0))
+
+
 def test_scales_are_above_zero():
     with pytest.raises(ConfigError, match="above 0"):
         Scales(scales=())

@@ -105,6 +105,8 @@ class LocalFeatureExtraction:
     measured_on: Collection | None = None
 
     def __post_init__(self) -> None:
+        if not len(self.collection.paths):
+            raise ConfigError("collection", "no images", "there are none to match", "Check collection.root.", self)
         _ = self.maps  # whatever the network cannot give is refused now
 
     @cached_property
