@@ -123,6 +123,7 @@ def test_the_help_shows_the_groups_of_the_command_in_the_order_of_the_data():
         "classifier",
         "criterion",
         "user",
+        "reranker",
         "engine",
         "trainer",
         "store",
@@ -134,7 +135,7 @@ def test_the_help_shows_the_groups_of_the_command_in_the_order_of_the_data():
     )
     told = worked(seekloop("detect", "--help")).out
     assert (
-        "detector@regions.detector (below regions=claid, clusters, deep_spectral, lost, maskcut, tokencut): claid,"
+        "detector@regions.detector (below regions=claid, clusters, deep_spectral, egm, lost, maskcut, tokencut): claid,"
         in told
     )
     told = worked(seekloop("learn", "--help", "criterion=jlp")).out

@@ -17,9 +17,7 @@ from seekloop.commands import compose, parts
 from seekloop.commands.checks import check_chooses
 from seekloop.commands.groups import check_groups, check_keys, groups_of
 from seekloop.commands.quoting import check_text, quoted
-from seekloop.commands.reranking import reranker_over
 from seekloop.commands.texts import check_space
-from seekloop.commands.whitening import refuse_whitening
 from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Collection, Descriptors, KnowsContents, TextEncoder
@@ -135,6 +133,9 @@ def build_loop(descriptors: Descriptors, *overrides: str) -> Loop:
 
 def _loop(config: DictConfig, descriptors: Descriptors) -> Loop:
     """The loop of a config, whose criterion is tried out first."""
+    from seekloop.commands.reranking import reranker_over
+    from seekloop.commands.whitening import refuse_whitening
+
     why = "these descriptors are there already"
     refuse_whitening(config, f"{why}; seekloop.descriptors.whitening.Whitened(descriptors, whitening) whitens them")
     chosen = compose.loop_parts(config)
