@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from seekloop.contracts.errors import ConfigError
+from seekloop.descriptors.pooling import GeM
+from seekloop.descriptors.roi import FromRegions
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.whitening import (
     TAUGHT,
@@ -16,6 +18,7 @@ from seekloop.extraction.whitening import (
     sampled,
 )
 from seekloop.regions.annotated import AnnotatedBoxes
+from seekloop.regions.grid import Grid
 from seekloop.store.reader import open_store
 from tests.extraction.extractions import extract, staged
 from tests.extraction.fakes import Noise, Patches
@@ -130,3 +133,19 @@ def test_many_descriptors_teach_by_an_even_sample(tmp_path, monkeypatch):
     assert TAUGHT == 2**16
     torch.testing.assert_close(sampled(store, True), store.read(torch.tensor([0, 4]), True).local)
     assert len(sampled(store, False)) == 8
+
+
+def test_sums_of_regions_are_whitened_as_whole_images_teach(tmp_path):
+    """One whitening for images and sums: other images are pooled over their whole maps, in one store for both."""
+    others = boxed(6, BOXES, salt=7)
+
+    def taught_by(encoding, regions):
+        chosen = {"encoding": encoding, "regions": regions, "pooling": GeM()}
+        extraction = staged(tmp_path, Noise(4), chosen=chosen)
+        return WhiteningStage(Supervised(collection=others), extraction, by_region=False)
+
+    sums = taught_by(FromRegions(global_="regions"), Grid("2x2", "2x2"))
+    whole = taught_by(FromRegions(), Grid("1x1", "1x1"))
+    assert sums.teacher.plan.key == whole.teacher.plan.key
+    assert sums.recipe.key == whole.recipe.key
+    assert sums.extraction.plan.key != whole.extraction.plan.key

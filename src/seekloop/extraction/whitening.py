@@ -22,6 +22,7 @@ from seekloop.descriptors.whitening import Whitening, learn_centring, learn_supe
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
 from seekloop.regions.annotated import AnnotatedBoxes
+from seekloop.regions.grid import Grid
 from seekloop.store import whitening as kept
 from seekloop.store.manifest import folder_name
 from seekloop.store.reader import Store, open_store
@@ -268,11 +269,18 @@ def _grid(extraction: Extraction) -> str | None:
 
 
 def _extraction_of(stage: WhiteningStage, collection: Collection) -> Extraction:
-    """The stage that describes a collection as the searched one is; of pairs of objects, their boxes."""
+    """The stage that describes a collection as the searched one is; of pairs of objects, their boxes.
+
+    Where global descriptors are sums of regions (FS.EGM, OS.EGM), those of other images are pooled over their whole maps:
+    there is one whitening for images, regions and sums (thesis, section 5.3.9).
+    """
     extraction = stage.extraction
+    encoding = extraction.encoding
+    if not stage.by_region and isinstance(encoding, FromRegions) and not encoding.global_apart:
+        whole = Grid("1x1", "1x1")
+        return replace(extraction, collection=collection, regions=whole, encoding=replace(encoding, global_="map"))
     if not (stage.learner.by_pairs and stage.by_region):
         return replace(extraction, collection=collection)
-    encoding = extraction.encoding
     if isinstance(encoding, FromRegions):
         encoding = replace(encoding, inside="box")  # an annotated box has no mask
     return replace(extraction, collection=collection, regions=AnnotatedBoxes(), encoding=encoding)
