@@ -50,7 +50,7 @@ def test_sums_of_discovered_regions_are_global_descriptors_of_the_loop(ground):
     assert plan.recipe(local=False) == plan.recipe(local=True)
     apart = prepare(resolve("extract", (*words, "encoding.global_=map"))).plan
     assert apart.recipe(local=False).inputs == ()
-    block = open_store(plan.folder).read(torch.arange(12), local=True)
+    block = open_store(plan.folder, None).read(torch.arange(12), local=True)
     sums = torch.zeros(12, block.local.shape[1]).index_add_(0, block.owner, block.local)
     torch.testing.assert_close(block.global_, torch.nn.functional.normalize(sums, dim=1), atol=2e-3, rtol=0)
 

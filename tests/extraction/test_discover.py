@@ -179,6 +179,7 @@ def test_another_image_changes_the_recipe_and_nothing_is_taken_over(tmp_path):
     [
         {"centrality": "degree"},
         {"dims": 3},
+        {"learn": "none"},
         {"same_image": False},
         {"graph": Graph(neighbours=4)},
         {"objects": ObjectSaliency(nearest=3)},
@@ -254,8 +255,9 @@ def test_a_given_whitening_is_used_and_one_is_learnt_otherwise():
     learnt, _ = joined(regions, how)
     torch.testing.assert_close(learnt.vectors, learn_whitening(unit, 3).unit(unit))
     given = Whitening(torch.zeros(5, dtype=torch.float64), None)
-    graph, _ = joined(regions, replace(how, whitening=given))
-    torch.testing.assert_close(graph.vectors, unit)
+    for plain in (replace(how, whitening=given), replace(how, learn="none")):
+        graph, _ = joined(regions, plain)
+        torch.testing.assert_close(graph.vectors, unit)
 
 
 def test_a_graph_without_its_files_says_what_to_do(tmp_path):

@@ -47,8 +47,9 @@ class Discovered(Detected):
         graph: the k-NN graph of regions.
         same_image: whether regions of one image are joined like any others.
         centrality: of its vertices: degree, eigenvector, pagerank, katz, betweenness, closeness or harmonic.
-        dims: dimensions of the whitening that is learnt on the regions; None: all that have variance.
-        whitening: learnt elsewhere, on vectors of the same map pooled in the same way; None: PCA on the regions.
+        learn: whitening of regions and patches: pca, learnt on the regions; none, vectors stay as they are.
+        dims: dimensions of the whitening that is learnt; None: all that have variance.
+        whitening: learnt elsewhere, on vectors of the same map pooled in the same way, in place of `learn`; None: none.
         objects: object saliency by that graph.
         mixture: finds regions in it.
 
@@ -71,6 +72,7 @@ class Discovered(Detected):
     graph: Graph = Graph()
     same_image: bool = True
     centrality: Measure = "katz"
+    learn: Literal["pca", "none"] = "pca"
     dims: Count | None = None
     whitening: Whitening | None = None
     objects: ObjectSaliency = ObjectSaliency()
@@ -155,6 +157,7 @@ class Discovery(Detection):
             "graph": settings(chosen.graph),
             "same_image": chosen.same_image,
             "centrality": chosen.centrality,
+            "learn": chosen.learn,
             "dims": chosen.dims,
             "whitening": settings(chosen.whitening),
         }
@@ -248,7 +251,7 @@ def joined(regions: Vertices, how: Discovered) -> tuple[RegionGraph, sparse.csr_
     unit, dims = F.normalize(regions.pooled, dim=1), regions.pooled.shape[1]
     if how.whitening is not None:
         whitening = how.whitening
-    elif len(unit):
+    elif len(unit) and how.learn == "pca":
         whitening = learn_whitening(unit, how.dims)
     else:
         whitening = Whitening(torch.zeros(dims, dtype=torch.float64), None)
