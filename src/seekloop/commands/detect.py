@@ -7,7 +7,7 @@ from annotated_types import Ge, Interval
 from omegaconf import DictConfig
 
 from seekloop.commands.compose import choices
-from seekloop.commands.discovery import Discovered
+from seekloop.commands.discovery import DiscoveryFigures
 from seekloop.commands.extract import build_regions, report_collection
 from seekloop.commands.parts import build
 from seekloop.commands.recipes import detection
@@ -66,7 +66,7 @@ def detect(config: DictConfig) -> float:
 
         drawn: dict[str, Draw] = {"regions": draw} if shown else {}
         if isinstance(regions, Discovery):
-            drawn |= Discovered(regions, collection, measures.truth, shown).figures()
+            drawn |= DiscoveryFigures(regions, collection, measures.truth, shown).figures()
         return Outcome(summary, drawn)
 
     return Task(

@@ -27,7 +27,7 @@ ITERATIONS = (0, 2, 3, 5, 7, 14)  # of the thesis' figure 5.3; the last one besi
 
 
 @dataclass(frozen=True)
-class Discovered:
+class DiscoveryFigures:
     """What is to be drawn.
 
     Attributes:

@@ -271,8 +271,8 @@ def _grid(extraction: Extraction) -> str | None:
 def _extraction_of(stage: WhiteningStage, collection: Collection) -> Extraction:
     """The stage that describes a collection as the searched one is; of pairs of objects, their boxes.
 
-    Where global descriptors are sums of regions (FS.EGM, OS.EGM), other images are pooled over their whole maps: there is
-    one whitening for images, regions and sums (thesis, section 5.3.9).
+    Where global descriptors are sums of regions (FS.EGM, OS.EGM), other images are pooled over their whole maps: one
+    whitening serves images, regions and sums (thesis, section 5.3.9).
     """
     extraction = stage.extraction
     encoding = extraction.encoding
