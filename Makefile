@@ -52,6 +52,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.extract --backbone dinov2_s --random-weights --images 256
 	$(BIN)/python -m benchmarks.propagation
+	$(BIN)/python -m benchmarks.diffusion
 	$(BIN)/python -m benchmarks.regions
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.table --write

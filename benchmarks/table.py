@@ -120,6 +120,22 @@ def propagation_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     )
 
 
+def diffusion_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
+    full, small = found["full"], found["dense"]
+    keys = ("neighbours_seconds", "recall", "ours_seconds", "scipy_seconds", "ratio", "one_query_seconds")
+    precision = " / ".join(f"{full['precision'][name]:.3f}" for name in ("similarity", "diffusion", "truncated"))
+    return (
+        f"{settings['images']:,} x {settings['dim']}, k = {settings['neighbours']}, {settings['index']}",
+        *(full[key] for key in keys),
+        full["truncated_seconds_per_query"],
+        full["offline_seconds_per_column"],
+        precision,
+        f"{settings['dense_images']:,}",
+        small["ours_seconds"],
+        small["dense_seconds"],
+    )
+
+
 def regions_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     ways = found["ways"]
     first = next(iter(ways.values()))
@@ -241,6 +257,27 @@ TABLES: dict[str, list[tuple[str, Row, Sequence[str]]]] = {
                 "LabelSpreading knn",
                 "rbf",
                 "accuracy",
+            ],
+        )
+    ],
+    "diffusion": [
+        (
+            "Diffusion of 70 queries, in seconds: against scipy's cg query by query, and a dense solution",
+            diffusion_row,
+            [
+                "n x d, k",
+                "neighbours",
+                "recall",
+                "ours",
+                "scipy",
+                "ratio",
+                "one query",
+                "one truncated to 1,000",
+                "an offline column",
+                "precision: similarity / diffusion / truncated",
+                "smaller n",
+                "ours there",
+                "dense there",
             ],
         )
     ],

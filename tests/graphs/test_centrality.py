@@ -106,6 +106,7 @@ def test_two_components_and_a_lonely_vertex():
 def test_graphs_without_edges_or_vertices(measure):
     wanted = {"pagerank": 1 / 3, "katz": 0.01}.get(measure, 0.0)
     same(of(measure, sparse.csr_array((3, 3)), torch.eye(3)), [wanted] * 3)
+    assert of(measure, sparse.csr_array((0, 0)), torch.zeros(0, 3)).shape == (0,)
     wanted = {"pagerank": 1.0, "katz": 0.01}.get(measure, 0.0)
     same(of(measure, sparse.csr_array((1, 1)), torch.eye(1)), [wanted])
     same(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seekloop.graphs import neighbours
-from seekloop.graphs.neighbours import nearest
+from seekloop.graphs.neighbours import lookup, nearest, others, recall
 from tests.graphs.clouds import clouds, on_circle
 
 SEARCHES = [neighbours._by_blocks]
@@ -73,3 +73,51 @@ def test_in_blocks_is_the_same(monkeypatch):
     whole = nearest(points, 5)[1]
     monkeypatch.setattr(neighbours, "_PRODUCTS", 100)
     assert nearest(points, 5)[1].equal(whole)
+
+
+def test_neighbours_of_some_rows_are_those_of_all():
+    points, _ = clouds([20, 20])
+    whole = nearest(points, 5)
+    rows = points.float()
+    for first, end in ((0, 7), (7, 40), (39, 40)):
+        similarity, position = others(lookup(rows), rows, first, end, 5)
+        assert position.equal(whole[1][first:end])
+        torch.testing.assert_close(similarity, whole[0][first:end], rtol=0, atol=1e-6)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("faiss"), reason="needs faiss")
+@pytest.mark.parametrize("index", ["ivf", "hnsw"])
+def test_an_index_finds_most_of_them(index, monkeypatch):
+    """Nobody is its own neighbour unless too few were found; and again it is the same, whatever the threads."""
+    points, _ = clouds([400] * 3, spread=0.3)
+    rows, everything = points.float(), torch.arange(1200)
+    similarity, position = others(lookup(rows, index), rows, 0, 1200, 10)
+    assert recall(rows, position, everything) > 0.7
+    assert recall(rows, nearest(rows, 10)[1], everything) == 1
+    itself = position == everything[:, None]
+    assert similarity[itself].eq(0).all()
+    assert itself.double().mean() < 0.01
+    torch.testing.assert_close(similarity[~itself], (rows[position] * rows[:, None]).sum(dim=2)[~itself])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    again = others(lookup(rows, index), rows, 0, 1200, 10)
+    assert again[1].equal(position)
+
+
+def test_a_row_stands_for_neighbours_that_were_not_found():
+    rows = on_circle(0, 20, 60).float()
+
+    def few(asked, count):
+        return torch.full((len(asked), count), -9.0), torch.tensor([[1, -1, -1]]).expand(len(asked), count)
+
+    similarity, position = others(few, rows, 0, 3, 2)
+    assert position.tolist() == [[1, 0], [1, 1], [1, 2]]
+    assert similarity.tolist() == [[-9, 0], [0, 0], [-9, 0]]
+
+
+def test_recall_by_hand():
+    """Of 0, its nearest two of 20, 60, 61, 180 are 20 and 60: two found, then one, then none; equals count alike."""
+    rows, first = on_circle(0, 20, 60, 61, 180).float(), torch.tensor([0])
+    for found, share in (([1, 2], 1.0), ([1, 3], 0.5), ([3, 4], 0.0)):
+        assert recall(rows, torch.tensor([found]), first) == share
+    assert recall(on_circle(0, 20, 20, 20).float(), torch.tensor([[3]]), first) == 1
+    assert recall(on_circle(0).float(), torch.zeros(1, 0, dtype=torch.long), first) == 1

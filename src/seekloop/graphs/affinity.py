@@ -144,6 +144,21 @@ def normalised(weights: Affinity) -> Affinity:
     return scaled
 
 
+def between_images(weights: Affinity, image: Int[Tensor, " n"]) -> Affinity:
+    """Leave out edges between regions of one image, which would support each other.
+
+    Args:
+        weights: of a graph of regions, not normalised.
+        image: that each region is from.
+    """
+    owner = image.cpu().numpy()
+    row = np.repeat(owner, np.diff(weights.indptr))
+    data = np.where(row == owner[weights.indices], 0.0, weights.data)
+    kept = sparse.csr_array((data, weights.indices, weights.indptr), shape=weights.shape)
+    kept.eliminate_zeros()
+    return kept
+
+
 def lengths(weights: Affinity, features: Float[Tensor, "n d"]) -> Affinity:
     """Euclidean distances along the edges of a graph: its entries (i, j) become the distance of i and j.
 
@@ -157,6 +172,6 @@ def lengths(weights: Affinity, features: Float[Tensor, "n d"]) -> Affinity:
     unit = F.normalize(features.detach().double().cpu(), dim=1)
     row = torch.from_numpy(np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr)))
     column = torch.from_numpy(weights.indices).long()
-    pairs = zip(row.split(_EDGES), column.split(_EDGES), strict=True)
+    pairs = zip(torch.split(row, _EDGES), torch.split(column, _EDGES), strict=True)
     found = torch.cat([torch.zeros(0).double(), *((unit[i] - unit[j]).norm(dim=1) for i, j in pairs)])
     return sparse.csr_array((found.numpy(), weights.indices, weights.indptr), shape=weights.shape)

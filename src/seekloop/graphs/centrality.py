@@ -68,6 +68,8 @@ def centrality(
     reach = (DAMPING if measure == "pagerank" else REACH) if alpha is None else alpha
     if not 0 <= reach < 1:
         raise ValueError(f"alpha={alpha} is not from 0 to below 1")
+    if not weights.shape[0]:
+        return torch.zeros(0, dtype=torch.float64)
     if measure in PATHS:
         if features is None:
             raise ValueError(f"{measure} is measured along edges: give features=, whose graph this is")
@@ -101,17 +103,17 @@ def _eigenvector(weights: Affinity) -> Values:
 
 
 def _pagerank(weights: Affinity, alpha: float) -> Values:
-    """Power iteration from the uniform distribution."""
+    """Power iteration from the uniform distribution.
+
+    What reaches a vertex without edges is lost. Were it spread evenly, as the definition has it, all ranks would grow
+    by one factor, so the last division makes up for it.
+    """
     degree, size = degrees(weights), weights.shape[0]
-    alone = degree <= 0
-    away = np.where(alone, 0.0, 1.0 / np.where(alone, 1.0, degree))
-    rank = np.full(size, 1.0 / max(size, 1))
+    away = np.divide(1.0, degree, out=np.zeros(size), where=degree > 0)
+    rank = np.full(size, 1.0 / size)
     for _ in range(_STEPS):
-        anywhere = (1 - alpha + alpha * rank[alone].sum()) / size
-        moved = alpha * (weights.T @ (away * rank)) + anywhere
-        settled = np.abs(moved - rank).sum() <= _SETTLED
-        rank = moved
-        if settled:
+        before, rank = rank, alpha * (weights.T @ (away * rank)) + (1 - alpha) / size
+        if np.abs(rank - before).sum() <= _SETTLED:
             break
     return rank / rank.sum()
 

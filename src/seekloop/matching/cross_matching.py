@@ -37,7 +37,7 @@ def cross_match(
         1, len(descriptors.regions.boxes) // (max(images, 1) if descriptors.regions.offsets is not None else 1)
     )
     step = max(1, BLOCK_ROWS // per_image)
-    for some in torch.arange(images).split(step):
+    for some in torch.split(torch.arange(images), step):
         block = descriptors.read(some, local=True)
         highest, _ = first_highest(block.local_products(regions), block.owner, len(some))
         scores[some] = scores[some].index_add(1, query, highest)

@@ -15,6 +15,8 @@ from seekloop.contracts.records import ArrayBlock, Block
 from seekloop.graphs.neighbours import nearest
 from seekloop.matching.instance_search import BLOCK_ROWS, search
 
+_AUGMENTED = 4096  # images at once: bounds memory, and changes no result
+
 
 @component
 class Expansion:
@@ -68,7 +70,7 @@ class Expansion:
         images, taken = self._taken(scores, verified)
         similarity = scores.gather(1, images)
         taken &= similarity.isfinite()
-        unique, row = images.unique(return_inverse=True)
+        unique, row = torch.unique(images, return_inverse=True)
         found = descriptors.read(unique, local=False).global_[row]
         return mean_of(queries, found, torch.where(taken, similarity, 0.0), taken, self.alpha)
 
@@ -127,7 +129,7 @@ class Augmented:
         self.descriptors = descriptors
         self.images, self.dim, self.regions = descriptors.images, descriptors.dim, descriptors.regions
         self.readable = descriptors.readable
-        everything = torch.arange(self.images).split(BLOCK_ROWS)
+        everything = torch.split(torch.arange(self.images), BLOCK_ROWS)
         read = [descriptors.read(some, local=False).global_ for some in everything]
         unit = torch.cat([torch.zeros(0, self.dim), *read])
         others = expansion.neighbours - itself
@@ -135,7 +137,9 @@ class Augmented:
         if others > 0 and self.images > 1:
             similarity, position = nearest(unit, others)
             real = descriptors.readable[position]
-            rows = zip(*(part.split(4096) for part in (self.global_, similarity, position, real)), strict=True)
+            rows = zip(
+                *(torch.split(part, _AUGMENTED) for part in (self.global_, similarity, position, real)), strict=True
+            )
             self.global_ = torch.cat([mean_of(own, unit[p], s, r, expansion.alpha) for own, s, p, r in rows])
         self.global_ = F.normalize(self.global_, dim=1) * self.readable[:, None]
 

@@ -11,13 +11,8 @@ from seekloop.artifacts.folder import COMPLETE, Folder, folders_below
 from seekloop.contracts.recipe import Recipe
 from seekloop.store.manifest import KEY, MANIFEST
 
-DESCRIBED = {
-    MANIFEST: "descriptors",
-    "regions.json": "regions",
-    "maps.json": "maps",
-    "discovery.json": "discovery",
-    "texts.json": "texts",
-}
+DESCRIBED = {MANIFEST: "descriptors", "regions.json": "regions", "maps.json": "maps", "texts.json": "texts"}
+DESCRIBED |= {"graph.json": "graph", "discovery.json": "discovery"}
 WEIGHTS = "weights.pt"  # the marker of pre-trained weights, whose folder's name ends in the recipe's key
 WEIGHTS_KEY = 10  # letters of it
 
@@ -28,7 +23,7 @@ class Stored:
 
     Attributes:
         folder: where.
-        kind: descriptors, regions, maps, discovery, texts or weights.
+        kind: descriptors, regions, maps, texts, weights, graph, ...
         state: finished, unfinished, or in use (a process is writing into it).
         bytes: of all its files.
         used: when it was made or last asked for, in seconds since 1970.
