@@ -23,7 +23,7 @@ from seekloop.descriptors.saliency import ObjectSaliency
 from seekloop.descriptors.whitening import Whitening, learn_whitening
 from seekloop.extraction.detect import Detection
 from seekloop.extraction.salient import FeatureSalient, ObjectSalient
-from seekloop.graphs.affinity import Graph
+from seekloop.graphs.affinity import Graph, between_images
 from seekloop.graphs.centrality import Measure, centrality
 from seekloop.regions.detected import Detected, Feature
 from seekloop.regions.egm import Egm
@@ -263,19 +263,6 @@ def joined(regions: Vertices, how: Discovered) -> tuple[RegionGraph, sparse.csr_
         u = centrality(weights, how.centrality, features=vectors)
     columns = (vectors, regions.saliency, u, regions.image, regions.box)
     return RegionGraph(*columns, whitening.mean, whitening.axes), weights
-
-
-def between_images(weights: sparse.csr_array, image: Int[Tensor, " v"]) -> sparse.csr_array:
-    """The same graph without the edges between vertices of one image.
-
-    Example:
-        >>> triangle = sparse.csr_array([[0, 1, 2], [1, 0, 3], [2, 3, 0]])
-        >>> between_images(triangle, torch.tensor([0, 0, 1])).toarray().tolist()
-        [[0, 0, 2], [0, 0, 3], [2, 3, 0]]
-    """
-    edges, owner = sparse.coo_array(weights), image.numpy()
-    kept = owner[edges.row] != owner[edges.col]
-    return sparse.csr_array((edges.data[kept], (edges.row[kept], edges.col[kept])), shape=weights.shape)
 
 
 def most_central(centrality: Float[Tensor, " v"], weights: sparse.csr_array, count: int) -> list[int]:
