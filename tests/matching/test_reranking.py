@@ -39,7 +39,7 @@ def searched(descriptors, features=(), examples=(), by_region=False):
     return Searched(
         descriptors,
         by_region,
-        lambda graph: graph.weights(vectors),
+        lambda graph, _: graph.weights(vectors),
         lambda image: features[image],
         lambda example: examples[example.image],
     )

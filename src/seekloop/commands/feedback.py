@@ -12,6 +12,7 @@ from torch import Tensor
 from seekloop.commands.compose import choices
 from seekloop.commands.extract import described, prepare, report_collection, report_problems
 from seekloop.commands.parts import build
+from seekloop.commands.reranking import refuse_reranker
 from seekloop.commands.search import Settings, of_images
 from seekloop.commands.task import Outcome, Run, Task
 from seekloop.commands.texts import check_space, encoder_of
@@ -31,7 +32,12 @@ from seekloop.store.reader import Store
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SPACE = ("backbone", "transform", "pooling")  # settings of descriptors that judged images and ranked ones share
+SPACE = (
+    "backbone",
+    "transform",
+    "pooling",
+    "longest",
+)  # settings of descriptors that judged images and ranked ones share
 
 
 def with_feedback(config: DictConfig, chosen: Settings, protocol: FeedbackProtocol) -> float:
@@ -44,6 +50,7 @@ def with_feedback(config: DictConfig, chosen: Settings, protocol: FeedbackProtoc
     refuse_whitening(
         config, "feedback compares whole images, of one query and of the collection, as they are described"
     )
+    refuse_reranker(config, "what a user has judged ranks again itself")
     instances: InstanceSearch = build(config, "instances")
     if instances.texts is not None:
         why, fix = "these queries are words, and the user's first query is an image", "Use instances=feedback_tasks."

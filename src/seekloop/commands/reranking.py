@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from seekloop.commands.compose import choices
 from seekloop.commands.parts import build
 from seekloop.contracts.cache import Cache
 from seekloop.contracts.errors import ConfigError
@@ -23,6 +24,7 @@ from seekloop.extraction.features import LocalFeatureExtraction
 from seekloop.extraction.graph import GraphStage
 from seekloop.extraction.plan import Extraction
 from seekloop.graphs.affinity import Affinity, Graph
+from seekloop.graphs.neighbours import Index
 from seekloop.loop.vectors import recipe_of
 from seekloop.matching.instance_search import Found
 from seekloop.matching.reranking import RerankerSource, Searched, Verify, steps, try_out
@@ -77,9 +79,12 @@ class Reranked:
             one = match.verified
             map = one.between((1, 1), (1, 1))
             numbers = [float("nan")] * 6 if map is None else map.flatten().tolist()
-            rows.append([queries[query], image, paths[image], one.inliers, *one.scales, *numbers])
+            shown = queries[query] if match.example is None else match.example.image
+            rows.append([queries[query], shown, image, paths[image], one.inliers, *one.scales, *numbers])
         names = [f"m{row}{column}" for row in range(2) for column in range(3)]
-        return pd.DataFrame(rows, columns=["query", "image", "path", "inliers", "scale_query", "scale_image", *names])
+        return pd.DataFrame(
+            rows, columns=["query", "example", "image", "path", "inliers", "scale_query", "scale_image", *names]
+        )
 
 
 @dataclass(frozen=True)
@@ -167,11 +172,13 @@ class Reranking:
         weights = partial(self._weights, descriptors, say)
         return Searched(descriptors, self.by_region, weights, of, example, torch.get_num_threads())
 
-    def _weights(self, descriptors: Descriptors, say: Say, graph: Graph) -> Affinity:
+    def _weights(self, descriptors: Descriptors, say: Say, graph: Graph, index: Index) -> Affinity:
         """Weights of the graph of the descriptors, an artifact."""
         name = self.extraction.collection.name
         recipe = recipe_of(descriptors, self.extraction.plan.recipe(self.by_region))
-        stage = GraphStage(descriptors, recipe, graph, self.extraction.store_dir, self.by_region, name=name)
+        stage = GraphStage(
+            descriptors, recipe, graph, self.extraction.store_dir, self.by_region, index=index, name=name
+        )
         return stage.ensure(say).weights
 
 
@@ -206,6 +213,16 @@ def reranking_of(
     return Reranking(source, extraction, by_region, database, asked)
 
 
+def refuse_reranker(config: DictConfig, why: str) -> None:
+    """Refuse a re-ranker where nothing would read it.
+
+    Raises:
+        ConfigError: unless `reranker=none`.
+    """
+    if OmegaConf.select(config, "reranker._target_") is not None:
+        raise ConfigError("reranker", choices().get("reranker"), why, "Use reranker=none.")
+
+
 def reranker_over(config: DictConfig, descriptors: Descriptors, say: Say) -> Reranker | None:
     """The re-ranker of a config over descriptors that are there already; None for `reranker=none`.
 
@@ -233,7 +250,8 @@ def reranker_over(config: DictConfig, descriptors: Descriptors, say: Say) -> Rer
             raise ValueError("no local features were asked for")
         return features.of(image)
 
-    def weights(graph: Graph) -> Affinity:
+    def weights(graph: Graph, index: Index) -> Affinity:
+        del index  # of descriptors in memory the neighbours are exact
         key = graph.neighbours, graph.kind, graph.power, graph.clamp
         return cache.once(key, lambda: graph.weights(read_global(descriptors)))
 

@@ -23,7 +23,7 @@ from seekloop.commands.whitening import refuse_whitening, whitening_of
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.instances import InstanceSearch
-from seekloop.contracts.protocols import Descriptors
+from seekloop.contracts.protocols import Collection, Descriptors
 from seekloop.contracts.recipe import Recipe
 from seekloop.contracts.records import Example
 from seekloop.descriptors.encoding import FromCrops
@@ -144,7 +144,7 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
             found = again.found
             if again.verification is not None:
                 run.folder.write_beside("verified", again.pairs(kept.tolist(), instances.database.paths))
-            drawn = pictures_of_matches(again, asked, kept, chosen.shown)
+            drawn = pictures_of_matches(again, asked, kept, instances.queries, chosen.shown)
         measures = SearchMeasures(asked, kept, found, store, chosen.against)
         results, ranking = measures.results(chosen.cutoffs), measures.ranking(chosen.kept)
         run.folder.add_once({"results": results, "ranking": ranking})
@@ -195,7 +195,7 @@ def cross_matched(descriptors: Descriptors, vectors: Float[Tensor, "r d"], queri
 
 
 def pictures_of_matches(
-    again: Reranked, instances: InstanceSearch, kept: Int[Tensor, " q"], shown: int
+    again: Reranked, instances: InstanceSearch, kept: Int[Tensor, " q"], queries: Collection, shown: int
 ) -> "dict[str, Callable[[], Figure]]":
     """Of a search that was verified: inliers of right and wrong images, and the features that agree of some pairs."""
     if again.after.inliers is None or instances.texts is not None:
@@ -213,15 +213,20 @@ def pictures_of_matches(
     for number, query in enumerate(best.tolist(), start=1):
         image = int(inliers[query].argmax())
         if inliers[query, image]:
-            drawn[f"matches_{number}"] = partial(picture_of_pair, again, instances, int(kept[query]), query, image)
+            drawn[f"matches_{number}"] = partial(
+                picture_of_pair, again, instances, int(kept[query]), queries, query, image
+            )
     return drawn
 
 
-def picture_of_pair(again: Reranked, instances: InstanceSearch, query: int, row: int, image: int) -> "Figure":
+def picture_of_pair(
+    again: Reranked, instances: InstanceSearch, query: int, queries: Collection, row: int, image: int
+) -> "Figure":
     """A query's picture and an image, with the features that agree."""
     from seekloop.logs.match_pictures import Ellipses, matches
 
-    pictures = instances.queries.read(query), instances.database.read(image)
+    example = again.searched.matches[row, image].example
+    pictures = queries.read(query if example is None else example.image), instances.database.read(image)
     agreeing = again.agreeing(row, image)
     sides = [
         (picture, Ellipses(*features.on_picture(*picture.size), features.channel))

@@ -1,5 +1,6 @@
 """Rankings on their way through re-rankers, and what a re-ranker is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -38,17 +39,18 @@ class Ranking:
         order = self.scores.argsort(dim=1, descending=True, stable=True)[:, :top]
         return order.masked_fill(self.scores.gather(1, order) == -torch.inf, -1)
 
-    def reordered(self, query: int, images: Int[Tensor, " k"]) -> "Ranking":
-        """The same with the scores of some of a query's images dealt out among them anew, the highest one first.
+    def reordered(self, images: Sequence[Int[Tensor, " _"]]) -> "Ranking":
+        """The same with the scores of some of each query's images dealt out among them anew, the highest one first.
 
         So scores keep their range, and no other image moves.
 
         Example:
-            >>> Ranking(torch.tensor([[5.0, 4.0, 3.0]]), (), ()).reordered(0, torch.tensor([2, 0, 1])).scores
+            >>> Ranking(torch.tensor([[5.0, 4.0, 3.0]]), (), ()).reordered([torch.tensor([2, 0, 1])]).scores
             tensor([[4., 3., 5.]])
         """
         scores = self.scores.clone()
-        scores[query, images] = self.scores[query, images].sort(descending=True).values
+        for query, order in enumerate(images):
+            scores[query, order] = self.scores[query, order].sort(descending=True).values
         return replace(self, scores=scores)
 
 

@@ -1,5 +1,6 @@
 """Pooling a map of tokens inside regions: of boxes or masks, by the mean, the maximum, or the generalised mean."""
 
+from dataclasses import fields
 from typing import Literal
 
 import torch
@@ -153,6 +154,11 @@ class FromRegions(OnePass):
     def keeps_space(self) -> bool:
         """Whether descriptors live in the space of the tokens: powers and maxima leave it."""
         return self.pool in ("mean", "medoid")
+
+    def settings(self) -> dict[str, object]:
+        """Settings for recipes: those of before there were sums of regions stay as they are."""
+        known = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in known.items() if name != "global_" or value != "map"}
 
     @property
     def global_apart(self) -> bool:

@@ -23,6 +23,7 @@ from seekloop.descriptors.saliency import ObjectSaliency
 from seekloop.descriptors.whitening import Whitening, learn_whitening
 from seekloop.extraction.detect import Detection
 from seekloop.extraction.salient import FeatureSalient, ObjectSalient
+from seekloop.extraction.whitening import open_whitening
 from seekloop.graphs.affinity import Graph, between_images
 from seekloop.graphs.centrality import Measure, centrality
 from seekloop.regions.detected import Detected, Feature
@@ -49,7 +50,8 @@ class Discovered(Detected):
         centrality: of its vertices: degree, eigenvector, pagerank, katz, betweenness, closeness or harmonic.
         learn: whitening of regions and patches: pca, learnt on the regions; none, vectors stay as they are.
         dims: dimensions of the whitening that is learnt; None: all that have variance.
-        whitening: learnt elsewhere, on vectors of the same map pooled in the same way, in place of `learn`; None: none.
+        whitening: learnt elsewhere, on vectors of the same map pooled in the same way, in place of `learn`: itself, or
+            the folder in which a run has kept it; None: none.
         objects: object saliency by that graph.
         mixture: finds regions in it.
 
@@ -74,7 +76,7 @@ class Discovered(Detected):
     centrality: Measure = "katz"
     learn: Literal["pca", "none"] = "pca"
     dims: Count | None = None
-    whitening: Whitening | None = None
+    whitening: Whitening | Path | str | None = None
     objects: ObjectSaliency = ObjectSaliency()
     mixture: Egm = Egm(power=2.0)
 
@@ -98,6 +100,15 @@ class Discovered(Detected):
             return self.detector
         name = type(self.detector).__name__
         raise ConfigError("detector", name, "it has no feature saliency", "Use detector@regions.detector=egm.", self)
+
+    @cached_property
+    def given(self) -> Whitening | None:
+        """The whitening that was learnt elsewhere, read from its folder if need be.
+
+        Raises:
+            StoreError: if there is none, or it is damaged.
+        """
+        return open_whitening(self.whitening) if isinstance(self.whitening, Path | str) else self.whitening
 
     def detected(self, **changes: object) -> Detected:
         """The part that says how a detector sees the images, without cells."""
@@ -159,7 +170,7 @@ class Discovery(Detection):
             "centrality": chosen.centrality,
             "learn": chosen.learn,
             "dims": chosen.dims,
-            "whitening": settings(chosen.whitening),
+            "whitening": settings(chosen.given),
         }
         return Recipe("discovery", known, tuple(look.recipe(collection) for look in self.first))
 
@@ -249,8 +260,8 @@ def joined(regions: Vertices, how: Discovered) -> tuple[RegionGraph, sparse.csr_
         The vertices, and the weights W of the edges.
     """
     unit, dims = F.normalize(regions.pooled, dim=1), regions.pooled.shape[1]
-    if how.whitening is not None:
-        whitening = how.whitening
+    if how.given is not None:
+        whitening = how.given
     elif len(unit) and how.learn == "pca":
         whitening = learn_whitening(unit, how.dims)
     else:

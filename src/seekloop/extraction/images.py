@@ -54,10 +54,10 @@ class Transform(NamedTuple):
 
 @dataclass(frozen=True)
 class OwnSize:
-    """Images with their proportions kept, and crops at the scale of their image.
+    """Images with their proportions kept, reduced where they are larger, and crops at the scale of their image.
 
     Args:
-        longest: pixels along an image's longer side.
+        longest: most pixels along an image's longer side.
         patch: pixels of a token, (height, width); sides are rounded to whole tokens, at least one.
     """
 
@@ -71,7 +71,7 @@ class OwnSize:
             >>> OwnSize(64, (8, 8)).size((640, 480), (640, 480)), OwnSize(64, (8, 8)).size((320, 10), (640, 480))
             ((48, 64), (8, 32))
         """
-        scale = self.longest / max(whole)
+        scale = min(1.0, self.longest / max(whole))
         width, height = picture
         rows, columns = round(height * scale / self.patch[0]), round(width * scale / self.patch[1])
         return max(1, rows) * self.patch[0], max(1, columns) * self.patch[1]

@@ -105,8 +105,9 @@ class Extraction:
         dtype: of the files.
         shard: images per file; rounded up to whole batches. An unfinished store keeps what it began with.
         fail_fast: stop at an unreadable image instead of recording it.
-        longest: pixels along the longer side of an image, which keeps its proportions and goes through the network
-            alone; sides are whole tokens. None: all images are brought to the backbone's size.
+        longest: most pixels along the longer side of an image, which keeps its proportions and goes through the network
+            alone; sides are whole tokens, and smaller images stay as they are. None: all images are brought to the
+            backbone's size.
     """
 
     collection: Collection

@@ -28,7 +28,12 @@ from seekloop.store.manifest import folder_name
 from seekloop.store.reader import Store, open_store
 
 TAUGHT = 2**16  # about as many descriptors teach a whitening
-SAME = {"backbone": "backbone", "transform": "size of images", "pooling": "pooling"}  # settings, and words for them
+SAME = {
+    "backbone": "backbone",
+    "transform": "size of images",
+    "longest": "size of images",
+    "pooling": "pooling",
+}  # settings, and words for them
 
 
 @dataclass(frozen=True)
@@ -278,7 +283,8 @@ def _extraction_of(stage: WhiteningStage, collection: Collection) -> Extraction:
     encoding = extraction.encoding
     if not stage.by_region and isinstance(encoding, FromRegions) and not encoding.global_apart:
         whole = Grid("1x1", "1x1")
-        return replace(extraction, collection=collection, regions=whole, encoding=replace(encoding, global_="map"))
+        encoding = replace(encoding, global_="map", inside="box")
+        return replace(extraction, collection=collection, regions=whole, encoding=encoding)
     if not (stage.learner.by_pairs and stage.by_region):
         return replace(extraction, collection=collection)
     if isinstance(encoding, FromRegions):

@@ -27,6 +27,7 @@ from seekloop.graphs.diffusion import (
     start_from_neighbours,
     start_from_verified,
 )
+from seekloop.graphs.neighbours import Index
 from seekloop.matching.expansion import Augmented, Expansion
 from seekloop.matching.instance_search import search
 from seekloop.matching.spatial import SpatialMatching, Verified, verify_all
@@ -38,10 +39,12 @@ class Match:
     """Agreement of an image with an example of a query.
 
     Attributes:
+        example: picture with the object; None where an image of the ranking stood in for one.
         features: local features of the example.
         verified: inliers and map, from the example to the image.
     """
 
+    example: Example | None
     features: LocalFeatures
     verified: Verified
 
@@ -53,7 +56,8 @@ class Searched:
     Attributes:
         descriptors: of its images.
         by_region: whether queries are compared with the regions of images, and not with global descriptors.
-        weights: weights of the k-NN graph of the descriptors (of the regions, with `by_region`), not normalised.
+        weights: weights of the k-NN graph of the descriptors (of the regions, with `by_region`), not normalised, its
+            neighbours found exactly or by an index.
         features: local features of an image of the collection.
         example: local features of an example, inside its box.
         threads: that may compute; no result depends on it.
@@ -62,7 +66,7 @@ class Searched:
 
     descriptors: Descriptors
     by_region: bool
-    weights: Callable[[Graph], Affinity]
+    weights: Callable[[Graph, Index], Affinity]
     features: Callable[[int], LocalFeatures]
     example: Callable[[Example], LocalFeatures]
     threads: int = 1
@@ -126,7 +130,8 @@ class Expand(Expansion):
                 taken = verified_first(ranking)
             else:
                 taken = [[image for image in row if image >= 0] for row in ranking.first(self.neighbours).tolist()]
-            return replace(ranking, scores=self(queries, descriptors, similarity, taken))
+            scores = self(queries, descriptors, similarity, taken)
+            return replace(ranking, scores=scores.masked_fill(ranking.scores == -torch.inf, -torch.inf))
 
         return expand
 
@@ -167,13 +172,13 @@ class Verify(SpatialMatching):
         """Spatial verification over the local features of a collection."""
 
         def verified(ranking: Ranking) -> Ranking:
-            inliers = torch.zeros_like(ranking.scores)
+            searched.matches.clear()
+            inliers, order = torch.zeros_like(ranking.scores), []
             for query, images in enumerate(ranking.first(self.top)):
                 images = images[images >= 0]
                 inliers[query, images] = self._inliers(ranking, searched, query, images).to(inliers)
-                order = inliers[query, images].argsort(descending=True, stable=True)
-                ranking = ranking.reordered(query, images[order])
-            return replace(ranking, inliers=inliers)
+                order.append(images[inliers[query, images].argsort(descending=True, stable=True)])
+            return replace(ranking.reordered(order), inliers=inliers)
 
         return verified
 
@@ -181,18 +186,20 @@ class Verify(SpatialMatching):
         self, ranking: Ranking, searched: Searched, query: int, images: Int[Tensor, " k"]
     ) -> Float[Tensor, " k"]:
         """The most inliers of each image with any example of a query."""
-        shown = [searched.example(one) for one in ranking.examples[query][: self.examples]]
+        examples: list[Example | None] = list(ranking.examples[query][: self.examples])
+        shown = [searched.example(one) for one in examples if one is not None]
         if not shown:
             shown = [searched.features(image) for image in images[: self.pseudo].tolist()]
+            examples = [None] * len(shown)
         candidates = [searched.features(image) for image in images.tolist()]
         found = torch.zeros(len(shown) or 1, len(images))
-        for row, example in enumerate(shown):
-            matches = verify_all(example, candidates, self, searched.threads)
+        for row, (example, features) in enumerate(zip(examples, shown, strict=True)):
+            matches = verify_all(features, candidates, self, searched.threads)
             found[row] = torch.tensor([one.inliers for one in matches], dtype=torch.float32)
             for image, best, one in zip(images.tolist(), found.amax(dim=0).tolist(), matches, strict=True):
                 known = searched.matches.get((query, image))
                 if one.inliers == best > (0 if known is None else known.verified.inliers):
-                    searched.matches[query, image] = Match(example, one)
+                    searched.matches[query, image] = Match(example, features, one)
         return found.amax(dim=0)
 
 
@@ -204,9 +211,10 @@ class Diffuse(Diffusion):
 
     Args:
         start: neighbours, a query starts from the vectors most similar to its own; verified, from the images with the
-            most inliers, after a `Verify`.
+            most inliers, after a `Verify`, or as before where no image has any.
         verified: images that start can take by their inliers.
         best: of these, those that start, by inliers times similarity; the released code takes 4.
+        index: flat, neighbours of the graph are exact; ivf or hnsw, by an index of faiss, whose recall is told.
 
     Reference:
         As of `Diffusion`; the start from verified images: thesis, section 4.4.1.
@@ -215,6 +223,7 @@ class Diffuse(Diffusion):
     start: Literal["neighbours", "verified"] = "neighbours"
     verified: Count = 10
     best: Count = 5
+    index: Index = "flat"
 
     def over(self, searched: Searched) -> Reranker:
         """Diffusion over the graph of a collection."""
@@ -224,7 +233,7 @@ class Diffuse(Diffusion):
         known = Graph(self.neighbours, self.kind, self.power, self.clamp)
 
         def diffuse(ranking: Ranking) -> Ranking:
-            weights = searched.weights(known)
+            weights = searched.weights(known, self.index)
             vectors, image = searched.vectors
             owner = torch.repeat_interleave(
                 torch.arange(len(ranking.vectors)), torch.tensor([len(one) for one in ranking.vectors])
@@ -243,12 +252,14 @@ class Diffuse(Diffusion):
         self, ranking: Ranking, near: Float[Tensor, "v r"], owner: Int[Tensor, " v"], queries: Float[Tensor, "q r"]
     ) -> Float[Tensor, "r q"]:
         """The start of every query."""
+        count = len(ranking.vectors)
+        nearest = start_from_neighbours(near, owner, count, self.neighbours, self.query_neighbours, self.power).to(near)
         if self.start == "neighbours":
-            count = len(ranking.vectors)
-            return start_from_neighbours(near, owner, count, self.neighbours, self.query_neighbours, self.power)
+            return nearest
         _require_verified(ranking, "start", self)
         inliers = torch.zeros_like(ranking.scores) if ranking.inliers is None else ranking.inliers
-        return start_from_verified(queries, inliers, self.verified, self.best)
+        verified = start_from_verified(queries, inliers, self.verified, self.best).to(near)
+        return torch.where((verified > 0).any(dim=0), verified, nearest)
 
 
 def behind(scores: Float[Tensor, "q n"], before: Float[Tensor, "q n"]) -> Float[Tensor, "q n"]:
@@ -290,7 +301,9 @@ def try_out(source: RerankerSource, by_region: bool) -> None:
     rows = torch.eye(3)
     descriptors = ArrayDescriptors(rows, rows, Regions(torch.tensor([WHOLE_IMAGE]), None))
     nothing = LocalFeatures.none(np.ones((1, 2), dtype=np.int64))
-    searched = Searched(descriptors, by_region, lambda graph: graph.weights(rows), lambda _: nothing, lambda _: nothing)
+    searched = Searched(
+        descriptors, by_region, lambda graph, _: graph.weights(rows), lambda _: nothing, lambda _: nothing
+    )
     source.over(searched)(Ranking(rows[:1], (rows[:1],), ((Example(0),),)))
 
 

@@ -48,9 +48,9 @@ class SpatialMatching:
         refined: number of hypotheses that are refined.
         rounds: refits of each.
         least: inliers below which two images count as unlike; an affine map needs 3.
-        parity: as the release does. Besides the tolerance: refits are drawn to the hypotheses of their pairs, with a
-            weight of 50 a pair (less from 12 pairs on), and the hypothesis that was refined takes on the refitted
-            matrix. The release also confuses the matrix of an ellipse with its inverse; that is not repeated.
+        parity: as the release does. Besides the tolerance: from 12 pairs on refits are drawn to the hypotheses of their
+            pairs, and the hypothesis that was refined takes on the refitted matrix. The release also confuses the
+            matrix of an ellipse with its inverse; that is not repeated.
 
     Reference:
         Siméoni et al., "Local Features and Visual Words Emerge in Activations", CVPR 2019, section 3.4; Philbin et al.,
