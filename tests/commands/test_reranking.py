@@ -157,3 +157,19 @@ def test_regions_of_a_query_need_regions_and_a_grid(ground):
     assert "search.against=regions" in refused(ran)
     ran = seekloop("search", *SCENES, "regions=claid", "backbone@regions.backbone=tiny", "search.query=regions", *where)
     assert "Use regions=grid" in refused(ran)
+
+
+def test_feedback_has_no_reranker(ground):
+    where = places(ground / "feedback", ground / "stores")
+    chosen = ("feedback=simulated", "search.query=image", "search.against=whole", "reranker=diffusion")
+    assert "Use reranker=none" in refused(seekloop("search", *SCENES, *chosen, *where))
+
+
+def test_joined_queries_are_verified_with_all_their_pictures(ground):
+    settings = (*SCENES, *WHOLE[:-1], *SMALL, "instances.queries=2", "search.join=true", "reranker=spatial")
+    folder = run(ground, "joined", "search", *settings)
+    pairs = pd.read_parquet(folder / "verified.parquet")
+    names = pd.read_parquet(folder / "results.parquet").drop_duplicates("query")
+    assert pairs["query"].max() < len(names)
+    assert (pairs.groupby("query")["example"].nunique() > 1).any()
+    assert (folder / "figures" / "matches_1.png").exists()

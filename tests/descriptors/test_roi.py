@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.grids import grid_boxes
+from seekloop.contracts.recipe import settings as recipe_settings
 from seekloop.contracts.records import Batch, Regions, Tokens
 from seekloop.descriptors.encoding import Encoding, FromTokens
 from seekloop.descriptors.multiscale import MultiScale
@@ -238,3 +239,9 @@ def pooled_network():
         __call__ = tokens
 
     return Squares()
+
+
+def test_recipes_of_before_there_were_sums_stay():
+    assert "global_" not in recipe_settings(roi())
+    assert recipe_settings(roi(global_="regions"))["global_"] == "regions"
+    assert recipe_settings(roi(p=2.0))["p"] == 2.0

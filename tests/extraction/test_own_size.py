@@ -64,6 +64,7 @@ def test_sizes_keep_proportions_to_the_nearest_token_and_crops_the_scale():
     assert sizes.size((40, 10), (40, 10)) == (8, 32)
     assert sizes.size((10, 10), (40, 10)) == (8, 8)  # a crop: 8 x 8 pixels at that scale
     assert sizes.size((1, 1), (40, 10)) == (4, 8)
+    assert sizes.size((16, 12), (16, 12)) == (12, 16)  # smaller images are not enlarged
 
 
 def test_a_wide_picture_has_a_wide_map(tmp_path):
@@ -74,7 +75,7 @@ def test_a_wide_picture_has_a_wide_map(tmp_path):
     shapes = []
     stage.backbone.trunk.register_forward_hook(lambda _, given, found: shapes.append(tuple(found[0].shape[2:])))
     store = open_store(ensure(stage, lambda _: None), None)
-    assert shapes == [(1, 4), (1, 1), (4, 4)]
+    assert shapes == [(1, 4), (1, 1), (2, 2)]
     assert store.readable.tolist() == [True, False, True]
     global_, local = store.stored_rows(torch.tensor([0]))
     assert global_.tolist() == [[0.5, 0.5, 0.5]]
@@ -91,7 +92,7 @@ def test_crops_have_the_scale_of_their_image(tmp_path):
     shapes = []
     stage.backbone.trunk.register_forward_hook(lambda _, given, found: shapes.append(tuple(found[0].shape[2:])))
     store = open_store(ensure(stage, lambda _: None), None)
-    assert shapes == [(1, 4), (1, 1), (1, 1), (1, 1), (4, 4), (2, 4)]
+    assert shapes == [(1, 4), (1, 1), (1, 1), (1, 1), (2, 2), (1, 2)]
     assert store.stored_rows(torch.tensor([0]))[1].tolist() == [[1.0, 1.0, 1.0]]
 
 

@@ -193,3 +193,33 @@ def test_one_image_alone():
         after = source.over(searched(database, [points(0)], [points(0)]))(before)
         assert after.first(2).tolist() == [[0]]
     assert Graph(3).weights(database.global_).nnz == 0
+
+
+@pytest.mark.parametrize(
+    "source", [Expand(neighbours=2), Verify(), Diffuse(neighbours=2), InTurn(Verify(), Diffuse(start="verified"))]
+)
+def test_what_was_not_ranked_stays_so(source):
+    """As images off the list of an index: whatever the re-ranker, they come back as they were."""
+    database = arrays(at(5, 10, 15, 20))
+    before = ranking_of(database, at(0), [(Example(0),)])
+    before.scores[0, 2] = -torch.inf
+    after = source.over(searched(database, [points(seed) for seed in range(4)], [points(0)]))(before)
+    assert (after.scores[0] == -torch.inf).tolist() == [False, False, True, False]
+
+
+def test_without_inliers_a_verified_start_is_that_of_the_neighbours():
+    database = arrays(at(0, 8, 16, 90, 98, 106))
+    before = ranking_of(database, at(40), [(Example(0),)])
+    of = searched(database, [points(seed) for seed in range(1, 7)], [points(0)])
+    both = InTurn(Verify(), Diffuse(neighbours=2, start="verified")).over(of)(before)
+    assert torch.equal(both.scores, Diffuse(neighbours=2).over(of)(before).scores)
+
+
+def test_matches_are_those_of_the_last_ranking_with_the_example_that_agrees_best():
+    database = arrays(at(5, 10, 15))
+    of = searched(database, [points(1), points(2), points(3)], [points(9), points(2, shift=(1, 1))])
+    verify = Verify().over(of)
+    verify(ranking_of(database, at(0), [(Example(0), Example(1))]))
+    assert {pair: (one.example.image, one.verified.inliers) for pair, one in of.matches.items()} == {(0, 1): (1, 12)}
+    verify(ranking_of(database, at(0), [(Example(0),)]))
+    assert of.matches == {}

@@ -157,7 +157,7 @@ class FromRegions(OnePass):
 
     def settings(self) -> dict[str, object]:
         """Settings for recipes: those of before there were sums of regions stay as they are."""
-        known = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+        known = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in known.items() if name != "global_" or value != "map"}
 
     @property
