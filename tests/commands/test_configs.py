@@ -19,7 +19,8 @@ ENTRIES = [
     for path in sorted([*CONF.glob("*/*.yaml"), *CONF.glob("representation/*/*.yaml")])
     if "_target_" in OmegaConf.load(path)
 ]
-NOT_IN_THE_YAML = {"user": {"annotations", "seed", "draws_boxes"}, "model": {"memory"}}
+NOT_IN_THE_YAML = {
+    "features": {"collection", "backbone", "role", "store_dir", "trainer", "measured_on"},  # of the searched images"user": {"annotations", "seed", "draws_boxes"}, "model": {"memory"}}
 STABLE_GROUPS = [
     "collection",
     "backbone",
