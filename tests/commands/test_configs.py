@@ -20,7 +20,10 @@ ENTRIES = [
     if "_target_" in OmegaConf.load(path)
 ]
 NOT_IN_THE_YAML = {
-    "features": {"collection", "backbone", "role", "store_dir", "trainer", "measured_on"},  # of the searched images"user": {"annotations", "seed", "draws_boxes"}, "model": {"memory"}}
+    "user": {"annotations", "seed", "draws_boxes"},
+    "model": {"memory"},
+    "features": {"collection", "backbone", "role", "store_dir", "trainer", "measured_on"},
+}
 STABLE_GROUPS = [
     "collection",
     "backbone",
