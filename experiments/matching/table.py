@@ -20,8 +20,9 @@ def main(folder: Path, file: Path) -> None:
     """Write the table, and print it for the page."""
     runs = seekloop.runs(folder)
     rows = [row_of(Path(one.folder), one) for one in runs.itertuples()]
-    table = pd.DataFrame(rows).sort_values(["descriptor", "whitening", "reranker"], ignore_index=True)
+    table = pd.DataFrame(rows).sort_values(["descriptor", "whitening", "reranker", "set"], ignore_index=True)
     table.to_csv(file, index=False, float_format="%.4f")
+    table = table[table["set"].isin(("plain", "pca", "supervised"))]
     print(f"| descriptor | whitening | {' | '.join(RERANKERS)} |")
     print("|" + "---|" * (len(RERANKERS) + 2))
     for (descriptor, whitening), group in table.groupby(["descriptor", "whitening"], sort=False):
@@ -47,6 +48,7 @@ def row_of(path: Path, run: object) -> dict[str, object]:
         "whitening": chosen["whitening"],
         "reranker": chosen["reranker"],
         "neighbours": neighbours,
+        "set": path.parent.name,
         "map": run.map_trapezoid_all,
         "map_finite_sum": run.map_all,
         "mp_10": run.mp_10,

@@ -49,6 +49,9 @@ class Rocchio:
 
 
 def weighted_mean(rows: TrainingRows, label: float) -> Float[Tensor, "q d"]:
-    """The weighted mean of the real rows with this label, per query."""
-    weights = rows.weights * (rows.mask & (rows.labels == label))
-    return torch.einsum("qr,qrd->qd", weights, rows.rows) / weights.sum(1, keepdim=True)
+    """The weighted mean of the real rows with this label, per query; each from its own rows, whatever the others are."""
+    means = []
+    for query, chosen in enumerate(rows.mask & (rows.labels == label)):
+        weights = rows.weights[query, chosen, None]
+        means.append((weights * rows.table[rows.index[query, chosen]]).sum(dim=0) / weights.sum())
+    return torch.stack(means)
