@@ -49,7 +49,7 @@ class Rocchio:
 
 
 def weighted_mean(rows: TrainingRows, label: float) -> Float[Tensor, "q d"]:
-    """The weighted mean of the real rows with this label, per query; each from its own rows, whatever the others are."""
+    """Average the real rows of each query with this label by their weights, each query by itself."""
     means = []
     for query, chosen in enumerate(rows.mask & (rows.labels == label)):
         weights = rows.weights[query, chosen, None]
