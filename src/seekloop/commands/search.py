@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import pandas as pd
 import torch
 from annotated_types import Ge
 from jaxtyping import Float, Int
@@ -138,15 +139,17 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
         else:
             found = compare(searched, vectors, chosen.against)
         drawn: dict[str, Callable[[], Figure]] = {}
+        inliers: Tensor | None = None
         if reranking is not None:
             examples = examples_of(instances, queries, asked.names if chosen.join else None)
             again = reranking.found(found, searched, in_groups(vectors, each), examples, run.console.say)
-            found = again.found
+            found, inliers = again.found, again.after.inliers
             if again.verification is not None:
                 run.folder.write_beside("verified", again.pairs(kept.tolist(), instances.database.paths))
             drawn = pictures_of_matches(again, asked, kept, instances.queries, chosen.shown)
         measures = SearchMeasures(asked, kept, found, store, chosen.against)
         results, ranking = measures.results(chosen.cutoffs), measures.ranking(chosen.kept)
+        ranking = with_inliers(ranking, kept, inliers)
         run.folder.add_once({"results": results, "ranking": ranking})
         first = {asked.names[query]: query for query in reversed(kept.tolist())}
         shown = sorted(first.values())[: chosen.shown]
@@ -162,7 +165,11 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
     return Task(
         config,
         INSTANCES,
-        [instances.database.name, choices().get("regions"), chosen.against],
+        [
+            *(instances.database.name, choices().get("regions"), chosen.against),
+            None if whitening is None else choices().get("whitening"),
+            None if reranking is None else choices().get("reranker"),
+        ],
         instance_search(
             config,
             instances,
@@ -176,10 +183,20 @@ def of_benchmark(config: DictConfig, chosen: Settings) -> float:
         artifacts=(
             plan.folder,
             *asking.folders,
-            *(folder for one in (whitening, reranking) if one is not None for folder in one.folders),
+            *(() if whitening is None else whitening.folders),
+            *(() if reranking is None else reranking.folders),
         ),
         returned=f"map_{[*chosen.cutoffs, 'all'][0]}",
     ).run(find)
+
+
+def with_inliers(ranking: pd.DataFrame, kept: Int[Tensor, " q"], inliers: Float[Tensor, "q n"] | None) -> pd.DataFrame:
+    """A table of rankings with the inliers of each image, where any were verified."""
+    if inliers is None:
+        return ranking
+    row = {query: place for place, query in enumerate(kept.tolist())}
+    pairs = zip(ranking["query"], ranking["image"], strict=True)
+    return ranking.assign(inliers=[int(inliers[row[query], image]) for query, image in pairs])
 
 
 def in_groups(vectors: Float[Tensor, "r d"], each: int) -> list[Float[Tensor, "m d"]]:

@@ -90,7 +90,7 @@ def _by_words(config: DictConfig, against: Against, kept: int, shown: int) -> fl
         run.folder.add_once({"ranking": table})
         for row in table.head(PRINTED).itertuples():
             box = "" if row.region == GLOBAL else f"  ({row.x0:.2f}, {row.y0:.2f}, {row.x1:.2f}, {row.y1:.2f})"
-            run.console.say(f"{row.rank:4d}  {row.score:+.3f}  {row.path}{box}")
+            run.console.say(f"{row.rank:4d}  {row.score:+.3g}  {row.path}{box}")
         regions = plan.located(run.console.say).regions
 
         def draw() -> "Figure":

@@ -171,11 +171,17 @@ class LocalFeatureExtraction:
 
     def _levels(self, say: Say) -> Levels:
         """Levels of the 8 bits: those of the folder, or measured now."""
-        if known := feature_files.kept_levels(self.folder):
+        known = feature_files.kept_levels(self.folder)
+        if known is None and self.measured_on is not None:  # the database's are the same, and may be there
+            whole = replace(self, collection=self.measured_on, role="database", measured_on=None)
+            known = feature_files.kept_levels(whole.folder)
+            if known is not None:
+                feature_files.keep_levels(self.folder, known)
+        if known is not None:
             return Levels(float(known["factor"]), int(known["step"]))
         collection = self.measured_on or self.collection
         chosen = evenly_spaced(len(collection.paths), self.sample)
-        say(f"measuring activations in {len(chosen):,} of {len(collection.paths):,} images")
+        say(f"measuring the range of activations in {len(chosen):,} of {len(collection.paths):,} images, for detection")
         seen = Activations()
         one = replace(self.trainer, devices=1, strategy="auto")
         self._predict(one, collection, [chosen], CountActivations(seen))

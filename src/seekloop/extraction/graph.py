@@ -142,6 +142,8 @@ class GraphStage:
         there = kept.check(0, spans)
         done = f" ({sum(end - first for first, end in there):,} are done already)" if there else ""
         say(f"joining {size:,} {'regions' if self.regions else 'images'} to their {k} nearest{done}: {self.folder}")
+        if k >= size - 1 > 0:
+            say(f"all {size:,} are neighbours of each other: fewer than {size - 1} make a graph that tells more")
         if len(there) < len(spans):
             find = lookup(rows, self.index)
             for first, end in (span for span in spans if span not in there):

@@ -72,6 +72,14 @@ class Learner(Protocol):
         ...
 
 
+def _check_collection(learner: "Learner") -> None:
+    """Refuse the name of a collection where the collection itself belongs."""
+    named = learner.collection
+    if named is not None and not isinstance(named, Collection):
+        fix = f"Say collection@whitening.collection={named if isinstance(named, str) else '<entry>'}."
+        raise ConfigError("collection", str(named), "it is a word, and no collection", fix, learner)
+
+
 @component
 class Centred:
     """Take the mean of other images' descriptors off.
@@ -84,6 +92,9 @@ class Centred:
     teacher: Path | str | None = field(default=None, metadata=NOT_IN_RECIPE)
     collection: Collection | None = field(default=None, metadata=NOT_IN_RECIPE)
     by_pairs = False
+
+    def __post_init__(self) -> None:
+        _check_collection(self)
 
     def learn(self, taught: Taught) -> Whitening:
         """Take the mean."""
@@ -107,6 +118,9 @@ class Principal:
     collection: Collection | None = field(default=None, metadata=NOT_IN_RECIPE)
     dims: Count | None = None
     by_pairs = False
+
+    def __post_init__(self) -> None:
+        _check_collection(self)
 
     def learn(self, taught: Taught) -> Whitening:
         """Learn it."""
@@ -136,6 +150,9 @@ class Supervised:
     parity: bool = False
     by_pairs = True
     teacher = None
+
+    def __post_init__(self) -> None:
+        _check_collection(self)
 
     def learn(self, taught: Taught) -> Whitening:
         """Learn it.

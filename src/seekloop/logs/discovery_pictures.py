@@ -73,7 +73,7 @@ def evolution(picture: Image.Image, saliency: Float[np.ndarray, "h w"], steps: S
             place.add_patch(
                 Ellipse((middle[0], middle[1]), size[0], size[1], fill=False, edgecolor=WRONG, linewidth=0.8)
             )
-        place.set_title(f"i = {step.iteration}, m = {len(step.centre)}", fontsize=7)
+        place.set_title(f"iteration {step.iteration}: {len(step.centre)} regions", fontsize=7)
     return figure
 
 
@@ -123,6 +123,8 @@ def patch_neighbours(seen: SalientImage, patch: Float[np.ndarray, " 4"], near: S
         _draw_boxes(place, small, patch[None], COLOURS[5])
     for place, piece in zip(rows[1:].flat, near, strict=False):
         _put(place, piece, RIGHT if piece.central else WRONG)
+    words = "nearest regions of the collection: green, more central than half of all; red, less"
+    figure.suptitle(words, fontsize=7, y=0.005, va="bottom")
     return figure
 
 

@@ -111,11 +111,14 @@ def inlier_histogram(positive: Sequence[int], negative: Sequence[int]) -> Figure
     edges = np.linspace(-0.5, top + 0.5, min(top + 1, MOST_BINS) + 1)
     figure = Figure(figsize=(5, 3), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for counts, name, colour in ((negative, "negative", WRONG), (positive, "positive", RIGHT)):
-        weights = np.full(len(counts), 1 / max(1, len(counts)))
-        axes.hist(
-            counts, edges.tolist(), weights=weights, color=colour, alpha=0.55, label=f"{len(counts):,} {name} images"
-        )
+    groups = {f"{len(counts):,} {name} images": counts for name, counts in (("right", positive), ("wrong", negative))}
+    axes.hist(
+        list(groups.values()),
+        edges.tolist(),
+        weights=[np.full(len(counts), 1 / max(1, len(counts))) for counts in groups.values()],
+        color=[RIGHT, WRONG],
+        label=list(groups),
+    )
     axes.set_xlabel("inliers")
     axes.set_ylabel("share of images")
     axes.set_ylim(bottom=0)

@@ -102,7 +102,7 @@ def results_of_queries(
     """A row per query: its image with its box, then the first results, each with the region that answered it.
 
     Args:
-        ranking: query, rank, image, score, relevant and box of each result.
+        ranking: query, rank, image, score, relevant and box of each result; its inliers, if it was verified.
         queries: number, name, picture and boxes of each one shown.
         read: gives an image of the database.
     """
@@ -111,7 +111,8 @@ def results_of_queries(
         sheet.put(row, 0, picture, boxes[0] if boxes else None, QUERY, short(name))
         for column, (_, one) in enumerate(ranking[ranking["query"] == number].head(RESULTS).iterrows(), start=1):
             colour = RIGHT if one["relevant"] else WRONG
-            sheet.put(row, column, read(int(one["image"])), box_of(one), colour, f"{one['score']:.3f}")
+            words = f"{one['score']:.3g}" + (f", {one['inliers']:.0f} inliers" if "inliers" in one else "")
+            sheet.put(row, column, read(int(one["image"])), box_of(one), colour, words)
     return sheet.figure()
 
 
@@ -135,7 +136,7 @@ def answers_of_words(
         mask = mask_of(int(one["image"]), int(one["region"]))
         if mask is not None:
             picture, box = _painted(picture, mask[None], np.zeros((0, 4)), (QUERY,), 1), None
-        sheet.put(*divmod(number, RESULTS), picture, box, UNSURE, f"{one['score']:.3f}")
+        sheet.put(*divmod(number, RESULTS), picture, box, UNSURE, f"{one['score']:.3g}")
     return sheet.figure()
 
 

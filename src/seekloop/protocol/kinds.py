@@ -118,11 +118,11 @@ WORDS = RunKind(
         "ranking": {"rank": "int32", "image": "int32", "path": "string", "score": "double", "region": "int32", **BOX}
     },
     numbers=("best_score",),
-    labels={"score": "cosine", "best_score": "highest cosine"},
+    labels={"best_score": "highest score"},
     curve=SCORES,
     compared=("score",),
     subject=("collection", "backbone"),
-    lines={"scores": Lines(SCORES, {"cosine": ("score",)}, ("rank",))},
+    lines={"scores": Lines(SCORES, {"score": ("score",)}, ("rank",))},
 )
 
 FEEDBACKS = Curve(
