@@ -52,7 +52,7 @@ def test_components_are_ellipses_as_wide_as_their_regions():
     (last,) = patches(figure.axes[2], Ellipse)
     assert last.get_center() == pytest.approx((79.5, 79.5))
     assert (last.width, last.height) == pytest.approx((0.2 * 3**0.5 * 320, 0.2 * 3**0.5 * 160))
-    assert figure.axes[2].get_title() == "i = 2, m = 1"
+    assert figure.axes[2].get_title() == "iteration 2: 1 regions"
 
 
 def test_pieces_are_cut_out_and_never_empty():

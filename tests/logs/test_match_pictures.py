@@ -78,7 +78,7 @@ def test_views_share_one_scale_of_colours_and_show_ellipses_where_given():
 
 def test_the_histogram_shows_shares_of_positive_and_negative_images():
     figure = inlier_histogram([5, 5, 9, 0], [0, 0, 0, 1, 0, 0, 0, 0])
-    negative, positive = figure.axes[0].containers
+    positive, negative = figure.axes[0].containers
     heights = [bar.get_height() for bar in positive]
     assert (heights[0], heights[5], heights[9]) == (0.25, 0.5, 0.25)
     assert negative[0].get_height() == pytest.approx(7 / 8)
