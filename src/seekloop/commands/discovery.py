@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from seekloop.logs.discovery_pictures import Piece, SalientImage
     from seekloop.logs.drawing import Draw
 
+LEAST = 0.1  # of the highest centrality: what is less central says little of the collection
 PIECES = 40  # regions of the contact sheet
 ITERATIONS = (0, 2, 3, 5, 7, 14)  # of the thesis' figure 5.3; the last one besides
 
@@ -71,11 +73,12 @@ class DiscoveryFigures:
         return evolution(self.collection.read(image), saliency, steps)
 
     def central(self) -> "Figure":
-        """The most central regions of the collection, no two of them neighbours."""
+        """The most central regions of the collection, no two of them neighbours; none below a tenth of the first."""
         from seekloop.logs.discovery_pictures import central_regions
 
         weights = kept_edges(self.stage.folder_of_graph(self.collection))
-        return central_regions([self._piece(one) for one in most_central(self.graph.centrality, weights, PIECES)])
+        chosen, values = most_central(self.graph.centrality, weights, PIECES), self.graph.centrality
+        return central_regions([self._piece(one) for one in chosen if values[one] >= LEAST * values[chosen[0]]])
 
     def patch(self) -> "Figure":
         """The patch of highest object saliency in the first image, with the regions it is most like."""
@@ -120,10 +123,15 @@ class DiscoveryFigures:
     def _piece(self, vertex: int) -> "Piece":
         """A region of the graph, cut out; central if it is more so than half of all."""
         from seekloop.logs.discovery_pictures import Piece, cut_out
+        from seekloop.logs.drawing import short
 
         image, value = int(self.graph.image[vertex]), float(self.graph.centrality[vertex])
         piece = cut_out(self.collection.read(image), self.graph.box[vertex].tolist())
-        return Piece(piece, f"image {image}: {value:.3g}", value > float(self.graph.centrality.median()))
+        return Piece(
+            piece,
+            f"{short(PurePath(self.collection.paths[image]).name)}: {value:.3g}",
+            value > float(self.graph.centrality.median()),
+        )
 
 
 def _quiet(_: str) -> None:
