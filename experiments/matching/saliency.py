@@ -110,6 +110,7 @@ def main() -> None:
     stage.show(collection, sorted(set(collection.annotations.image.tolist())), seen)
     images = pd.DataFrame(seen.rows)
     table = table_of(images, measured)
+    given.output.mkdir(parents=True, exist_ok=True)
     table.to_csv(given.output / f"saliency_{given.name}.csv", index=False)
     save(distribution(images), given.output.absolute() / f"saliency_{given.name}.png")
     print(table.to_string(index=False))

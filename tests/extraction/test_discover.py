@@ -111,7 +111,7 @@ def test_what_recurs_is_salient_and_what_is_alone_is_not(tmp_path):
             values = found.image(image).saliency
             inside.append(float(values[y // 8 : y // 8 + 4, x // 8 : x // 8 + 4].sum() / values.sum()))
         shares[saliency] = sum(inside) / 12
-    assert shares["object"] > 0.8
+    assert shares["object"] > 0.75
     assert shares["object"] > shares["feature"] + 0.2
 
 
@@ -178,8 +178,8 @@ def test_another_image_changes_the_recipe_and_nothing_is_taken_over(tmp_path):
     "changes",
     [
         {"centrality": "degree"},
-        {"dims": 3},
-        {"learn": "none"},
+        {"learn": "pca", "dims": 3},
+        {"learn": "pca"},
         {"same_image": False},
         {"graph": Graph(neighbours=4)},
         {"objects": ObjectSaliency(nearest=3)},
@@ -250,7 +250,7 @@ def test_a_given_whitening_is_used_and_one_is_learnt_otherwise():
     rng = torch.Generator().manual_seed(2)
     columns = torch.rand(20, generator=rng), torch.zeros(20, dtype=torch.long), torch.rand(20, 4, generator=rng)
     regions = Vertices(torch.rand(20, 5, generator=rng), *columns)
-    how = Discovered(FeatureSalient(), network(), dims=3)
+    how = Discovered(FeatureSalient(), network(), learn="pca", dims=3)
     unit = F.normalize(regions.pooled, dim=1)
     learnt, _ = joined(regions, how)
     torch.testing.assert_close(learnt.vectors, learn_whitening(unit, 3).unit(unit))
@@ -258,6 +258,25 @@ def test_a_given_whitening_is_used_and_one_is_learnt_otherwise():
     for plain in (replace(how, whitening=given), replace(how, learn="none")):
         graph, _ = joined(regions, plain)
         torch.testing.assert_close(graph.vectors, unit)
+
+
+def test_a_whitening_learnt_on_few_regions_has_few_dimensions():
+    """The law that bounds them: whitened in as many dimensions as there are regions, no two are alike."""
+    rng = torch.Generator().manual_seed(2)
+    columns = torch.rand(20, generator=rng), torch.zeros(20, dtype=torch.long), torch.rand(20, 4, generator=rng)
+    regions = Vertices(torch.rand(20, 30, generator=rng), *columns)
+    how = Discovered(FeatureSalient(), network(), learn="pca")
+    assert joined(regions, how)[0].vectors.shape == (20, 2)  # 20 // 8
+    everything, weights = joined(regions, replace(how, dims=30))
+    products = everything.vectors @ everything.vectors.T
+    assert float((products - torch.eye(20)).max()) < 1e-3
+    assert weights.sum() < 1e-6
+
+
+def test_a_graph_without_edges_is_told(tmp_path):
+    told = []
+    discovery(tmp_path, graph=Graph(neighbours=1, power=3), same_image=False).discovered(Spots(1), told.append)
+    assert any(line.startswith("warning: most regions have no neighbour") for line in told)
 
 
 def test_a_graph_without_its_files_says_what_to_do(tmp_path):

@@ -33,6 +33,8 @@ from seekloop.store.discovery import keep_graph, kept_graph
 from seekloop.store.found import FoundRegions
 from seekloop.store.manifest import store_folder
 
+ROWS_PER_DIM = 8  # regions for each dimension of a whitening that is learnt on them
+
 
 @component
 class Discovered(Detected):
@@ -48,8 +50,9 @@ class Discovered(Detected):
         graph: the k-NN graph of regions.
         same_image: whether regions of one image are joined like any others.
         centrality: of its vertices: degree, eigenvector, pagerank, katz, betweenness, closeness or harmonic.
-        learn: whitening of regions and patches: pca, learnt on the regions; none, vectors stay as they are.
-        dims: dimensions of the whitening that is learnt; None: all that have variance.
+        learn: whitening of regions and patches: none, vectors stay as they are; pca, learnt on the regions.
+        dims: dimensions of the whitening that is learnt; None: at most as many as an eighth of the regions. Whitened in
+            as many dimensions as there are regions, no two are alike, and the graph has no edges.
         whitening: learnt elsewhere, on vectors of the same map pooled in the same way, in place of `learn`: itself, or
             the folder in which a run has kept it; None: none.
         objects: object saliency by that graph.
@@ -74,7 +77,7 @@ class Discovered(Detected):
     graph: Graph = Graph()
     same_image: bool = True
     centrality: Measure = "katz"
-    learn: Literal["pca", "none"] = "pca"
+    learn: Literal["none", "pca"] = "none"
     dims: Count | None = None
     whitening: Whitening | Path | str | None = None
     objects: ObjectSaliency = ObjectSaliency()
@@ -215,6 +218,11 @@ class Discovery(Detection):
             if not artifact.finished:
                 graph, weights = self._joined(collection, say)
                 say(f"a graph of {len(graph.vectors):,} regions and {weights.nnz // 2:,} edges: {folder}")
+                if weights.nnz < len(graph.vectors):
+                    say(
+                        "warning: most regions have no neighbour in it, so that centrality says little: try "
+                        "regions.learn=none, or more regions.graph.neighbours"
+                    )
                 keep_graph(folder, self.recipe_of_graph(collection), graph, weights)
         return kept_graph(folder)
 
@@ -263,7 +271,7 @@ def joined(regions: Vertices, how: Discovered) -> tuple[RegionGraph, sparse.csr_
     if how.given is not None:
         whitening = how.given
     elif len(unit) and how.learn == "pca":
-        whitening = learn_whitening(unit, how.dims)
+        whitening = learn_whitening(unit, how.dims or max(1, min(dims, len(unit) // ROWS_PER_DIM)))
     else:
         whitening = Whitening(torch.zeros(dims, dtype=torch.float64), None)
     vectors = whitening.unit(unit)
