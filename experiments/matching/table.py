@@ -22,7 +22,7 @@ def main(folder: Path, file: Path) -> None:
     rows = [row_of(Path(one.folder), one) for one in runs.itertuples()]
     table = pd.DataFrame(rows).sort_values(["descriptor", "whitening", "reranker", "set"], ignore_index=True)
     table.to_csv(file, index=False, float_format="%.4f")
-    table = table[table["set"].isin(("plain", "pca", "supervised"))]
+    table = table[table["set"] != "small"].dropna(subset="map").drop_duplicates(["descriptor", "whitening", "reranker"])
     print(f"| descriptor | whitening | {' | '.join(RERANKERS)} |")
     print("|" + "---|" * (len(RERANKERS) + 2))
     for (descriptor, whitening), group in table.groupby(["descriptor", "whitening"], sort=False):
@@ -41,10 +41,12 @@ def row_of(path: Path, run: object) -> dict[str, object]:
     config = yaml.safe_load((path / "config.yaml").read_text())
     chosen = config["choices"]
     sums = config["encoding"].get("global_") == "regions"
-    descriptor = config["regions"]["saliency"] if sums else chosen["pooling"]
+    descriptor = NAMES.get(config["regions"]["saliency"] if sums else chosen["pooling"], chosen["pooling"])
+    if descriptor == "OS.EGM" and config["regions"].get("learn", "pca") == "pca":
+        descriptor = "OS.EGM, PCA in the graph"
     neighbours = config["reranker"].get("neighbours", config["reranker"].get("then", {}).get("neighbours"))
     return {
-        "descriptor": NAMES.get(descriptor, descriptor) + (" ↑" if config["backbone"].get("upsample") else ""),
+        "descriptor": descriptor + (" ↑" if config["backbone"].get("upsample") else ""),
         "whitening": chosen["whitening"],
         "reranker": chosen["reranker"],
         "neighbours": neighbours,
