@@ -284,7 +284,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bytes(tmp_path, monkeypatc
             return super().__call__(tokens, rng)
 
     Dies.__name__ = Dies.__qualname__ = Brightest.__name__  # the same detector to whoever asks
-    monkeypatch.setattr("seekloop.extraction.detect.AT_ONCE", 1)
+    monkeypatch.setattr("seekloop.extraction.jobs.AT_ONCE", 1)
     with pytest.raises(Interrupted, match=r"regions of 5 of 7 images are kept in "):
         detected(tmp_path / "part", Dies([])).found(Noise(7), lambda _: None)
     calls, said = [], []

@@ -160,7 +160,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_features(tmp_path, monkey
         return original(self, maps, path)
 
     monkeypatch.setattr(FindFeatures, "__call__", stopping)
-    monkeypatch.setattr(features, "AT_ONCE", 1)
+    monkeypatch.setattr("seekloop.extraction.jobs.AT_ONCE", 1)
     with pytest.raises(Interrupted, match=r"features of 4 of 6 images are kept in "):
         given.ensure(quiet)
     monkeypatch.setattr(FindFeatures, "__call__", original)

@@ -1,7 +1,7 @@
 """Regions found by a detector: every image through a network at its own shape, its map through the detector."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float, Int
-from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -24,6 +22,7 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.contracts.records import KINDS, Regions
 from seekloop.extraction.images import ImagesAtTheirSize, OneSize, Sharded, Sized, Sizing
+from seekloop.extraction.jobs import InJobs
 from seekloop.extraction.trainer import TrainerSettings, own_copy
 from seekloop.lightning.progress import ImagesPerSecond
 from seekloop.lightning.silence import lightning_silenced
@@ -35,7 +34,6 @@ from seekloop.store import kept_maps
 from seekloop.store.found import FoundImage, FoundRegions, FoundWriter
 from seekloop.store.manifest import folder_name, store_folder
 
-AT_ONCE = 4  # maps that wait for each job, so that jobs end together
 SAYS_NOTHING = 0.05  # share of alike (or of unlike) pairs below which a threshold tells little
 
 
@@ -277,47 +275,25 @@ class _LastMap(pl.Callback):
         self.map = outputs.map.float().cpu()
 
 
-class DetectInJobs(pl.Callback):
-    """Hands maps to detecting processes, some at a time, and what they find to the writer; one job: the main process.
-
-    Each image draws from its own generator, whoever looks at it.
-    """
+class DetectInJobs(InJobs[MapOfImage, FoundImage]):
+    """Detects regions in the maps of images. Each image draws from its own generator, whoever looks at it."""
 
     def __init__(self, detector: Detector, seed: int, writer: FoundWriter, paths: Sequence[str], jobs: int) -> None:
-        self.detector, self.seed, self.writer, self.paths, self.jobs = detector, seed, writer, paths, jobs
-        self.at_once = AT_ONCE * jobs
-        self._waiting: list[MapOfImage] = []
+        super().__init__(jobs)
+        self.detector, self.seed, self.writer, self.paths = detector, seed, writer, paths
 
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,  # noqa: ANN401 - Lightning's signature
-        batch: Any,  # noqa: ANN401
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the map until there are enough."""
-        self._waiting.append(MapOfImage(outputs.map.float().cpu(), outputs.image.cpu(), outputs.why))
-        if len(self._waiting) >= self.at_once:
-            self._detect()
+    def taken(self, outputs: Any) -> MapOfImage:  # noqa: ANN401 - a `MapOfImage`
+        """The map of one image, on the CPU."""
+        return MapOfImage(outputs.map.float().cpu(), outputs.image.cpu(), outputs.why)
 
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last ones; then the detecting processes end, for which one of several devices would wait for ever."""
-        self._detect()
-        if self.jobs > 1:
-            get_reusable_executor(reuse=True).shutdown(wait=True)
+    def call(self, entry: MapOfImage) -> tuple[Callable[..., FoundImage], tuple[object, ...]] | None:
+        """Detection in one map."""
+        known = self.detector, entry, self.seed, self.paths[int(entry.image)]
+        return None if entry.why else (detect, known)
 
-    def _detect(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        calls = [
-            delayed(detect)(self.detector, entry, self.seed, self.paths[int(entry.image)])
-            for entry in waiting
-            if not entry.why
-        ]
-        found = iter(Parallel(n_jobs=self.jobs)(calls))
-        for entry in waiting:
-            self.writer.add(int(entry.image), FoundImage.unreadable(entry.why) if entry.why else next(found))
+    def keep(self, entry: MapOfImage, found: FoundImage | None) -> None:
+        """Hand one image's regions to the writer."""
+        self.writer.add(int(entry.image), FoundImage.unreadable(entry.why) if found is None else found)
 
 
 def detect(detector: Detector, seen: MapOfImage, seed: int, path: str = "") -> FoundImage:

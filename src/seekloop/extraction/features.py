@@ -1,6 +1,6 @@
 """Local features of a collection: every image through a network at some scales, the channels of its maps detected."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,8 +10,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float, Int
-from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -23,6 +21,7 @@ from seekloop.contracts.protocols import Backbone, Collection
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.descriptors.local_features import LocalFeatureSettings, local_features
 from seekloop.extraction.images import Sharded
+from seekloop.extraction.jobs import InJobs
 from seekloop.extraction.trainer import TrainerSettings, own_copy
 from seekloop.images.transforms import to_pixels
 from seekloop.lightning.progress import ImagesPerSecond
@@ -33,7 +32,6 @@ from seekloop.store import features as feature_files
 from seekloop.store.features import FeatureStore, FeatureWriter
 from seekloop.store.manifest import folder_name, store_folder
 
-AT_ONCE = 4  # images that wait for each job, so that jobs end together
 FEATURE = "tokens"
 
 
@@ -322,39 +320,22 @@ class FindFeatures:
         return local_features(arrays, regions, self.settings, self.role)
 
 
-class FeaturesInJobs(pl.Callback):
-    """Hands maps to detecting processes, some at a time, and the features to the writer; one job: the main process."""
+class FeaturesInJobs(InJobs[MapsOfImage, LocalFeatures]):
+    """Detects local features in the maps of images."""
 
     def __init__(self, find: FindFeatures, writer: FeatureWriter, paths: Sequence[str], scales: int, jobs: int) -> None:
-        self.find, self.writer, self.paths, self.scales, self.jobs = find, writer, paths, scales, jobs
-        self.at_once = AT_ONCE * jobs
-        self._waiting: list[MapsOfImage] = []
+        super().__init__(jobs)
+        self.find, self.writer, self.paths, self.scales = find, writer, paths, scales
 
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,  # noqa: ANN401 - Lightning's signature
-        batch: Any,  # noqa: ANN401
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the maps until there are enough."""
-        maps = tuple(one.cpu() for one in outputs.maps)
-        self._waiting.append(MapsOfImage(maps, outputs.image.cpu(), outputs.why))
-        if len(self._waiting) >= self.at_once:
-            self._detect()
+    def taken(self, outputs: Any) -> MapsOfImage:  # noqa: ANN401 - a `MapsOfImage`
+        """The maps of one image, on the CPU."""
+        return MapsOfImage(tuple(one.cpu() for one in outputs.maps), outputs.image.cpu(), outputs.why)
 
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last ones; then the detecting processes end, for which one of several devices would wait for ever."""
-        self._detect()
-        if self.jobs > 1:
-            get_reusable_executor(reuse=True).shutdown(wait=True)
+    def call(self, entry: MapsOfImage) -> tuple[Callable[..., LocalFeatures], tuple[object, ...]] | None:
+        """Detection in the maps of one image."""
+        return None if entry.why else (self.find, (entry.maps, self.paths[int(entry.image)]))
 
-    def _detect(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        calls = [delayed(self.find)(entry.maps, self.paths[int(entry.image)]) for entry in waiting if not entry.why]
-        found = iter(Parallel(n_jobs=self.jobs)(calls))
+    def keep(self, entry: MapsOfImage, found: LocalFeatures | None) -> None:
+        """Hand one image's features to the writer."""
         nothing = LocalFeatures.none(np.zeros((self.scales, 2), dtype=np.int64))
-        for entry in waiting:
-            self.writer.add(int(entry.image), nothing if entry.why else next(found), entry.why)
+        self.writer.add(int(entry.image), nothing if found is None else found, entry.why)
