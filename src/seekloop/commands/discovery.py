@@ -30,7 +30,7 @@ ITERATIONS = (0, 2, 3, 5, 7, 14)  # of the thesis' figure 5.3; the last one besi
 
 @dataclass(frozen=True)
 class DiscoveryFigures:
-    """What is to be drawn.
+    """The figures of a discovery: saliency, regions as they form, the region graph.
 
     Attributes:
         stage: of the discovery, whose regions are found.
@@ -45,7 +45,7 @@ class DiscoveryFigures:
     shown: Sequence[int]
 
     def figures(self) -> "dict[str, Draw]":
-        """What draws each figure, by its name."""
+        """The function that draws each figure, by the figure's name."""
         drawn: dict[str, Draw] = {"saliency": self.saliency, "evolution": self.evolution}
         if self.stage.regions.saliency == "object":
             drawn |= {"central": self.central, "patch": self.patch}
@@ -98,7 +98,7 @@ class DiscoveryFigures:
 
     @cached_property
     def found(self) -> dict[str, FoundRegions]:
-        """What was found by each saliency."""
+        """The regions of every image, by the saliency that found them."""
         looks = {"feature saliency": self.stage.first[0]}
         if self.stage.regions.saliency == "object":
             looks["object saliency"] = self.stage

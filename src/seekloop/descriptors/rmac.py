@@ -74,7 +74,7 @@ class RMac:
     whole: bool = True
 
     def settings(self) -> dict[str, Json]:
-        """What is not as by default: stores made before there was a choice stay what they are."""
+        """The settings that differ from the defaults, so that the recipes of older stores stay valid."""
         return _chosen(self.whitening, self.whole)
 
     def __call__(self, tokens: Tokens) -> Float[Tensor, "b d"]:

@@ -240,7 +240,7 @@ class WhiteningStage:
         return Whitening(*kept.ensure(self.folder, self.recipe, learn, say))
 
     def _taught(self, say: Callable[[str], None]) -> Taught:
-        """What the teacher's store has to teach; the collection is described first if need be."""
+        """The descriptors a whitening is learnt on; the images are described first if they have no store yet."""
         teacher = self.teacher
         if isinstance(teacher, Store):
             return Taught(sampled(teacher, self.by_region), None)
