@@ -16,7 +16,8 @@ from seekloop.contracts.records import Regions
 from seekloop.criteria.descriptors import Typiclust
 from seekloop.criteria.scores import Top, Uncertainty
 from seekloop.loop.events import Answered, Asked, MemoryLog, Pointed, Reply, SessionFolder, Shown, Started
-from seekloop.loop.session import Images, Session
+from seekloop.loop.items import Images
+from seekloop.loop.session import Session
 from seekloop.representations.fusion import Concat, NoFusion
 from seekloop.representations.local import All, OneProto, OneRand
 from seekloop.representations.representation import Representation

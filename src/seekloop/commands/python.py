@@ -27,7 +27,8 @@ from seekloop.descriptors.whitening import Whitened
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
 from seekloop.loop.events import Log, SessionFolder
-from seekloop.loop.session import Images, Session
+from seekloop.loop.items import Images
+from seekloop.loop.session import Session
 from seekloop.matching.expression import joined, parse
 from seekloop.store.arrays import ArrayDescriptors, array_descriptors
 from seekloop.store.reader import Store, open_store
