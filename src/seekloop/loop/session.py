@@ -349,11 +349,6 @@ class Session:
         return self._now.state.ranked()[0]
 
     @property
-    def state(self) -> State:
-        """State of the loop as the search stands."""
-        return self._now.state
-
-    @property
     def shortlisted(self) -> Shortlisted | None:
         """This round's search through the index, its list's length, seconds, and certainty; None without an index."""
         return self._now.state.search
