@@ -1,0 +1,1 @@
+"""The browser's server: pages, searches, pictures, and the process that indexes."""
