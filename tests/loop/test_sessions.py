@@ -1,8 +1,12 @@
 """Sessions on disk: killed, resumed, undone and replayed to the same questions and scores, bit for bit."""
 
+import os
+import random
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +19,9 @@ from seekloop.contracts.recipe import settings
 from seekloop.contracts.records import Regions
 from seekloop.criteria.descriptors import Typiclust
 from seekloop.criteria.scores import Top, Uncertainty
-from seekloop.loop.events import Answered, Asked, MemoryLog, Pointed, Reply, SessionFolder, Shown, Started
+from seekloop.loop.events import Answered, Asked, MemoryLog, Pointed, Reply, Shown, Started, Undone
 from seekloop.loop.session import Images, Session
+from seekloop.loop.sessions import SCHEMA, Sessions
 from seekloop.representations.fusion import Concat, NoFusion
 from seekloop.representations.local import All, OneProto, OneRand
 from seekloop.representations.representation import Representation
@@ -146,18 +151,27 @@ def same(one, other):
 PARTS = settings(part(EARLIER)[0])
 
 
+@contextmanager
+def opened(path, parts=PARTS):
+    """The log of the only session of a database; begun where there is none."""
+    with Sessions(path) as sessions:
+        known = sessions.listed()
+        yield sessions.open(known[0].id, parts) if known else sessions.create(parts)
+
+
 def test_thirty_events_killed_resumed_undone_twice_and_replayed(tmp_path):
-    """A process plays thirty events and dies while it writes the next; another goes on from the folder."""
+    """A process plays thirty events and dies while it writes the next; another goes on from the file."""
     script = (
-        "import os, signal, sys\nfrom tests.loop.test_session_folder import *\n"
-        "with SessionFolder(sys.argv[1]).opened(PARTS) as log:\n"
+        "import os, signal, sys\nfrom tests.loop.test_sessions import *\n"
+        "with opened(Path(sys.argv[1])) as log:\n"
         "    search = begin(log)\n    play(search)\n"
-        "    os.replace = os.fsync = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    die = lambda statement: statement == 'COMMIT' and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    log.sessions._connection.set_trace_callback(die)\n"
         "    answer(search, 0)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "one")]
     assert subprocess.run(command, check=False, cwd=Path(__file__).parents[2]).returncode == -signal.SIGKILL
-    assert list((tmp_path / "one").glob("*.tmp"))
+    assert (tmp_path / "one-wal").stat().st_size
 
     never = begin(None)  # the same, never stopped, kept nowhere
     play(never)
@@ -175,21 +189,21 @@ def test_thirty_events_killed_resumed_undone_twice_and_replayed(tmp_path):
     assert {one.answer for one in replies} == {"relevant", "irrelevant", "unsure"}
     assert {one.box is None for one in replies if one.answer == "relevant"} == {True, False}
 
-    with SessionFolder(tmp_path / "one").opened(PARTS) as log:
+    with opened(tmp_path / "one") as log:
         search = resumed(log, list(range(90)))
         assert search.events == never.events
         same(view(search), view(never))
         for _ in range(2):
             assert search.undo() == never.undo()
             same(view(search), view(never))
-    with SessionFolder(tmp_path / "one").opened(PARTS) as log:
+    with opened(tmp_path / "one") as log:
         same(view(resumed(log, list(range(90)))), view(never))
 
 
 def test_every_prefix_of_the_events_is_replayed_to_what_was_seen_then(tmp_path):
     """Killed after any event, or undone back to it: the view is the one that the uninterrupted session had."""
     seen = []
-    with SessionFolder(tmp_path / "one").opened(PARTS) as log:
+    with opened(tmp_path / "one") as log:
         search = begin(log)
         play(search, lambda search: seen.append((len(search.events), view(search))))
         events = log.read()
@@ -203,35 +217,35 @@ def test_every_prefix_of_the_events_is_replayed_to_what_was_seen_then(tmp_path):
 
 def test_a_collection_that_grew_meanwhile_is_an_event_of_the_session(tmp_path):
     """New images are candidates, answers stay with their images wherever these are now, and lost images with none."""
-    with SessionFolder(tmp_path / "one").opened(PARTS) as log:
+    with opened(tmp_path / "one") as log:
         search = begin(log)
         search.ask()
         answer(search, 0, 6)
         known = {search.images.contents[i]: int(a) for i, a in enumerate(search.answers) if a}
     gone = int(search.events[-1].replies[0].image.removeprefix("content-"))
     there = [image for image in reversed(range(90)) if image != gone]
-    with SessionFolder(tmp_path / "one").opened(PARTS) as log:
+    with opened(tmp_path / "one") as log:
         later = resumed(log, there)
         assert later.events[-1].event == "collection grown"
         after = {later.images.contents[i]: int(a) for i, a in enumerate(later.answers) if a}
         assert after == {name: a for name, a in known.items() if name != f"content-{gone}"}
         shown = view(later)
         assert int(later._now.state.candidate.sum()) == int(search._now.state.candidate.sum()) + 90 - len(EARLIER)
-    with SessionFolder(tmp_path / "one").opened(PARTS) as log:
+    with opened(tmp_path / "one") as log:
         same(view(resumed(log, there)), shown)
 
 
 def test_a_session_is_opened_by_one_process_and_goes_on_with_the_same_parts(tmp_path):
     other = settings(loop(WORLD.descriptors, GO))
-    with SessionFolder(tmp_path / "one").opened(PARTS) as log:
+    with opened(tmp_path / "one") as log:
         begin(log)
-        with pytest.raises(BusyError), SessionFolder(tmp_path / "one").opened(PARTS):
+        with pytest.raises(BusyError), opened(tmp_path / "one"):
             pass
         with pytest.raises(ValueError, match="holds a search already"):
             begin(log)
     with (
         pytest.raises(StoreError, match=r"began with another classifier, representation\. Use the parts"),
-        SessionFolder(tmp_path / "one").opened(other),
+        opened(tmp_path / "one", other),
     ):
         pass
     with pytest.raises(BusyError, match="not claimed"):
@@ -283,12 +297,12 @@ def test_a_search_survives_regions_in_another_order(tmp_path):
     later = ArrayDescriptors(world.global_.flip(0), world.local[rows], Regions(world.regions.boxes[rows], offsets))
     contents = [str(image) for image in range(40)]
     regions = Representation(All(), NoFusion())
-    with SessionFolder(tmp_path / "one").opened(settings(loop(world, regions))) as log:
+    with opened(tmp_path / "one", settings(loop(world, regions))) as log:
         search = Session.start(loop(world, regions), 0, log=log, images=Images(40, contents))
         search.answer({item.image: item.image % 2 == 0 for item in search.ask()})
         question, scores = search.ask(), search.scores
     assert len({item.box for item in question}) > 1
-    with SessionFolder(tmp_path / "one").opened(settings(loop(later, regions))) as log:
+    with opened(tmp_path / "one", settings(loop(later, regions))) as log:
         again = Session(loop(later, regions), log, images=Images(40, contents[::-1]))
         assert [(item.name, item.box) for item in again.ask()] == [(item.name, item.box) for item in question]
         torch.testing.assert_close(again.scores.flip(0), scores)
@@ -296,33 +310,33 @@ def test_a_search_survives_regions_in_another_order(tmp_path):
 
 def test_a_session_belongs_to_its_kind_of_descriptors(tmp_path):
     """Other images of the same regions and width are welcome; other regions or another width are not."""
-    with SessionFolder(tmp_path / "one").opened(settings(loop(blobs(30).descriptors))):
+    with opened(tmp_path / "one", settings(loop(blobs(30).descriptors))):
         pass
-    with SessionFolder(tmp_path / "one").opened(settings(loop(blobs(40, seed=1).descriptors))):
+    with opened(tmp_path / "one", settings(loop(blobs(40, seed=1).descriptors))):
         pass
     for other in (blobs(30, grid=(4, 4)), blobs(30, dim=9), blobs(30, ragged=True)):
         with (
             pytest.raises(StoreError, match=r"began with another descriptors\. Use"),
-            SessionFolder(tmp_path / "one").opened(settings(loop(other.descriptors))),
+            opened(tmp_path / "one", settings(loop(other.descriptors))),
         ):
             pass
     parts = settings(loop(blobs(30).descriptors))
     earlier = {name: value for name, value in parts.items() if name != "descriptors"}
-    with SessionFolder(tmp_path / "two").opened(earlier):
+    with opened(tmp_path / "two", earlier):
         pass
-    with SessionFolder(tmp_path / "two").opened(parts):  # what an earlier version did not write is not compared
+    with opened(tmp_path / "two", parts):  # what an earlier version did not write is not compared
         pass
 
 
 @pytest.mark.parametrize(("damage", "message"), [("{", "is no event of a session"), (None, "lacks event 1")])
 def test_damage_is_named_with_the_way_out(tmp_path, damage, message):
-    with SessionFolder(tmp_path / "one").opened(PARTS) as log:
+    with opened(tmp_path / "one") as log:
         search = begin(log)
         search.ask()
         answer(search, 0)
     path = tmp_path / "one" / "event-000001.json"
     path.unlink() if damage is None else path.write_text(damage)
-    with pytest.raises(StoreError, match=message), SessionFolder(tmp_path / "one").opened(PARTS) as log:
+    with pytest.raises(StoreError, match=message), opened(tmp_path / "one") as log:
         log.read()
 
 
