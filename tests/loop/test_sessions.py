@@ -1,12 +1,14 @@
 """Sessions on disk: killed, resumed, undone and replayed to the same questions and scores, bit for bit."""
 
+import math
 import os
-import random
 import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,15 @@ import torch
 
 from seekloop.artifacts.folder import BusyError
 from seekloop.classifiers.svm_numba import SvmNumba
-from seekloop.contracts.errors import StoreError
+from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.recipe import settings
 from seekloop.contracts.records import Regions
 from seekloop.criteria.descriptors import Typiclust
 from seekloop.criteria.scores import Top, Uncertainty
 from seekloop.loop.events import Answered, Asked, MemoryLog, Pointed, Reply, Shown, Started, Undone
-from seekloop.loop.session import Images, Session
+from seekloop.loop.items import Images
+from seekloop.loop.replay import replayed
+from seekloop.loop.session import Session
 from seekloop.loop.sessions import SCHEMA, Sessions
 from seekloop.representations.fusion import Concat, NoFusion
 from seekloop.representations.local import All, OneProto, OneRand
@@ -235,12 +239,10 @@ def test_a_collection_that_grew_meanwhile_is_an_event_of_the_session(tmp_path):
         same(view(resumed(log, there)), shown)
 
 
-def test_a_session_is_opened_by_one_process_and_goes_on_with_the_same_parts(tmp_path):
+def test_a_session_goes_on_with_the_same_parts(tmp_path):
     other = settings(loop(WORLD.descriptors, GO))
     with opened(tmp_path / "one") as log:
         begin(log)
-        with pytest.raises(BusyError), opened(tmp_path / "one"):
-            pass
         with pytest.raises(ValueError, match="holds a search already"):
             begin(log)
     with (
@@ -248,8 +250,140 @@ def test_a_session_is_opened_by_one_process_and_goes_on_with_the_same_parts(tmp_
         opened(tmp_path / "one", other),
     ):
         pass
-    with pytest.raises(BusyError, match="not claimed"):
-        log.append(Answered(()))
+
+
+def test_who_comes_second_is_refused_and_nothing_is_lost(tmp_path):
+    """Two windows have the same question open; the second reads again and goes on after the answers of the first."""
+    with opened(tmp_path / "one") as log, opened(tmp_path / "one") as other:
+        search = begin(log)
+        search.ask()
+        late = resumed(other, EARLIER)
+        answer(search, 0)
+        kept = log.read()
+        with pytest.raises(BusyError, match=r"has gone on elsewhere.*Nothing is lost"):
+            answer(late, 1)
+        assert (late.events, log.read()) == (kept[:2], kept)
+        late = resumed(other, EARLIER)
+        late.ask()
+        assert log.read()[:-1] == kept
+
+
+def test_many_sessions_of_one_file_are_told_apart(tmp_path):
+    """Titles, copies of the first events, removal; each has its own events, and the last that changed comes first."""
+    with Sessions(tmp_path / "all") as sessions:
+        first = sessions.create(PARTS, title="stars", about={"overrides": ["seed=1"]})
+        play(begin(first))
+        second = sessions.create(PARTS, title="moons")
+        begin(second)
+        assert [(one.title, one.events) for one in sessions.listed()] == [("moons", 1), ("stars", 32)]
+        copy = sessions.fork(first.id, 4)
+        sessions.rename(copy, "stars again")
+        assert sessions.events(copy) == first.read()[:4]
+        assert sessions.about(copy) == {"overrides": ["seed=1"], "forked": {"from": first.id, "events": 4}}
+        answer(resumed(sessions.open(copy, PARTS), EARLIER), 0)
+        assert [one.title for one in sessions.listed()] == ["stars again", "moons", "stars"]
+        assert (len(sessions.events(copy)), len(sessions.events(first.id))) == (5, 32)
+        assert sessions.find("stars") == first.id == sessions.find(first.id[:12])
+        sessions.remove(copy)
+        with pytest.raises(StoreError, match="holds no session"):
+            sessions.open(copy)
+        with pytest.raises(
+            ConfigError, match=r"holds no sessions of this id or title\. Sessions, the latest first: .* moons"
+        ):
+            sessions.find("star")
+        sessions.remove(second.id)
+        with pytest.raises(StoreError, match="was removed from"):
+            second.append(Answered(()))
+        assert sessions.events(second.id) == []
+
+
+def fill(log, numbers):
+    for number in numbers:
+        log.append(Undone(number))
+
+
+def test_threads_of_one_process_share_a_database(tmp_path):
+    """Eight threads, each with its own session: 25 events of each are there, in their order."""
+    with Sessions(tmp_path / "all") as sessions:
+        logs = [sessions.create({}) for _ in range(8)]
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda log: fill(log, range(25)), logs))
+        assert [sessions.events(log.id) for log in logs] == [[Undone(number) for number in range(25)]] * 8
+
+
+def test_a_backup_is_whole_while_others_write(tmp_path):
+    with Sessions(tmp_path / "all") as sessions:
+        log = sessions.create({}, title="kept")
+        log.append(Undone(0))
+        sessions.backup(tmp_path / "copy")
+        log.append(Undone(1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all", "copy"]
+    with Sessions(tmp_path / "copy") as copy:
+        assert copy.events(log.id) == [Undone(0)]
+
+
+def test_only_its_owner_reads_a_database(tmp_path):
+    with Sessions(tmp_path / "deep" / "all") as sessions:
+        sessions.create({})
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "deep").iterdir()}
+    assert modes == {"all": 0o600, "all-wal": 0o600, "all-shm": 0o600}
+
+
+KILLED = """
+import os, random, signal, sys, time
+from tests.loop.test_sessions import *
+
+def go_on(path, said):
+    with opened(path) as log:
+        search = many(log) if not log.read() else Session(crowd(), log)
+        for _ in range(10_000):
+            image = search.ask()[0].image
+            search.answer({image: image % 2 == 0})
+            os.write(said, f"{image}\\n".encode())
+
+path, moments = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+for _ in range(20):
+    heard, said = os.pipe()
+    child = os.fork()
+    if child == 0:
+        go_on(path, said)
+    os.close(said)
+    first = os.read(heard, 1 << 20)  # it has begun
+    time.sleep(moments.uniform(0, 0.1))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(first.decode() + open(heard).read(), end="", flush=True)
+"""
+CROWD = blobs(3000, seed=5).descriptors
+
+
+def crowd():
+    return loop(CROWD, GO, CRITERIA["top"])
+
+
+def many(log):
+    return Session.start(crowd(), 0, budget=1, log=log)
+
+
+def test_killed_at_twenty_random_moments_no_acknowledged_answer_is_lost(tmp_path):
+    """The answers that were acknowledged are the first ones in the database; a kill adds at most one that was not."""
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "one"), "7"]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # a fork has no other threads
+    done = subprocess.run(
+        command, check=True, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, env=alone
+    )
+    acknowledged = [int(line) for line in done.stdout.split()]
+    assert len(acknowledged) >= 20
+    with opened(tmp_path / "one") as log:
+        events = log.read()
+        kept = [int(event.replies[0].image) for event in events if isinstance(event, Answered)]
+        assert [image for image in kept if image in set(acknowledged)] == acknowledged
+        assert len(kept) <= len(acknowledged) + 20
+        assert len(set(kept)) == len(kept)
+        again = replayed(crowd(), events)
+        assert (again.differs, again.questions) == (None, sum(isinstance(event, Asked) for event in events))
+        same(view(Session(crowd(), log, clock=ticking())), view(again.session))
 
 
 def regions_of(boxes):
@@ -328,16 +462,97 @@ def test_a_session_belongs_to_its_kind_of_descriptors(tmp_path):
         pass
 
 
-@pytest.mark.parametrize(("damage", "message"), [("{", "is no event of a session"), (None, "lacks event 1")])
-def test_damage_is_named_with_the_way_out(tmp_path, damage, message):
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE events SET event = '{' WHERE number = 1", r"event 1 of session \w+ in .* is no event of a session"),
+        ("DELETE FROM events WHERE number = 1", r"lacks event 1, and has later ones\. Restore it from a copy"),
+        (f"PRAGMA user_version={SCHEMA + 1}", "written by a newer version of seekloop.*Update seekloop"),
+        ("PRAGMA application_id=7", "a database of another program"),
+    ],
+)
+def test_damage_is_named_with_the_way_out(tmp_path, statement, message):
     with opened(tmp_path / "one") as log:
         search = begin(log)
         search.ask()
         answer(search, 0)
-    path = tmp_path / "one" / "event-000001.json"
-    path.unlink() if damage is None else path.write_text(damage)
+    with closing(sqlite3.connect(tmp_path / "one", isolation_level=None)) as connection:
+        connection.execute(statement)
     with pytest.raises(StoreError, match=message), opened(tmp_path / "one") as log:
         log.read()
+
+
+def test_damaged_pages_are_told(tmp_path):
+    """Whatever bytes are overwritten: the events that come back are right, or a sentence says what to do."""
+    with opened(tmp_path / "one") as log:
+        for number in range(400):
+            log.append(Undone(number))
+    whole = (tmp_path / "one").read_bytes()
+    told = []
+    for start in range(0, len(whole), 4096):
+        (tmp_path / "one").write_bytes(whole[:start] + b"\xa5" * 2048 + whole[start + 2048 :])
+        try:
+            with opened(tmp_path / "one") as log:
+                assert log.read() == [Undone(number) for number in range(400)]
+        except StoreError as error:
+            told.append(str(error))
+    assert len(told) > len(whole) // 4096 / 2
+    assert all(one.endswith((".recover`.", "from a copy.", "another file>.")) for one in told)
+
+
+def test_what_is_no_database_is_refused(tmp_path):
+    (tmp_path / "text").write_text("a list of photographs " * 100)
+    with pytest.raises(StoreError, match="is no database"):
+        Sessions(tmp_path / "text")
+    assert (tmp_path / "text").read_text() == "a list of photographs " * 100
+    with closing(sqlite3.connect(tmp_path / "other")) as connection:
+        connection.execute("CREATE TABLE albums (name TEXT)")
+    with pytest.raises(StoreError, match="is a database of another program"):
+        Sessions(tmp_path / "other")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError, match=r"is a folder; sessions are kept in one file"):
+        Sessions(tmp_path / "folder")
+    (tmp_path / "folder" / "session.json").write_text("{}")
+    with pytest.raises(StoreError, match="a session of an earlier version of seekloop, which reads it"):
+        Sessions(tmp_path / "folder")
+    with pytest.raises(StoreError, match="is a file, and a folder belongs there"):
+        Sessions(tmp_path / "text" / "one")
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path):
+    """A limit on the pages of the file stands for the disk's."""
+    with opened(tmp_path / "one") as log:
+        log.append(Undone(0))
+        log.sessions._connection.execute("PRAGMA max_page_count=6")
+        with pytest.raises(StoreError, match=r"its disk has no space left\. Free some space"):
+            fill(log, range(1, 10_000))
+        kept = log.read()
+        assert kept == [Undone(number) for number in range(len(kept))]
+        log.sessions._connection.execute("PRAGMA max_page_count=600")
+        log.append(Undone(len(kept)))
+        assert len(log.read()) == len(kept) + 1
+
+
+def test_a_replay_names_the_first_question_that_comes_out_otherwise():
+    """A score of the second question is one unit of the last place away: the first is right, and the second named."""
+    search = begin(None)
+    play(search)
+    asked = [number for number, event in enumerate(search.events) if isinstance(event, Asked)]
+    last = max(number for number, event in enumerate(search.events) if event.event == "collection grown")
+    later = [number for number in asked if number > last]
+    machine, images = part(list(range(90)))
+    whole = replayed(machine, search.events, images=images, criteria=CRITERIA)
+    assert (whole.questions, whole.unchecked, whole.differs) == (len(later), len(asked) - len(later), None)
+    same(view(whole.session), view(search))
+    first, *rest = search.events[later[1]].images
+    other = Asked((replace(first, score=math.nextafter(first.score, 9)), *rest))
+    changed = [*search.events[: later[1]], other, *search.events[later[1] + 1 :]]
+    found = replayed(machine, changed, images=images, criteria=CRITERIA)
+    assert (found.questions, found.differs) == (1, later[1])
+    assert f"event {later[1]}" in found.why
+    assert "score" in found.why
+    unknown = replayed(*part(EARLIER[:60])[:1], search.events, images=part(EARLIER[:60])[1], criteria=CRITERIA)
+    assert (unknown.questions, unknown.unchecked) == (0, len(asked))
 
 
 def test_an_empty_log_is_no_search():

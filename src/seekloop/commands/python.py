@@ -26,7 +26,8 @@ from seekloop.contracts.records import Annotations, Text
 from seekloop.descriptors.whitening import Whitened
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
-from seekloop.loop.session import Images, Session
+from seekloop.loop.items import Images
+from seekloop.loop.session import Session
 from seekloop.loop.sessions import Sessions
 from seekloop.matching.expression import joined, parse
 from seekloop.store.arrays import ArrayDescriptors, array_descriptors

@@ -67,10 +67,19 @@ class Reply:
 
 @dataclass(frozen=True)
 class Answered:
-    """Some images of the question were answered."""
+    """Some images were answered, and the classifier was fitted; those of the question, or any others."""
 
     replies: tuple[Reply, ...]
     event: Literal["answered"] = "answered"
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Answers were given, or withdrawn, that the next `Answered` takes in; about one image the last of them counts."""
+
+    replies: tuple[Reply, ...]
+    withdrawn: tuple[str, ...] = ()
+    event: Literal["noted"] = "noted"
 
 
 @dataclass(frozen=True)
@@ -113,8 +122,8 @@ class Undone:
     event: Literal["undone"] = "undone"
 
 
-Event = Started | Asked | Answered | Revoked | ExampleAdded | CriterionChanged | CollectionGrown | Undone
-UNDOABLE = (Answered, Revoked, ExampleAdded, CriterionChanged)
+Event = Started | Asked | Noted | Answered | Revoked | ExampleAdded | CriterionChanged | CollectionGrown | Undone
+UNDOABLE = (Noted, Answered, Revoked, ExampleAdded, CriterionChanged)
 
 
 def standing(events: Sequence[Event]) -> list[tuple[int, Event]]:

@@ -295,8 +295,8 @@ class Sessions:
             if (self.path / "session.json").exists():
                 why += ", with a session of an earlier version of seekloop, which reads it"
             raise StoreError(f"{why}; sessions are kept in one file. Give {KEY}=<file>, such as sessions.sqlite.")
-        files.make_folder(self.path.parent, KEY)
         try:
+            files.make_folder(self.path.parent, KEY)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise StoreError(str(files.refused(error, self.path, KEY))) from error
