@@ -14,7 +14,7 @@ from PIL import Image
 from seekloop.contracts.protocols import Collection
 from seekloop.images.decoding import formats
 from seekloop.images.files import FileCollection, remembered
-from seekloop.loop.session import Images
+from seekloop.loop.items import Images
 
 EXIF, TAKEN = 0x8769, 0x9003  # the directory of EXIF's own tags, and DateTimeOriginal in it
 LISTINGS = 64  # folders whose images stay sorted

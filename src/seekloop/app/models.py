@@ -10,6 +10,7 @@ Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 Name = Annotated[str, MaxLen(200)]
 """Name of an image, by what it holds."""
 Said = Literal["yes", "no", "unsure"]
+Known = Literal["yes", "no", "unsure", "example"]
 Criterion = Annotated[str, MaxLen(100)]
 
 
@@ -190,7 +191,7 @@ class Ranked(Reply):
     path: str
     score: float
     box: Box | None
-    answer: Said | Literal["example"] | None
+    answer: Known | None
 
 
 class RankingOut(Reply):
@@ -207,7 +208,7 @@ class Answered(Reply):
 
     name: str
     path: str
-    answer: Said | Literal["example"]
+    answer: Known
     box: Box | None
     round: int | None
     score: float | None

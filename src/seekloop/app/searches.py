@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 import torch
-from PIL import Image
 from jaxtyping import Int
+from PIL import Image
 from torch import Tensor
 
 from seekloop.app import models, views
@@ -148,12 +148,14 @@ class Search:
         found = [self.session.images.position(name) for name in names if isinstance(name, str)]
         return [position for position in found if position is not None]
 
-    def known(self) -> dict[str, models.Said | str]:
+    def known(self) -> dict[str, models.Known]:
         """Answers by image; examples are answered, too."""
-        answers: dict[str, models.Said | str] = {
+        answers: dict[str, models.Known] = {
             name: views.SAID[reply.answer] for name, (reply, _) in self.session.said.items()
         }
-        return answers | {self.name(one.image): "example" for one in self.session.query.examples}
+        for one in self.session.query.examples:
+            answers[self.name(one.image)] = "example"
+        return answers
 
     def path(self, image: int) -> str:
         """Path of an image, for people."""

@@ -16,7 +16,7 @@ from seekloop.contracts.errors import UnreadableImageError
 from seekloop.contracts.protocols import Collection
 from seekloop.images.decoding import upright
 from seekloop.images.files import FileCollection
-from seekloop.loop.session import Images
+from seekloop.loop.items import Images
 
 JPEG = ("JPEG", "MPO")  # formats that are decoded at a fraction of their size
 QUALITY = 85

@@ -58,7 +58,7 @@ def rounds(session: Session) -> list[models.Round]:
         for one in answers.replies:
             image = session.images.position(one.image)
             if image is not None:
-                found = found | {image} if one.answer == Answer.RELEVANT else found - {image}
+                found = found | {image} if SAID[one.answer] == "yes" else found - {image}
         out.append(
             models.Round(
                 round=number,

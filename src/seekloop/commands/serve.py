@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import hydra
 from annotated_types import Ge, Interval
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.backbones.weights import hub
@@ -20,7 +22,6 @@ from seekloop.commands.checks import check_chooses
 from seekloop.commands.compose import choices, plain
 from seekloop.commands.extract import prepare
 from seekloop.commands.parts import build
-from seekloop.commands.python import build as build_part
 from seekloop.commands.task import section
 from seekloop.commands.texts import check_space, encoder_of
 from seekloop.contracts.declared import Count, component
@@ -39,10 +40,10 @@ from seekloop.store.manifest import read_manifest
 from seekloop.store.reader import Store, open_store
 
 if TYPE_CHECKING:
-    from seekloop.app.api import Served
     from seekloop.app.indexing import IndexedStore
     from seekloop.app.library import Parts
     from seekloop.app.models import Status
+    from seekloop.app.served import Served
 
 OTHERS = ("uncertainty", "top", "random")  # criteria that a search may change to, beside the config's own
 LABELS = {
@@ -135,11 +136,11 @@ class Page:
     """
 
     def __init__(self, config: DictConfig, chosen: Settings, weights: str, say: Callable[[str], None]) -> None:
-        from seekloop.app.api import Served
         from seekloop.app.events import News
         from seekloop.app.indexing import Indexing
         from seekloop.app.library import Library
         from seekloop.app.searches import Searches
+        from seekloop.app.served import Served
         from seekloop.app.uploads import Uploads
         from seekloop.commands.indexing import program
         from seekloop.loop.sessions import Sessions
@@ -208,7 +209,9 @@ class Page:
             ),
             words=self.library.parts.encode is not None,
             words_about="It knows words about digits, one or two of them." if text == "tiny_clip" else "",
-            criteria=[models.CriterionOut(name=name, label=LABELS.get(name, name)) for name in self.library.parts.criteria],
+            criteria=[
+                models.CriterionOut(name=name, label=LABELS.get(name, name)) for name in self.library.parts.criteria
+            ],
             version=version("seekloop"),
         )
 
@@ -221,7 +224,7 @@ def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], No
     check_chooses(chosen.criterion)
     own = choices().get("criterion", "own")
     criteria: dict[str, Criterion] = {own: chosen.criterion}
-    criteria |= {name: build_part(f"criterion={name}") for name in OTHERS if name != own}
+    criteria |= {name: criterion(name) for name in OTHERS if name != own}
 
     def loop(descriptors: Descriptors) -> Loop:
         return chosen.loop(descriptors, config.seed, say)
@@ -239,6 +242,15 @@ def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], No
         budget=asking.budget,
         about={"command": "serve", "config": plain(config), "choices": choices()},
     )
+
+
+def criterion(name: str) -> Criterion:
+    """A criterion with its defaults, while Hydra is running or not."""
+    overrides = [f"criterion={name}"]
+    running = GlobalHydra.instance().is_initialized()
+    config = hydra.compose("serve", overrides) if running else compose.resolve("serve", overrides)
+    built: Criterion = build(config, "criterion")
+    return built
 
 
 def encoding(config: DictConfig, extraction: Extraction) -> Callable[[str], Text] | None:
