@@ -20,7 +20,7 @@ def photograph(path, date=None, changed="2020-01-01T12:00:00"):
     exif[0x010E] = "a description"
     if date is not None:
         exif.get_ifd(0x8769)[0x9003] = date
-    Image.new("RGB", (8, 8)).save(path, exif=exif)
+    Image.new("RGB", (8, 8)).save(path, exif=exif.tobytes())
     seconds = datetime.fromisoformat(changed).timestamp()
     os.utime(path, (seconds, seconds))
 

@@ -15,7 +15,7 @@ from seekloop.contracts.protocols import Collection, KnowsContents
 from seekloop.images.folder import ImageFolder
 
 
-def content(kind="JPEG", size=(60, 40), orientation=1, **saved):
+def content(kind="JPEG", size=(60, 40), orientation=1):
     """Left half red, right half blue as it lies in the file; with a place in its EXIF data."""
     picture = Image.new("RGB", size, (220, 20, 20))
     picture.paste((20, 20, 220), (size[0] // 2, 0, *size))
@@ -24,7 +24,7 @@ def content(kind="JPEG", size=(60, 40), orientation=1, **saved):
     exif[0x010E] = "a secret place"
     exif.get_ifd(0x8825)[1] = "N"
     buffer = io.BytesIO()
-    picture.save(buffer, kind, exif=exif, **saved)
+    picture.save(buffer, kind, exif=exif.tobytes())
     return buffer.getvalue()
 
 
