@@ -88,7 +88,7 @@ def test_a_picture_is_larger_and_never_enlarged(tmp_path):
 
 
 def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, monkeypatch):
-    """2000 x 1000 to 320 needs 640 at least: JPEG has halves, quarters and eighths, so 1000 x 500 it is... by side."""
+    """JPEGs come in halves, quarters and eighths; a quarter of 4000 x 3000 is the least with sides of 640 and more."""
     photograph(tmp_path / "a.jpg", (4000, 3000))
     folder, sizes = ImageFolder(tmp_path), []
     monkeypatch.setattr("seekloop.app.thumbnails.jpeg", lambda picture, side: sizes.append(picture.size) or b"jpeg")
@@ -145,7 +145,7 @@ def test_an_unreadable_image_is_grey_and_shown_once_it_can_be_read(tmp_path):
 def test_an_error_of_the_first_reaches_those_who_wait_and_the_next_tries_again(tmp_path):
     begun, broken = Event(), Counted()
 
-    def fail(image):
+    def fail(_):
         begun.set()
         time.sleep(0.2)
         raise RuntimeError("out of order")
@@ -199,11 +199,10 @@ def test_wishes_are_bounded_and_forgotten_when_the_server_stops(tmp_path, monkey
     monkeypatch.setattr("seekloop.app.thumbnails.AHEAD", 3)
     images = Counted(count=10)
     small = Thumbnails(images, contents(10), tmp_path)
-    small._lock.acquire()  # nothing is taken from the list yet
-    small._ahead.extend(reversed(range(10)))
-    small._lock.release()
+    small._ahead.extend(reversed(range(10)))  # of ten the first three
     small._next()
     assert images.reads == [0]
+    assert list(small._ahead) == [2, 1]
     small.close()
     small._next()
     assert images.reads == [0]
