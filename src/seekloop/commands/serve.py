@@ -5,8 +5,9 @@ import secrets
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -170,7 +171,7 @@ class Page:
 
         collection = self.collection(store)
         descriptors = opened(store.folder, self.config.grid)
-        contents = collection.contents() if isinstance(collection, KnowsContents) else None
+        contents = contents_of(collection)
         images = Images(descriptors.images, contents, collection.paths)
         self.library.grow(Indexed(collection, descriptors, images))
 
@@ -214,6 +215,14 @@ class Page:
             ],
             version=version("seekloop"),
         )
+
+
+def contents_of(collection: Collection) -> Sequence[str]:
+    """Content hash of each image; where contents are not known, a hash of the collection and the image's path."""
+    if isinstance(collection, KnowsContents):
+        return collection.contents()
+    whole = collection.fingerprint()
+    return [blake2b(f"{whole} {path}".encode(), digest_size=16).hexdigest() for path in collection.paths]
 
 
 def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], None]) -> "Parts":
