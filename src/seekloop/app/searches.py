@@ -130,13 +130,13 @@ class Search:
         session, known = self.session, self.known()
         images = [
             models.Ranked(
-                name=self.name(image),
+                name=one.image,
                 path=self.path(image),
-                score=float(session.scores[image]),
-                box=session.region_box(image, region),
-                answer=known.get(self.name(image)),
+                score=one.score,
+                box=one.region_box,
+                answer=known.get(one.image),
             )
-            for image, region in zip(part, session.regions(part), strict=True)
+            for image, one in zip(part, session.shown(part), strict=True)
         ]
         return models.RankingOut(version=self.version, total=len(order), above=above, images=images)
 

@@ -53,9 +53,9 @@ def rounds(session: Session) -> list[models.Round]:
     """What each round found; precision is that of the images asked about, without those of which nobody is sure."""
     found, out = {example.image for example in session.query.examples}, list[models.Round]()
     for number, answers in enumerate(session.rounds, start=1):
-        asked = [SAID[one.answer] for one in answers.replies if one.image in set(answers.asked)]
+        asked = [SAID[one.answer] for one in answers.replies]
         sure = [one for one in asked if one != "unsure"]
-        for one in answers.replies:
+        for one in (*answers.replies, *answers.others):
             image = session.images.position(one.image)
             if image is not None:
                 found = found | {image} if SAID[one.answer] == "yes" else found - {image}
