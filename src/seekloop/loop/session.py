@@ -381,15 +381,16 @@ class Session:
 
     @property
     def rounds(self) -> list[Answers]:
-        """Answers that count, by the rounds in which they were taken in."""
-        criterion, asked, rounds = "", tuple[str, ...](), list[Answers]()
+        """Answers that count, by the rounds in which they were taken in; neither revoked nor corrected since."""
+        criterion, asked, rounds, said = "", tuple[str, ...](), list[Answers](), self.said
         for _, event in happened.standing(self.events):
             if isinstance(event, happened.CriterionChanged):
                 criterion = event.criterion
             elif isinstance(event, happened.Asked):
                 asked = tuple(one.image for one in event.images)
             elif isinstance(event, happened.Answered):
-                replies, others = ([r for r in event.replies if (r.image in asked) == of] for of in (True, False))
+                counting = [one for one in event.replies if said.get(one.image) == (one, len(rounds) + 1)]
+                replies, others = ([one for one in counting if (one.image in asked) == of] for of in (True, False))
                 rounds.append(Answers(criterion, tuple(replies), tuple(others)))
                 asked = ()
         return rounds
