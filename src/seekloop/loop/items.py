@@ -47,7 +47,7 @@ class Images:
 
     @classmethod
     def of(cls, collection: Collection) -> "Images":
-        """Names of a collection's images; where contents are not known, hashes of collection and path stand for them."""
+        """Names of a collection's images; hashes of collection and path where contents are not known."""
         contents: Sequence[str]
         if isinstance(collection, KnowsContents):
             contents = collection.contents()
