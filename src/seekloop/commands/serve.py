@@ -46,12 +46,12 @@ if TYPE_CHECKING:
     from seekloop.app.models import Status
     from seekloop.app.served import Served
 
-OTHERS = ("uncertainty", "top", "random")  # criteria that a search may change to, beside the config's own
+OTHERS = ("top", "uncertainty", "random")  # criteria that a search may change to, beside the config's own
 LABELS = {
-    "pf_mmr": "show me more",
-    "uncertainty": "teach me",
-    "top": "the most likely ones",
-    "random": "check the rest",
+    "pf_mmr": "teach me",
+    "top": "show me more",
+    "uncertainty": "what it is least sure of",
+    "random": "check the rest at random",
 }
 ANY = ("0.0.0.0", "::")  # addresses that stand for all of a machine's
 
