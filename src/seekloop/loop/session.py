@@ -173,7 +173,7 @@ class Session:
             proposed = self.loop.propose(state, self._now.criterion, budget=self.budget)
             columns = (proposed.image, proposed.region, proposed.score, proposed.box_wanted)
             shown = [
-                happened.Shown(self.images.name(image), region, score, self._region_box(image, region), wanted)
+                happened.Shown(self.images.name(image), region, score, self.region_box(image, region), wanted)
                 for image, region, score, wanted in zip(*(column[0].tolist() for column in columns), strict=True)
             ]
             self._happen(happened.Asked(tuple(shown)), self._now)
@@ -251,7 +251,7 @@ class Session:
         names = {image: self.images.name(image) for image in replies}
         others = [image for image, name in names.items() if name not in asked]
         regions = zip(others, self.regions(others), strict=True)
-        shown = asked | {names[image]: (region, self._region_box(image, region)) for image, region in regions}
+        shown = asked | {names[image]: (region, self.region_box(image, region)) for image, region in regions}
         read = {image: _reply(reply) for image, reply in replies.items()}
         now = self.clock()
         seconds, self._moment = (now - self._moment) / len(replies), now
@@ -386,6 +386,25 @@ class Session:
                 rounds.append(Answers(criterion, asked, event.replies))
                 asked = ()
         return rounds
+
+    @property
+    def said(self) -> dict[str, tuple[happened.Reply, int | None]]:
+        """The answer that counts for each image, in the order given, and its round; None where it waits for one."""
+        said: dict[str, tuple[happened.Reply, int | None]] = {}
+        number = 0
+        for _, event in happened.standing(self.events):
+            gone: tuple[str, ...] = ()
+            if isinstance(event, happened.Answered):
+                number, gone = number + 1, tuple(one.image for one in event.replies)
+            elif isinstance(event, happened.Revoked):
+                gone = event.images
+            elif isinstance(event, happened.ExampleAdded):
+                gone = (event.example.image,)
+            said = {image: one for image, one in said.items() if image not in set(gone)}
+            if isinstance(event, happened.Answered):
+                said |= {one.image: (one, number) for one in event.replies}
+        waiting = {image: (one, None) for image, one in self.pending.items()}
+        return {image: one for image, one in said.items() if image not in waiting} | waiting
 
     @property
     def query(self) -> Query:
@@ -528,7 +547,7 @@ class Session:
         if image is None:
             raise ValueError(f"the collection has no image {shown.image}")
         path = None if self.images.paths is None else self.images.paths[image]
-        box = self._region_box(image, self._region(image, shown))
+        box = self.region_box(image, self._region(image, shown))
         return Item(image, shown.image, path, box, shown.score, shown.box_wanted)
 
     def _region(self, image: int, event: happened.Shown | happened.Reply) -> int:
@@ -536,11 +555,11 @@ class Session:
         boxes = self.loop.descriptors.regions.of(image)
         if event.region < 0 or event.region_box is None:
             return event.region
-        if event.region < len(boxes) and self._region_box(image, event.region) == event.region_box:
+        if event.region < len(boxes) and self.region_box(image, event.region) == event.region_box:
             return event.region
         return best_overlap(boxes, torch.tensor(event.region_box)) if len(boxes) else GLOBAL
 
-    def _region_box(self, image: int, region: int) -> Box | None:
+    def region_box(self, image: int, region: int) -> Box | None:
         """Box of a region; None for the whole image."""
         if region < 0:
             return None
