@@ -2,27 +2,28 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from seekloop.commands.compose import loop_parts
+from seekloop.commands.compose import choices, loop_parts, plain
 from seekloop.commands.extract import described, prepare
-from seekloop.commands.parts import build
 from seekloop.commands.recipes import named
 from seekloop.commands.reranking import reranker_over
+from seekloop.commands.serve import criterion
 from seekloop.commands.sessions import database
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.problems import many
-from seekloop.contracts.protocols import Collection, Criterion, KnowsContents
+from seekloop.contracts.protocols import Collection, Criterion, Descriptors, KnowsContents
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.logs.console import Console
 from seekloop.logs.run_folder import RunFolder, RunState
-from seekloop.loop.events import CriterionChanged, Event, MemoryLog
+from seekloop.loop.engine import Loop
+from seekloop.loop.events import CriterionChanged, Event, ExampleAdded, MemoryLog, Started
 from seekloop.loop.items import Images
 from seekloop.loop.replay import Replay, replayed
 from seekloop.loop.session import Session
@@ -31,7 +32,8 @@ from seekloop.protocol.kinds import SESSIONS
 from seekloop.protocol.sessions import Tally, tables, tally
 
 SLUG = 40  # letters of the title in the run's name
-APART = {"sessions", "session", "exports_dir", "runs_dir", "experiment_name", "serve", "wandb", "force", "verify"}
+APART = {"sessions", "session", "exports_dir", "runs_dir", "experiment_name", "serve", "loop"}
+APART |= {"wandb", "force", "verify"}
 """Keys of what a session was begun with that its replay does not need."""
 
 
@@ -46,13 +48,21 @@ def with_session(arguments: Sequence[str]) -> list[str]:
     if name is None:
         return list(arguments)
     given = [word for word in arguments if word != name]
-    chosen = {key.lstrip("+~"): value for key, _, value in (word.partition("=") for word in given)}
-    with database(chosen.get("sessions", "sessions.sqlite")) as sessions:
+    path = next((word.partition("=")[2] for word in given if word.startswith("sessions=")), "sessions.sqlite")
+    with database(path) as sessions:
         id = sessions.find(name)
-        began = [str(word) for word in sessions.about(id).get("overrides", ())]
-    keys = [(word.lstrip("+~").partition("=")[0], word) for word in began]
-    kept = [word for key, word in keys if key not in chosen and key.partition(".")[0] not in APART]
-    return [*kept, f"session={id}", *given]
+        return [*overrides_of(sessions, id, given), f'session="{id}"']
+
+
+def overrides_of(sessions: Sessions, id: str, given: Sequence[str]) -> list[str]:
+    """Overrides that build the loop of a session: those it began with, and others in place of some."""
+    chosen = {_key(word) for word in given}
+    began = [str(word) for word in sessions.about(id).get("overrides", ())]
+    return [*(word for word in began if not {_key(word), _key(word).partition(".")[0]} & (chosen | APART)), *given]
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
 
 
 def replay(config: DictConfig) -> float:
@@ -63,13 +73,12 @@ def replay(config: DictConfig) -> float:
         StoreError: if it began with other parts, or a question comes out otherwise; the run says so, too.
     """
     refuse(config)
-    console = Console()
     if config.session is None:
         why, fix = "no session is named", "Type: seekloop replay <id>; `seekloop session ls` lists them."
         raise ConfigError("session", None, why, fix)
     with database(config.sessions) as sessions:
         id = sessions.find(str(config.session))
-        session, collection = rebuilt(config, sessions, id, console)
+        session, collection = rebuilt(config, sessions, id, Console().say)
         title = sessions.kept(id, events=False).title
     left = leave_run(config, session, id=id, title=title, collection=collection)
     if left.replay.differs is not None:
@@ -77,36 +86,53 @@ def replay(config: DictConfig) -> float:
     return left.precision
 
 
-def rebuilt(config: DictConfig, sessions: Sessions, id: str, console: Console) -> tuple[Session, Collection]:
+def rebuilt(config: DictConfig, sessions: Sessions, id: str, say: Callable[[str], None]) -> tuple[Session, Collection]:
     """The session over the descriptors that a config names, and their images; nothing is added to its events.
 
     Raises:
         ConfigError: if the choices do not fit together.
         StoreError: if it began with other parts.
     """
+    from seekloop.app.library import Indexed
+    from seekloop.app.uploads import Uploads
+
     extraction = prepare(config)
-    collection = extraction.collection
-    store = described(extraction, config.grid, console.say)
-    loop = loop_parts(config).loop(store, config.seed, console.say, reranker_over(config, store, console.say))
-    events = sessions.open(id, settings(loop)).read()
+    collection, chosen = extraction.collection, loop_parts(config)
+    store = described(extraction, config.grid, say)
     contents = collection.contents() if isinstance(collection, KnowsContents) else None
-    images = Images(store.images, contents, collection.paths)
-    return Session(loop, MemoryLog(events), images=images, criteria=criteria_of(events, loop.criterion)), collection
+    indexed = Indexed(collection, store, Images(store.images, contents, collection.paths))
+
+    def loop_over(descriptors: Descriptors) -> Loop:
+        return chosen.loop(descriptors, config.seed, say, reranker_over(config, descriptors, say))
+
+    events = sessions.open(id, settings(loop_over(store))).read()
+    uploads = Uploads(page_folder(config) / "uploads")
+    outside = [name for name in examples_of(events) if indexed.images.position(name) is None]
+    outside = [name for name in dict.fromkeys(outside) if uploads.find(name) is not None]
+    if outside:
+        added = uploads.collection(outside)
+        described_too = described(replace(extraction, collection=added), config.grid, say)
+        indexed = indexed.followed_by(added, described_too, outside)
+    loop = loop_over(indexed.descriptors)
+    criteria = criteria_of(events, loop.criterion)
+    return Session(loop, MemoryLog(events), images=indexed.images, criteria=criteria), collection
+
+
+def page_folder(config: DictConfig) -> Path:
+    """Where the page keeps its pictures, beside the stores."""
+    return Path(config.store_dir) / "page"
+
+
+def examples_of(events: Sequence[Event]) -> list[str]:
+    """Names of all images that a session was given as examples."""
+    begun = [one.image for event in events if isinstance(event, Started) for one in event.examples]
+    return [*begun, *(event.example.image for event in events if isinstance(event, ExampleAdded))]
 
 
 def criteria_of(events: Sequence[Event], own: Criterion) -> dict[str, Criterion]:
-    """The criteria that a session changed to, by name; the loop's own is known to it."""
+    """The criteria that a session changed to, by name; that of its loop as it is configured."""
     names = {event.criterion for event in events if isinstance(event, CriterionChanged)}
-    own_name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(own).__name__).lower()
-    return {name: build_criterion(name) for name in sorted(names - {own_name})}
-
-
-def build_criterion(name: str) -> Criterion:
-    """A criterion with its defaults."""
-    from seekloop.commands.python import build as by_name
-
-    criterion: Criterion = by_name(f"criterion={name}")
-    return criterion
+    return {name: own if name == choices().get("criterion") else criterion(name) for name in sorted(names)}
 
 
 @dataclass(frozen=True)
@@ -152,14 +178,14 @@ def leave_run(
     folder = RunFolder(Path(config.runs_dir) / config.experiment_name / named(words, recipe), SESSIONS)
     gone_on = folder.state() is RunState.DONE and folder.summary().get("digest") != summary["digest"]
     whole = {"force": bool(config.get("force")) or gone_on, "session": id}
-    run_config = OmegaConf.create({**_container(config), **whole})
+    run_config = OmegaConf.create({**plain(config), **whole})
 
     def write(run: Run) -> Outcome:
         run.folder.add_once(tables(counted, session.images))
         run.read = None if collection is None else collection.read
         return Outcome(summary)
 
-    basis = f"; {summary['found']:.0f} found in {many(len(counted.rounds) - 1, 'round', 'rounds')}"
+    basis = f"with {summary['found']:.0f} found in {many(len(counted.rounds) - 1, 'round', 'rounds')}"
     precision = Task(
         run_config,
         SESSIONS,
@@ -187,11 +213,6 @@ def _summary(counted: Tally, done: Replay, events: Sequence[Event], images: int)
         "differs": done.differs,
         "digest": hashlib.blake2b("\n".join(map(written, events)).encode() + done.said.encode()).hexdigest()[:32],
     }
-
-
-def _container(config: DictConfig) -> dict[str, Any]:
-    container = OmegaConf.to_container(config, resolve=True)
-    return {str(key): value for key, value in container.items()} if isinstance(container, dict) else {}
 
 
 def _slug(title: str) -> str:

@@ -73,7 +73,7 @@ class Tally:
 
     def _round(self, replies: Sequence[Reply]) -> None:
         number = len(self.rounds)
-        answers = [one.answer for one in replies if one.image in self.question]
+        answers: list[str] = [one.answer for one in replies if one.image in self.question]
         yes, sure = answers.count(RELEVANT), len(answers) - answers.count("unsure")
         row = {"round": number, "asked": len(answers), "yes": yes, "precision": yes / sure if sure else None}
         self.rounds.append({**row, "found": self.found, "labels": len(self.labels), "seconds": self.seconds})
@@ -107,5 +107,7 @@ def tables(counted: Tally, images: Images) -> dict[str, pd.DataFrame]:
     asked.insert(1, "image", [images.position(name) for name in asked["name"]])
     asked = asked[asked["image"].notna()].astype({"image": int, "score": float})
     paths = images.paths
-    asked["path"] = [name if paths is None else paths[at] for name, at in zip(asked["name"], asked["image"], strict=True)]
+    asked["path"] = [
+        name if paths is None else paths[at] for name, at in zip(asked["name"], asked["image"], strict=True)
+    ]
     return {"rounds": pd.DataFrame(counted.rounds).astype({"precision": float}), "asked": asked.drop(columns="name")}
