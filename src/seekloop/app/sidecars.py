@@ -1,5 +1,6 @@
 """XMP sidecars: keywords beside photographs, as digiKam, darktable and Lightroom read them."""
 
+import codecs
 from xml.dom import Node, minidom
 from xml.parsers.expat import ExpatError
 
@@ -7,13 +8,11 @@ DC = "http://purl.org/dc/elements/1.1/"
 LR = "http://ns.adobe.com/lightroom/1.0/"
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 LEVELS = "|"  # between the levels of a hierarchical keyword
-EMPTY = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="seekloop">
+EMPTY = f"""<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="seekloop">
  <rdf:RDF xmlns:rdf="{RDF}">
   <rdf:Description rdf:about=""/>
  </rdf:RDF>
 </x:xmpmeta>
-<?xpacket end="w"?>
 """
 
 
@@ -40,8 +39,9 @@ def with_keyword(sidecar: bytes | None, keyword: str) -> bytes:
     ]
     if sidecar is not None and not any(changed):
         return sidecar
-    written: bytes = document.toxml(encoding="UTF-8")
-    return written
+    declaration, _, rest = document.toxml(encoding="UTF-8").partition(b"?>")
+    declared = sidecar is None or sidecar.lstrip(codecs.BOM_UTF8).startswith(b"<?xml ")
+    return (declaration + b"?>\n" if declared else b"") + rest + b"\n"
 
 
 def keywords(sidecar: bytes) -> tuple[list[str], list[str]]:
