@@ -147,9 +147,7 @@ class Indexing:
         """Wait for the end of the process; hear meanwhile what it says."""
         errors: deque[str] = deque(maxlen=SHOWN)
         hearing = [
-            threading.Thread(
-                target=drain, args=(process.stdout, lambda line: self._take(json.loads(line))), daemon=True
-            ),
+            threading.Thread(target=drain, args=(process.stdout, self._take), daemon=True),
             threading.Thread(target=drain, args=(process.stderr, errors.append), daemon=True),
         ]
         for thread in hearing:

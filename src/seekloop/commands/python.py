@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from seekloop.commands import compose, parts
 from seekloop.commands.checks import check_chooses
-from seekloop.commands.groups import check_groups, check_keys, groups_of
+from seekloop.commands.groups import by_groups, check_groups, check_keys, groups_of
 from seekloop.commands.quoting import check_text, quoted
 from seekloop.commands.texts import check_space
 from seekloop.contracts import boxes as box_geometry
@@ -431,11 +431,11 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
 
     from seekloop.commands.queries import asked_by_words
     from seekloop.protocol.scoreboard import Scoreboard
-    from seekloop.protocol.simulation import Simulation
+    from seekloop.protocol.stopping import Stops
 
     config = _config("retrieve", overrides)
-    asked = Simulation(**config.loop, **config.metrics, seed=config.seed)
-    loop = _loop(config, descriptors)
+    asked, loop = compose.simulation(config), _loop(config, descriptors)
+    rule = compose.stop_rule(config, loop.criterion)
     last = int(annotations.image.max()) if len(annotations.image) else -1
     if last >= descriptors.images:
         why = f"they are of {last + 1} images or more, and descriptors are there of {descriptors.images}"
@@ -452,8 +452,9 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
     measured = {"clusters": asked.clusters, "clusterings": asked.clusterings, "seed": asked.seed}
     board = Scoreboard(known, queries, loop.global_descriptors, paths, **measured)
     state = loop.start(queries, [user.seed_seconds(query) for query in queries])
-    rounds = loop.rounds(state, user, rounds=asked.rounds, budget=asked.budget)
-    return pd.concat([board.rounds(done, after) for done, after in rounds], ignore_index=True)
+    stops = Stops(rule, loop, board.relevant)
+    rounds = stops.until(loop.rounds(state, user, rounds=asked.rounds, budget=asked.budget))
+    return pd.concat([board.rounds(*one).assign(**stops.columns()) for one in rounds], ignore_index=True)
 
 
 def runs(folder: str | Path, table: str | None = None) -> "pd.DataFrame":
@@ -495,6 +496,7 @@ def _row(path: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> d
 
 def _config(command: str, overrides: Sequence[str]) -> DictConfig:
     """Compose a command's config, and refuse what its command line would refuse."""
+    overrides = by_groups(overrides)
     check_groups(command, overrides)
     try:
         config = compose.resolve(command, overrides)

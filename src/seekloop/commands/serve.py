@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Annotated
 import hydra
 from annotated_types import Ge, Interval
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.backbones.weights import hub
 from seekloop.commands import compose
 from seekloop.commands.checks import check_chooses
-from seekloop.commands.compose import choices, plain
+from seekloop.commands.compose import choices
 from seekloop.commands.extract import prepare
 from seekloop.commands.parts import build
 from seekloop.commands.task import section
 from seekloop.commands.texts import check_space, encoder_of
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError, require
-from seekloop.contracts.protocols import Collection, Criterion, Descriptors, KnowsContents
+from seekloop.contracts.protocols import Collection, Criterion, Descriptors
 from seekloop.contracts.records import Text
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
@@ -45,12 +46,12 @@ if TYPE_CHECKING:
     from seekloop.app.models import Status
     from seekloop.app.served import Served
 
-OTHERS = ("uncertainty", "top", "random")  # criteria that a search may change to, beside the config's own
+OTHERS = ("top", "uncertainty", "random")  # criteria that a search may change to, beside the config's own
 LABELS = {
-    "pf_mmr": "show me more",
-    "uncertainty": "teach me",
-    "top": "the most likely ones",
-    "random": "check the rest",
+    "pf_mmr": "teach me",
+    "top": "show me more",
+    "uncertainty": "what it is least sure of",
+    "random": "check the rest at random",
 }
 ANY = ("0.0.0.0", "::")  # addresses that stand for all of a machine's
 
@@ -170,9 +171,7 @@ class Page:
 
         collection = self.collection(store)
         descriptors = opened(store.folder, self.config.grid)
-        contents = collection.contents() if isinstance(collection, KnowsContents) else None
-        images = Images(descriptors.images, contents, collection.paths)
-        self.library.grow(Indexed(collection, descriptors, images))
+        self.library.grow(Indexed(collection, descriptors, Images.of(collection)))
 
     def collection(self, store: "IndexedStore") -> Collection:
         """The images of a store: all of the collection as it is now, or a part of it."""
@@ -240,7 +239,7 @@ def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], No
         encode=encoding(config, extraction),
         negatives=asking.negatives,
         budget=asking.budget,
-        about={"command": "serve", "config": plain(config), "choices": choices()},
+        about={"overrides": [str(word) for word in HydraConfig.get().overrides.task]},
     )
 
 
