@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(sys.modules["seekloop"].__file__).parent
-MODULES = {"filelock", "fcntl", "tempfile"}
+MODULES = {"filelock", "fcntl", "tempfile", "sqlite3"}
 CALLS = {"fsync", "write_text", "write_bytes", "mkdir", "makedirs", "mkstemp", "rename", "replace_file", "touch"}
 CALLS |= {"save", "savez", "savez_compressed", "savefig", "to_parquet", "to_csv", "write_table", "write_index", "dump"}
 EXCEPTIONS = {
@@ -16,6 +16,7 @@ EXCEPTIONS = {
     ("images/generated/pasted.py", "save"): "the same",
     ("images/generated/pasted.py", "open"): "the same",
     ("images/generated/pasted.py", "write_text"): "the same",
+    ("loop/sessions.py", "sqlite3"): "sessions, whose events are transactions: the library keeps them whole",
     ("training/pretraining.py", "to_parquet"): "into the draft that the writer hands out",
     ("logs/files.py", "write_table"): "into memory",
     ("logs/drawing.py", "savefig"): "into memory",

@@ -99,7 +99,7 @@ def test_annotations_of_more_images_than_descriptors_are_refused():
 
 def test_a_search_is_kept_and_goes_on(store, tmp_path):
     """Two answers, an open question, another process's turn: the same question and scores; then one answer less."""
-    overrides, folder = [*OVERRIDES, "loop.budget=2"], tmp_path / "search"
+    overrides, folder = [*OVERRIDES, "loop.budget=2"], tmp_path / "search.sqlite"
     with (
         pytest.raises(ConfigError, match="holds no search yet"),
         seekloop.saved_session(folder, store, None, overrides),
@@ -150,12 +150,12 @@ def test_a_search_that_cannot_begin_is_refused(given, told):
 
 def test_a_search_goes_on_over_descriptors_of_the_same_kind(store, photographs, tmp_path):
     """A grid of one cell gives other regions than the one that the search began with."""
-    with seekloop.saved_session(tmp_path / "search", store, "00.png", OVERRIDES) as search:
+    with seekloop.saved_session(tmp_path / "search.sqlite", store, "00.png", OVERRIDES) as search:
         search.answer({item.image: True for item in search.ask()})
     coarse = seekloop.describe(photographs, "backbone=tiny", "grid=1x1", f'store_dir="{store.folder.parent}"')
     with (
         pytest.raises(StoreError, match="began with another descriptors"),
-        seekloop.saved_session(tmp_path / "search", coarse, overrides=OVERRIDES),
+        seekloop.saved_session(tmp_path / "search.sqlite", coarse, overrides=OVERRIDES),
     ):
         pass
 
@@ -233,11 +233,11 @@ def test_the_loop_and_a_search_of_ones_own_are_built_from_the_same_words():
 def test_a_criterion_that_no_search_can_use_is_refused_before_anything_is_asked(tmp_path):
     """One for classification, in a new search and in one that is opened again."""
     store, overrides = blobs(30).descriptors, ["representation=go", "loop.budget=2"]
-    with seekloop.saved_session(tmp_path / "search", store, 0, overrides) as search:
+    with seekloop.saved_session(tmp_path / "search.sqlite", store, 0, overrides) as search:
         search.ask()
     with pytest.raises(ConfigError, match="only `seekloop learn` has"):
         seekloop.session(store, 0, [*overrides, "criterion=margin"])
-    reopened = seekloop.saved_session(tmp_path / "search", store, None, [*overrides, "criterion=margin"])
+    reopened = seekloop.saved_session(tmp_path / "search.sqlite", store, None, [*overrides, "criterion=margin"])
     with pytest.raises(ConfigError, match="only `seekloop learn` has"), reopened:
         pass
 
@@ -252,8 +252,8 @@ def test_a_person_is_asked_by_pf_mmr_unless_a_criterion_is_named():
 
 def test_a_search_that_changed_its_criterion_says_how_to_open_it(tmp_path):
     store, overrides = blobs(30).descriptors, ["representation=go", "loop.budget=2"]
-    with seekloop.saved_session(tmp_path / "search", store, 0, overrides, criteria=["top"]) as search:
+    with seekloop.saved_session(tmp_path / "search.sqlite", store, 0, overrides, criteria=["top"]) as search:
         search.use("top")
-    reopened = seekloop.saved_session(tmp_path / "search", store, None, overrides)
+    reopened = seekloop.saved_session(tmp_path / "search.sqlite", store, None, overrides)
     with pytest.raises(ValueError, match=r"open it with criteria=\['top'\]"), reopened:
         pass

@@ -279,10 +279,10 @@ def test_a_persons_search_starts_from_words(ground, tmp_path):
     search = program.session(store, None, [*text, *loop], words="red - green")
     assert search.ranking(2) == [3, 0]
     assert search.query.text.words == "red - green"
-    with program.saved_session(tmp_path / "search", store, overrides=[*text, *loop], words="red") as kept:
+    with program.saved_session(tmp_path / "search.sqlite", store, overrides=[*text, *loop], words="red") as kept:
         kept.answer({item.image: item.image in (0, 3) for item in kept.ask()})
         first = kept.ranking(3)
-    with program.saved_session(tmp_path / "search", store, overrides=[*text, *loop], words="red") as again:
+    with program.saved_session(tmp_path / "search.sqlite", store, overrides=[*text, *loop], words="red") as again:
         assert again.ranking(3) == first
     with pytest.raises(ConfigError, match="live in the space 'others'"):
         program.session(store, None, [*text[:-1], "text.space=others", *loop], words="red")

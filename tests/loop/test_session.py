@@ -13,8 +13,9 @@ from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.records import Example
 from seekloop.criteria.scores import PfMa, Top
 from seekloop.loop.events import Answered
+from seekloop.loop.items import Images
 from seekloop.loop.questions import box_wanted
-from seekloop.loop.session import Images, Session
+from seekloop.loop.session import Session
 from seekloop.representations.fusion import NoFusion
 from seekloop.representations.local import All
 from seekloop.representations.representation import Representation

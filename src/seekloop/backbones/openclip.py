@@ -295,6 +295,8 @@ def load(model: str, pretrained: str | None, checkpoint: str | None, image_size:
     key, value = ("pretrained", pretrained) if checkpoint is None else ("checkpoint", checkpoint)
     if checkpoint is not None:
         return _created(clip, name, weights, image_size, options, key, value)
+    if tag.get("url") and not tag.get("hf_hub"):
+        hub.refuse_url(name, tag["url"], Path("~/.cache/clip").expanduser() / tag["url"].rsplit("/", 1)[-1])
     with hub.without_waiting():
         return _created(clip, name, weights, image_size, options, key, value)
 
@@ -332,7 +334,8 @@ def _created(
             "Give a file of this model's weights, in open_clip's names, with checkpoint=<path>; or choose another tag."
         )
         if key == "pretrained":
-            fix = f"Connect to the network once. {fix}"
+            way = hub.remedy()
+            fix = f"{way[0].upper()}{way[1:]}. {fix}"
         raise ConfigError(key, value, f"the weights of {name} cannot be had ({cause[:300]})", fix) from error
 
 

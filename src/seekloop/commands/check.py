@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.artifacts.files import make_folder, write_bytes
+from seekloop.commands.compose import simulation
 from seekloop.commands.extract import prepare, report_collection, report_problems
 from seekloop.commands.parts import build
 from seekloop.commands.queries import asked_by_words
@@ -27,7 +28,6 @@ from seekloop.logs.console import Console
 from seekloop.logs.drawing import save
 from seekloop.logs.pictures import BoxedPicture, contact_sheet
 from seekloop.loop.engine import check_pool
-from seekloop.protocol.simulation import Simulation
 
 LISTED_CLASSES = 12
 LIMITS = ("max_loss", "source.max_loss")  # where a collection, or the one it is made from, says what it may lose
@@ -164,7 +164,7 @@ def searches(config: DictConfig, collection: Collection, plan: Plan) -> list[str
         return ["no simulated searches: there are no annotated objects"]
     everything = torch.ones(len(collection.paths), dtype=torch.bool)
     try:
-        planned = Simulation(**config.loop, **config.metrics, seed=config.seed)
+        planned = simulation(config)
         queries, left_out = planned.draw(known, everything, collection.problems)
     except ConfigError as error:
         return [f"no simulated searches: {error}"]

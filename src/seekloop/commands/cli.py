@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 # Where each command is; imported when it is called, so that the others are quick to start.
 COMPOSED = {
     name: f"seekloop.commands.{name}"
-    for name in ("check", "extract", "retrieve", "learn", "search", "detect", "finetune")
+    for name in ("check", "extract", "retrieve", "learn", "search", "detect", "finetune", "serve")
 }
 PLAIN = {name: "seekloop.commands.reports" for name in ("status", "report")}
 PLAIN |= {"agreement": "seekloop.commands.agreement", "store": "seekloop.commands.stores"}
@@ -25,6 +25,7 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
   seekloop search   [words] [key=value ...]    a collection ranked by words, or by query boxes; -m sweeps
   seekloop detect   [key=value ...] [-m]       class-agnostic regions, drawn and compared with annotated boxes
   seekloop finetune [key=value ...] [-m]       a CNN fine-tuned on the matching images of a collection: its weights
+  seekloop serve    [key=value ...]            a page where a person finds every photograph that shows something
   seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
   seekloop report   <folder> [by=key,key] [compare=key:value,value] [wandb=mode]
                                                tables and plots of the finished runs below a folder

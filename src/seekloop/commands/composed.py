@@ -30,6 +30,7 @@ def run_composed(name: str, overrides: Sequence[str]) -> None:
     """Let Hydra compose the command's config from `overrides`, once or as a multirun."""
     from seekloop.commands import groups
 
+    overrides = groups.by_groups(overrides)
     overrides = with_words(overrides) if name == "search" else overrides
     overrides = with_pair(overrides) if name in ("search", "retrieve") else overrides
     try:

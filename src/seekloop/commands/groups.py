@@ -33,6 +33,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "feedback": ("feedback", "classifier@feedback.classifier"),
     "criterion": ("criterion",),
     "user": ("user",),
+    "stop": ("loop/stop",),
     "reranker": ("reranker", "features"),
     "engine": ("engine",),
     "trainer": ("trainer",),
@@ -53,6 +54,8 @@ KEYS = {
     "search.whitening_dims": "whitening=pca whitening.dims={}, or whitening=centred",
 }
 """Keys that are said by a group now, with what to type."""
+SPELLED = {"loop.stop": "loop/stop"}
+"""Groups inside a section that may be typed like its keys."""
 BELOW = {
     "classifier@feedback.classifier": " (below feedback=simulated)",
     "backbone@regions.backbone": " (likewise)",
@@ -85,6 +88,17 @@ def _inside(group: str, name: str | None) -> dict[str, str | None]:
         return {}
     chosen = yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text())["defaults"]
     return {f"{group}/{one}": next(item[one] for item in chosen if one in item) for one in reversed(inside)}
+
+
+def by_groups(overrides: Sequence[str]) -> list[str]:
+    """The overrides with groups inside a section typed as Hydra asks for.
+
+    Example:
+        >>> by_groups(["loop.stop=recall", "loop.stop.goal=0.9"])
+        ['loop/stop=recall', 'loop.stop.goal=0.9']
+    """
+    pairs = [word.partition("=") for word in overrides]
+    return [SPELLED.get(key, key) + equals + value for key, equals, value in pairs]
 
 
 def check_groups(command: str, overrides: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from seekloop.commands import compose, parts
 from seekloop.commands.checks import check_chooses
-from seekloop.commands.groups import check_groups, check_keys, groups_of
+from seekloop.commands.groups import by_groups, check_groups, check_keys, groups_of
 from seekloop.commands.quoting import check_text, quoted
 from seekloop.commands.texts import check_space
 from seekloop.contracts import boxes as box_geometry
@@ -26,8 +26,9 @@ from seekloop.contracts.records import Annotations, Text
 from seekloop.descriptors.whitening import Whitened
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
-from seekloop.loop.events import Log, SessionFolder
-from seekloop.loop.session import Images, Session
+from seekloop.loop.items import Images
+from seekloop.loop.session import Session
+from seekloop.loop.sessions import Sessions
 from seekloop.matching.expression import joined, parse
 from seekloop.store.arrays import ArrayDescriptors, array_descriptors
 from seekloop.store.reader import Store, open_store
@@ -187,7 +188,7 @@ def session(
     config = _config("retrieve", _for_a_person(overrides))
     images = Images(descriptors.images, paths=_paths(descriptors))
     loop = _loop(config, descriptors)
-    return _start(loop, config, position, box, images, criteria, None, text)
+    return _start(loop, config, position, box, images, criteria, text)
 
 
 def _text(
@@ -234,11 +235,12 @@ def _check_comparable(encoder: TextEncoder, descriptors: Descriptors) -> None:
 
 @contextmanager
 def saved_session(
-    folder: str | Path,
+    path: str | Path,
     descriptors: Descriptors,
     image: int | str | None = None,
     overrides: Sequence[str] = (),
     *,
+    name: str = "",
     pixels: Box | None = None,
     fractions: Box | None = None,
     size: tuple[int, int] | None = None,
@@ -246,16 +248,17 @@ def saved_session(
     words: str = "",
     vector: "ArrayLike | None" = None,
 ) -> Iterator[Session]:
-    """Begin a person's search whose events are kept in a folder, or go on with the one that is there.
+    """Begin a person's search whose events are kept in a file, or go on with the one that is there.
 
-    Every answer is written before the next question. Images are named by what they hold where the collection knows
+    Every answer is on disk before the next question. Images are named by what they hold where the collection knows
     that: a search goes on after images were added, renamed or removed.
 
     Args:
-        folder: of the session.
+        path: of the file, a SQLite database such as "beach.sqlite"; it may hold several searches, told apart by name.
         descriptors: a store, or arrays, to which images may only be appended.
         image: the first image of a new search; not needed to go on.
         overrides: as for `session`; a search goes on with the parts that it began with.
+        name: title of the search, or its id; may be left out where the file holds one search alone.
         pixels: as for `session`; and so on to criteria.
         fractions: the same in fractions.
         size: of the image, where descriptors are arrays.
@@ -264,25 +267,41 @@ def saved_session(
         vector: of the words.
 
     Raises:
-        ConfigError: as for `session`, and if a new search has neither image nor words.
-        BusyError: if another process has the session.
-        StoreError: if it began with other parts.
+        ConfigError: as for `session`, if a new search has neither image nor words, or the file holds several searches
+            and none is named.
+        StoreError: if the search began with other parts, or the file is damaged.
+        BusyError: by an answer, if another process added one to the search meanwhile.
     """
     collection = _collection(descriptors)
     contents = collection.contents() if isinstance(collection, KnowsContents) else None
     images = Images(descriptors.images, contents, _paths(descriptors))
     text, overrides = _text(descriptors, words, vector, overrides)
-    config = _config("retrieve", _for_a_person(overrides))
-    loop, log = _loop(config, descriptors), SessionFolder(folder)
-    with log.opened(settings(loop)):
-        if log.read():
-            yield Session(loop, log, images=images, criteria=_criteria(criteria))
+    chosen = _for_a_person(overrides)
+    config = _config("retrieve", chosen)
+    loop = _loop(config, descriptors)
+    with Sessions(path) as sessions:
+        parts = settings(loop)
+        if (known := _kept_as(sessions, name)) is not None:
+            yield Session(loop, sessions.open(known, parts), images=images, criteria=_criteria(criteria))
             return
         if image is None and text is None:
             fix = "Give the first image, or words."
-            raise ConfigError("image", image, f"{folder} holds no search yet", fix, saved_session)
+            raise ConfigError("image", image, f"{path} holds no search yet", fix, saved_session)
         position, box = (None, None) if image is None else _example(descriptors, image, pixels, fractions, size)
-        yield _start(loop, config, position, box, images, criteria, log, text)
+        search = _start(loop, config, position, box, images, criteria, text)
+        about = {"overrides": list(chosen)}
+        search.log = sessions.create(parts, title=name, about=about, events=search.events)
+        yield search
+
+
+def _kept_as(sessions: Sessions, name: str) -> str | None:
+    """Id of the search of this name, or of the only one; None where there is none yet."""
+    listed = sessions.listed()
+    found = [one.id for one in listed if not name or name in (one.id, one.title)]
+    if len(found) > 1:
+        known = ", ".join(repr(one.title or one.id) for one in listed[:5])
+        raise ConfigError("name", name, f"{sessions.path} holds several such searches", f"Name one: {known}.")
+    return found[0] if found else None
 
 
 def _start(
@@ -292,7 +311,6 @@ def _start(
     box: Box | None,
     images: Images,
     criteria: Sequence[str],
-    log: Log | None,
     text: Text | None = None,
 ) -> Session:
     return Session.start(
@@ -302,7 +320,6 @@ def _start(
         text=text,
         negatives=config.loop.negatives,
         budget=config.loop.budget,
-        log=log,
         images=images,
         criteria=_criteria(criteria),
     )
@@ -405,11 +422,11 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
 
     from seekloop.commands.queries import asked_by_words
     from seekloop.protocol.scoreboard import Scoreboard
-    from seekloop.protocol.simulation import Simulation
+    from seekloop.protocol.stopping import Stops
 
     config = _config("retrieve", overrides)
-    asked = Simulation(**config.loop, **config.metrics, seed=config.seed)
-    loop = _loop(config, descriptors)
+    asked, loop = compose.simulation(config), _loop(config, descriptors)
+    rule = compose.stop_rule(config, loop.criterion)
     last = int(annotations.image.max()) if len(annotations.image) else -1
     if last >= descriptors.images:
         why = f"they are of {last + 1} images or more, and descriptors are there of {descriptors.images}"
@@ -426,8 +443,9 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
     measured = {"clusters": asked.clusters, "clusterings": asked.clusterings, "seed": asked.seed}
     board = Scoreboard(known, queries, loop.global_descriptors, paths, **measured)
     state = loop.start(queries, [user.seed_seconds(query) for query in queries])
-    rounds = loop.rounds(state, user, rounds=asked.rounds, budget=asked.budget)
-    return pd.concat([board.rounds(done, after) for done, after in rounds], ignore_index=True)
+    stops = Stops(rule, loop, board.relevant)
+    rounds = stops.until(loop.rounds(state, user, rounds=asked.rounds, budget=asked.budget))
+    return pd.concat([board.rounds(*one).assign(**stops.columns()) for one in rounds], ignore_index=True)
 
 
 def runs(folder: str | Path, table: str | None = None) -> "pd.DataFrame":
@@ -469,6 +487,7 @@ def _row(path: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> d
 
 def _config(command: str, overrides: Sequence[str]) -> DictConfig:
     """Compose a command's config, and refuse what its command line would refuse."""
+    overrides = by_groups(overrides)
     check_groups(command, overrides)
     try:
         config = compose.resolve(command, overrides)

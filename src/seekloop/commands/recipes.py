@@ -12,6 +12,7 @@ from seekloop.contracts.instances import InstanceSearch
 from seekloop.contracts.protocols import Collection, KnowsAbsent, KnowsFrequency
 from seekloop.contracts.recipe import Json, Recipe, settings
 from seekloop.extraction.plan import Plan
+from seekloop.loop.stopping import Rule
 from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.protocol.simulation import Simulation
 from seekloop.regions.parts import Parts
@@ -33,6 +34,7 @@ def retrieval(
     words: tuple[Json, Recipe] | None = None,
     whitening: Recipe | None = None,
     reranking: Recipe | None = None,
+    rule: Rule | None = None,
 ) -> Recipe:
     """Recipe of simulated searches. A grid is a part of it where the representation reads regions.
 
@@ -53,6 +55,8 @@ def retrieval(
         known["prior"] = settings(parts.prior)
     if parts.index is not None:
         known["index"] = {**parts.index.identity(), **settings(parts.shortlist)}
+    if rule is not None:
+        known["stop"] = settings(rule)
     inputs = [one for one in (descriptors.recipe(local), whitening, reranking) if one is not None]
     if words is None:
         return Recipe("run", known, tuple(inputs))
@@ -60,7 +64,7 @@ def retrieval(
 
 
 def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> list[object]:
-    """Local strategy, fusion, regions where they are read, criterion, prior and words if there are any, seed."""
+    """Local strategy, fusion, regions where they are read, criterion, prior, words and rule if there are any, seed."""
     chosen = choices()
     words: list[object] = [chosen.get("local"), chosen.get("fusion")]
     if parts.representation.local.uses_regions:
@@ -69,7 +73,8 @@ def retrieval_words(parts: LoopParts, config: DictConfig, descriptors: Plan) -> 
     begun = chosen.get("query") if "_target_" in config.query else None
     whitening = chosen.get("whitening") if "_target_" in config.whitening else None
     reranker = chosen.get("reranker") if "_target_" in config.reranker else None
-    return [*words, whitening, chosen.get("criterion"), prior, begun, reranker, f"s{config.seed}"]
+    rule = chosen.get("loop/stop") if "_target_" in config.loop.get("stop", {}) else None
+    return [*words, whitening, chosen.get("criterion"), prior, begun, reranker, rule, f"s{config.seed}"]
 
 
 def instance_search(

@@ -7,7 +7,8 @@ from omegaconf import DictConfig
 
 from seekloop.commands import recipes
 from seekloop.commands.checks import check
-from seekloop.commands.compose import LoopParts, loop_parts
+from seekloop.commands.compose import LoopParts, loop_parts, stop_rule
+from seekloop.commands.compose import simulation as simulation_of
 from seekloop.commands.extract import described, prepare, report_collection
 from seekloop.commands.parts import build
 from seekloop.commands.queries import Asked, asked_by_words
@@ -25,14 +26,14 @@ from seekloop.protocol.kinds import SEARCHES
 from seekloop.protocol.searches import Searches
 from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.protocol.simulation import Simulation
-from seekloop.protocol.summary import per_class
+from seekloop.protocol.summary import per_class, where_stopped
 
 
 def retrieve(config: DictConfig) -> float:
     """Run the searches of a config, or find that they are finished; returns the area under the MAP curve."""
     refuse(config)
-    simulation = Simulation(**config.loop, **config.metrics, seed=config.seed)
-    parts = loop_parts(config)
+    simulation, parts = simulation_of(config), loop_parts(config)
+    rule = stop_rule(config, parts.criterion)
     extraction = prepare(config)
     collection, plan = extraction.collection, extraction.plan
     user = simulated_user(config, parts, collection.annotations)
@@ -47,7 +48,7 @@ def retrieve(config: DictConfig) -> float:
         words = None if asked is None else asked.encoded(config.store_dir, run.console.say)
         store = described(extraction, config.grid, run.console.say)
         started = time.monotonic()
-        searches = Searches(simulation, collection, store, run.console.say, words)
+        searches = Searches(simulation, collection, store, run.console.say, words, rule)
         read: Descriptors = store if whitening is None else Whitened(store, whitening.ensure(run.console.say))
         reranker = None if reranking is None else reranking.over(read, run.console.say)
         loop = parts.loop(read, simulation.seed, run.console.say, reranker)
@@ -55,6 +56,8 @@ def retrieve(config: DictConfig) -> float:
         answering = simulated_user(config, parts, searches.annotations)
         searches.play(loop, answering, run.folder, run.log().catch_up, run.console.rounds)
         summary = searches.summary(run.folder.table("rounds"))
+        if (line := where_stopped(summary)) is not None:
+            run.console.say(line)
         return Outcome({**summary, "machine_seconds": round(time.monotonic() - started, 2)})
 
     def _announce(run: Run) -> None:
@@ -79,6 +82,7 @@ def retrieve(config: DictConfig) -> float:
             None if asked is None else asked.recipe,
             None if whitening is None else whitening.recipe,
             None if reranking is None else reranking.recipe,
+            rule,
         ),
         overview=lambda folder: per_class(folder.table("rounds")),
         problems=collection.problems,

@@ -104,14 +104,19 @@ def read_rgb(path: Path, white: int | None = None) -> Image.Image:
             if image.width * image.height > PIXEL_LIMIT:
                 why = f"{image.width} x {image.height} pixels are more than the {PIXEL_LIMIT} allowed"
                 raise UnreadableImageError(path, why)
-            stated = white_of(image) if white is None else white
-            image.load()
-            turn = TURNS.get(orientation_of(image))  # Pillow may have turned a TIFF by now; its tag is then gone
-            return to_rgb(image if turn is None else image.transpose(turn), stated)
+            return upright(image, white)
     except UnreadableImageError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged files, and none of it may end a long run
         raise UnreadableImageError(path, reason(error)) from error
+
+
+def upright(image: Image.Image, white: int | None = None) -> Image.Image:
+    """An opened picture, decoded as `read_rgb` does; decoders raise nearly anything on damaged ones."""
+    stated = white_of(image) if white is None else white
+    image.load()
+    turn = TURNS.get(orientation_of(image))  # Pillow may have turned a TIFF by now; its tag is then gone
+    return to_rgb(image if turn is None else image.transpose(turn), stated)
 
 
 def read_header(path: Path) -> Header:

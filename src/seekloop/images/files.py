@@ -88,11 +88,24 @@ class FileCollection:
 
     def contents(self) -> list[str]:
         """Content hash of each image, in the order of the images; equal hashes mean equal pixels."""
-        white = "" if self.white is None else f" white {self.white}"
         return [
-            f"{content}{white}" if size >= 0 else f"unreadable {path}"
+            self._named(content) if size >= 0 else f"unreadable {path}"
             for path, (size, content) in zip(self.paths, self.content(), strict=True)
         ]
+
+    def remembered_contents(self) -> list[str | None]:
+        """The same of files whose hash is remembered; None for those that would have to be read."""
+
+        def not_read(path: Path) -> list[Any]:
+            raise UnreadableImageError(path, "")
+
+        real = [self.renamed.get(path, path) for path in self.paths]
+        facts = remembered(self.root, real, self.cache, "", 1, not_read)
+        return [self._named(str(fact[3])) if fact and fact[3] else None for fact in facts]
+
+    def _named(self, content: str) -> str:
+        """The hash of a file with all else that determines its pixels."""
+        return content if self.white is None else f"{content} white {self.white}"
 
     def fingerprint(self) -> str:
         """Hash of the images' relative paths, sizes and contents, in their order. When they were changed is no part."""

@@ -1,12 +1,29 @@
 """A progress bar that counts images, not batches."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+Tell = Callable[[str, int, int], None]
+"""Takes what is done, how many images are through, and how many there are."""
+_told: ContextVar[Tell | None] = ContextVar("told", default=None)
+
+
+@contextmanager
+def told(tell: Tell) -> Iterator[None]:
+    """Within it progress is told to a function after every batch, and no bar is shown."""
+    before = _told.set(tell)
+    try:
+        yield
+    finally:
+        _told.reset(before)
 
 
 class Speed(ProgressColumn):
@@ -39,7 +56,7 @@ class ImagesPerSecond(pl.Callback):
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to show."""
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or _told.get():
             return
         columns = (TextColumn(self.doing), BarColumn(), MofNCompleteColumn(), TextColumn("images"), Speed())
         self.progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
@@ -56,10 +73,15 @@ class ImagesPerSecond(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count; the other processes are about as far as this one."""
-        if not self.progress:
+        tell = _told.get()
+        if not self.progress and not tell:
             return
         count = len(outputs.image) * trainer.world_size
         self.done = min(self.done + count, self.images)
+        if tell:
+            tell(self.doing, self.done, self.images)
+        if not self.progress:
+            return
         self.progress.update(self.progress.task_ids[0], completed=self.done)
         if batch_idx == 0:
             self._started, self._before = time.monotonic(), self.done

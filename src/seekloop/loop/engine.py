@@ -469,6 +469,16 @@ class Loop:
             wanted[position] = torch.tensor([box_wanted(*one) for one in zip(scores, boxes, strict=True)])
         return best, wanted
 
+    def best_regions(self, state: State, images: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
+        """The region of each image that scores highest for the first search; GLOBAL where an image has none."""
+        block = self._placed.read(images, local=True)
+        if block.offsets is None:
+            return torch.full_like(images, GLOBAL)
+        region = torch.arange(len(block.owner)) - block.offsets[block.owner]
+        vectors = self.representation.vectors(block, block.owner, region)
+        scores = self._decider(state).select(torch.tensor([0])).scores(vectors, images[block.owner])[0]
+        return _best(torch.split(scores.cpu(), block.offsets.diff().tolist()))
+
     def _region_scores(self, scorer: Scorer, images: Int[Tensor, " k"]) -> list[Float[Tensor, " m"]]:
         """Decision values of each image's regions, for one search."""
         regions = self.descriptors.regions

@@ -1,18 +1,8 @@
 """Events of a session: everything that happened, in plain values; images are named by what they hold."""
 
-import json
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
-
-from seekloop.artifacts import files
-from seekloop.artifacts.folder import Folder
-from seekloop.contracts.errors import StoreError
-from seekloop.contracts.recipe import Json, Recipe
+from typing import Literal, Protocol, runtime_checkable
 
 Box = tuple[float, float, float, float]  # (x0, y0, x1, y1), fractions of the image
 
@@ -77,10 +67,19 @@ class Reply:
 
 @dataclass(frozen=True)
 class Answered:
-    """Some images of the question were answered."""
+    """Some images were answered, and the classifier was fitted; those of the question, or any others."""
 
     replies: tuple[Reply, ...]
     event: Literal["answered"] = "answered"
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Answers were given, or withdrawn, that the next `Answered` takes in; about one image the last of them counts."""
+
+    replies: tuple[Reply, ...]
+    withdrawn: tuple[str, ...] = ()
+    event: Literal["noted"] = "noted"
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,8 @@ class Undone:
     event: Literal["undone"] = "undone"
 
 
-Event = Started | Asked | Answered | Revoked | ExampleAdded | CriterionChanged | CollectionGrown | Undone
-UNDOABLE = (Answered, Revoked, ExampleAdded, CriterionChanged)
+Event = Started | Asked | Noted | Answered | Revoked | ExampleAdded | CriterionChanged | CollectionGrown | Undone
+UNDOABLE = (Noted, Answered, Revoked, ExampleAdded, CriterionChanged)
 
 
 def standing(events: Sequence[Event]) -> list[tuple[int, Event]]:
@@ -170,88 +169,3 @@ class MemoryLog:
     def append(self, event: Event) -> None:
         """Keep one more."""
         self._events.append(event)
-
-
-class SessionFolder:
-    """Events in a folder, a file each, written whole or not at all. Used inside `with folder.opened(parts):`.
-
-    Whenever the process is killed, at most the event being written is lost. A session is never finished, so it needs no
-    marker; its recipe holds a random id.
-
-    Args:
-        path: of the folder.
-        key: of the config, below whose folder it lies.
-    """
-
-    DESCRIPTION = "session.json"
-
-    def __init__(self, path: Path | str, key: str = "sessions_dir") -> None:
-        self.folder = Folder(Path(path), key)
-        self._count = 0
-
-    @contextmanager
-    def opened(self, parts: Json) -> Iterator["SessionFolder"]:
-        """Be the only one who writes into the folder; begin a session, or go on with the one that is there.
-
-        Args:
-            parts: `settings` of the loop; a session goes on with the parts that it began with.
-
-        Raises:
-            BusyError: if another process has the session.
-            StoreError: if it began with other parts, or is damaged.
-        """
-        with self.folder.claim(doing="running"):
-            files.remove_drafts(self.folder.path)
-            described = self.folder.path / self.DESCRIPTION
-            if not described.exists():
-                recipe = Recipe("session", {"id": uuid.uuid4().hex, "parts": parts})
-                files.make_folder(self.folder.path, self.folder.key)
-                files.write_json(described, recipe.plain(), self.folder.key)
-            known = Recipe.from_plain(files.read_json(described)).settings["parts"]
-            changed = sorted(name for name in known if known[name] != parts.get(name))  # earlier versions wrote fewer
-            if changed := [name for name in changed if '"once"' not in json.dumps(parts.get(name))]:
-                remedy = "Use the parts it began with, or start a new session."
-                raise StoreError(f"the session in {self.folder.path} began with another {', '.join(changed)}. {remedy}")
-            self._count = len(self._paths())
-            yield self
-
-    def read(self) -> list[Event]:
-        """All events so far.
-
-        Raises:
-            StoreError: if one is damaged.
-        """
-        return [_event(path) for path in self._paths()]
-
-    def append(self, event: Event) -> None:
-        """Write one more.
-
-        Raises:
-            BusyError: if the folder is not open.
-        """
-        self.folder.write(f"event-{self._count:06d}.json", _adapter().dump_json(event, indent=1))
-        self._count += 1
-
-    def _paths(self) -> list[Path]:
-        paths = sorted(self.folder.path.glob("event-*.json"))
-        for number, path in enumerate(paths):
-            if path.name != f"event-{number:06d}.json":
-                raise StoreError(
-                    f"{self.folder.path} lacks event {number}, and has later ones. Restore it from a copy."
-                )
-        return paths
-
-
-def _event(path: Path) -> Event:
-    try:
-        event: Event = _adapter().validate_json(path.read_bytes())
-    except ValueError as error:
-        raise StoreError(f"{path} is no event of a session: {error}. Restore it from a copy.") from error
-    return event
-
-
-@cache
-def _adapter() -> Any:  # noqa: ANN401 - pydantic's, imported when used
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Event)

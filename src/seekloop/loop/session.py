@@ -1,13 +1,10 @@
 """A person's search: a list of events, replayed through the same loop as the simulation, with q = 1."""
 
-import hashlib
 import operator
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Annotated, Any, SupportsIndex
 
 import numpy as np
@@ -26,6 +23,7 @@ from seekloop.criteria.selection import lowest_first
 from seekloop.loop import events as happened
 from seekloop.loop.engine import Loop
 from seekloop.loop.events import Box, Event, Log, MemoryLog
+from seekloop.loop.items import Images, Item
 from seekloop.loop.shortlist import Shortlisted, require_by_score
 from seekloop.loop.state import State
 from seekloop.representations.local import GLOBAL, best_overlap
@@ -36,86 +34,37 @@ COLD = (happened.Started, happened.Revoked, happened.ExampleAdded, happened.Coll
 
 
 @dataclass(frozen=True)
-class Item:
-    """An image of a question.
+class _Standing:
+    """Where the search stands.
 
     Attributes:
-        image: position in the collection.
-        name: content hash, or the position where contents are not known.
-        path: of its file; None where paths are not known.
-        box: of the region that scores highest; None: the whole image.
-        score: decision value; above 0 is likely relevant.
-        box_wanted: whether a box of the object would tell more than True, should the image show it.
+        updates: the events that the state follows from.
+        state: of the loop, after them.
+        criterion: that chooses; None: the loop's own.
+        question: that is open; None where the next is not chosen yet.
+        pending: answers that no fit has taken in, by image.
     """
 
-    image: int
-    name: str
-    path: str | None
-    box: Box | None
-    score: float
-    box_wanted: bool
-
-
-@dataclass(frozen=True)
-class Images:
-    """Names of a collection's images.
-
-    Args:
-        count: how many there are.
-        contents: content hash of each; None: they are known by position, and the collection may only grow at its end.
-        paths: of their files; None where they are not known.
-    """
-
-    count: int
-    contents: Sequence[str] | None = None
-    paths: Sequence[str] | None = None
-
-    @cached_property
-    def names(self) -> list[str] | None:
-        """Names by content; the second of equal pictures ends on #2. None where contents are not known.
-
-        Example:
-            >>> Images(3, ["a", "b", "a"]).names
-            ['a', 'b', 'a#2']
-        """
-        if self.contents is None:
-            return None
-        seen: Counter[str] = Counter()
-        named = []
-        for content in self.contents:
-            seen[content] += 1
-            named.append(content if seen[content] == 1 else f"{content}#{seen[content]}")
-        return named
-
-    def name(self, image: int) -> str:
-        """Name of one image."""
-        return str(image) if self.names is None else self.names[image]
-
-    def position(self, name: str) -> int | None:
-        """Position of the image of this name; None where there is none."""
-        if self.names is None:
-            return int(name) if name.isdecimal() and int(name) < self.count else None
-        return self._positions.get(name)
-
-    @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {name: position for position, name in enumerate(self.names or ())}
-
-    @cached_property
-    def listing(self) -> str:
-        """Hash of all names, whatever their order."""
-        if self.names is None:
-            return f"{self.count} images by position"
-        return hashlib.blake2b("\0".join(sorted(self.names)).encode(), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """Where the search stands: state of the loop, criterion (None: the loop's own), and the open question."""
-
+    updates: tuple[Event, ...]
     state: State
     criterion: Criterion | None
     question: tuple[happened.Shown, ...] | None
+    pending: Mapping[str, happened.Reply]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers of one round.
+
+    Attributes:
+        criterion: name of the criterion that chose the question; empty: the loop's own.
+        asked: images of the question, in the order shown.
+        replies: that were taken in together, those to the question first.
+    """
+
+    criterion: str
+    asked: tuple[str, ...]
+    replies: tuple[happened.Reply, ...]
 
 
 class Session:
@@ -153,11 +102,12 @@ class Session:
         self.budget = self.events[0].budget
         self._moment = clock()
         self._shown: tuple[State, Float[Tensor, " n"]] | None = None
+        self._prepared: tuple[tuple[Event, ...], State] | None = None
         known = [e.collection for e in self.events if isinstance(e, happened.Started | happened.CollectionGrown)]
         if known[-1] == self.images.listing:
-            self._now = self._replayed(self.events)
+            self._now = self._stands(self.events, None)
         else:
-            self._happen(happened.CollectionGrown(self.images.listing))
+            self._happen(happened.CollectionGrown(self.images.listing), None)
 
     @classmethod
     @declared
@@ -217,15 +167,16 @@ class Session:
         return session
 
     def ask(self) -> list[Item]:
-        """Images to look at next, in the order to look; the same until something happens."""
+        """Images to look at next, in the order to look; the same until something but a note happens."""
         if self._now.question is None:
-            proposed = self.loop.propose(self._now.state, self._now.criterion, budget=self.budget)
+            state = self._without(self._now.state, self._now.pending)
+            proposed = self.loop.propose(state, self._now.criterion, budget=self.budget)
             columns = (proposed.image, proposed.region, proposed.score, proposed.box_wanted)
             shown = [
-                happened.Shown(self.images.name(image), region, score, self._region_box(image, region), wanted)
+                happened.Shown(self.images.name(image), region, score, self.region_box(image, region), wanted)
                 for image, region, score, wanted in zip(*(column[0].tolist() for column in columns), strict=True)
             ]
-            self._happen(happened.Asked(tuple(shown)))
+            self._happen(happened.Asked(tuple(shown)), self._now)
             self._moment = self.clock()
         return [self._item(one) for one in self._now.question or ()]
 
@@ -239,25 +190,81 @@ class Session:
             ValueError: if an image was not asked about, an answer is none of these, or a box has no area inside the
                 image.
         """
-        asked = {self.images.position(one.image): one for one in self._now.question or ()}
+        asked = [self.images.position(one.image) for one in self._now.question or ()]
         if stray := sorted(set(replies) - set(asked)):
-            raise ValueError(f"images {stray} were not asked about; the question is {list(asked)}")
+            raise ValueError(f"images {stray} were not asked about; the question is {asked}")
+        if replies:
+            self._learn({**self._now.pending, **{one.image: one for one in self._replies(replies)}})
+
+    def note(self, replies: Mapping[int, object], withdrawn: Sequence[int] = ()) -> None:
+        """Keep answers for the next fit, which `advance` makes: to the question, or to any other images.
+
+        The question stays. A later note about an image counts in place of an earlier one; an image that was answered in
+        an earlier round, or presumed irrelevant, is corrected.
+
+        Args:
+            replies: as for `answer`.
+            withdrawn: positions of images whose notes are taken back.
+
+        Raises:
+            ValueError: if an image is unreadable or an example, an answer is none of these, a box has no area inside
+                the image, or there is no note to take back.
+        """
+        names = [self.images.name(operator.index(image)) for image in withdrawn]
+        if stray := sorted(set(names) - set(self._now.pending)):
+            raise ValueError(f"images {stray} have no answer that waits for the next round")
+        examples = {example.image for example in self.query.examples}
+        for image in replies:
+            if not 0 <= image < self.images.count or not self.loop.descriptors.readable[image]:
+                raise ValueError(f"image {image} is not one of the readable images")
+            if image in examples:
+                raise ValueError(f"image {image} is an example: it is relevant already")
+        if replies or names:
+            self._happen(happened.Noted(self._replies(replies), tuple(names)), self._now)
+
+    def prepare(self) -> None:
+        """Fit in advance what `advance` would take in now; nothing happens otherwise."""
+        now = self._now
+        updates = (*now.updates, self._answered(now.pending))
+        if now.pending and (self._prepared is None or self._prepared[0] != updates):
+            self._prepared = updates, self._state(updates, now)
+
+    def advance(self) -> None:
+        """Take in the answers that were noted, and learn from them; nothing happens without any."""
+        if self._now.pending:
+            self._learn(self._now.pending)
+
+    def _learn(self, replies: Mapping[str, happened.Reply]) -> None:
+        self._happen(self._answered(replies), self._now)
+
+    def _answered(self, replies: Mapping[str, happened.Reply]) -> happened.Answered:
+        """The event that takes these answers in: those to the question in its order, then the others."""
+        asked = [one.image for one in self._now.question or ()]
+        order = [*(image for image in asked if image in replies), *(image for image in replies if image not in asked)]
+        return happened.Answered(tuple(replies[image] for image in order))
+
+    def _replies(self, replies: Mapping[int, object]) -> tuple[happened.Reply, ...]:
+        """Answers as events hold them, with the time since the answers before, and the region that scores highest."""
         if not replies:
-            return
+            return ()
+        asked = {one.image: (one.region, one.region_box) for one in self._now.question or ()}
+        names = {image: self.images.name(image) for image in replies}
+        others = [image for image, name in names.items() if name not in asked]
+        regions = zip(others, self.regions(others), strict=True)
+        shown = asked | {names[image]: (region, self.region_box(image, region)) for image, region in regions}
+        read = {image: _reply(reply) for image, reply in replies.items()}
         now = self.clock()
-        seconds = (now - self._moment) / len(replies)
-        given = []
-        for image, reply in replies.items():
-            box, one = None, asked[image]
-            if reply is None:
-                answer = Answer.UNSURE
-            elif isinstance(reply, bool | np.bool_):
-                answer = Answer.RELEVANT if reply else Answer.IRRELEVANT
-            else:
-                answer, box = Answer.RELEVANT, _box(reply)
-            given.append(happened.Reply(one.image, answer.value, box, one.region, seconds, one.region_box))
-        self._happen(happened.Answered(tuple(given)))
-        self._moment = now
+        seconds, self._moment = (now - self._moment) / len(replies), now
+        return tuple(
+            happened.Reply(names[image], answer.value, box, shown[names[image]][0], seconds, shown[names[image]][1])
+            for image, (answer, box) in read.items()
+        )
+
+    def regions(self, images: Sequence[int]) -> list[int]:
+        """The region of each of these images that scores highest; -1 for the whole image."""
+        if not images or not self.loop.representation.local.uses_regions:
+            return [GLOBAL] * len(images)
+        return self.loop.best_regions(self._now.state, torch.tensor(images, dtype=torch.long)).tolist()
 
     def revoke(self, images: Sequence[int]) -> None:
         """Take answers back: the images may be asked about again.
@@ -266,10 +273,10 @@ class Session:
             ValueError: if an image has no answer.
         """
         images = [operator.index(image) for image in images]
-        _, known = self._known([event for _, event in happened.standing(self.events)])
+        _, known = self._known(self._now.updates)
         if stray := sorted(set(images) - {one.image for one in known}):
             raise ValueError(f"images {stray} have no answer that could be taken back")
-        self._happen(happened.Revoked(tuple(self.images.name(image) for image in images)))
+        self._happen(happened.Revoked(tuple(self.images.name(image) for image in images)), self._now)
 
     def add_example(self, image: SupportsIndex, box: GivenBox | None = None) -> None:
         """Give another image that shows the object, and where.
@@ -277,7 +284,7 @@ class Session:
         Raises:
             ValueError: as for `start`.
         """
-        self._happen(happened.ExampleAdded(_pointed(self.loop, self.images, image, box)))
+        self._happen(happened.ExampleAdded(_pointed(self.loop, self.images, image, box)), self._now)
 
     def use(self, criterion: str) -> None:
         """Choose questions by another criterion; nothing is fitted anew.
@@ -288,7 +295,7 @@ class Session:
         """
         if self.loop.shortlist is not None:
             require_by_score(self._criterion(criterion))
-        self._happen(happened.CriterionChanged(criterion))
+        self._happen(happened.CriterionChanged(criterion), self._now)
 
     def grow(self, loop: Loop, images: Images | None = None) -> None:
         """Go on over a collection to which images were added, or from which some were removed.
@@ -303,13 +310,13 @@ class Session:
         before = self.loop, self.images
         self.loop, self.images = loop, images or Images(loop.descriptors.images)
         try:
-            self._happen(happened.CollectionGrown(self.images.listing))
+            self._happen(happened.CollectionGrown(self.images.listing), None)
         except BaseException:
             self.loop, self.images = before
             raise
 
     def undo(self) -> Event:
-        """Undo the last answer, revocation, example, or change of criterion, and return it.
+        """Undo the last note, answer, revocation, example, or change of criterion, and return it.
 
         Raises:
             ValueError: if there is nothing left to undo.
@@ -318,7 +325,7 @@ class Session:
         if not able:
             raise ValueError("nothing is left to undo")
         number, event = able[-1]
-        self._happen(happened.Undone(number))
+        self._happen(happened.Undone(number), self._now)
         return event
 
     def ranking(self, top: int | None = None) -> list[int]:
@@ -352,6 +359,54 @@ class Session:
         return self._now.state.answers[0]
 
     @property
+    def state(self) -> State:
+        """State of the loop: answers, candidates, rows, scorer and scores."""
+        return self._now.state
+
+    @property
+    def pending(self) -> Mapping[str, happened.Reply]:
+        """Answers that wait for `advance`, by the names of their images."""
+        return self._now.pending
+
+    @property
+    def question(self) -> tuple[happened.Shown, ...] | None:
+        """The open question; None where the next one is not chosen yet."""
+        return self._now.question
+
+    @property
+    def rounds(self) -> list[Answers]:
+        """Answers that count, by the rounds in which they were taken in."""
+        criterion, asked, rounds = "", tuple[str, ...](), list[Answers]()
+        for _, event in happened.standing(self.events):
+            if isinstance(event, happened.CriterionChanged):
+                criterion = event.criterion
+            elif isinstance(event, happened.Asked):
+                asked = tuple(one.image for one in event.images)
+            elif isinstance(event, happened.Answered):
+                rounds.append(Answers(criterion, asked, event.replies))
+                asked = ()
+        return rounds
+
+    @property
+    def said(self) -> dict[str, tuple[happened.Reply, int | None]]:
+        """The answer that counts for each image, in the order given, and its round; None where it waits for one."""
+        said: dict[str, tuple[happened.Reply, int | None]] = {}
+        number = 0
+        for _, event in happened.standing(self.events):
+            gone: tuple[str, ...] = ()
+            if isinstance(event, happened.Answered):
+                number, gone = number + 1, tuple(one.image for one in event.replies)
+            elif isinstance(event, happened.Revoked):
+                gone = event.images
+            elif isinstance(event, happened.ExampleAdded):
+                gone = (event.example.image,)
+            said = {image: one for image, one in said.items() if image not in set(gone)}
+            if isinstance(event, happened.Answered):
+                said |= {one.image: (one, number) for one in event.replies}
+        waiting = {image: (one, None) for image, one in self.pending.items()}
+        return {image: one for image, one in said.items() if image not in waiting} | waiting
+
+    @property
     def query(self) -> Query:
         """Query of the search as it stands: with all examples, and the images presumed irrelevant."""
         return self._now.state.queries[0]
@@ -361,40 +416,79 @@ class Session:
         """Time that the answers that count took."""
         return float(self._now.state.seconds[0])
 
-    def _happen(self, event: Event) -> None:
+    def _happen(self, event: Event, before: _Standing | None) -> None:
         """Go on with one more event; it counts once it is kept."""
         events = [*self.events, event]
-        if isinstance(event, happened.Asked):
-            after = replace(self._now, question=event.images)
-        elif isinstance(event, happened.Answered):
-            state = self.loop.update(self._now.state, [self._feedback(event)], budget=self.budget)
-            after = replace(self._now, state=state, question=None)
-        elif isinstance(event, happened.CriterionChanged):
-            after = replace(self._now, criterion=self._criterion(event.criterion), question=None)
-        else:
-            after = self._replayed(events)
+        after = self._stands(events, before)
         self.log.append(event)
         self.events, self._now = events, after
 
-    def _replayed(self, events: Sequence[Event]) -> _Standing:
-        """The search after these events.
-
-        What changes rows that were there before (`COLD`) makes the classifier be fitted without a warm start. So only
-        the fits since the last such event are repeated, and they give the same bits.
-        """
+    def _stands(self, events: Sequence[Event], before: _Standing | None) -> _Standing:
+        """Where the search stands after these events; `before` are those that need not be repeated."""
         live = [event for _, event in happened.standing(events)]
         changes = [event.criterion for event in live if isinstance(event, happened.CriterionChanged)]
-        updates = [event for event in live if isinstance(event, (*COLD, happened.Answered))]
-        cold = max(number for number, event in enumerate(updates) if isinstance(event, COLD))
+        criterion = self._criterion(changes[-1]) if changes else None
+        updates = tuple(event for event in live if isinstance(event, (*COLD, happened.Answered)))
+        last = next(event for event in reversed(live) if not isinstance(event, happened.Noted))
+        question = last.images if isinstance(last, happened.Asked) else None
+        return _Standing(updates, self._state(updates, before), criterion, question, self._pending(live))
+
+    def _state(self, updates: tuple[Event, ...], before: _Standing | None) -> State:
+        """State of the loop after these updates.
+
+        What changes rows that were there before (`COLD`, and answers that correct others) makes the classifier be
+        fitted without a warm start. So only the fits since the last such update are repeated, and they give the same
+        bits.
+        """
+        if self._prepared is not None and self._prepared[0] == updates:
+            return self._prepared[1]
+        cold = self._cold(updates)
+        if before is not None and before.updates == updates:
+            return before.state
+        if before is not None and before.updates == updates[:-1] and cold < len(updates) - 1:
+            state = self.loop.learn(before.state, [self._feedback(updates[-1])])
+            return self.loop.scored(self.loop.fit(state), budget=self.budget)
         query, feedback = self._known(updates[: cold + 1])
         state = self.loop.start((query,), [0.0], self.images.names)
         state = self.loop.fit(replace(self.loop.learn(state, [feedback]), round=cold - 1))
         for event in updates[cold + 1 :]:
+            state = self.loop.fit(self.loop.learn(state, [self._feedback(event)]))
+        return self.loop.scored(state, budget=self.budget)
+
+    def _cold(self, updates: Sequence[Event]) -> int:
+        """Position of the last update that changes rows that were there before."""
+        cold, known = 0, set[str]()
+        for number, event in enumerate(updates):
             if isinstance(event, happened.Answered):
-                state = self.loop.fit(self.loop.learn(state, [self._feedback(event)]))
-        last, criterion = live[-1], self._criterion(changes[-1]) if changes else None
-        question = last.images if isinstance(last, happened.Asked) else None
-        return _Standing(self.loop.scored(state, budget=self.budget), criterion, question)
+                images = {one.image for one in event.replies}
+                cold = number if images & known else cold
+                known |= images
+            else:
+                cold = number
+                known |= set(event.presumed) if isinstance(event, happened.Started) else set()
+        return cold
+
+    def _pending(self, live: Sequence[Event]) -> dict[str, happened.Reply]:
+        """Notes since the last answers were taken in, of images that are there."""
+        pending: dict[str, happened.Reply] = {}
+        for event in live:
+            if isinstance(event, happened.Answered):
+                pending.clear()
+            elif isinstance(event, happened.ExampleAdded):
+                pending.pop(event.example.image, None)
+            elif isinstance(event, happened.Noted):
+                pending |= {one.image: one for one in event.replies}
+                pending = {image: one for image, one in pending.items() if image not in event.withdrawn}
+        return {image: one for image, one in pending.items() if self._there(image) is not None}
+
+    def _without(self, state: State, pending: Mapping[str, happened.Reply]) -> State:
+        """The state where images whose answers wait for a fit are no candidates."""
+        there = [position for image in pending if (position := self._there(image)) is not None]
+        if not there:
+            return state
+        candidate = state.candidate.clone()
+        candidate[:, there] = False
+        return replace(state, candidate=candidate)
 
     def _criterion(self, name: str) -> Criterion:
         """A criterion by its name; the loop's own, unless another was given that name, by that of its class."""
@@ -422,7 +516,7 @@ class Session:
                 case happened.Revoked():
                     replies = {image: one for image, one in replies.items() if image not in event.images}
         shown = {one.image for one in examples}
-        presumed = [self._there(name) for name in started.presumed if name not in shown]
+        presumed = [self._there(name) for name in started.presumed if name not in shown | set(replies)]
         pairs = [(self._there(one.image), one.box) for one in examples]
         query = Query(
             "session",
@@ -440,8 +534,8 @@ class Session:
         position = self.images.position(name)
         return position if position is not None and self.loop.descriptors.readable[position] else None
 
-    def _feedback(self, event: happened.Answered) -> list[Feedback]:
-        pairs = [(self._there(one.image), one) for one in event.replies]
+    def _feedback(self, event: Event) -> list[Feedback]:
+        pairs = [(self._there(one.image), one) for one in getattr(event, "replies", ())]
         return [
             Feedback(image, Answer(one.answer), _tensor(one.box), one.seconds, self._region(image, one))
             for image, one in pairs
@@ -453,7 +547,7 @@ class Session:
         if image is None:
             raise ValueError(f"the collection has no image {shown.image}")
         path = None if self.images.paths is None else self.images.paths[image]
-        box = self._region_box(image, self._region(image, shown))
+        box = self.region_box(image, self._region(image, shown))
         return Item(image, shown.image, path, box, shown.score, shown.box_wanted)
 
     def _region(self, image: int, event: happened.Shown | happened.Reply) -> int:
@@ -461,11 +555,11 @@ class Session:
         boxes = self.loop.descriptors.regions.of(image)
         if event.region < 0 or event.region_box is None:
             return event.region
-        if event.region < len(boxes) and self._region_box(image, event.region) == event.region_box:
+        if event.region < len(boxes) and self.region_box(image, event.region) == event.region_box:
             return event.region
         return best_overlap(boxes, torch.tensor(event.region_box)) if len(boxes) else GLOBAL
 
-    def _region_box(self, image: int, region: int) -> Box | None:
+    def region_box(self, image: int, region: int) -> Box | None:
         """Box of a region; None for the whole image."""
         if region < 0:
             return None
@@ -487,6 +581,15 @@ def _pointed(loop: Loop, images: Images, image: SupportsIndex, box: GivenBox | N
     if not 0 <= position < len(readable) or not readable[position]:
         raise ValueError(f"image {position} is not one of the {int(readable.sum())} readable images")
     return happened.Pointed(images.name(position), None if box is None else _box(box))
+
+
+def _reply(reply: object) -> tuple[Answer, Box | None]:
+    """An answer and its box, from True, False, None or a box."""
+    if reply is None:
+        return Answer.UNSURE, None
+    if isinstance(reply, bool | np.bool_):
+        return (Answer.RELEVANT if reply else Answer.IRRELEVANT), None
+    return Answer.RELEVANT, _box(reply)
 
 
 def _box(given: object) -> Box:

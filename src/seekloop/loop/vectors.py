@@ -1,6 +1,6 @@
 """The vectors that a representation classifies, one per region: what an index is made of."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -11,11 +11,19 @@ from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.descriptors.whitening import Whitened
 from seekloop.representations.representation import Representation
+from seekloop.store.joined import Joined
 from seekloop.store.reader import Store
 
 
 def recipe_of(descriptors: Descriptors, otherwise: Recipe) -> Recipe:
-    """Recipe of a store's descriptors, whitened or not; of others the given one."""
+    """Recipe of a store's descriptors, whitened or not, joined or not; of others the given one.
+
+    Joined ones have the recipe of the first, but for the collection: a search goes on where an example from outside is
+    added to it.
+    """
+    if isinstance(descriptors, Joined):
+        first, second = (recipe_of(one, otherwise) for one in (descriptors.first, descriptors.second))
+        return replace(first, settings={**first.settings, "collection": [first.key, second.key]})
     if isinstance(descriptors, Whitened):
         known = {"whitening": settings(descriptors.whitening)}
         return Recipe("whitened", known, (recipe_of(descriptors.descriptors, otherwise),))

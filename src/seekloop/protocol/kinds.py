@@ -10,13 +10,15 @@ SIZES = ("small", "medium", "large")
 INDEXED = ("ap_exact", "ap_change", "pick_recall", "certified", "scanned", "shortlist", "search_seconds")
 """Columns that a run through an index has beside the others."""
 AP_SIZES = tuple(f"ap_{size}" for size in SIZES)
+STOPPED = ("recall", "stopped")
+"""Columns that a run with a rule has beside the others."""
 BOX = columns("double", ("x0", "y0", "x1", "y1"))
 WHERE = {"class_name": "string", "query": "int32", "round": "int32"}
 
 ROUNDS = Curve(
     "rounds",
     "round",
-    ("ap", "coverage", "precision", "positives", *AP_SIZES, *INDEXED),
+    ("ap", "coverage", "precision", "positives", *AP_SIZES, *INDEXED, *STOPPED),
     over=("query", "class_name"),
     against=("labels", "seconds"),
 )
@@ -44,7 +46,15 @@ SEARCHES = RunKind(
         },
     },
     numbers=("map_auc", "coverage_auc"),
-    amounts=("seconds_to_10", "machine_seconds", "ap_change", "shortlist", "search_seconds"),
+    amounts=(
+        "seconds_to_10",
+        "machine_seconds",
+        "ap_change",
+        "shortlist",
+        "search_seconds",
+        "stop_round",
+        "stop_labels",
+    ),
     labels={
         "ap": "MAP",
         "labels": "labelled images",

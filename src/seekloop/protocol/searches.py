@@ -15,11 +15,13 @@ from seekloop.images.size_shares import size_shares
 from seekloop.logs.run_folder import RunFolder
 from seekloop.loop.engine import Loop, check_pool
 from seekloop.loop.state import State
+from seekloop.loop.stopping import Rule
 from seekloop.metrics.strata import STRATA, level_of_chance, strata
 from seekloop.protocol.queries import Words, queries_table
 from seekloop.protocol.scoreboard import Scoreboard
 from seekloop.protocol.simulated_user import SimulatedUser
 from seekloop.protocol.simulation import Simulation
+from seekloop.protocol.stopping import Stops
 from seekloop.protocol.summary import left_out, summarise
 from seekloop.store.reader import Store
 
@@ -37,6 +39,7 @@ class Searches:
         store: their descriptors.
         say: where messages for people go.
         words: that the searches begin with; None: with an example and its box alone.
+        rule: stops each search; None: all go on to the last round.
     """
 
     simulation: Simulation
@@ -44,6 +47,7 @@ class Searches:
     store: Store
     say: Callable[[str], None]
     words: Words | None = None
+    rule: Rule | None = None
 
     @property
     def annotations(self) -> Annotations:
@@ -100,15 +104,17 @@ class Searches:
             clusters=asked.clusters,
             clusterings=asked.clusterings,
         )
-        resumed = folder.resume()
+        stops, resumed = Stops(self.rule, loop, board.relevant), folder.resume()
         if resumed is None:
             state = loop.start(queries, [user.seed_seconds(query) for query in queries])
         else:
             state = State.unpack(cast(Mapping[str, Any], resumed[1]), queries, loop.descriptors.images)
+            stops.resume(queries, folder.table("rounds"), folder.table("asked"))
         kept()
         with progress(asked.rounds, max(state.round, 0)) as show:
-            for done, after in loop.rounds(state, user, rounds=asked.rounds, budget=asked.budget):
-                rows = board.rounds(done, after)
+            played = loop.rounds(state, user, rounds=asked.rounds, budget=asked.budget)
+            for done, after in stops.until(played):
+                rows = board.rounds(done, after).assign(**stops.columns())
                 folder.add(done.number, {"rounds": rows, "asked": board.asked(done)}, after.pack())
                 kept()
                 show(done.number, rows)

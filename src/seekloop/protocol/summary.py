@@ -1,19 +1,21 @@
 """A finished run in few numbers: of each search, of each class, of all."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seekloop.contracts.problems import Problem, counted
+from seekloop.contracts.problems import Problem, counted, many
 from seekloop.metrics.curves import area_under_curve, first_reached
 from seekloop.metrics.strata import STRATA
 
 GOAL = 10  # "time to the 10th positive"
 INDEXED = ("ap_change", "pick_recall", "certified", "scanned", "shortlist", "search_seconds")
+STOPS = ("stop_round", "stop_labels", "stop_recall")
 SIZES = tuple(f"ap_{size}" for size in STRATA)
 
 
@@ -21,7 +23,8 @@ def per_search(rounds: pd.DataFrame) -> pd.DataFrame:
     """One row per search: areas under its curves divided by the number of rounds, where it ended, how long it took.
 
     Columns: class_name, query, map_auc, coverage_auc, map_final, coverage_final, positives, seconds_to_10 (NaN where
-    the 10th positive was never found), and the last average precision among objects of each size.
+    the 10th positive was never found), and the last average precision among objects of each size. Of a run with a rule
+    also stop_round, stop_labels and stop_recall: where it stopped (NaN where it never did).
 
     Args:
         rounds: the table of results, one row per search and round, in any order.
@@ -42,6 +45,9 @@ def per_search(rounds: pd.DataFrame) -> pd.DataFrame:
         "seconds_to_10": first_reached(positives.long(), curves("seconds"), GOAL),
         **{size: curves(size)[:, -1] for size in SIZES},
     }
+    if "stopped" in ordered:
+        stopped = curves("stopped").long()
+        columns |= {name: first_reached(stopped, curves(name.removeprefix("stop_")), 1) for name in STOPS}
     return searches.assign(**{name: values.numpy() for name, values in columns.items()})
 
 
@@ -74,6 +80,7 @@ def summarise(rounds: pd.DataFrame) -> dict[str, float | int | None]:
         "queries": len(searches),
         "rounds": int(rounds["round"].max()),
         **_indexed(rounds),
+        **_stopped(searches),
     }
 
 
@@ -83,6 +90,30 @@ def _indexed(rounds: pd.DataFrame) -> dict[str, float]:
         return {}
     classes = rounds.groupby("class_name")[list(INDEXED)].mean()
     return {name: float(classes[name].mean()) for name in INDEXED}
+
+
+def _stopped(searches: pd.DataFrame) -> dict[str, float | None]:
+    """Where a rule stopped the searches, if there was one: means over those that it stopped, and their share."""
+    if STOPS[0] not in searches:
+        return {}
+    means = {name: number(searches[name].mean()) for name in STOPS}
+    return {**means, "share_stopped": float(searches[STOPS[0]].notna().mean())}
+
+
+def where_stopped(summary: Mapping[str, Any]) -> str | None:
+    """Where a rule stopped the searches of a run, in a sentence; None without a rule.
+
+    Example:
+        >>> where_stopped({"share_stopped": 0.5, "queries": 4, "stop_labels": 60.0, "stop_recall": 0.75})
+        'the rule stopped 2 of 4 searches, on average after 60 labels at recall 0.75'
+    """
+    if "share_stopped" not in summary:
+        return None
+    stopped = round(summary["share_stopped"] * summary["queries"])
+    line = f"the rule stopped {stopped} of {many(summary['queries'], 'search', 'searches')}"
+    if not stopped:
+        return line
+    return f"{line}, on average after {summary['stop_labels']:.0f} labels at recall {summary['stop_recall']:.2f}"
 
 
 def _area(values: Float[Tensor, "q t"]) -> Float[Tensor, " q"]:

@@ -12,7 +12,15 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntr
 
 from seekloop.contracts.errors import ConfigError
 
+FIRST_STEPS = ("tiny", "tiny_clip")  # built-in networks, small enough for the package
+ADVICE = (
+    "The built-in network {name} is for first steps: it finds simple shapes, such as digits, and few objects of "
+    "photographs. DINOv2 finds far more. On a machine with a network, `{command}` gets it once; then say "
+    "`seekloop serve backbone=dinov2_s ...`. With a file of its weights, add backbone.checkpoint=<file>; "
+    "no network is needed then."
+)
 FILES = ("model.safetensors", "pytorch_model.bin")
+_commands: list[str] = []  # inside `offline`: what fetches the weights elsewhere
 PATIENCE = 5.0  # seconds to wait for a first sign of the hub; its own client would retry for most of a minute
 
 
@@ -30,7 +38,8 @@ def fetch(name: str, pretrained: Any) -> Path:  # noqa: ANN401 - timm's Pretrain
     if cached:
         return cached
     if constants.HF_HUB_OFFLINE:
-        raise _unavailable(name, "its weights are not in the cache and HF_HUB_OFFLINE is set")
+        why = "nothing is fetched here" if _commands else "HF_HUB_OFFLINE is set"
+        raise _unavailable(name, f"its weights are not in the cache and {why}")
     if not reachable(constants.ENDPOINT):
         raise _unavailable(name, f"its weights are not in the cache and {constants.ENDPOINT} cannot be reached")
     file = _first(repository, revision or None, files, local=False)
@@ -49,6 +58,60 @@ def reachable(url: str) -> bool:
         return True
     except OSError:
         return False
+
+
+@contextmanager
+def offline(command: str) -> Iterator[None]:
+    """Within it nothing is fetched: the cache alone is searched, and an error names what to run instead.
+
+    Args:
+        command: fetches the weights, where that is allowed.
+    """
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    _commands.append(command)
+    try:
+        yield
+    finally:
+        _commands.pop()
+        constants.HF_HUB_OFFLINE = before
+
+
+def remedy() -> str:
+    """The way to weights that are not in the cache."""
+    copying = f"copy the weights into the cache, {constants.HF_HUB_CACHE}"
+    if _commands:
+        return f"get them with `{_commands[-1]}` on a machine with a network (or {copying})"
+    return f"connect to the network once (or {copying})"
+
+
+def refuse_url(name: str, url: str, cached: Path) -> None:
+    """Refuse weights that another library would fetch from an address of its own, inside `offline`.
+
+    Raises:
+        ConfigError: if they are not in that library's cache.
+    """
+    if _commands and not cached.is_file():
+        raise _unavailable(name, f"they are not in {cached.parent}, and nothing is fetched from {url} here")
+
+
+def fetching(backbone: str, *overrides: str) -> str:
+    """The command that fetches the weights of a backbone, by describing one built-in picture.
+
+    Example:
+        >>> fetching("dinov2_s")
+        'seekloop extract backbone=dinov2_s collection.images=1'
+    """
+    return " ".join(["seekloop extract", f"backbone={backbone}", *overrides, "collection.images=1"])
+
+
+def advice(backbone: str) -> str:
+    """Advice for whoever searches with a network that is for first steps only; empty for any other backbone.
+
+    Args:
+        backbone: the choice of the config, such as `tiny`.
+    """
+    return ADVICE.format(name=backbone, command=fetching("dinov2_s")) if backbone in FIRST_STEPS else ""
 
 
 @contextmanager
@@ -72,6 +135,5 @@ def _first(repository: str, revision: str | None, files: tuple[str, ...], *, loc
 
 
 def _unavailable(name: str, why: str) -> ConfigError:
-    where = f"connect to the network once (or copy the weights into the cache, {constants.HF_HUB_CACHE})"
-    fix = f"Either {where}, or give a file with checkpoint=<path>."
+    fix = f"Either {remedy()}, or give a file with checkpoint=<path>."
     return ConfigError("checkpoint", None, f"the weights of {name} are needed, and {why}", fix)

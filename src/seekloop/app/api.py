@@ -1,0 +1,60 @@
+"""The page's HTTP API: what the page asks for, and what other programs may ask for just as well."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from seekloop.app.routes import answers, collection, searches
+from seekloop.app.safety import Guard
+from seekloop.app.searches import MissingError
+from seekloop.app.served import Served, Shown
+from seekloop.app.uploads import UploadError
+from seekloop.artifacts.folder import BusyError
+from seekloop.contracts.errors import ConfigError, StoreError, UnreadableImageError
+
+PAGE = Path(__file__).parent / "page"
+STATUSES: Mapping[type[Exception], int] = {
+    MissingError: 404,
+    ConfigError: 409,
+    BusyError: 409,
+    UploadError: 422,  # or its own
+    UnreadableImageError: 422,
+    StoreError: 500,
+    ValueError: 422,
+    OSError: 500,
+}
+"""Errors whose message says it all, and the statuses of their replies."""
+
+
+def make_app(served: Served, *, hosts: frozenset[str] = frozenset(), token: str = "") -> Guard:
+    """Make the server: API and page, behind a guard.
+
+    Args:
+        served: what it serves.
+        hosts: names that it goes by; empty: any.
+        token: that every request needs; empty: none.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        served.news.begin()
+        yield
+        served.news.end()
+
+    app = FastAPI(title="seekloop", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app.state.served, app.state.shown = served, Shown(served)
+    for kind, status in STATUSES.items():
+        app.add_exception_handler(kind, explained(status))
+    for module in (collection, searches, answers):
+        app.include_router(module.router)
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    return Guard(app, hosts, token)
+
+
+def explained(status: int) -> Callable[[Request, Exception], Response]:
+    """Reply to a request with an error's own words."""
+    return lambda _, error: JSONResponse({"detail": str(error)}, getattr(error, "status", status))

@@ -1,0 +1,113 @@
+"""The collection as a page knows it: what can be searched now, and the parts that searches are made of."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from seekloop.contracts.errors import ConfigError
+from seekloop.contracts.protocols import Backbone, Collection, Criterion, Descriptors
+from seekloop.contracts.recipe import Json, settings
+from seekloop.contracts.records import Text
+from seekloop.loop.engine import Loop
+from seekloop.loop.items import Images
+from seekloop.store.joined import Joined
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """Images that are described already, and can be searched.
+
+    Attributes:
+        collection: these images.
+        descriptors: of them.
+        images: their names.
+    """
+
+    collection: Collection
+    descriptors: Descriptors
+    images: Images
+
+    def followed_by(self, collection: Collection, descriptors: Descriptors, names: Sequence[str]) -> "Indexed":
+        """These images and, behind them, some that are in no collection, such as uploads."""
+        paths = [*self.collection.paths, *collection.paths]
+        joined = Joined(self.descriptors, descriptors)
+        known = self.images.names or [str(image) for image in range(self.images.count)]
+        return Indexed(self.collection, joined, Images(joined.images, [*known, *names], paths))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a page is made of, by whoever composes it.
+
+    Attributes:
+        loop: makes a loop over descriptors.
+        criteria: that a search may change to, by name; its first is the loop's own.
+        backbone: makes the network that described the images.
+        describe: describes pictures as the collection is described.
+        encode: gives words their vector; None where descriptors and words cannot be compared.
+        negatives: how many random images each search presumes irrelevant.
+        budget: images per question.
+        about: what `seekloop replay` needs to make the same loop again; kept with every session.
+        leave_run: replays a session by its id, and writes the run that it is; gives the run's folder.
+    """
+
+    loop: Callable[[Descriptors], Loop]
+    criteria: Mapping[str, Criterion]
+    backbone: Callable[[], Backbone]
+    describe: Callable[[Collection], Descriptors]
+    encode: Callable[[str], Text] | None = None
+    negatives: int = 5
+    budget: int = 10
+    about: Mapping[str, Json] = field(default_factory=dict)
+    leave_run: Callable[[str], str] | None = None
+
+
+class Library:
+    """The collection while it is being indexed: what of it can be searched grows.
+
+    Args:
+        parts: of every search.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._lock = threading.Lock()
+        self._indexed: Indexed | None = None
+        self._settings: Json = None
+        self._backbone: Backbone | None = None
+
+    @property
+    def indexed(self) -> Indexed:
+        """What can be searched now.
+
+        Raises:
+            ConfigError: if nothing can.
+        """
+        if self._indexed is None:
+            fix = "Wait for the first photographs; the page shows how far it is."
+            raise ConfigError("collection", "being indexed", "nothing of it can be searched yet", fix)
+        return self._indexed
+
+    @property
+    def ready(self) -> bool:
+        """Whether anything can be searched."""
+        return self._indexed is not None
+
+    @property
+    def loop_settings(self) -> Json:
+        """Parts that every session of this page begins with."""
+        return self._settings
+
+    def grow(self, indexed: Indexed) -> None:
+        """Let searches go on over these images; nothing changes where they are the same."""
+        with self._lock:
+            if self._indexed is None:
+                self._settings = settings(self.parts.loop(indexed.descriptors))
+            self._indexed = indexed
+
+    def backbone(self) -> Backbone:
+        """The network that described the images, loaded at the first call."""
+        with self._lock:
+            if self._backbone is None:
+                self._backbone = self.parts.backbone()
+            return self._backbone

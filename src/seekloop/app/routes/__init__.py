@@ -1,0 +1,1 @@
+"""Which requests does the page's API answer?"""

@@ -1,0 +1,327 @@
+"""`seekloop serve`: the page where a person finds every photograph that shows something."""
+
+import contextlib
+import secrets
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import hydra
+from annotated_types import Ge, Interval
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from seekloop.backbones.weights import hub
+from seekloop.commands import compose
+from seekloop.commands.checks import check_chooses
+from seekloop.commands.compose import choices, plain
+from seekloop.commands.extract import prepare
+from seekloop.commands.parts import build
+from seekloop.commands.task import section
+from seekloop.commands.texts import check_space, encoder_of
+from seekloop.contracts.declared import Count, component
+from seekloop.contracts.errors import ConfigError, require
+from seekloop.contracts.protocols import Collection, Criterion, Descriptors, KnowsContents
+from seekloop.contracts.records import Text
+from seekloop.extraction.describe import ensure
+from seekloop.extraction.plan import Extraction
+from seekloop.images.files import FileCollection
+from seekloop.images.part import part
+from seekloop.logs.console import Console
+from seekloop.loop.engine import Loop
+from seekloop.loop.items import Images
+from seekloop.matching.expression import joined, parse
+from seekloop.store.manifest import read_manifest
+from seekloop.store.reader import Store, open_store
+
+if TYPE_CHECKING:
+    from seekloop.app.indexing import IndexedStore
+    from seekloop.app.library import Parts
+    from seekloop.app.models import Status
+    from seekloop.app.served import Served
+
+OTHERS = ("uncertainty", "top", "random")  # criteria that a search may change to, beside the config's own
+LABELS = {
+    "pf_mmr": "show me more",
+    "uncertainty": "teach me",
+    "top": "the most likely ones",
+    "random": "check the rest",
+}
+ANY = ("0.0.0.0", "::")  # addresses that stand for all of a machine's
+
+
+@component
+class Settings:
+    """Numbers of the server.
+
+    Args:
+        host: address to listen on; others than the machine's own need the token.
+        port: port to listen on; 0: a free one.
+        token: word that every request needs; None: none on the machine's own address, else a random one.
+        open: whether the page is opened in the browser.
+        watch: whether new files are looked for while the page is open.
+        upload_megabytes: largest file that is taken as an example.
+        upload_megapixels: largest picture that is taken.
+
+    Raises:
+        ConfigError: if an argument is out of its range.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Interval(ge=0, le=65535)] = 7332
+    token: str | None = None
+    open: bool = True
+    watch: bool = True
+    upload_megabytes: Count = 64
+    upload_megapixels: Count = 128
+
+
+@component
+class Asking:
+    """Numbers of every search.
+
+    Args:
+        negatives: random images that a search presumes not to show the object, until a person says otherwise.
+        budget: images of a question.
+
+    Raises:
+        ConfigError: if an argument is out of its range.
+    """
+
+    negatives: Annotated[int, Ge(0)] = 5
+    budget: Count = 10
+
+
+def serve(config: DictConfig) -> None:
+    """Serve the page until a person stops it.
+
+    Raises:
+        ConfigError: if the choices do not fit together.
+        MissingExtraError: if the extra `app` is not installed.
+    """
+    for module in ("fastapi", "uvicorn"):
+        require(module, "app")
+    from seekloop.app.safety import is_loopback
+
+    chosen, console = section(config, "serve", Settings), Console()
+    token = chosen.token or ("" if is_loopback(chosen.host) else secrets.token_urlsafe(18))
+    weights = hub.fetching(choices().get("backbone", ""))
+    with hub.offline(weights), listening(chosen.host, chosen.port) as listener:
+        page = Page(config, chosen, weights, console.say)
+        page.indexing.start()
+        address = f"http://{shown_host(chosen.host)}:{listener.getsockname()[1]}/{f'?token={token}' if token else ''}"
+        console.say(f"open {address} (Ctrl-C ends it; every answer is kept)")
+        if chosen.open:
+            threading.Timer(1.0, webbrowser.open, [address]).start()
+        try:
+            run(page.served, listener, hosts_of(chosen.host), token)
+        finally:
+            page.indexing.stop()
+            page.served.searches.close()
+
+
+class Page:
+    """Everything behind the page, built from a config.
+
+    Args:
+        config: of `seekloop serve`.
+        chosen: numbers of the server.
+        weights: the command that fetches the backbone's weights, which the page never does.
+        say: where messages for people go.
+    """
+
+    def __init__(self, config: DictConfig, chosen: Settings, weights: str, say: Callable[[str], None]) -> None:
+        from seekloop.app.events import News
+        from seekloop.app.indexing import Indexing
+        from seekloop.app.library import Library
+        from seekloop.app.searches import Searches
+        from seekloop.app.served import Served
+        from seekloop.app.uploads import Uploads
+        from seekloop.commands.indexing import program
+        from seekloop.loop.sessions import Sessions
+
+        self.config, self.say = config, say
+        self.extraction = prepare(config)
+        self.library, news = Library(parts_of(config, self.extraction, say)), News()
+        folder = Path(config.store_dir) / "page"
+        limits = chosen.upload_megabytes * 1_000_000, chosen.upload_megapixels * 1_000_000
+        uploads = Uploads(folder / "uploads", *limits)
+
+        def changed(id: str, version: int) -> None:
+            news.tell({"kind": "search", "id": id, "version": version})
+
+        def progressed(_: object) -> None:
+            news.tell({"kind": "indexing", **self.status().collection.model_dump()})
+
+        searches = Searches(Sessions(config.sessions), self.library, uploads, changed)
+        self.served = Served(
+            self.library, searches, uploads, news, self.status, cache=folder, exports=Path(config.exports_dir)
+        )
+        self.indexing = Indexing(program(config, weights), self.described, progressed, say)
+
+    def described(self, store: "IndexedStore") -> None:
+        """Let searches go on over the images of a store."""
+        from seekloop.app.library import Indexed
+
+        collection = self.collection(store)
+        descriptors = opened(store.folder, self.config.grid)
+        contents = contents_of(collection)
+        images = Images(descriptors.images, contents, collection.paths)
+        self.library.grow(Indexed(collection, descriptors, images))
+
+    def collection(self, store: "IndexedStore") -> Collection:
+        """The images of a store: all of the collection as it is now, or a part of it."""
+        known = self.extraction.collection
+        if tuple(known.paths) == store.paths:
+            return known
+        fresh: Collection = build(self.config, "collection")
+        if tuple(fresh.paths) == store.paths:
+            return fresh
+        position = {path: image for image, path in enumerate(fresh.paths)}
+        if not isinstance(fresh, FileCollection) or not set(store.paths) <= set(position):
+            raise ConfigError("collection", fresh.name, "its files changed while they were described", "Wait a moment.")
+        return part(fresh, [position[path] for path in store.paths])
+
+    def status(self) -> "Status":
+        """What the page tells of itself."""
+        from seekloop.app import models
+
+        state, collection = self.indexing.state, self.extraction.collection
+        ready = self.library.indexed if self.library.ready else None
+        backbone = choices().get("backbone", self.extraction.backbone.name)
+        text = choices().get("text", "none")
+        return models.Status(
+            collection=models.CollectionOut(
+                name=collection.name,
+                root=str(collection.root) if isinstance(collection, FileCollection) else "",
+                images=max(state.total, len(collection.paths)),
+                indexed=0 if ready is None else ready.images.count,
+                unreadable=0 if ready is None else int((~ready.descriptors.readable).sum()),
+                indexing=models.Indexing.model_validate(state),
+            ),
+            backbone=models.BackboneOut(
+                name=backbone, first_steps=backbone in hub.FIRST_STEPS, advice=hub.advice(backbone)
+            ),
+            words=self.library.parts.encode is not None,
+            words_about="It knows words about digits, one or two of them." if text == "tiny_clip" else "",
+            criteria=[
+                models.CriterionOut(name=name, label=LABELS.get(name, name)) for name in self.library.parts.criteria
+            ],
+            version=version("seekloop"),
+        )
+
+
+def contents_of(collection: Collection) -> Sequence[str]:
+    """Content hash of each image; where contents are not known, a hash of the collection and the image's path."""
+    if isinstance(collection, KnowsContents):
+        return collection.contents()
+    whole = collection.fingerprint()
+    return [blake2b(f"{whole} {path}".encode(), digest_size=16).hexdigest() for path in collection.paths]
+
+
+def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], None]) -> "Parts":
+    """The parts of every search of a page."""
+    from seekloop.app.library import Parts
+
+    chosen, asking = compose.loop_parts(config), section(config, "loop", Asking)
+    check_chooses(chosen.criterion)
+    own = choices().get("criterion", "own")
+    criteria: dict[str, Criterion] = {own: chosen.criterion}
+    criteria |= {name: criterion(name) for name in OTHERS if name != own}
+
+    def loop(descriptors: Descriptors) -> Loop:
+        return chosen.loop(descriptors, config.seed, say)
+
+    def describe(collection: Collection) -> Descriptors:
+        return opened(ensure(replace(extraction, collection=collection), say), config.grid)
+
+    return Parts(
+        loop,
+        criteria,
+        lambda: extraction.backbone,
+        describe,
+        encode=encoding(config, extraction),
+        negatives=asking.negatives,
+        budget=asking.budget,
+        about={"command": "serve", "config": plain(config), "choices": choices()},
+    )
+
+
+def criterion(name: str) -> Criterion:
+    """A criterion with its defaults, while Hydra is running or not."""
+    overrides = [f"criterion={name}"]
+    running = GlobalHydra.instance().is_initialized()
+    config = hydra.compose("serve", overrides) if running else compose.resolve("serve", overrides)
+    built: Criterion = build(config, "criterion")
+    return built
+
+
+def encoding(config: DictConfig, extraction: Extraction) -> Callable[[str], Text] | None:
+    """What gives words their vector; None where no encoder of texts is chosen.
+
+    Raises:
+        ConfigError: if it does not go with the backbone.
+    """
+    if OmegaConf.select(config, "text._target_") is None:
+        return None
+    encoder = encoder_of(config)
+    check_space(encoder, extraction.plan.manifest)
+
+    def encode(words: str) -> Text:
+        terms = parse(words, lambda _: False)
+        return Text(words, joined(terms, encoder([term.content for term in terms])))
+
+    return encode
+
+
+def opened(folder: Path, grid: str) -> Store:
+    """A finished store, with the cells of a grid where its regions are cells."""
+    ragged = read_manifest(folder).grids is None
+    return open_store(folder, None if ragged else grid)
+
+
+def shown_host(host: str) -> str:
+    """The address to open, for an address to listen on."""
+    return "localhost" if host in ANY else f"[{host}]" if ":" in host else host
+
+
+def hosts_of(host: str) -> frozenset[str]:
+    """Names that the server goes by; empty: any, which the token then protects."""
+    from seekloop.app.safety import LOOPBACK_NAMES, is_loopback
+
+    return LOOPBACK_NAMES | {host} if is_loopback(host) else frozenset()
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens.
+
+    Raises:
+        ConfigError: if the address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            fix = "Choose another with serve.port=..., 0 for a free one; or end the program that has it."
+            raise ConfigError("serve.port", f"{host}:{port}", error.strerror or str(error), fix) from error
+        yield listener
+
+
+def run(served: "Served", listener: socket.socket, hosts: frozenset[str], token: str) -> None:
+    """Answer requests until a person stops it."""
+    import uvicorn
+
+    from seekloop.app.api import make_app
+
+    app = make_app(served, hosts=hosts, token=token)
+    settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(settings).run(sockets=[listener])
