@@ -1,9 +1,11 @@
 // Calls to the server.
 
+import { words } from "./words.js";
+
 /** The server understood and refused. `detail` is a sentence for people. */
 export class Refused extends Error {
   constructor(status, body) {
-    super(body?.detail && typeof body.detail === "string" ? body.detail : `HTTP ${status}`);
+    super(typeof body?.detail === "string" ? words.sentence(body.detail) : words.refused(status));
     this.status = status;
     this.body = body;
   }

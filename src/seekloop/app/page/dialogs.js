@@ -1,7 +1,7 @@
 // Dialogs and menus. The browser's own <dialog> keeps the focus inside, returns it, and closes by Escape.
 
 import { NoAnswer } from "./api.js";
-import { button, h } from "./dom.js";
+import { button, h, speakFrom } from "./dom.js";
 import { live } from "./live.js";
 import { words } from "./words.js";
 
@@ -27,6 +27,7 @@ export function modal({ title, label, content, onopen }) {
   onopen?.(element);
   return new Promise((resolve) => {
     element.addEventListener("close", () => {
+      speakFrom();
       element.remove();
       if (before?.isConnected) before.focus();
       resolve(element.returnValue);

@@ -35,9 +35,16 @@ export function button(text, onclick, attributes = {}) {
 
 const polite = h("div", { class: "hidden", role: "status", "aria-live": "polite" });
 const toasts = h("div", { class: "toasts" });
+const voice = h("div", { class: "voice" }, polite, toasts);
+
+/** Bring what is said into the dialog in front, if one is open: what lies behind it is neither seen nor heard. */
+export function speakFrom(place = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body) {
+  if (voice.parentElement !== place) place.append(voice);
+}
 
 /** Say something to a screen reader alone. */
 export function announce(text) {
+  speakFrom();
   polite.textContent = "";
   requestAnimationFrame(() => (polite.textContent = text));
 }
@@ -46,17 +53,10 @@ export function announce(text) {
 export function toast(text, kind = "status") {
   const message = h("div", { class: `toast ${kind}`, role: kind === "error" ? "alert" : "status" }, text);
   message.addEventListener("click", () => message.remove());
-  (topDialog() ?? document.body).append(toasts);
+  speakFrom();
   toasts.append(message);
   setTimeout(() => message.remove(), kind === "error" ? 9000 : 5000);
 }
-
-/** The dialog in front, if one is open; what lies behind it cannot be seen. */
-function topDialog() {
-  return [...document.querySelectorAll("dialog[open]")].at(-1);
-}
-
-document.body.append(polite, toasts);
 
 /** Keep a list filled while it is scrolled: `more()` is called whenever `sentinel` comes near. */
 export function whenNear(sentinel, more) {

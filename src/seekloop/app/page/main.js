@@ -10,6 +10,7 @@ import { Working, showKeys } from "./working.js";
 
 const app = document.getElementById("app");
 const connection = h("div", { class: "banner lost", role: "alert", hidden: true });
+const about = h("span", { class: "hint" });
 const indexing = h("div", { class: "indexing" });
 const advice = h("div", {});
 const place = h("div", { class: "place" });
@@ -27,6 +28,8 @@ function showCollection(told) {
     ? [words.collection.indexing(now.done, now.total), words.collection.left(now.seconds_left), words.collection.soFar]
     : [now.state === "failed" && words.collection.failed, now.message, told.unreadable > 0 && words.collection.unreadable(told.unreadable)];
   indexing.replaceChildren(...[running && bar, h("span", {}, text.filter(Boolean).join(" · "))].filter(Boolean));
+  about.textContent = words.collection.size(told.name, told.images);
+  about.title = told.root;
   indexing.classList.toggle("failed", now.state === "failed");
 }
 
@@ -102,14 +105,23 @@ addEventListener("beforeunload", (event) => {
   if (search?.waiting && !live.responds) event.preventDefault();
 });
 addEventListener("hashchange", route);
-live.addEventListener("indexing", ({ detail }) => showCollection(detail));
+live.addEventListener("indexing", ({ detail }) => grown(detail));
 live.addEventListener("lost", showLost);
 live.addEventListener("back", async () => {
   if (!connection.hidden) toast(words.back);
   showLost();
   const told = await api.status().catch(() => null);
-  if (told) showCollection((status = told).collection);
+  if (told) grown(told.collection);
 });
+
+/** Show how far indexing is, and photographs that can be searched since, unless somebody is looking at others. */
+function grown(told) {
+  const more = told.indexed !== status.collection.indexed;
+  status.collection = told;
+  showCollection(told);
+  const idle = document.activeElement === document.body && !scrollY && !document.querySelector("dialog[open]");
+  if (more && !working && idle) showStart();
+}
 
 async function begin() {
   try {
@@ -119,7 +131,6 @@ async function begin() {
     return begin();
   }
   const { collection, backbone } = status;
-  const about = h("span", { class: "hint", title: collection.root }, words.collection.size(collection.name, collection.images));
   const skip = h("a", { href: "#main", class: "skip", onclick: (event) => jump(event) }, words.skip);
   const head = h("div", { class: "app-head" }, h("a", { href: "#", class: "brand" }, words.name), about, indexing);
   app.append(skip, connection, head, advice, place);

@@ -21,7 +21,7 @@ export class Progress {
     const last = rounds.at(-1);
     const facts = [
       [words.progress.found, progress.found.toLocaleString("en")],
-      last && [words.progress.precision(last.round), `${words.progress.hits(last.yes, last.asked)} (${words.progress.percent(last.precision)})`],
+      last && [words.progress.precision(last.round), words.progress.hits(last.yes, last.asked)],
       remaining && [words.progress.remaining, this.#remaining(remaining)],
       [words.progress.irrelevant, progress.irrelevant.toLocaleString("en")],
       [words.progress.unsure, progress.unsure.toLocaleString("en")],

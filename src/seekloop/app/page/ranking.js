@@ -208,8 +208,7 @@ export class Ranking {
     const open = above.filter((item) => !item.answer).length;
     if (!open) return toast(words.ranking.acceptNone);
     const { acceptTitle, acceptAbout, acceptGo } = words.ranking;
-    const sure = await confirm(acceptTitle, acceptAbout(open, count), acceptGo(open), () => this.search.accept(count));
-    if (sure) toast(words.ranking.accepted(open));
+    confirm(acceptTitle, acceptAbout(open, count), acceptGo(open), () => this.search.accept(count));
     return undefined;
   }
 }

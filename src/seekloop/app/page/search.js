@@ -13,9 +13,9 @@ export class Search extends EventTarget {
   #outbox; // answers that the server has not confirmed, by image
   #chain = Promise.resolve();
   #flushing = false;
+  #leaving = false;
   #action = 0;
   #goesOn = null; // the round that the person wants to leave
-  #since = new Set(); // images answered here since the last fit
 
   constructor(told) {
     super();
@@ -78,7 +78,6 @@ export class Search extends EventTarget {
     for (const one of answers) {
       this.#outbox.delete(one.name); // the last to be answered is the last to be sent
       this.#outbox.set(one.name, { name: one.name, answer: one.answer, box: one.box ?? null, action });
-      this.#since.add(one.name);
     }
     this.#keep();
     this.#changed();
@@ -87,8 +86,7 @@ export class Search extends EventTarget {
 
   /** Take an answer back, whichever round it is from. */
   withdraw(name) {
-    const asked = this.told.question.some((item) => item.name === name);
-    if (asked || this.#since.has(name)) this.answer([{ name, answer: null }]);
+    if (this.told.question.some((item) => item.name === name)) this.answer([{ name, answer: null }]);
     else this.revoke([name]);
   }
 
@@ -128,6 +126,17 @@ export class Search extends EventTarget {
   /** Answer all images of the ranking down to a place that have no answer. */
   accept(first, answer = "yes") {
     return this.#change(() => api.accept(this.id, first, answer));
+  }
+
+  /** Delete the search. That it is gone is no news here then. */
+  async remove() {
+    this.#leaving = true;
+    try {
+      await api.remove(this.id);
+    } catch (error) {
+      this.#leaving = false;
+      throw error;
+    }
   }
 
   /** Do something after all answers have arrived; true if it succeeded. */
@@ -213,6 +222,7 @@ export class Search extends EventTarget {
 
   #refresh(version) {
     this.#run(async () => {
+      if (this.#leaving) return;
       if (version === undefined || version !== this.told.version) this.#adopt(await api.search(this.id));
     });
   }
@@ -222,7 +232,6 @@ export class Search extends EventTarget {
     this.told = told;
     const names = (one) => one.question.map((item) => item.name).join();
     const asks = before.round !== told.round || names(before) !== names(told);
-    if (asks) this.#since.clear();
     this.#changed();
     if (asks) this.dispatchEvent(new Event("round"));
     if (asks || before.examples.length !== told.examples.length) this.dispatchEvent(new Event("order"));

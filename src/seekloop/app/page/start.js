@@ -5,6 +5,7 @@ import { drawBox } from "./box.js";
 import { choosing } from "./choosing.js";
 import { attempt } from "./dialogs.js";
 import { h, toast } from "./dom.js";
+import { live } from "./live.js";
 import { thumbnail } from "./picture.js";
 import { words } from "./words.js";
 
@@ -75,6 +76,8 @@ function earlier(onsearch) {
     const none = h("li", { class: "none" }, words.earlier.none);
     list.replaceChildren(...(searches.length ? searches.map(entry) : [none]));
   };
+  const again = () => (list.isConnected ? attempt(load) : live.removeEventListener("search", again));
+  live.addEventListener("search", again);
   attempt(load);
   return h(
     "aside",

@@ -14,8 +14,8 @@ class Viewer {
     this.about = h("p", { class: "about" });
     this.answers = new AnswerButtons((answer) => say(search, [this.item], answer));
     this.heatButton = button(words.viewer.heat, () => this.#heat(), { "aria-pressed": "false" });
-    this.previous = button("‹", () => this.#go(-1), { "aria-label": words.viewer.previous, class: "step" });
-    this.next = button("›", () => this.#go(1), { "aria-label": words.viewer.next, class: "step" });
+    this.previous = button("‹", () => this.#go(-1), { "aria-label": words.viewer.previous, class: "step quiet" });
+    this.next = button("›", () => this.#go(1), { "aria-label": words.viewer.next, class: "step quiet" });
     this.boxButton = button(words.viewer.box, () => giveBox(search, this.item));
     this.exampleButton = button(words.viewer.example, () => giveExample(search, this.item));
     const more = [this.heatButton, this.boxButton, this.exampleButton];

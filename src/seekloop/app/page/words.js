@@ -13,10 +13,11 @@ export const words = {
   close: "Close",
   cancel: "Cancel",
   skip: "Skip to the photographs",
+  sentence: (text) => text.slice(0, 1).toUpperCase() + text.slice(1),
+  refused: (status) => `The server refused this (${status}).`,
   lost: "The server does not respond. Nothing is lost: your answers are kept here and sent as soon as it is back.",
   lostWaiting: (count) => `${many(count, "answer waits", "answers wait")} to be sent.`,
   back: "The server responds again.",
-  kept: "All answers are kept.",
   gone: "This search was deleted.",
   noSuch: "There is no such search any more.",
   photographs,
@@ -102,6 +103,7 @@ export const words = {
     otherCriteria: "Other",
     otherCriteriaLabel: "Other ways to choose the photographs",
     undo: "Undo",
+    undone: (text) => `Undone: ${text}`,
     example: "Add an example",
     exampleTitle: "Choose a photograph that shows it too",
     exampleAdded: "The example was added.",
@@ -199,7 +201,6 @@ export const words = {
       `${photographs(unanswered)} without an answer, of ${above.toLocaleString("en")} above the line, will be answered yes.`,
     acceptGo: (count) => `Answer yes to ${count.toLocaleString("en")}`,
     acceptNone: "All photographs above the line are answered already.",
-    accepted: (count) => `${photographs(count)} answered yes.`,
     none: "There is no ranking yet.",
   },
 
@@ -233,7 +234,7 @@ export const words = {
     curveText: (rounds) => `Found after each round: ${rounds.map(({ found }) => found).join(", ")}`,
     table: "As a table",
     columns: ["Round", "Asked", "Yes", "Hits", "Found"],
-    percent,
+    percent: (fraction) => (fraction === null ? "–" : percent(fraction)),
   },
 
   export: {

@@ -88,9 +88,9 @@ export class Working {
     const [first, second, ...others] = this.status.criteria;
     this.main2 = [first, second]
       .filter(Boolean)
-      .map(({ name, label }) => button(label, choose(name), { "data-criterion": name }));
+      .map(({ name, label }) => button(words.sentence(label), choose(name), { "data-criterion": name }));
     const checked = ({ name }) => name === this.search.told.criterion;
-    const entries = () => others.map((one) => ({ text: one.label, act: choose(one.name), checked: checked(one) }));
+    const entries = () => others.map((one) => ({ text: words.sentence(one.label), act: choose(one.name), checked: checked(one) }));
     this.others = others;
     this.other = others.length
       ? menu(words.search.otherCriteria, entries, { "aria-label": words.search.otherCriteriaLabel })
@@ -125,16 +125,16 @@ export class Working {
     const other = this.others.find(({ name }) => name === told.criterion);
     if (this.other) {
       const opener = this.other.querySelector("button");
-      opener.textContent = other?.label ?? words.search.otherCriteria;
+      opener.textContent = other ? words.sentence(other.label) : words.search.otherCriteria;
       opener.classList.toggle("on", Boolean(other));
     }
-    if (told.notice && told.notice !== this.notice) toast(told.notice);
+    if (told.notice && told.notice !== this.notice) toast(words.sentence(told.notice));
     this.notice = told.notice;
   }
 
   async #undo() {
     if (this.undo.disabled) return;
-    if ((await this.search.undo()) && this.search.told.undone) toast(this.search.told.undone);
+    if ((await this.search.undo()) && this.search.told.undone) toast(words.search.undone(this.search.told.undone));
   }
 
   #widen() {
@@ -185,7 +185,7 @@ export class Working {
   async #remove() {
     const { found, irrelevant, unsure } = this.search.told.progress;
     const about = words.search.removeAbout(this.#name, found + irrelevant + unsure);
-    const act = () => api.remove(this.search.id);
+    const act = () => this.search.remove();
     const sure = await dialog({
       title: words.search.removeTitle,
       content: h("p", {}, about),
