@@ -138,13 +138,20 @@ export class AnswerGrid {
     return view(this.search, at, this.grid.cards.indexOf(card), (index) => this.grid.focus(index));
   }
 
-  /** Answer one card and go to the next, or to the first that is not answered. */
+  /**
+   * Answer one card and go to the next; after the last to the first that is open.
+   *
+   * Another yes to a card that asks for a box accepts the proposed one.
+   */
   #answerAt(index, answer) {
     const { cards } = this.grid;
-    say(this.search, [cards[index].item], answer);
+    const { item } = cards[index];
+    const accepts = answer === "yes" && asksBox(item);
+    say(this.search, [item], answer, accepts ? item.box : undefined);
     const open = cards.findIndex((card) => !card.item.answer);
-    if (index + 1 < cards.length) this.grid.focus(index + 1);
-    else if (open >= 0) this.grid.focus(open);
+    const boxes = cards.findIndex((card) => asksBox(card.item));
+    if (!accepts && index + 1 < cards.length) this.grid.focus(index + 1);
+    else if (open >= 0 || boxes >= 0) this.grid.focus(open >= 0 ? open : boxes);
   }
 
   #heat(card) {

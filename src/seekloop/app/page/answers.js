@@ -57,11 +57,12 @@ export async function giveExample(search, item) {
   return added;
 }
 
-/** Answer images alike, and say so. */
-export function say(search, items, answer, box = null) {
+/** Answer images alike, and say so. A box that was given before stays with a yes, unless there is another (or null). */
+export function say(search, items, answer, box) {
   if (!items.length) return;
+  const kept = (item) => (box === undefined && answer === "yes" ? item.answer_box : box);
   if (answer === null) items.forEach((item) => search.withdraw(item.name));
-  else search.answer(items.map((item) => ({ name: item.name, answer, box })));
+  else search.answer(items.map((item) => ({ name: item.name, answer, box: kept(item) })));
   const [first] = items;
   announce(
     items.length === 1 ? words.answer.said(fileName(first.path), answer) : words.answer.saidMany(items.length, answer),

@@ -91,7 +91,7 @@ export class Question {
     const { question, unanswered } = this.search;
     const boxes = question.some(asksBox);
     const goes = this.auto.checked && question.length > 0 && !unanswered && !boxes;
-    const done = goes ? words.question.wait : words.question.all;
+    const done = goes ? words.question.wait : boxes ? words.question.boxes : words.question.all;
     this.state.textContent = !question.length ? words.question.none : unanswered ? words.question.left(unanswered) : done;
     this.nextButton.disabled = !question.length || this.element.hasAttribute("aria-busy");
     set(this.element, "data-ready", question.length > 0 && !unanswered);

@@ -134,6 +134,7 @@ export const words = {
     next: "Next round",
     left: (count) => `${many(count, "is", "are")} not answered`,
     all: "All answered",
+    boxes: "All answered. Is the outline right?",
     auto: "Go on by itself",
     wait: "One moment: the next round",
     none: "There is nothing left to ask about.",
@@ -259,6 +260,7 @@ export const words = {
     keys: [
       ["← ↑ → ↓", "go from photograph to photograph"],
       ["y  n  u", "answer yes, no, unsure, and go on"],
+      ["y", "a second time: the outline is right"],
       ["Backspace", "withdraw the answer"],
       ["b", "draw the box; the best region is proposed"],
       ["e", "use the photograph as an example"],
