@@ -48,7 +48,8 @@ def test_notes_one_by_one_in_any_order_lead_to_the_bits_of_one_answer():
         noted.advance()
     assert torch.equal(at_once.scores, noted.scores)
     assert len(noted.rounds) == 3
-    assert noted.rounds[0].replies[0].image == noted.rounds[0].asked[0], "taken in as they were shown"
+    shown = next(event for event in noted.events if event.event == "asked")
+    assert [one.image for one in noted.rounds[0].replies] == [one.image for one in shown.images]
 
 
 def test_a_fit_made_in_advance_is_the_one_that_is_used():
@@ -97,10 +98,13 @@ def test_images_that_were_not_asked_about_are_answered_by_the_region_that_scores
     reply = search.events[-1].replies[0]
     boxes = WORLD.descriptors.regions.of(other)
     block = WORLD.descriptors.read(torch.tensor([other]), True)
-    best = int(search.state.scorer.scores(block.local)[0].argmax())
+    scores = search.state.scorer.scores(block.local)[0]
+    best = int(scores.argmax())
     assert (reply.region, reply.region_box) == (best, tuple(boxes[best].tolist()))
+    assert reply.score == pytest.approx(float(scores[best]), abs=1e-5)
     search.advance()
-    assert search.rounds[0].asked == tuple(str(image) for image in question)
+    assert search.rounds[0].replies == ()
+    assert [(one.image, one.score) for one in search.rounds[0].others] == [(str(other), reply.score)]
     assert int(search.answers[other]) == 1
 
 
@@ -143,7 +147,7 @@ def test_images_that_are_noted_are_not_asked_about_by_another_criterion():
     search.use("top")
     assert not {*question[:2], *ranked} & set(asked(search))
     search.advance()
-    assert {int(one.image) for one in search.rounds[0].replies} == {*question[:2], *ranked}
+    assert {int(one.image) for one in search.rounds[0].others} == {*question[:2], *ranked}
 
 
 def test_undoing_a_note_fits_nothing_and_undoing_a_round_brings_its_notes_back():
@@ -182,3 +186,25 @@ def test_notes_about_examples_and_images_that_are_not_there_are_refused(image, w
     search = session()
     with pytest.raises(ValueError, match=why):
         search.note({image: False})
+
+
+def test_progress_holds_the_answers_of_each_round_with_the_scores_they_were_asked_at():
+    search = session(criteria={"top": Top()})
+    first = search.ask()
+    other = next(image for image in search.ranking() if image not in {FIRST, *(item.image for item in first)})
+    at = float(search.scores[other])
+    search.note({first[1].image: None, first[0].image: True, other: False})
+    search.advance()
+    search.use("top")
+    second = search.ask()
+    search.answer({second[2].image: True})
+    turns = search.progress.turns
+    assert [turn.criterion for turn in turns] == ["nearest", "person", "top"]
+    assert [turn.image.tolist() for turn in turns] == [[i.image for i in first[:2]], [other], [second[2].image]]
+    assert [turn.answer.tolist() for turn in turns] == [[1, 0], [-1], [1]]
+    assert turns[0].score.tolist() == pytest.approx([item.score for item in first[:2]])
+    assert turns[1].score.tolist() == pytest.approx([at])
+    assert search.progress.found == 3, "the example among them"
+    search.revoke([first[0].image])
+    assert search.progress.found == 2
+    assert [turn.image.tolist() for turn in search.progress.turns] == [[first[1].image], [other], [second[2].image]]

@@ -46,6 +46,7 @@ class Search:
         self.learning = False
         self._order, self._fitting = threading.RLock(), threading.RLock()
         self._ranked: tuple[object, Int[Tensor, " k"], int] | None = None
+        self._estimated: tuple[object, models.Remaining | None, str] = None, None, ""
 
     @contextmanager
     def changing(self) -> Iterator[Session]:
@@ -97,6 +98,23 @@ class Search:
             finally:
                 self.learning = False
 
+    @property
+    def is_estimated(self) -> bool:
+        """Whether what remains is known as the search stands."""
+        return self._estimated[0] is self.session.state
+
+    @property
+    def estimated(self) -> tuple[models.Remaining | None, str]:
+        """How many images remain to be found, and a hint when to stop: the last that are known."""
+        return self._estimated[1:]
+
+    def estimate(self) -> None:
+        """Estimate what remains."""
+        with self._fitting:
+            if not self.is_estimated:
+                state, progress = self.session.state, self.session.progress
+                self._estimated = state, *views.remaining(progress)
+
     def name(self, image: int) -> str:
         """Name of an image."""
         return self.session.images.name(image)
@@ -130,13 +148,13 @@ class Search:
         session, known = self.session, self.known()
         images = [
             models.Ranked(
-                name=self.name(image),
+                name=one.image,
                 path=self.path(image),
-                score=float(session.scores[image]),
-                box=session.region_box(image, region),
-                answer=known.get(self.name(image)),
+                score=one.score,
+                box=one.region_box,
+                answer=known.get(one.image),
             )
-            for image, region in zip(part, session.regions(part), strict=True)
+            for image, one in zip(part, session.shown(part), strict=True)
         ]
         return models.RankingOut(version=self.version, total=len(order), above=above, images=images)
 
@@ -341,8 +359,15 @@ class Searches:
         return self.uploads.collection([name]).read(0) if image >= known else search.indexed.collection.read(image)
 
     def estimated(self, search: Search) -> tuple[models.Remaining | None, str]:
-        """How many images remain to be found, and a hint when to stop, as far as they are known by now."""
-        return None, ""
+        """How many images remain to be found, and a hint when to stop; estimated in the background after each round."""
+        if not search.is_estimated:
+            self._background.submit(self._estimate, search)
+        return search.estimated
+
+    def _estimate(self, search: Search) -> None:
+        if not search.is_estimated:
+            search.estimate()
+            self.changed(search.id, search.version)
 
     def add_example(self, search: Search, name: str, box: models.Box | None) -> None:
         """Give a search another example, of the collection or uploaded.

@@ -1,5 +1,6 @@
 """A session as the page shows it."""
 
+import math
 from collections.abc import Mapping
 
 from seekloop.app import models
@@ -8,6 +9,7 @@ from seekloop.contracts.records import Answer
 from seekloop.loop import events as happened
 from seekloop.loop.session import Session
 from seekloop.loop.sessions import Listed
+from seekloop.loop.stopping import Progress, by_sample
 
 SAID: Mapping[str, models.Said] = {Answer.RELEVANT: "yes", Answer.IRRELEVANT: "no", Answer.UNSURE: "unsure"}
 
@@ -53,9 +55,9 @@ def rounds(session: Session) -> list[models.Round]:
     """What each round found; precision is that of the images asked about, without those of which nobody is sure."""
     found, out = {example.image for example in session.query.examples}, list[models.Round]()
     for number, answers in enumerate(session.rounds, start=1):
-        asked = [SAID[one.answer] for one in answers.replies if one.image in set(answers.asked)]
+        asked = [SAID[one.answer] for one in answers.replies]
         sure = [one for one in asked if one != "unsure"]
-        for one in answers.replies:
+        for one in (*answers.replies, *answers.others):
             image = session.images.position(one.image)
             if image is not None:
                 found = found | {image} if SAID[one.answer] == "yes" else found - {image}
@@ -84,6 +86,15 @@ def progress(session: Session, remaining: models.Remaining | None, hint: str) ->
         remaining=remaining,
         hint=hint,
     )
+
+
+def remaining(progress: Progress) -> tuple[models.Remaining | None, str]:
+    """How many images remain to be found, and a hint when to stop."""
+    estimate = by_sample(progress)
+    if estimate is None:
+        return None, ""
+    low, value, high = math.floor(estimate.low), round(estimate.value), math.ceil(estimate.high)
+    return models.Remaining(low=low, estimate=value, high=high, method=estimate.method), ""
 
 
 def criterion(session: Session, names: Mapping[str, object]) -> str:

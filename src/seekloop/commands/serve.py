@@ -5,9 +5,8 @@ import secrets
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,19 +14,20 @@ from typing import TYPE_CHECKING, Annotated
 import hydra
 from annotated_types import Ge, Interval
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.backbones.weights import hub
 from seekloop.commands import compose
 from seekloop.commands.checks import check_chooses
-from seekloop.commands.compose import choices, plain
+from seekloop.commands.compose import choices
 from seekloop.commands.extract import prepare
 from seekloop.commands.parts import build
 from seekloop.commands.task import section
 from seekloop.commands.texts import check_space, encoder_of
 from seekloop.contracts.declared import Count, component
 from seekloop.contracts.errors import ConfigError, require
-from seekloop.contracts.protocols import Collection, Criterion, Descriptors, KnowsContents
+from seekloop.contracts.protocols import Collection, Criterion, Descriptors
 from seekloop.contracts.records import Text
 from seekloop.extraction.describe import ensure
 from seekloop.extraction.plan import Extraction
@@ -171,9 +171,7 @@ class Page:
 
         collection = self.collection(store)
         descriptors = opened(store.folder, self.config.grid)
-        contents = contents_of(collection)
-        images = Images(descriptors.images, contents, collection.paths)
-        self.library.grow(Indexed(collection, descriptors, images))
+        self.library.grow(Indexed(collection, descriptors, Images.of(collection)))
 
     def collection(self, store: "IndexedStore") -> Collection:
         """The images of a store: all of the collection as it is now, or a part of it."""
@@ -217,14 +215,6 @@ class Page:
         )
 
 
-def contents_of(collection: Collection) -> Sequence[str]:
-    """Content hash of each image; where contents are not known, a hash of the collection and the image's path."""
-    if isinstance(collection, KnowsContents):
-        return collection.contents()
-    whole = collection.fingerprint()
-    return [blake2b(f"{whole} {path}".encode(), digest_size=16).hexdigest() for path in collection.paths]
-
-
 def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], None]) -> "Parts":
     """The parts of every search of a page."""
     from seekloop.app.library import Parts
@@ -249,7 +239,7 @@ def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], No
         encode=encoding(config, extraction),
         negatives=asking.negatives,
         budget=asking.budget,
-        about={"command": "serve", "config": plain(config), "choices": choices()},
+        about={"overrides": [str(word) for word in HydraConfig.get().overrides.task]},
     )
 
 

@@ -54,7 +54,8 @@ class Asked:
 class Reply:
     """An answer to one image. `region` scored highest when it was asked about, and stands in for a box.
 
-    Its own box is kept too: an image's regions may be numbered otherwise once the collection has grown.
+    Its own box is kept too: an image's regions may be numbered otherwise once the collection has grown. `score` is the
+    decision value that the answer was given at.
     """
 
     image: str
@@ -63,6 +64,7 @@ class Reply:
     region: int
     seconds: float
     region_box: Box | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True)

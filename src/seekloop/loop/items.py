@@ -1,11 +1,12 @@
 """Names of a collection's images, and the images of a question as a person sees them."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 
+from seekloop.contracts.protocols import Collection, KnowsContents
 from seekloop.loop.events import Box
 
 
@@ -44,6 +45,17 @@ class Images:
     contents: Sequence[str] | None = None
     paths: Sequence[str] | None = None
 
+    @classmethod
+    def of(cls, collection: Collection) -> "Images":
+        """Names of a collection's images; hashes of collection and path where contents are not known."""
+        contents: Sequence[str]
+        if isinstance(collection, KnowsContents):
+            contents = collection.contents()
+        else:
+            whole = collection.fingerprint()
+            contents = [blake2b(f"{whole} {path}".encode(), digest_size=16).hexdigest() for path in collection.paths]
+        return cls(len(collection.paths), contents, collection.paths)
+
     @cached_property
     def names(self) -> list[str] | None:
         """Names by content; the second of equal pictures ends on #2. None where contents are not known.
@@ -80,4 +92,4 @@ class Images:
         """Hash of all names, whatever their order."""
         if self.names is None:
             return f"{self.count} images by position"
-        return hashlib.blake2b("\0".join(sorted(self.names)).encode(), digest_size=16).hexdigest()
+        return blake2b("\0".join(sorted(self.names)).encode(), digest_size=16).hexdigest()

@@ -1,7 +1,6 @@
 """A person's search: a list of events, replayed through the same loop as the simulation, with q = 1."""
 
 import operator
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,15 +20,17 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Answer, Example, Feedback, Query, Text
 from seekloop.criteria.selection import lowest_first
 from seekloop.loop import events as happened
-from seekloop.loop.engine import Loop
+from seekloop.loop.engine import ANSWER_CODE, Loop
 from seekloop.loop.events import Box, Event, Log, MemoryLog
 from seekloop.loop.items import Images, Item
 from seekloop.loop.shortlist import Shortlisted, require_by_score
 from seekloop.loop.state import State
+from seekloop.loop.stopping import Progress, Turn, criterion_name, progress_of
 from seekloop.representations.local import GLOBAL, best_overlap
 
 GivenBox = Sequence[float | int] | np.ndarray | Tensor
 MUCH_OUTSIDE = 1.0  # a drawn box may leave the image a little, in fractions of it
+A_PERSON = "person"  # who chose the images that no criterion asked about
 COLD = (happened.Started, happened.Revoked, happened.ExampleAdded, happened.CollectionGrown)
 
 
@@ -58,13 +59,13 @@ class Answers:
 
     Attributes:
         criterion: name of the criterion that chose the question; empty: the loop's own.
-        asked: images of the question, in the order shown.
-        replies: that were taken in together, those to the question first.
+        replies: answers to the question, in its order.
+        others: answers to other images that were taken in with them.
     """
 
     criterion: str
-    asked: tuple[str, ...]
     replies: tuple[happened.Reply, ...]
+    others: tuple[happened.Reply, ...]
 
 
 class Session:
@@ -173,7 +174,7 @@ class Session:
             proposed = self.loop.propose(state, self._now.criterion, budget=self.budget)
             columns = (proposed.image, proposed.region, proposed.score, proposed.box_wanted)
             shown = [
-                happened.Shown(self.images.name(image), region, score, self.region_box(image, region), wanted)
+                happened.Shown(self.images.name(image), region, score, self._region_box(image, region), wanted)
                 for image, region, score, wanted in zip(*(column[0].tolist() for column in columns), strict=True)
             ]
             self._happen(happened.Asked(tuple(shown)), self._now)
@@ -247,24 +248,29 @@ class Session:
         """Answers as events hold them, with the time since the answers before, and the region that scores highest."""
         if not replies:
             return ()
-        asked = {one.image: (one.region, one.region_box) for one in self._now.question or ()}
         names = {image: self.images.name(image) for image in replies}
+        asked = {one.image: one for one in self._now.question or ()}
         others = [image for image, name in names.items() if name not in asked]
-        regions = zip(others, self.regions(others), strict=True)
-        shown = asked | {names[image]: (region, self.region_box(image, region)) for image, region in regions}
+        shown = asked | {one.image: one for one in self.shown(others)}
         read = {image: _reply(reply) for image, reply in replies.items()}
         now = self.clock()
         seconds, self._moment = (now - self._moment) / len(replies), now
+        given = [(shown[names[image]], *reply) for image, reply in read.items()]
         return tuple(
-            happened.Reply(names[image], answer.value, box, shown[names[image]][0], seconds, shown[names[image]][1])
-            for image, (answer, box) in read.items()
+            happened.Reply(one.image, answer.value, box, one.region, seconds, one.region_box, one.score)
+            for one, answer, box in given
         )
 
-    def regions(self, images: Sequence[int]) -> list[int]:
-        """The region of each of these images that scores highest; -1 for the whole image."""
-        if not images or not self.loop.representation.local.uses_regions:
-            return [GLOBAL] * len(images)
-        return self.loop.best_regions(self._now.state, torch.tensor(images, dtype=torch.long)).tolist()
+    def shown(self, images: Sequence[int]) -> list[happened.Shown]:
+        """Images with their scores, and the region of each that scores highest."""
+        regions = [GLOBAL] * len(images)
+        if images and self.loop.representation.local.uses_regions:
+            regions = self.loop.best_regions(self._now.state, torch.tensor(images, dtype=torch.long)).tolist()
+        scores = self.scores[torch.tensor(images, dtype=torch.long)].tolist()
+        return [
+            happened.Shown(self.images.name(image), region, score, self._region_box(image, region))
+            for image, region, score in zip(images, regions, scores, strict=True)
+        ]
 
     def revoke(self, images: Sequence[int]) -> None:
         """Take answers back: the images may be asked about again.
@@ -375,17 +381,39 @@ class Session:
 
     @property
     def rounds(self) -> list[Answers]:
-        """Answers that count, by the rounds in which they were taken in."""
-        criterion, asked, rounds = "", tuple[str, ...](), list[Answers]()
+        """Answers that count, by the rounds in which they were taken in; neither revoked nor corrected since."""
+        criterion, asked, rounds, said = "", tuple[str, ...](), list[Answers](), self.said
         for _, event in happened.standing(self.events):
             if isinstance(event, happened.CriterionChanged):
                 criterion = event.criterion
             elif isinstance(event, happened.Asked):
                 asked = tuple(one.image for one in event.images)
             elif isinstance(event, happened.Answered):
-                rounds.append(Answers(criterion, asked, event.replies))
+                counting = [one for one in event.replies if said.get(one.image) == (one, len(rounds) + 1)]
+                replies, others = ([one for one in counting if (one.image in asked) == of] for of in (True, False))
+                rounds.append(Answers(criterion, tuple(replies), tuple(others)))
                 asked = ()
         return rounds
+
+    @property
+    def progress(self) -> Progress:
+        """The search so far, as estimators of what remains and rules see it."""
+        own, turns = criterion_name(self.loop.criterion), list[Turn]()
+        for one in self.rounds:
+            turns += [self._turn(one.criterion or own, one.replies), self._turn(A_PERSON, one.others)]
+        return progress_of(self.loop, self._now.state, 0, [turn for turn in turns if len(turn.image)])
+
+    def _turn(self, criterion: str, replies: Sequence[happened.Reply]) -> Turn:
+        """Answers to images that are still there, with the scores that they were given at."""
+        known = [(self._there(one.image), one) for one in replies if one.score is not None]
+        given = [(image, ANSWER_CODE[Answer(one.answer)], one.score) for image, one in known if image is not None]
+        image, answer, score = zip(*given, strict=True) if given else ((), (), ())
+        return Turn(
+            criterion,
+            torch.tensor(image, dtype=torch.long),
+            torch.tensor(answer, dtype=torch.long),
+            torch.tensor(score),
+        )
 
     @property
     def said(self) -> dict[str, tuple[happened.Reply, int | None]]:
@@ -492,8 +520,7 @@ class Session:
 
     def _criterion(self, name: str) -> Criterion:
         """A criterion by its name; the loop's own, unless another was given that name, by that of its class."""
-        own = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.loop.criterion).__name__).lower()
-        known = {own: self.loop.criterion, **self.criteria}
+        known = {criterion_name(self.loop.criterion): self.loop.criterion, **self.criteria}
         if name not in known:
             fix = f"open it with criteria=[{name!r}]"
             raise ValueError(f"criterion {name!r} is not among those of this session: {sorted(known)}; {fix}")
@@ -547,7 +574,7 @@ class Session:
         if image is None:
             raise ValueError(f"the collection has no image {shown.image}")
         path = None if self.images.paths is None else self.images.paths[image]
-        box = self.region_box(image, self._region(image, shown))
+        box = self._region_box(image, self._region(image, shown))
         return Item(image, shown.image, path, box, shown.score, shown.box_wanted)
 
     def _region(self, image: int, event: happened.Shown | happened.Reply) -> int:
@@ -555,11 +582,11 @@ class Session:
         boxes = self.loop.descriptors.regions.of(image)
         if event.region < 0 or event.region_box is None:
             return event.region
-        if event.region < len(boxes) and self.region_box(image, event.region) == event.region_box:
+        if event.region < len(boxes) and self._region_box(image, event.region) == event.region_box:
             return event.region
         return best_overlap(boxes, torch.tensor(event.region_box)) if len(boxes) else GLOBAL
 
-    def region_box(self, image: int, region: int) -> Box | None:
+    def _region_box(self, image: int, region: int) -> Box | None:
         """Box of a region; None for the whole image."""
         if region < 0:
             return None
