@@ -208,8 +208,8 @@ def obey(orders: io.FileIO, looking: threading.Event) -> None:
 
 def main() -> None:
     """Index until the input ends."""
-    reports = Reports(partial(print, file=os.fdopen(os.dup(1), "w", encoding="utf-8"), flush=True))
-    os.dup2(2, 1)  # what libraries print is no report
+    reports = Reports(partial(print, file=sys.stdout, flush=True))
+    sys.stdout = sys.stderr  # what libraries print is no report
     orders, looking = io.FileIO(0), threading.Event()
     if hasattr(os, "nice"):
         os.nice(NICE)
