@@ -87,8 +87,8 @@ def exported(
         for image, (reply, number) in answered.items()
         if image is not None and SAID[reply.answer] == "yes"
     ]
-    regions = zip(likely, session.regions(likely), strict=True)
-    rows += [(image, "likely", None, session.region_box(image, region), None) for image, region in regions]
+    shown = zip(likely, session.shown(likely), strict=True)
+    rows += [(image, "likely", None, one.region_box, None) for image, one in shown]
     found = [
         Exported(
             image,
