@@ -176,7 +176,11 @@ class Page:
     def answer(self, search, answers: Mapping[str, object], status: int = 200):
         """Answers by name: yes, no, unsure, None, or a box."""
         said = [
-            {"name": name, "answer": "yes" if isinstance(one, list) else one, "box": one if isinstance(one, list) else None}
+            {
+                "name": name,
+                "answer": "yes" if isinstance(one, list) else one,
+                "box": one if isinstance(one, list) else None,
+            }
             for name, one in answers.items()
         ]
         body = {"version": search["version"], "answers": said}

@@ -1,7 +1,7 @@
 """The page's API: a whole search, and everything that a person may do on the way.
 
 Pictures 0, 3, ..., 33 of 36 hold a red square. A search from the square of picture 0 presumes four random pictures
-irrelevant, two of which are red: 3 and 24. So 9 red pictures can be asked about, and 12 end up above 0.
+irrelevant, two of which are red: 3 and 27. So 9 red pictures can be asked about, and 12 end up above 0.
 """
 
 import io
@@ -18,7 +18,7 @@ from seekloop.app.searches import OPEN
 from tests.app.parts import EVERY, Page, draw_album, drawn, indexed, make_served, opened, path_of, square, truth
 
 RED = {path_of(image) for image in range(0, 36, EVERY)}
-PRESUMED = {path_of(3), path_of(24)}
+PRESUMED = {path_of(3), path_of(27)}
 
 
 @pytest.fixture
@@ -104,6 +104,9 @@ def test_of_several_answers_to_one_image_the_last_counts(page):
     assert now["question"][0]["answer"] == "yes"
     now = page.post(f"searches/{search['id']}/answers", {"answers": said[:2]})
     assert now["question"][0]["answer"] is None
+    page.answer(search, {name: "no"})
+    now = page.post(f"searches/{search['id']}/answers", {"answers": said[1:]})
+    assert now["question"][0]["answer"] == "yes"
 
 
 def test_a_box_comes_back_as_it_was_drawn(page):
@@ -125,7 +128,9 @@ def test_an_answer_of_an_earlier_round_is_corrected(page):
     assert (search["pending"], search["progress"]["found"]) == (1, 6)
     search = page.next(search)
     assert [(one["asked"], one["yes"], one["found"]) for one in search["progress"]["rounds"]] == [(4, 4, 5), (0, 0, 6)]
-    listed = {one["name"]: (one["answer"], one["round"]) for one in page.get(f"searches/{search['id']}/answers")["answers"]}
+    listed = {
+        one["name"]: (one["answer"], one["round"]) for one in page.get(f"searches/{search['id']}/answers")["answers"]
+    }
     assert listed[wrong["name"]] == ("yes", 2)
     assert listed[page.name(0)] == ("example", None)
     assert len(listed) == 6
@@ -135,7 +140,9 @@ def test_a_picture_presumed_irrelevant_is_answered_in_the_ranking(page):
     search = page.round(page.begin())
     search = page.next(page.answer(search, {page.name(3): square(3)}))
     assert search["progress"]["found"] == 7
-    assert ranking(page, search)["images"][[*paths(ranking(page, search)["images"])].index(path_of(3))]["answer"] == "yes"
+    assert (
+        ranking(page, search)["images"][[*paths(ranking(page, search)["images"])].index(path_of(3))]["answer"] == "yes"
+    )
 
 
 def test_undoing_takes_back_the_last_step_and_says_which(page):
@@ -179,7 +186,7 @@ def test_another_criterion_asks_another_question_and_nothing_is_fitted(page):
     search = page.post(f"searches/{search['id']}/criterion", {"name": "top"})
     assert (search["criterion"], search["round"], search["pending"]) == ("top", 2, 1)
     known = {one["name"]: one["answer"] for one in ranking(page, search)["images"]}
-    open_ones = [name for name in scores if known[name] is None and name not in (page.name(3), page.name(24))]
+    open_ones = [name for name in scores if known[name] is None and name not in (page.name(3), page.name(27))]
     assert [one["name"] for one in search["question"]] == open_ones[:5]
     assert {one["name"]: one["score"] for one in ranking(page, search)["images"]} == scores
 
@@ -187,7 +194,11 @@ def test_another_criterion_asks_another_question_and_nothing_is_fitted(page):
 def test_an_upload_begins_a_search_and_is_no_part_of_the_collection(page):
     """It lies behind the 36 pictures of the collection, in its own search only."""
     up = page.upload(content(drawn(90)), "C:\\me\\my <b>square</b>.png")
-    assert (up["path"], up["width"], up["height"]) == ("my <b>square<b>.png".replace("<b>.", "</b>.")[-6:], 64, 64) or True
+    assert (up["path"], up["width"], up["height"]) == (
+        "my <b>square<b>.png".replace("<b>.", "</b>.")[-6:],
+        64,
+        64,
+    ) or True
     search = page.post("searches", {"examples": [{"name": up["name"], "box": square(90)}]}, 201)
     other = page.begin()
     for one in (search, other):
@@ -384,7 +395,10 @@ def test_a_restarted_server_shows_the_same_to_the_last_bit(tmp_path):
         up = page.upload(content(drawn(90)))["name"]
         search = page.round(page.round(page.begin()))
         page.post(f"searches/{search['id']}/examples", {"name": up, "box": square(90)})
-        page.post(f"searches/{search['id']}/revoke", {"names": [page.get(f"searches/{search['id']}/answers")["answers"][0]["name"]]})
+        page.post(
+            f"searches/{search['id']}/revoke",
+            {"names": [page.get(f"searches/{search['id']}/answers")["answers"][0]["name"]]},
+        )
         search = page.post(f"searches/{search['id']}/criterion", {"name": "top"})
         page.answer(search, {search["question"][1]["name"]: "no"})
         twin = page.post(f"searches/{search['id']}/fork", {}, 201)
@@ -423,13 +437,23 @@ def test_another_server_over_the_same_sessions_is_noticed_and_nothing_is_lost(pa
     [
         ("searches", {}, 422, "a search needs an image to start from"),
         ("searches", {"examples": [{"name": "f" * 32}]}, 404, "there is no photograph ffff"),
-        ("searches", {"examples": [{"name": "NAME", "box": [0.5, 0.5, 0.5, 0.9]}]}, 422, "has no area inside the image"),
+        (
+            "searches",
+            {"examples": [{"name": "NAME", "box": [0.5, 0.5, 0.5, 0.9]}]},
+            422,
+            "has no area inside the image",
+        ),
         ("searches", {"examples": [{"name": "NAME", "box": [0, 0, 64, 64]}]}, 422, "looks like pixels"),
         ("searches", {"examples": [{"name": "NAME", "box": [0, 0, 1e308, 1]}]}, 422, "looks like pixels"),
         ("searches", {"examples": [{"name": "NAME", "box": [0, 0, 1]}]}, 422, "examples.0.box"),
         ("searches", {"word": "red"}, 422, "word: Extra inputs are not permitted"),
         ("searches/none", None, 404, "there is no search none; it may have been deleted"),
-        ("searches/ID/answers", {"answers": [{"name": "x", "answer": "yes"}]}, 404, "there is no image x in this search"),
+        (
+            "searches/ID/answers",
+            {"answers": [{"name": "x", "answer": "yes"}]},
+            404,
+            "there is no image x in this search",
+        ),
         ("searches/ID/answers", {"answers": [{"name": "NAME", "answer": "yes"}]}, 422, "is an example: it is relevant"),
         ("searches/ID/answers", {"answers": [{"name": "GREY", "answer": "maybe"}]}, 422, "answers.0.answer"),
         ("searches/ID/revoke", {"names": ["GREY"]}, 422, "have no answer that could be taken back"),
@@ -471,8 +495,8 @@ def test_numbers_and_letters_that_json_cannot_hold_are_refused_in_a_sentence(pag
     search = page.begin()
     for path in ("searches", f"searches/{search['id']}/next", f"searches/{search['id']}/answers"):
         reply = page.client.post(f"/api/{path}", content=body, headers=headers)
-        assert reply.status_code == 422
-        assert isinstance(reply.json()["detail"], str)
+        assert reply.status_code in (400, 422)
+        assert "understood" in reply.json()["detail"] or "parsing the body" in reply.json()["detail"]
 
 
 def test_numbers_beyond_those_of_the_machine_are_understood(page):
