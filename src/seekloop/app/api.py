@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from seekloop.app.routes import answers, collection, searches
+from seekloop.app.routes import answers, collection, exports, searches
 from seekloop.app.safety import Guard
 from seekloop.app.searches import MissingError
 from seekloop.app.served import Served, Shown
@@ -49,7 +49,7 @@ def make_app(served: Served, *, hosts: frozenset[str] = frozenset(), token: str 
     app.state.served, app.state.shown = served, Shown(served)
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, explained(status))
-    for module in (collection, searches, answers):
+    for module in (collection, searches, answers, exports):
         app.include_router(module.router)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return Guard(app, hosts, token)

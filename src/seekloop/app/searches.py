@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from seekloop.app import models, views
+from seekloop.app.export import Exported, exported
 from seekloop.app.library import Indexed, Library
 from seekloop.app.uploads import Uploads
 from seekloop.contracts.errors import StoreError
@@ -197,6 +198,11 @@ class Search:
         with self._order:
             self.session.note(dict.fromkeys(fresh, REPLY[cut.answer]))
         return len(fresh)
+
+    def exported(self, cut: models.CutOff) -> list[Exported]:
+        """Images found, and those of the ranking down to a cut-off."""
+        with self._fitting:
+            return exported(self.session, self.indexed.collection, above=cut.above, first=cut.first)
 
     def answers(self) -> list[models.Answered]:
         """Everything that was said, the latest first, the examples behind it."""

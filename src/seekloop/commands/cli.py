@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 # Where each command is; imported when it is called, so that the others are quick to start.
 COMPOSED = {
     name: f"seekloop.commands.{name}"
-    for name in ("check", "extract", "retrieve", "learn", "search", "detect", "finetune", "serve")
+    for name in ("check", "extract", "retrieve", "learn", "search", "detect", "finetune", "serve", "replay")
 }
 PLAIN = {name: "seekloop.commands.reports" for name in ("status", "report")}
 PLAIN |= {"agreement": "seekloop.commands.agreement", "store": "seekloop.commands.stores"}
+PLAIN |= {"session": "seekloop.commands.sessions"}
 
 USAGE = """seekloop finds every image that shows an object, with a person in the loop.
 
@@ -26,6 +27,9 @@ USAGE = """seekloop finds every image that shows an object, with a person in the
   seekloop detect   [key=value ...] [-m]       class-agnostic regions, drawn and compared with annotated boxes
   seekloop finetune [key=value ...] [-m]       a CNN fine-tuned on the matching images of a collection: its weights
   seekloop serve    [key=value ...]            a page where a person finds every photograph that shows something
+  seekloop replay   <session> [key=value ...]  a person's session from its events, compared bit for bit; leaves its run
+  seekloop session  ls | show <id> | export <id> format=csv|json|coco|xmp|links|copies | import <file> | fork <id>
+                    | rm <id> | backup         what people searched for and found, in the file sessions=sessions.sqlite
   seekloop status   <folder>                   runs below a folder: done, running, failed, interrupted, missing
   seekloop report   <folder> [by=key,key] [compare=key:value,value] [wandb=mode]
                                                tables and plots of the finished runs below a folder

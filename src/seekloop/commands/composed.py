@@ -34,8 +34,9 @@ def run_composed(name: str, overrides: Sequence[str]) -> None:
     overrides = with_words(overrides) if name == "search" else overrides
     overrides = with_pair(overrides) if name in ("search", "retrieve") else overrides
     try:
+        overrides = begun(overrides) if name == "replay" else overrides
         groups.check_groups(name, overrides)
-    except ConfigError as error:
+    except (ConfigError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     printing = next((word for word in overrides if word.partition("=")[0] in PRINTING), None)
@@ -61,6 +62,13 @@ def run_composed(name: str, overrides: Sequence[str]) -> None:
         for line in [hint] if hint else quoting_hints(overrides):
             print(line, file=sys.stderr)
         raise
+
+
+def begun(overrides: Sequence[str]) -> list[str]:
+    """The arguments of a replay, with those that its session began with."""
+    from seekloop.commands.replay import with_session
+
+    return with_session(overrides)
 
 
 def with_words(overrides: Sequence[str]) -> list[str]:

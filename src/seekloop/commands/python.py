@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 COMMANDS = ("retrieve", "learn", "search", "detect", "finetune")
 ALWAYS = ("uncertainty",)  # criteria that every person's search may change to: the one that teaches the classifier
+OF_LOOP = ("representation", "classifier", "prior", "criterion", "engine", "reranker")
+"""Groups of a loop's parts."""
 Box = Sequence[float | int]
 
 
@@ -289,7 +291,7 @@ def saved_session(
             raise ConfigError("image", image, f"{path} holds no search yet", fix, saved_session)
         position, box = (None, None) if image is None else _example(descriptors, image, pixels, fractions, size)
         search = _start(loop, config, position, box, images, criteria, text)
-        about = {"overrides": list(chosen)}
+        about = {"overrides": _recorded(chosen)}
         search.log = sessions.create(parts, title=name, about=about, events=search.events)
         yield search
 
@@ -333,6 +335,13 @@ def _for_a_person(overrides: Sequence[str]) -> Sequence[str]:
     """Overrides of a person's search: PF-MMR chooses the questions where nothing says otherwise."""
     chosen = any(word.lstrip("+").startswith(("criterion=", "criterion@", "experiment=")) for word in overrides)
     return overrides if chosen else ["criterion=pf_mmr", *overrides]
+
+
+def _recorded(overrides: Sequence[str]) -> list[str]:
+    """Overrides with the entries that nobody chose, as `seekloop replay` begins with others."""
+    chosen = {word.lstrip("+").partition("=")[0] for word in overrides}
+    entries = groups_of("retrieve")
+    return [*(f"{group}={entries[group]}" for group in OF_LOOP if group not in chosen), *overrides]
 
 
 def _collection(descriptors: Descriptors) -> Collection | None:

@@ -36,6 +36,7 @@ from seekloop.images.part import part
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
 from seekloop.loop.items import Images
+from seekloop.loop.session import Session
 from seekloop.matching.expression import joined, parse
 from seekloop.store.manifest import read_manifest
 from seekloop.store.reader import Store, open_store
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
     from seekloop.app.models import Status
     from seekloop.app.served import Served
 
-OTHERS = ("uncertainty", "top", "random")  # criteria that a search may change to, beside the config's own
+OTHERS = ("top", "uncertainty", "random")  # criteria that a search may change to, beside the config's own
 LABELS = {
-    "pf_mmr": "show me more",
-    "uncertainty": "teach me",
-    "top": "the most likely ones",
-    "random": "check the rest",
+    "pf_mmr": "teach me",
+    "top": "show me more",
+    "uncertainty": "what it is least sure of",
+    "random": "check the rest at random",
 }
 ANY = ("0.0.0.0", "::")  # addresses that stand for all of a machine's
 
@@ -218,6 +219,8 @@ class Page:
 def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], None]) -> "Parts":
     """The parts of every search of a page."""
     from seekloop.app.library import Parts
+    from seekloop.app.models import Finished
+    from seekloop.commands.replay import leave_run
 
     chosen, asking = compose.loop_parts(config), section(config, "loop", Asking)
     check_chooses(chosen.criterion)
@@ -231,6 +234,10 @@ def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], No
     def describe(collection: Collection) -> Descriptors:
         return opened(ensure(replace(extraction, collection=collection), say), config.grid)
 
+    def leave(session: Session, id: str, title: str, collection: Collection) -> Finished:
+        left = leave_run(config, session, id=id, title=title, collection=collection)
+        return Finished(run=str(left.folder), files=list(left.files), said=left.replay.said)
+
     return Parts(
         loop,
         criteria,
@@ -240,6 +247,7 @@ def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], No
         negatives=asking.negatives,
         budget=asking.budget,
         about={"overrides": [str(word) for word in HydraConfig.get().overrides.task]},
+        leave_run=leave,
     )
 
 

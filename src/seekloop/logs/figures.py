@@ -119,10 +119,11 @@ def compare(kind: RunKind, runs: Mapping[str, Sequence[pd.DataFrame]]) -> Figure
     colours, markers = ({label: of[n % len(of)] for n, label in enumerate(shown)} for of in (COLOURS, MARKERS))
     steps = frame[kind.curve.axis].nunique()
     for axes, value in zip(panels, values, strict=True):
+        band = partial(interval, share=not (frame[value] > 1).any())
         sns.lineplot(
             frame, x=kind.curve.axis, y=value, hue="label", hue_order=shown, palette=colours, style="label",
             style_order=shown, dashes=styles, markers=markers, markevery=max(1, steps // 8), markersize=6,
-            errorbar=partial(interval, share=True), err_kws={"alpha": 0.14, "linewidth": 0}, linewidth=1.7, ax=axes,
+            errorbar=band, err_kws={"alpha": 0.14, "linewidth": 0}, linewidth=1.7, ax=axes,
         )  # fmt: skip
         tidy(axes, kind.label(kind.curve.axis), kind.label(value))
         _fit(axes)
@@ -143,11 +144,12 @@ def _without_setups(of: Curve, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fit(axes: Axes) -> None:
-    """Limits that the curves of shares fill; of a wider band, what lies within half their range beside them."""
+    """Limits that the curves fill; of a wider band, what lies within half their range beside them. Shares end at 1."""
     heights = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
     low, high = (float(of(heights)) for of in (np.nanmin, np.nanmax))
     room = max((high - low) / 2, 0.02)
-    axes.set_ylim(max(axes.get_ylim()[0], low - room, -0.02), min(axes.get_ylim()[1], high + room, 1.02))
+    most = 1.02 if high <= 1 else np.inf
+    axes.set_ylim(max(axes.get_ylim()[0], low - room, -0.02), min(axes.get_ylim()[1], high + room, most))
 
 
 def bars_of_classes(kind: RunKind, classes: pd.DataFrame) -> Figure:

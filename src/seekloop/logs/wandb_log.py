@@ -409,7 +409,7 @@ def boxes_of(row: pd.Series, region_box: RegionBox | None, frame: Box) -> dict[s
         region_box: (image, region) to the region's box.
         frame: where in the picture the image lies.
     """
-    label = f"{row['class_name']} {row['score']:.3g}"
+    label = f"{row.get('class_name', '')} {row['score']:.3g}".strip()
     drawn = []
     if not pd.isna(row["x0"]):
         x0, y0, x1, y1 = (float(row[side]) for side in ("x0", "y0", "x1", "y1"))

@@ -58,17 +58,20 @@ def replayed(
     asked = [number for number, event in enumerate(events) if isinstance(event, Asked)]
     listed = [number for number, event in enumerate(events) if isinstance(event, Started | CollectionGrown)]
     first = listed[-1] + 1 if listed else 0
-    known = {"images": images, "criteria": criteria}
-    session, whole = Session(loop, MemoryLog(events[:first]), **known), Session(loop, MemoryLog(events), **known)
+
+    def after(count: int) -> Session:
+        return Session(loop, MemoryLog(events[:count]), images=images, criteria=criteria)
+
+    session = after(first)
     if len(session.events) > first:  # the images are others now
-        return Replay(whole, 0, len(asked))
+        return Replay(after(len(events)), 0, len(asked))
     unchecked = sum(number < first for number in asked)
     for number, event in enumerate(events[first:], first):
         if isinstance(event, Asked):
             session.ask()
             if session.events[-1] != event:
                 why = _difference(number, event, session.events[-1])
-                return Replay(whole, asked.index(number) - unchecked, unchecked, number, why)
+                return Replay(after(len(events)), asked.index(number) - unchecked, unchecked, number, why)
         else:
             session._happen(event, session._now)
     return Replay(session, len(asked) - unchecked, unchecked)

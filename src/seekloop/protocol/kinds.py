@@ -210,3 +210,50 @@ REGIONS = RunKind(
         )
     },
 )
+
+FOUND = Curve("rounds", "round", ("found", "precision", "yes"), against=("labels", "seconds"))
+
+SESSIONS = RunKind(
+    command="replay",
+    step="round",
+    tables={
+        "rounds": {
+            **columns("int32", ("round", "asked", "yes")),
+            "precision": "double",
+            **columns("int32", ("found", "labels")),
+            "seconds": "double",
+        },
+        "asked": {
+            **{"round": "int32", "image": "int32", "path": "string", "region": "int32"},
+            **{"score": "double", "relevant": "bool"},
+            **BOX,
+        },
+    },
+    numbers=("precision",),
+    amounts=("found", "labels", "seconds"),
+    labels={
+        "found": "relevant images found",
+        "labels": "labelled images",
+        "seconds": "user's time (s)",
+        "precision": "precision of the question",
+    },
+    printed={"precision": "precision of the questions"},
+    curve=FOUND,
+    compared=("found", "precision"),
+    subject=("collection", "backbone"),
+    named=("title", "criterion"),
+    lines={
+        "found": Lines(
+            FOUND,
+            {"relevant images found": ("found",), "precision of the question": ("precision",)},
+            ("round", "labels", "seconds"),
+        )
+    },
+    asked=Asked(
+        right=lambda row: None if pd.isna(row["relevant"]) else bool(row["relevant"]),
+        caption=lambda row: "" if pd.isna(row["score"]) else f"{row['score']:+.2f}",
+        description=lambda row: f"{answer_of(row['relevant'])}, score {row['score']:.3g}",
+        most=100,
+    ),
+)
+"""Runs that the sessions of people are."""
