@@ -149,8 +149,7 @@ export class Search extends EventTarget {
 
   #change(operation) {
     return this.after(async () => {
-      this.#adopt(await operation());
-      this.dispatchEvent(new Event("order"));
+      this.#adopt(await operation(), true);
     });
   }
 
@@ -227,14 +226,14 @@ export class Search extends EventTarget {
     });
   }
 
-  #adopt(told) {
+  #adopt(told, reorders = false) {
     const before = this.told;
     this.told = told;
     const names = (one) => one.question.map((item) => item.name).join();
     const asks = before.round !== told.round || names(before) !== names(told);
     this.#changed();
     if (asks) this.dispatchEvent(new Event("round"));
-    if (asks || before.examples.length !== told.examples.length) this.dispatchEvent(new Event("order"));
+    if (asks || reorders || before.examples.length !== told.examples.length) this.dispatchEvent(new Event("order"));
   }
 
   #changed() {
