@@ -20,7 +20,7 @@ from seekloop.commands.quoting import check_text, quoted
 from seekloop.commands.texts import check_space
 from seekloop.contracts import boxes as box_geometry
 from seekloop.contracts.errors import ConfigError
-from seekloop.contracts.protocols import Collection, Descriptors, KnowsContents, TextEncoder
+from seekloop.contracts.protocols import Collection, Descriptors, TextEncoder
 from seekloop.contracts.recipe import settings
 from seekloop.contracts.records import Annotations, Text
 from seekloop.descriptors.whitening import Whitened
@@ -275,8 +275,7 @@ def saved_session(
         BusyError: by an answer, if another process added one to the search meanwhile.
     """
     collection = _collection(descriptors)
-    contents = collection.contents() if isinstance(collection, KnowsContents) else None
-    images = Images(descriptors.images, contents, _paths(descriptors))
+    images = Images(descriptors.images) if collection is None else Images.of(collection)
     text, overrides = _text(descriptors, words, vector, overrides)
     chosen = _for_a_person(overrides)
     config = _config("retrieve", chosen)

@@ -18,7 +18,7 @@ from seekloop.commands.sessions import database
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.problems import many
-from seekloop.contracts.protocols import Collection, Criterion, Descriptors, KnowsContents
+from seekloop.contracts.protocols import Collection, Criterion, Descriptors
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.logs.console import Console
 from seekloop.logs.run_folder import RunFolder, RunState
@@ -99,8 +99,7 @@ def rebuilt(config: DictConfig, sessions: Sessions, id: str, say: Callable[[str]
     extraction = prepare(config)
     collection, chosen = extraction.collection, loop_parts(config)
     store = described(extraction, config.grid, say)
-    contents = collection.contents() if isinstance(collection, KnowsContents) else None
-    indexed = Indexed(collection, store, Images(store.images, contents, collection.paths))
+    indexed = Indexed(collection, store, Images.of(collection))
 
     def loop_over(descriptors: Descriptors) -> Loop:
         return chosen.loop(descriptors, config.seed, say, reranker_over(config, descriptors, say))

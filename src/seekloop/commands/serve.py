@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import hydra
 from annotated_types import Ge, Interval
@@ -116,7 +117,7 @@ def serve(config: DictConfig) -> None:
     with hub.offline(weights), listening(chosen.host, chosen.port) as listener:
         page = Page(config, chosen, weights, console.say)
         page.indexing.start()
-        address = f"http://{shown_host(chosen.host)}:{listener.getsockname()[1]}/{f'?token={token}' if token else ''}"
+        address = f"http://{shown_host(chosen.host)}:{listener.getsockname()[1]}/{f'?token={quote(token)}' if token else ''}"
         console.say(f"open {address} (Ctrl-C ends it; every answer is kept)")
         if chosen.open:
             threading.Timer(1.0, webbrowser.open, [address]).start()
