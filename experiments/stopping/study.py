@@ -103,7 +103,7 @@ def checked(progress: Progress, told: torch.Tensor, sample: int, query: Query, n
 
 
 def main() -> None:
-    command, path, *words = sys.argv[1:]
+    _, path, *words = sys.argv[1:]
     parts = [list(part) for is_break, part in groupby(words[1:], lambda word: word == "--") if not is_break]
     for faults in parts[1:]:
         play(Path(path), words[0], parts[0], [] if faults == ["-"] else faults)

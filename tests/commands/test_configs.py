@@ -16,7 +16,7 @@ CONF = conf_dir()
 SOURCE = Path(__file__).parents[2] / "src"
 ENTRIES = [
     path
-    for path in sorted([*CONF.glob("*/*.yaml"), *CONF.glob("representation/*/*.yaml")])
+    for path in sorted([*CONF.glob("*/*.yaml"), *CONF.glob("representation/*/*.yaml"), *CONF.glob("loop/*/*.yaml")])
     if "_target_" in OmegaConf.load(path)
 ]
 NOT_IN_THE_YAML = {

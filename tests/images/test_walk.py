@@ -154,3 +154,22 @@ def test_folders_that_systems_keep_are_passed_over_and_counted(tmp_path, save_im
     found = find_images(tmp_path)
     assert found.paths == ("a.jpg",)
     assert [problem.what[:30] for problem in found.problems] == ["1 folder of file servers or op"]
+
+
+def test_a_stamp_changes_with_pictures_and_with_nothing_else(tmp_path, save_image):
+    root = tmp_path / "root"
+    assert walk.stamp(root) == ""
+    save_image(root / "b" / "near.jpg")
+    stamps = [walk.stamp(root)]
+    (root / "b" / "near.xmp").write_text("keywords")
+    (root / "b" / ".hidden.jpg").write_bytes(b"")
+    assert walk.stamp(root) == stamps[0]
+    save_image(root / "b" / "deeper" / "far.jpg")  # added
+    stamps.append(walk.stamp(root))
+    (root / "b" / "near.jpg").rename(root / "b" / "renamed.jpg")
+    stamps.append(walk.stamp(root))
+    os.utime(root / "b" / "renamed.jpg", ns=(0, 1_000))  # written again, as large as before
+    stamps.append(walk.stamp(root))
+    (root / "b" / "deeper" / "far.jpg").unlink()
+    stamps.append(walk.stamp(root))
+    assert len(set(stamps)) == 5

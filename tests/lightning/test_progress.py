@@ -4,7 +4,7 @@ from unittest.mock import create_autospec
 import pytest
 import pytorch_lightning as pl
 
-from seekloop.lightning.progress import ImagesPerSecond
+from seekloop.lightning.progress import ImagesPerSecond, told
 
 
 @pytest.mark.parametrize(("images", "told"), [(4, []), (5, ["for 1 more images"])])
@@ -33,3 +33,18 @@ def test_the_time_is_that_of_all_batches_after_the_first(capsys, monkeypatch):
         bar.on_predict_batch_end(trainer, module, SimpleNamespace(image=range(1)), None, batch)
     bar.on_predict_end(trainer, module)
     assert "about 14 s for 7 more images" in capsys.readouterr().err
+
+
+def test_progress_is_told_in_place_of_a_bar(capsys):
+    """Three of eleven are done already; then two batches of four."""
+    trainer = create_autospec(pl.Trainer, instance=True, is_global_zero=True, world_size=1)
+    module = create_autospec(pl.LightningModule, instance=True)
+    heard = []
+    with told(lambda *words: heard.append(words)):
+        bar = ImagesPerSecond("describe", 3, 11)
+        bar.on_predict_start(trainer, module)
+        for batch in range(2):
+            bar.on_predict_batch_end(trainer, module, SimpleNamespace(image=range(4)), None, batch)
+        bar.on_predict_end(trainer, module)
+    assert heard == [("describe", 7, 11), ("describe", 11, 11)]
+    assert capsys.readouterr().err == ""

@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from seekloop.app.routes import answers, collection, searches
+from seekloop.app.routes import answers, collection, exports, searches
 from seekloop.app.safety import Guard
 from seekloop.app.searches import MissingError
 from seekloop.app.served import Served, Shown
@@ -49,10 +50,18 @@ def make_app(served: Served, *, hosts: frozenset[str] = frozenset(), token: str 
     app.state.served, app.state.shown = served, Shown(served)
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, explained(status))
-    for module in (collection, searches, answers):
+    app.add_exception_handler(RequestValidationError, misunderstood)
+    for module in (collection, searches, answers, exports):
         app.include_router(module.router)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return Guard(app, hosts, token)
+
+
+def misunderstood(_: Request, error: Exception) -> Response:
+    """Reply to a request of another shape: where it differs, and how; what was sent is not sent back."""
+    found = error.errors() if isinstance(error, RequestValidationError) else ()
+    parts = [f"{'.'.join(str(word) for word in one['loc'][1:])}: {one['msg']}" for one in found]
+    return JSONResponse({"detail": "the request cannot be understood: " + "; ".join(parts[:3])}, 422)
 
 
 def explained(status: int) -> Callable[[Request, Exception], Response]:

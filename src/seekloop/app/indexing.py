@@ -4,10 +4,10 @@ import json
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from seekloop.extraction import growing
 
@@ -87,6 +87,7 @@ class Indexing:
         self.program, self.on_store, self.on_state, self.say = program, on_store, on_state, say
         self.state = IndexingState()
         self._process: subprocess.Popen[str] | None = None
+        self._last: IndexedStore | None = None
         self._lock, self._stopped = threading.Lock(), False
 
     @property
@@ -146,15 +147,15 @@ class Indexing:
     def _watch(self, process: "subprocess.Popen[str]") -> None:
         """Wait for the end of the process; hear meanwhile what it says."""
         errors: deque[str] = deque(maxlen=SHOWN)
-        hearing = [
-            threading.Thread(target=drain, args=(process.stdout, self._take), daemon=True),
-            threading.Thread(target=drain, args=(process.stderr, errors.append), daemon=True),
-        ]
+        streams = ((process.stdout, self._take), (process.stderr, errors.append))
+        hearing = [threading.Thread(target=drain, args=one, daemon=True) for one in streams]
         for thread in hearing:
             thread.start()
         code = process.wait()
-        for thread in hearing:  # processes that decode for it may keep its pipes open a little longer
-            thread.join(FLUSH)
+        for thread, (stream, _) in zip(hearing, streams, strict=True):
+            thread.join(FLUSH)  # processes that decode for it may keep its pipes open a little longer
+            if stream is not None and not thread.is_alive():
+                stream.close()
         if process.stdin is not None:
             unless_broken(process.stdin.close)
         if not self._stopped and self._process is process:
@@ -175,11 +176,14 @@ class Indexing:
             self._store(told)
 
     def _store(self, told: Mapping[str, Any]) -> None:
-        """Hand a store on, and remove those that it has taken the place of."""
+        """Hand a store on, unless it is the one that was handed on last; remove those that it takes the place of."""
+        store = IndexedStore(Path(told["folder"]), tuple(told["paths"]), told["whole"])
         try:
-            self.on_store(IndexedStore(Path(told["folder"]), tuple(told["paths"]), told["whole"]))
+            if self._last is None or replace(self._last, whole=store.whole) != store:
+                self.on_store(store)
+            self._last = store
         except Exception as error:  # the process goes on; the earlier store stays in use
-            message = f"the store {told['folder']} cannot be used: {error}"
+            message = f"the store {store.folder} cannot be used: {error}"
             self.say(message)
             self._change(replace(self.state, state="failed", message=message))
             return
@@ -190,12 +194,10 @@ class Indexing:
         self.on_state(state)
 
 
-def drain(stream: IO[str] | None, take: Callable[[str], object]) -> None:
-    """Take every line of a stream until its end, and close it."""
-    if stream is not None:
-        with stream:
-            for line in stream:
-                take(line)
+def drain(lines: Iterable[str], take: Callable[[str], object]) -> None:
+    """Take every line until there are no more."""
+    for line in lines:
+        take(line)
 
 
 def unless_broken(act: Callable[[], object]) -> bool:

@@ -4,12 +4,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from seekloop.app.models import Finished
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Backbone, Collection, Criterion, Descriptors
 from seekloop.contracts.recipe import Json, settings
 from seekloop.contracts.records import Text
 from seekloop.loop.engine import Loop
 from seekloop.loop.items import Images
+from seekloop.loop.session import Session
 from seekloop.store.joined import Joined
 
 
@@ -48,7 +50,7 @@ class Parts:
         negatives: how many random images each search presumes irrelevant.
         budget: images per question.
         about: what `seekloop replay` needs to make the same loop again; kept with every session.
-        leave_run: replays a session by its id, and writes the run that it is; gives the run's folder.
+        leave_run: replays a session, and writes the run that it is.
     """
 
     loop: Callable[[Descriptors], Loop]
@@ -59,7 +61,11 @@ class Parts:
     negatives: int = 5
     budget: int = 10
     about: Mapping[str, Json] = field(default_factory=dict)
-    leave_run: Callable[[str], str] | None = None
+    leave_run: "LeaveRun | None" = None
+
+
+LeaveRun = Callable[[Session, str, str, Collection], Finished]
+"""A session, its id, its title and its images to the run that it leaves."""
 
 
 class Library:

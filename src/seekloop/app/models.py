@@ -353,9 +353,12 @@ class Written(Reply):
 
     folder: str
     files: int
+    skipped: list[str]
 
 
 class Finished(Reply):
     """The run that a session left."""
 
     run: str = Field(description="folder of the run")
+    files: list[str]
+    said: str = Field(description="whether the replay asked the same questions")

@@ -3,7 +3,7 @@
 import hmac
 import ipaddress
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse
@@ -83,7 +83,7 @@ class Guard:
         for name, value in HEADERS.items():
             sent.setdefault(name, value)
         if self.token and keep:
-            cookie = f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000"
+            cookie = f"{COOKIE}={quote(self.token, safe='')}; HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000"
             sent.append("Set-Cookie", cookie)
 
     def _refusal(self, method: str, headers: Headers, given: str) -> tuple[int, str] | None:
@@ -106,7 +106,7 @@ class Guard:
         except CookieError:
             cookies = SimpleCookie()
         morsel = cookies.get(COOKIE)
-        kept, bearer = "" if morsel is None else morsel.value, headers.get("authorization", "")
+        kept, bearer = "" if morsel is None else unquote(morsel.value), headers.get("authorization", "")
         said = (given, kept, bearer.removeprefix("Bearer "))
         return any(hmac.compare_digest(one.encode(), self.token.encode()) for one in said if one)
 

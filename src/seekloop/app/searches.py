@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from seekloop.app import models, views
+from seekloop.app.export import Exported, exported
 from seekloop.app.library import Indexed, Library
 from seekloop.app.uploads import Uploads
 from seekloop.contracts.errors import StoreError
@@ -74,13 +75,14 @@ class Search:
         return asked[-1] + 1 if asked else 0
 
     def note(self, answers: Sequence[models.AnswerIn]) -> None:
-        """Keep answers; those that no round has taken in may be withdrawn.
+        """Keep answers, of several to one image the last; those that no round has taken in may be withdrawn.
 
         Raises:
             MissingError: if an image is not in the collection.
             ValueError: if an answer cannot be kept.
         """
         with self._order:
+            answers = list({one.name: one for one in answers}.values())
             replies: dict[int, object] = {}
             for one in answers:
                 if one.answer is not None:
@@ -198,6 +200,11 @@ class Search:
             self.session.note(dict.fromkeys(fresh, REPLY[cut.answer]))
         return len(fresh)
 
+    def exported(self, cut: models.CutOff) -> list[Exported]:
+        """Images found, and those of the ranking down to a cut-off."""
+        with self._fitting:
+            return exported(self.session, self.indexed.collection, above=cut.above, first=cut.first)
+
     def answers(self) -> list[models.Answered]:
         """Everything that was said, the latest first, the examples behind it."""
         session, scores = self.session, self.session.scores
@@ -295,7 +302,7 @@ class Searches:
                 search = self._opened(id)
                 self._keep(search)
             elif not self._is_over_all(search):
-                self._grow(search)
+                self.refresh(search)
             with self._lock:
                 if id in self._open:
                     self._open.move_to_end(id)
@@ -409,7 +416,8 @@ class Searches:
     def _is_over_all(self, search: Search) -> bool:
         return search.indexed.collection is self.library.indexed.collection
 
-    def _grow(self, search: Search) -> None:
+    def refresh(self, search: Search) -> None:
+        """Let a search go on over what can be searched by now, with those uploads behind it that are its examples."""
         with search.changing() as session:
             indexed = self._with_uploads([one.name for one in views.examples(session)])
             if indexed.images.listing != session.images.listing:
@@ -432,24 +440,41 @@ class Searches:
         started = live[0]
         if not isinstance(started, happened.Started):
             raise StoreError(f"session {listed.id} does not begin with its start")
-        answered = [event for event in live if isinstance(event, happened.Answered | happened.Noted)]
-        replies = {one.image: one.answer for event in answered for one in event.replies}
         first = next(iter(started.examples), None)
         return models.Summary(
             id=listed.id,
             title=listed.title,
             created=listed.created.isoformat(timespec="seconds"),
             changed=listed.changed.isoformat(timespec="seconds"),
-            round=sum(isinstance(event, happened.Answered) for event in live),
-            found=len(started.examples) + list(replies.values()).count("relevant"),
+            round=sum(isinstance(event, happened.Answered) for event in live) + 1,
+            found=_found(live),
             example=None if first is None else models.ExampleIn(name=first.image, box=first.box),
             words=started.words or "",
         )
 
 
 def _examples_of(events: Sequence[happened.Event]) -> list[str]:
-    started = [one.image for event in events if isinstance(event, happened.Started) for one in event.examples]
-    return [*started, *(event.example.image for event in events if isinstance(event, happened.ExampleAdded))]
+    """Names of a search's examples, but for those that were undone."""
+    live = [event for _, event in happened.standing(events)]
+    started = [one.image for event in live if isinstance(event, happened.Started) for one in event.examples]
+    return [*started, *(event.example.image for event in live if isinstance(event, happened.ExampleAdded))]
+
+
+def _found(live: Sequence[happened.Event]) -> int:
+    """How many images are known to show the object, examples included."""
+    answers, waiting = dict[str, str](), dict[str, str]()
+    for event in live:
+        match event:
+            case happened.Answered():
+                answers |= {one.image: one.answer for one in event.replies}
+                waiting = {}
+            case happened.Noted():
+                waiting |= {one.image: one.answer for one in event.replies}
+                waiting = {image: answer for image, answer in waiting.items() if image not in event.withdrawn}
+            case happened.Revoked():
+                answers = {image: answer for image, answer in answers.items() if image not in event.images}
+    relevant = {image for image, answer in (answers | waiting).items() if answer == "relevant"}
+    return len(relevant.union(_examples_of(live)))
 
 
 def _titled(indexed: Indexed, examples: Sequence[Example]) -> str:

@@ -25,6 +25,7 @@ After = Annotated[int, Query(ge=0)]
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/json": {"schema": {"type": "object"}}}}
     for status, text in {
+        400: "the request cannot be read",
         401: "the token is missing",
         403: "not from this page",
         404: "there is no such search or image",

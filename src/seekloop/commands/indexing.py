@@ -12,9 +12,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -56,10 +57,10 @@ class Reports:
     """Reports of one collection, written as lines of JSON.
 
     Args:
-        output: where they go.
+        output: takes a line.
     """
 
-    def __init__(self, output: IO[str]) -> None:
+    def __init__(self, output: Callable[[str], object]) -> None:
         self.output = output
         self.done = self.total = 0
         self.pace: float | None = None  # seconds per image
@@ -99,8 +100,7 @@ class Reports:
 
     def write(self, report: Mapping[str, Any]) -> None:
         """One report."""
-        self.output.write(json.dumps(report) + "\n")
-        self.output.flush()
+        self.output(json.dumps(report))
 
 
 class Indexer:
@@ -137,7 +137,6 @@ class Indexer:
     def _index(self) -> None:
         """Describe what is missing, part by part."""
         reports = self.reports
-        reports.begin(0, 0)
         reports.state("running", "looking at the collection")
         stage = prepare(self.config)
         parts = divided(stage)
@@ -209,8 +208,8 @@ def obey(orders: io.FileIO, looking: threading.Event) -> None:
 
 def main() -> None:
     """Index until the input ends."""
-    reports = Reports(os.fdopen(os.dup(1), "w", encoding="utf-8"))
-    os.dup2(2, 1)  # what libraries print is no report
+    reports = Reports(partial(print, file=sys.stdout, flush=True))
+    sys.stdout = sys.stderr  # what libraries print is no report
     orders, looking = io.FileIO(0), threading.Event()
     if hasattr(os, "nice"):
         os.nice(NICE)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import hydra
 from annotated_types import Ge, Interval
@@ -36,6 +37,7 @@ from seekloop.images.part import part
 from seekloop.logs.console import Console
 from seekloop.loop.engine import Loop
 from seekloop.loop.items import Images
+from seekloop.loop.session import Session
 from seekloop.matching.expression import joined, parse
 from seekloop.store.manifest import read_manifest
 from seekloop.store.reader import Store, open_store
@@ -115,7 +117,7 @@ def serve(config: DictConfig) -> None:
     with hub.offline(weights), listening(chosen.host, chosen.port) as listener:
         page = Page(config, chosen, weights, console.say)
         page.indexing.start()
-        address = f"http://{shown_host(chosen.host)}:{listener.getsockname()[1]}/{f'?token={token}' if token else ''}"
+        address = f"http://{shown_host(chosen.host)}:{listener.getsockname()[1]}/{f'?token={quote(token)}' if token else ''}"
         console.say(f"open {address} (Ctrl-C ends it; every answer is kept)")
         if chosen.open:
             threading.Timer(1.0, webbrowser.open, [address]).start()
@@ -218,6 +220,8 @@ class Page:
 def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], None]) -> "Parts":
     """The parts of every search of a page."""
     from seekloop.app.library import Parts
+    from seekloop.app.models import Finished
+    from seekloop.commands.replay import leave_run
 
     chosen, asking = compose.loop_parts(config), section(config, "loop", Asking)
     check_chooses(chosen.criterion)
@@ -231,6 +235,10 @@ def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], No
     def describe(collection: Collection) -> Descriptors:
         return opened(ensure(replace(extraction, collection=collection), say), config.grid)
 
+    def leave(session: Session, id: str, title: str, collection: Collection) -> Finished:
+        left = leave_run(config, session, id=id, title=title, collection=collection)
+        return Finished(run=str(left.folder), files=list(left.files), said=left.replay.said)
+
     return Parts(
         loop,
         criteria,
@@ -240,6 +248,7 @@ def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], No
         negatives=asking.negatives,
         budget=asking.budget,
         about={"overrides": [str(word) for word in HydraConfig.get().overrides.task]},
+        leave_run=leave,
     )
 
 

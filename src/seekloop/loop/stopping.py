@@ -16,7 +16,7 @@ from seekloop.contracts.protocols import Criterion
 from seekloop.contracts.randomness import generator
 from seekloop.loop.engine import ANSWER_CODE, Loop
 from seekloop.loop.state import LabelledRows, Round, State
-from seekloop.metrics.remaining import Estimate, calibrated, chao, chao_rivest, sampled
+from seekloop.metrics.remaining import Calibration, Estimate, calibrated, chao, chao_rivest, sampled
 
 RANDOM = "random"
 """Name of the criterion whose questions are a random sample of what is left: the check of the rest."""
@@ -101,8 +101,18 @@ def by_sample(progress: Progress, confidence: float = 0.95) -> Estimate | None:
     return estimate.at_most(progress.left)
 
 
-def by_probability(progress: Progress, confidence: float = 0.95) -> Estimate | None:
-    """Estimate what remains by calibrated probabilities, from the scores that images had when they were asked about."""
+def by_platt(progress: Progress, confidence: float = 0.95) -> Estimate | None:
+    """Estimate what remains by probabilities of a logistic calibration."""
+    return _by_probability("platt", progress, confidence)
+
+
+def by_isotonic(progress: Progress, confidence: float = 0.95) -> Estimate | None:
+    """Estimate what remains by probabilities of an isotonic calibration."""
+    return _by_probability("isotonic", progress, confidence)
+
+
+def _by_probability(calibration: Calibration, progress: Progress, confidence: float) -> Estimate | None:
+    """Calibrate on the scores that images had when they were asked about."""
     if not progress.turns:
         return None
     answers = torch.cat([turn.answer for turn in progress.turns])
@@ -110,7 +120,8 @@ def by_probability(progress: Progress, confidence: float = 0.95) -> Estimate | N
     relevant = answers[answers != 0] == 1
     if int(relevant.sum()) < FEWEST or relevant.all():
         return None
-    return calibrated(scores, relevant, progress.scores[progress.candidate].cpu(), confidence)
+    rest = progress.scores[progress.candidate]
+    return calibrated(scores, relevant, rest[rest.isfinite()], confidence, calibration=calibration)
 
 
 def by_chao(progress: Progress, confidence: float = 0.95) -> Estimate | None:
@@ -130,10 +141,11 @@ def _by_captures(bound: Callable[[Tensor, float], Estimate], progress: Progress,
     return bound(captures, confidence).at_most(progress.left)
 
 
-Estimator = Literal["sample", "probability", "chao", "chao_rivest"]
+Estimator = Literal["sample", "platt", "isotonic", "chao", "chao_rivest"]
 ESTIMATORS: Mapping[str, Remaining] = {
     "sample": by_sample,
-    "probability": by_probability,
+    "platt": by_platt,
+    "isotonic": by_isotonic,
     "chao": by_chao,
     "chao_rivest": by_chao_rivest,
 }
@@ -226,7 +238,7 @@ class Recall:
         confidence: that it is found: the upper end of a one-sided interval of the estimator counts.
     """
 
-    estimator: Estimator = "probability"
+    estimator: Estimator = "platt"
     goal: Inside = 0.8
     confidence: Inside = 0.95
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Calibration = Literal["platt", "isotonic"]
 RESAMPLES = 50  # bootstrap samples of the answers that a calibration is learnt from
-NEARLY_FREE = 1e6  # C of a logistic regression that is hardly regularised
+NEWTON_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -117,46 +117,63 @@ def calibrated(
     if relevant.all() or not relevant.any():
         raise ValueError("a calibration needs answers of both kinds")
     given, told, others = (one.double().numpy() for one in (scores, relevant, rest))
-    fit, rng = {"platt": _platt, "isotonic": _isotonic}[calibration], np.random.default_rng(seed)
-    sums = [_moments(fit(given, told, _resampled(told, rng))(others)) for _ in range(RESAMPLES)]
-    low, high = _mixture_interval(np.array(sums), confidence, len(others))
-    value, _ = _moments(fit(given, told, np.ones(len(told)))(others))
+    weights = np.stack([np.ones(len(told)), *_resampled(told, np.random.default_rng(seed))])
+    curves = {"platt": _platt, "isotonic": _isotonic}[calibration](given, told, weights)
+    sums = np.array([_moments(curve(others)) for curve in curves])
+    value, (low, high) = float(sums[0, 0]), _mixture_interval(sums[1:], confidence, len(others))
     return Estimate(min(low, value), value, max(high, value), f"probabilities calibrated on {len(told)} answers")
 
 
 Curve = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
 
 
-def _platt(scores: "NDArray[np.float64]", relevant: "NDArray[np.float64]", weights: "NDArray[np.float64]") -> Curve:
-    """The logistic function nearest to the answers, which count (n + 1) / (n + 2) rather than 1."""
-    from sklearn.linear_model import LogisticRegression
+def _platt(
+    scores: Float[np.ndarray, " k"], relevant: Float[np.ndarray, " k"], weights: Float[np.ndarray, "b k"]
+) -> list[Curve]:
+    """Logistic functions nearest to weighted answers, which count (n + 1) / (n + 2) rather than 1; by Newton's method.
 
-    positives, negatives = (weights * relevant).sum(), (weights * (1 - relevant)).sum()
-    targets = np.where(relevant > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    solver: Any = LogisticRegression(C=NEARLY_FREE, solver="newton-cholesky")  # type: ignore[no-untyped-call]
-    both = np.concatenate([scores, scores])[:, None], np.repeat([1, 0], len(scores))
-    solver.fit(*both, sample_weight=np.concatenate([weights * targets, weights * (1 - targets)]))
-    return lambda others: solver.predict_proba(others[:, None])[:, 1]
+    All weightings are fitted at once. A step is at most 1 in each coefficient of the standardised score.
+    """
+    from scipy.special import expit
+
+    centre, unit = scores.mean(), scores.std() or 1.0
+    design = np.stack([(scores - centre) / unit, np.ones(len(scores))], axis=1)
+    positives, negatives = (weights @ part for part in (relevant, 1 - relevant))
+    targets = np.where(relevant > 0, ((positives + 1) / (positives + 2))[:, None], (1 / (negatives + 2))[:, None])
+    found = np.zeros((len(weights), 2))
+    for _ in range(NEWTON_STEPS):
+        chances = expit(found @ design.T)
+        slope = (weights * (targets - chances)) @ design
+        bend = np.einsum("bk,ki,kj->bij", weights * chances * (1 - chances), design, design) + np.eye(2) * 1e-9
+        found += np.clip(np.linalg.solve(bend, slope[:, :, None])[:, :, 0], -1, 1)
+
+    def curve(slope: float, intercept: float) -> Curve:
+        return lambda others: expit(slope * (others - centre) / unit + intercept)
+
+    return [curve(*one) for one in found.tolist()]
 
 
-def _isotonic(scores: "NDArray[np.float64]", relevant: "NDArray[np.float64]", weights: "NDArray[np.float64]") -> Curve:
-    """The rising function nearest to the answers, constant beyond the scores that were asked about."""
+def _isotonic(
+    scores: Float[np.ndarray, " k"], relevant: Float[np.ndarray, " k"], weights: Float[np.ndarray, "b k"]
+) -> list[Curve]:
+    """Rising functions nearest to weighted answers, constant beyond the scores that were asked about."""
     from sklearn.isotonic import IsotonicRegression
 
-    curve: Any = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")  # type: ignore[no-untyped-call]
-    curve.fit(scores, relevant, sample_weight=weights)
-    return lambda others: curve.predict(others)
+    kind: Any = IsotonicRegression
+    fitted = [kind(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, relevant, row) for row in weights]
+    return [one.predict for one in fitted]
 
 
-def _resampled(relevant: "NDArray[np.float64]", rng: np.random.Generator) -> "NDArray[np.float64]":
-    """How often each answer is drawn; answers of both kinds are."""
-    while True:
-        weights = np.bincount(rng.integers(len(relevant), size=len(relevant)), minlength=len(relevant)).astype(float)
-        if 0 < weights @ relevant < weights.sum():
-            return weights
+def _resampled(relevant: Float[np.ndarray, " k"], rng: np.random.Generator) -> list[Float[np.ndarray, " k"]]:
+    """How often each answer is drawn by each bootstrap sample; all samples have answers of both kinds."""
+    drawn: list[Float[np.ndarray, " k"]] = []
+    while len(drawn) < RESAMPLES:
+        times = np.bincount(rng.integers(len(relevant), size=len(relevant)), minlength=len(relevant)).astype(float)
+        drawn += [times] if 0 < times @ relevant < times.sum() else []
+    return drawn
 
 
-def _moments(probabilities: "NDArray[np.float64]") -> tuple[float, float]:
+def _moments(probabilities: Float[np.ndarray, " n"]) -> tuple[float, float]:
     """Mean and standard deviation of a sum of independent events."""
     return float(probabilities.sum()), math.sqrt(float((probabilities * (1 - probabilities)).sum()))
 
@@ -246,12 +263,12 @@ def _lower_bound(counts: Float[np.ndarray, " m"]) -> tuple[float, float]:
     start = np.array([math.log(counts[0] ** 2 * (members - 1) / (2 * members * counts[1])), 0.0])
     start[1] = math.log(counts[0] / members) - start[0]  # fits f_1 and f_2
 
-    def excess(point: Float[np.ndarray, " 2"]) -> "NDArray[np.float64]":
+    def excess(point: Float[np.ndarray, " 2"]) -> Float[np.ndarray, " m"]:
         """Expected minus observed counts, where eta does not take up the difference."""
         expected = ways * np.exp(point[0] + point[1] * times)
         return np.where(free & (expected < counts), 0.0, expected - counts)
 
-    def loss(point: Float[np.ndarray, " 2"]) -> tuple[float, "NDArray[np.float64]"]:
+    def loss(point: Float[np.ndarray, " 2"]) -> tuple[float, Float[np.ndarray, " 2"]]:
         linear = point[0] + point[1] * times
         expected, apart = ways * np.exp(linear), excess(point)
         saturated = np.where(counts > 0, counts - counts * np.log(np.maximum(counts, 1e-300) / ways), 0.0)

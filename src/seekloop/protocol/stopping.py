@@ -54,9 +54,9 @@ class Stops:
             told = [0 if pd.isna(one) else 1 if one else -1 for one in rows["relevant"]]
             turn = Turn(
                 self.criterion,
-                torch.tensor(rows["image"].to_numpy(), dtype=torch.long),
+                torch.tensor(rows["image"].tolist()),
                 torch.tensor(told),
-                torch.tensor(rows["score"].to_numpy()),
+                torch.tensor(rows["score"].tolist(), dtype=self.loop.engine.dtype),
             )
             self._turns[named[name, number]] += (turn,)
 

@@ -54,6 +54,7 @@ def undo(search: Found, here: Here, _: models.Nothing) -> models.SearchOut:
         event = session.undo()
         paths = {search.name(image): search.path(image) for image in search.images_of(event)}
         told = views.undone(event, paths)
+        here.searches.refresh(search)  # an upload is no example any more
     return changed(here, search, undone=told)
 
 

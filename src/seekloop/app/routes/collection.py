@@ -86,10 +86,13 @@ async def upload(
 
 
 async def limited(request: Request, limit: int) -> bytes:
-    """The body of a request, read no further than allowed."""
-    data = bytearray()
+    """The body of a request, read no further than allowed; not at all where it says that it is larger."""
+    error = UploadError(413, f"the file is larger than {limit / 1e6:,.0f} MB; make it smaller first")
+    data, said = bytearray(), request.headers.get("content-length", "")
+    if said.isdecimal() and int(said) > limit:
+        raise error
     async for part in request.stream():
         data += part
         if len(data) > limit:
-            raise UploadError(413, f"the file is larger than {limit / 1e6:,.0f} MB; make it smaller first")
+            raise error
     return bytes(data)

@@ -1,0 +1,79 @@
+"""Debian's chromium, a server on the built-in scenes, and windows that must not complain."""
+
+import shutil
+
+import pytest
+
+from seekloop.images.generated.scenes import Scenes
+
+pytest.importorskip("playwright", reason="the browser's tests need playwright: pip install playwright")
+pytest.importorskip("fastapi", reason="the browser's tests need the extra: pip install 'seekloop[app]'")
+
+from playwright.sync_api import sync_playwright
+
+from tests.app.browser.servers import Server
+from tests.app.browser.windows import WIDE, Window
+
+IMAGES = 120
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("the browser's tests need Debian's chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, headless=True, args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    """The photographs of the server, with what is on them."""
+    return Scenes(IMAGES)
+
+
+@pytest.fixture(scope="session")
+def server(browser, tmp_path_factory):
+    running = Server(tmp_path_factory.mktemp("served"), f"collection.images={IMAGES}")
+    yield running.start()
+    running.stop()
+
+
+@pytest.fixture
+def windows(browser):
+    """Make windows of a server; none may complain, or ask anybody else."""
+    contexts, opened = [], []
+
+    def make(server, *, beside=None, size=WIDE, scheme="light"):
+        context = beside.page.context if beside else browser.new_context(viewport=size, color_scheme=scheme)
+        contexts.append(context)
+        opened.append(Window(context, server))
+        return opened[-1]
+
+    yield make
+    for context in set(contexts):
+        context.close()
+    for window in opened:
+        assert window.complaints == []
+        assert window.outside == []
+
+
+@pytest.fixture
+def window(server, windows):
+    return windows(server)
+
+
+@pytest.fixture(scope="session")
+def shown(scenes):
+    """For each digit: paths of the scenes that show it, and its box there."""
+    found = {digit: {} for digit in range(10)}
+    objects = scenes.annotations
+    for image, label, box in zip(objects.image.tolist(), objects.label.tolist(), objects.box.tolist(), strict=True):
+        found[label].setdefault(scenes.paths[image], box)
+    return found
