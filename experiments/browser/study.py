@@ -34,6 +34,7 @@ from seekloop.loop.sessions import Sessions
 from seekloop.store.reader import Store
 
 DESCRIBED = ("collection", "backbone", "regions", "encoding", "pooling", "trainer", "store_dir", "grid")
+SIDES = ("width", "height")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 
@@ -127,8 +128,11 @@ def begin(page: Page, address: str, path: str, box: list[float], folder: Path) -
     tile.click()
     editor = page.locator("dialog[open] .editor img")
     page.wait_for_function("() => document.querySelector('.editor img')?.naturalWidth > 0")
-    place = editor.bounding_box()
-    corners = [(place["x"] + x * place["width"], place["y"] + y * place["height"]) for x, y in (box[:2], box[2:])]
+    outer, size = editor.bounding_box(), editor.evaluate("(image) => [image.naturalWidth, image.naturalHeight]")
+    scale = min(outer["width"] / size[0], outer["height"] / size[1])
+    shown = [side * scale for side in size]
+    left, top = (outer[at] + (outer[side] - inner) / 2 for at, side, inner in zip("xy", SIDES, shown, strict=True))
+    corners = [(left + x * shown[0], top + y * shown[1]) for x, y in (box[:2], box[2:])]
     page.mouse.move(*corners[0])
     page.mouse.down()
     page.mouse.move(*corners[1], steps=4)
@@ -180,7 +184,8 @@ def simulation(
     asked: list[list[int]] = []
     for loop, last in ((teaching, switch), (more, rounds)):
         played = list(loop.rounds(state, user, rounds=last, budget=started.budget))
-        asked, state = [*asked, *(done.asked[0].tolist() for done, _ in played if done.number)], played[-1][1]
+        asked += [done.asked[0].tolist() for done, _ in played if done.number]
+        state = played[-1][1] if played else state
     return asked
 
 
