@@ -77,7 +77,9 @@ def test_a_person_with_a_mouse_finds_a_digit(window, shown, server):
     with window.page.expect_download() as download:
         window.button("Export").click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8-sig"))))
-    assert {row["path"] for row in rows} == {path for path, answer in said(window).items() if answer in ("yes", "example")}
+    assert {row["path"] for row in rows} == {
+        path for path, answer in said(window).items() if answer in ("yes", "example")
+    }
 
     window.button("More").click()
     window.page.get_by_role("menuitem", name="Rename").click()
