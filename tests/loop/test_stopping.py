@@ -25,7 +25,9 @@ from seekloop.loop.stopping import (
     by_sample,
     captures,
     criterion_name,
+    hint,
     progress_of,
+    shown,
     turn_of,
 )
 from seekloop.metrics.remaining import Estimate, calibrated, chao_rivest, sampled
@@ -266,3 +268,24 @@ def test_progress_of_a_search_is_that_of_its_state():
     progress = progress_of(search_loop, replace(state), 0, ())
     assert (progress.found, progress.left) == (2, 7)
     assert torch.equal(progress.scores, state.scores[0])
+
+
+def test_a_page_shows_and_promises_what_a_check_tells():
+    """30 of 100 images found, 60 drawn without one: of 70 images at most 1 - 0.05^(1/60) = 4.9 % remain, 3.4 images.
+
+    31 with the example: 31 / 34.4 = 90 % is promised. Before the check nothing is.
+    """
+    finds = turn("pf_mmr", *[1] * 30)
+    checked = search(finds, turn("random", *[-1] * 60, first=30), images=101)
+    assert shown(checked) == by_sample(checked)
+    assert hint(checked) == Verdict(
+        True, "at least 90% of the relevant images are found (95% sure by a random sample of 60)"
+    )
+    assert shown(search(finds)) is None
+    assert hint(search(finds)) == Verdict(False, "")
+
+
+def test_a_row_without_a_find_is_a_hint_to_check_not_to_stop():
+    row = "20 answers in a row without a find: a check of the rest would tell what remains"
+    assert hint(search(turn("pf_mmr", 1, *[-1] * 20))) == Verdict(False, row)
+    assert hint(search(turn("pf_mmr", 1, *[-1] * 19))) == Verdict(False, "")

@@ -362,3 +362,22 @@ def turn_of(round_: Round, position: int, criterion: str) -> Turn:
     asked = round_.question.image[position]
     answer = torch.tensor([told[image] for image in asked.tolist()], dtype=torch.long)
     return Turn(criterion, asked, answer, round_.question.score[position].cpu())
+
+
+ENOUGH = Recall("sample")
+"""Rule of the hint to stop: only what a random sample promises held in every setting of `experiments/stopping`."""
+CHECK = WithoutFind(20)
+"""Rule of the hint to check the rest: a row without a find was often far from the end there."""
+
+
+def shown(progress: Progress) -> Estimate | None:
+    """Estimate what remains as a page may show it: by the check of the rest; None before one."""
+    return by_sample(progress)
+
+
+def hint(progress: Progress) -> Verdict:
+    """Say to a person whether to stop, or to check the rest; `why` is empty where there is nothing to say."""
+    enough, row = ENOUGH(progress), CHECK(progress)
+    if enough.stop:
+        return enough
+    return Verdict(False, f"{row.why}: a check of the rest would tell what remains" if row.stop else "")

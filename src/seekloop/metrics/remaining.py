@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Calibration = Literal["platt", "isotonic"]
 RESAMPLES = 50  # bootstrap samples of the rounds that a calibration is learnt from
 NEWTON_STEPS = 30
+RIDGE = np.array([1e-9, 0.0, 0.0, 1e-9])  # added to the curvature, which one score alone leaves singular
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,12 @@ def _platt(
     design = np.stack([(scores - centre) / unit, np.ones(len(scores))], axis=1)
     positives, negatives = (weights @ part for part in (relevant, 1 - relevant))
     targets = np.where(relevant > 0, ((positives + 1) / (positives + 2))[:, None], (1 / (negatives + 2))[:, None])
-    found = np.zeros((len(weights), 2))
+    found, pairs = np.zeros((len(weights), 2)), (design[:, :, None] * design[:, None]).reshape(-1, 4)
     for _ in range(NEWTON_STEPS):
         chances = expit(found @ design.T)
         slope = (weights * (targets - chances)) @ design
-        bend = np.einsum("bk,ki,kj->bij", weights * chances * (1 - chances), design, design) + np.eye(2) * 1e-9
-        found += np.clip(np.linalg.solve(bend, slope[:, :, None])[:, :, 0], -1, 1)
+        bend = (weights * chances * (1 - chances)) @ pairs + RIDGE
+        found += np.clip(np.linalg.solve(bend.reshape(-1, 2, 2), slope[:, :, None])[:, :, 0], -1, 1)
 
     def curve(slope: float, intercept: float) -> Curve:
         return lambda others: expit(slope * (others - centre) / unit + intercept)
