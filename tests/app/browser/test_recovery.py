@@ -111,7 +111,9 @@ def test_an_answer_that_the_server_refuses_is_told_and_not_kept_on_sending(windo
     window.begin("scene_000004.png")
     window.by_hand()
     refused = {"status": 422, "json": {"detail": "this image is an example"}}
-    window.page.route("**/answers", lambda route: route.fulfill(**refused) if route.request.method == "POST" else route.continue_())
+    window.page.route(
+        "**/answers", lambda route: route.fulfill(**refused) if route.request.method == "POST" else route.continue_()
+    )
     window.answer(0, "yes")
     expect(window.find(".toast.error")).to_have_text("This image is an example")
     expect(window.cards.first).not_to_have_attribute("data-answer", "yes")
