@@ -9,6 +9,7 @@ plays from the same start event with the same answers; both must ask the same qu
 pictures of the page. Needs playwright and chromium.
 """
 
+import io
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 import httpx
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 import seekloop
@@ -32,6 +34,7 @@ from seekloop.loop.sessions import Sessions
 from seekloop.store.reader import Store
 
 DESCRIBED = ("collection", "backbone", "regions", "encoding", "pooling", "trainer", "store_dir", "grid")
+SIDES = ("width", "height")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 
@@ -92,14 +95,14 @@ def with_page(
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
             page = browser.new_page(viewport={"width": 1280, "height": 800})
-            begin(page, address, path, box)
+            begin(page, address, path, box, folder)
             page.get_by_label("Go on by itself").uncheck()
             for number in range(1, rounds + 1):
                 if number == switch + 1:
                     more = page.locator("[data-criterion=top]")
                     more.click()
                     page.locator("[data-criterion=top][aria-pressed=true]").wait_for()
-                answer(page, number, relevant, folder / f"round_{number}.png")
+                answer(page, number, relevant, folder / f"round_{number}.webp")
             page.locator(".search-state", has_text=f"Round {rounds + 1} ").wait_for()
             browser.close()
     finally:
@@ -115,7 +118,7 @@ def ready(address: str) -> bool:
         return False
 
 
-def begin(page: Page, address: str, path: str, box: list[float]) -> None:
+def begin(page: Page, address: str, path: str, box: list[float], folder: Path) -> None:
     """Choose the photograph, and drag a box."""
     page.goto(address)
     tile = page.locator(f".tile[title='{path}']")
@@ -125,16 +128,20 @@ def begin(page: Page, address: str, path: str, box: list[float]) -> None:
     tile.click()
     editor = page.locator("dialog[open] .editor img")
     page.wait_for_function("() => document.querySelector('.editor img')?.naturalWidth > 0")
-    place = editor.bounding_box()
-    corners = [(place["x"] + x * place["width"], place["y"] + y * place["height"]) for x, y in (box[:2], box[2:])]
+    outer, size = editor.bounding_box(), editor.evaluate("(image) => [image.naturalWidth, image.naturalHeight]")
+    scale = min(outer["width"] / size[0], outer["height"] / size[1])
+    shown = [side * scale for side in size]
+    left, top = (outer[at] + (outer[side] - inner) / 2 for at, side, inner in zip("xy", SIDES, shown, strict=True))
+    corners = [(left + x * shown[0], top + y * shown[1]) for x, y in (box[:2], box[2:])]
     page.mouse.move(*corners[0])
     page.mouse.down()
     page.mouse.move(*corners[1], steps=4)
     page.mouse.up()
+    picture(page, folder / "box.webp")
     page.locator("dialog[open]").get_by_role("button", name="Search", exact=True).click()
 
 
-def answer(page: Page, number: int, relevant: dict[str, bool], picture: Path) -> None:
+def answer(page: Page, number: int, relevant: dict[str, bool], kept: Path) -> None:
     """Answer one round by clicks, and go on."""
     page.locator(".search-state", has_text=f"Round {number} ").wait_for()
     page.wait_for_function("() => document.querySelectorAll('.question .card').length >= 10")
@@ -143,8 +150,14 @@ def answer(page: Page, number: int, relevant: dict[str, bool], picture: Path) ->
     for index in range(cards.count()):
         path = cards.nth(index).locator(".file").get_attribute("title")
         cards.nth(index).locator(".answer.yes" if relevant[path] else ".answer.no").click()
-    page.screenshot(path=picture)
+    picture(page, kept)
     page.get_by_role("button", name="Next round").click()
+
+
+def picture(page: Page, path: Path) -> None:
+    """Keep what the window shows, once its photographs are there."""
+    page.wait_for_timeout(1000)
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(path, quality=60, method=6)
 
 
 class Clicks:
@@ -171,7 +184,8 @@ def simulation(
     asked: list[list[int]] = []
     for loop, last in ((teaching, switch), (more, rounds)):
         played = list(loop.rounds(state, user, rounds=last, budget=started.budget))
-        asked, state = [*asked, *(done.asked[0].tolist() for done, _ in played if done.number)], played[-1][1]
+        asked += [done.asked[0].tolist() for done, _ in played if done.number]
+        state = played[-1][1] if played else state
     return asked
 
 

@@ -18,7 +18,7 @@ from seekloop.app.routes.collection import limited
 from seekloop.app.safety import COOKIE, HEADERS, is_loopback
 from seekloop.app.uploads import UploadError
 from seekloop.images.folder import ImageFolder
-from tests.app.parts import HOST, PAGE, UPLOAD_BYTES, Page, draw_album, drawn, make_served, opened, path_of, square
+from tests.app.parts import HOST, PAGE, UPLOAD_BYTES, draw_album, drawn, make_served, opened, path_of, square
 
 SECRET = "the secret"
 SCRIPT = "<script>alert(1)</script>"
@@ -171,7 +171,7 @@ def test_only_addresses_of_this_machine_need_no_token(host, only_here):
 def every_path(page, outside):
     search = page.begin()
     id = search["id"]
-    for path in (
+    return (
         f"/api/images/{outside}/thumbnail",
         f"/api/images/{outside}/picture",
         f"/api/images/{outside}/picture?search={id}",
@@ -183,8 +183,7 @@ def every_path(page, outside):
         f"/api/browse?folder={outside}&by=date",
         f"/{outside}",
         f"/api/{outside}",
-    ):
-        yield path
+    )
 
 
 @pytest.mark.parametrize("outside", OUTSIDE)
@@ -349,7 +348,7 @@ def test_nothing_connects_to_another_machine_in_a_whole_search(tmp_path, monkeyp
     """Uploads, words, questions, maps, and the list of searches; a name is never looked up either."""
     asked = []
 
-    def connect(self, address):
+    def connect(_, address):
         asked.append(address)
         raise OSError("no way out")
 

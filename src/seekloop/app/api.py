@@ -1,9 +1,11 @@
 """The page's HTTP API: what the page asks for, and what other programs may ask for just as well."""
 
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -29,6 +31,28 @@ STATUSES: Mapping[type[Exception], int] = {
     OSError: 500,
 }
 """Errors whose message says it all, and the statuses of their replies."""
+GRACE_SECONDS = 2  # that requests under way have to end
+
+
+class Server(uvicorn.Server):
+    """The server itself. At its end it lets go of the windows that listen for news, and then waits for all others.
+
+    Args:
+        served: what it serves.
+        hosts: names that it goes by; empty: any.
+        token: that every request needs; empty: none.
+    """
+
+    def __init__(self, served: Served, *, hosts: frozenset[str] = frozenset(), token: str = "") -> None:
+        app = make_app(served, hosts=hosts, token=token)
+        config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=GRACE_SECONDS)
+        super().__init__(config)
+        self.served = served
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        self.served.news.end()
+        await super().shutdown(sockets)
 
 
 def make_app(served: Served, *, hosts: frozenset[str] = frozenset(), token: str = "") -> Guard:
@@ -44,7 +68,6 @@ def make_app(served: Served, *, hosts: frozenset[str] = frozenset(), token: str 
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         served.news.begin()
         yield
-        served.news.end()
 
     app = FastAPI(title="seekloop", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.served, app.state.shown = served, Shown(served)

@@ -117,7 +117,9 @@ def serve(config: DictConfig) -> None:
     with hub.offline(weights), listening(chosen.host, chosen.port) as listener:
         page = Page(config, chosen, weights, console.say)
         page.indexing.start()
-        address = f"http://{shown_host(chosen.host)}:{listener.getsockname()[1]}/{f'?token={quote(token)}' if token else ''}"
+        address = (
+            f"http://{shown_host(chosen.host)}:{listener.getsockname()[1]}/{f'?token={quote(token)}' if token else ''}"
+        )
         console.say(f"open {address} (Ctrl-C ends it; every answer is kept)")
         if chosen.open:
             threading.Timer(1.0, webbrowser.open, [address]).start()
@@ -317,10 +319,6 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 def run(served: "Served", listener: socket.socket, hosts: frozenset[str], token: str) -> None:
     """Answer requests until a person stops it."""
-    import uvicorn
+    from seekloop.app.api import Server
 
-    from seekloop.app.api import make_app
-
-    app = make_app(served, hosts=hosts, token=token)
-    settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
-    uvicorn.Server(settings).run(sockets=[listener])
+    Server(served, hosts=hosts, token=token).run(sockets=[listener])

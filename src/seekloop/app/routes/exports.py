@@ -63,7 +63,11 @@ async def bring(here: Here, request: Request) -> models.SearchOut:
         library = here.library
         about = library.parts.about
         came = imported(here.searches.sessions, data, images=library.indexed.images, about=about)
-        return shown(here, here.searches.get(came.id), notice=came.said)
+        try:
+            return shown(here, here.searches.get(came.id), notice=came.said)
+        except Exception as error:  # events of a damaged file may lead to anything
+            here.searches.remove(came.id)
+            raise ValueError(f"this session cannot go on here: {error}") from error
 
     return await run_in_threadpool(keep)
 
