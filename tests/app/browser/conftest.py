@@ -15,10 +15,15 @@ from tests.app.browser.servers import Server
 from tests.app.browser.windows import WIDE, Window
 
 IMAGES = 120
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +44,7 @@ def scenes():
 
 
 @pytest.fixture(scope="session")
-def server(browser, tmp_path_factory):
+def server(browser, tmp_path_factory):  # noqa: ARG001 - without a browser none is started
     running = Server(tmp_path_factory.mktemp("served"), f"collection.images={IMAGES}")
     yield running.start()
     running.stop()

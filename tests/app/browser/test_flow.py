@@ -241,7 +241,9 @@ def test_a_file_of_ones_own_begins_a_search(window, scenes, tmp_path, way):
     if way == "chosen":
         window.find("#photograph").set_input_files(tmp_path / "mine.png")
     else:
-        drop = "(b) => { const d = new DataTransfer(); d.items.add(new File([new Uint8Array(b)], 'mine.png')); return d; }"
+        drop = (
+            "(b) => { const d = new DataTransfer(); d.items.add(new File([new Uint8Array(b)], 'mine.png')); return d; }"
+        )
         dropped = window.page.evaluate_handle(drop, list((tmp_path / "mine.png").read_bytes()))
         window.page.dispatch_event(".choosing", "drop", {"dataTransfer": dropped})
     expect(window.find("dialog .editor")).to_be_visible()

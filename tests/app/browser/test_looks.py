@@ -68,7 +68,7 @@ def test_a_card_says_its_number_file_score_and_answer(server, windows):
     window.answer(1, "no")
     item = window.told["question"][1]
     score = f"{abs(item['score']):.2f}"
-    sign = "−" if item["score"] < 0 and float(score) else ""
+    sign = "\N{MINUS SIGN}" if item["score"] < 0 and float(score) else ""
     expect(window.cards.nth(1)).to_have_accessible_name(f"2 of 10, {item['path']}, score {sign}{score}, no")
     said = window.find(".voice [role=status]").first
     expect(said).to_have_text(f"{item['path']}: no")

@@ -20,7 +20,8 @@ class AnswerCard {
     this.photo = button("", act(grid.open), { class: "photo", "aria-label": words.answer.open });
     this.photo.append(this.picture.element);
     this.badge = h("span", { class: "badge", "aria-hidden": "true" });
-    this.choose = button("", (event) => grid.choose(this, event), { class: "choose", "aria-label": words.answer.select });
+    const choose = (event) => grid.choose(this, event);
+    this.choose = button("", choose, { class: "choose", "aria-label": words.answer.select });
     this.answers = new AnswerButtons((answer) => say(grid.search, [this.item], answer));
     this.boxes = h("div", { class: "box-wanted", role: "group", "aria-label": words.question.boxWanted }, [
       h("span", {}, words.question.boxWanted),

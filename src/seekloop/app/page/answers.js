@@ -14,16 +14,17 @@ export class AnswerButtons {
     this.buttons = ANSWERS.map((answer) =>
       h(
         "button",
-        { type: "button", class: `answer ${answer}`, "data-answer": answer, onclick: () => this.#press(answer, onanswer) },
+        {
+          type: "button",
+          class: `answer ${answer}`,
+          "data-answer": answer,
+          onclick: () => onanswer(answer === this.answer ? null : answer),
+        },
         h("span", { class: "sign", "aria-hidden": "true" }, words.answer.signs[answer]),
         h("span", {}, words.answer[answer]),
       ),
     );
     this.element = h("div", { class: "answers", role: "group", "aria-label": label }, this.buttons);
-  }
-
-  #press(answer, onanswer) {
-    onanswer(answer === this.answer ? null : answer);
   }
 
   show(answer) {

@@ -87,7 +87,8 @@ class BoxEditor {
     this.element.focus({ focusVisible: false });
     this.element.setPointerCapture(event.pointerId);
     const at = this.#place(event);
-    this.#drag = { id: event.pointerId, before: this.box, from: at, ...this.#hold(at, HANDLE[event.pointerType] ?? 10) };
+    const held = this.#hold(at, HANDLE[event.pointerType] ?? HANDLE.mouse);
+    this.#drag = { id: event.pointerId, before: this.box, from: at, ...held };
   }
 
   /** What the pointer takes hold of: edges of the box (a corner is two), all of it, or a new one. */

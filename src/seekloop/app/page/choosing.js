@@ -106,11 +106,16 @@ function dates(onchoose) {
     const load = (after, count) => api.browse({ month: month.value, after, count, by: "date" });
     const told = await choice.show(words.month(month.value), load);
     if (!told || month.options.length) return;
-    const option = ({ month: name, images }) => h("option", { value: name }, words.start.monthOption(words.month(name), images));
-    month.append(h("option", { value: "" }, words.start.anyMonth(told.total)), ...told.months.filter((one) => one.month).map(option));
+    const option = (value, text) => h("option", { value }, text);
+    const known = told.months.filter((one) => one.month);
+    month.append(
+      option("", words.start.anyMonth(told.total)),
+      ...known.map((one) => option(one.month, words.start.monthOption(words.month(one.month), one.images))),
+    );
   };
   show();
-  return h("div", {}, h("p", { class: "field" }, h("label", { for: "month" }, words.start.month), month), choice.element);
+  const field = h("p", { class: "field" }, h("label", { for: "month" }, words.start.month), month);
+  return h("div", {}, field, choice.element);
 }
 
 function overview(onchoose) {

@@ -101,7 +101,8 @@ export function ask(title, label, value, accept, act) {
  * @param {() => {text: string, act: () => void, checked?: boolean, danger?: boolean}[]} entries - when it is opened
  */
 export function menu(text, entries, attributes = {}) {
-  const list = h("div", { class: "menu", role: "menu", popover: "auto", "aria-label": attributes["aria-label"] ?? text });
+  const label = attributes["aria-label"] ?? text;
+  const list = h("div", { class: "menu", role: "menu", popover: "auto", "aria-label": label });
   const opener = button(text, () => open(), { "aria-haspopup": "menu", "aria-expanded": "false", ...attributes });
   const items = () => [...list.children];
   const focus = (index) => items().at(index % items().length)?.focus();

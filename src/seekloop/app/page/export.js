@@ -18,7 +18,8 @@ export async function exportSearch(search, cut) {
   const act = async () => {
     const format = choice.querySelector("input:checked").value;
     const first = above.checked ? cut : null;
-    told = ON_DISK.includes(format) ? await written(search.id, format, first) : await downloaded(search.id, format, first);
+    const put = ON_DISK.includes(format) ? written : downloaded;
+    told = await put(search.id, format, first);
   };
   const content = [choice, cut > 0 && h("label", { class: "check" }, above, words.export.above(cut))];
   if (await dialog({ title: words.export.title, content, accept: words.export.go, act })) toast(told);

@@ -23,7 +23,7 @@ class Live extends EventTarget {
     toggle();
   }
 
-  /** Note that a call got no response: from now on the server is asked until it responds. */
+  /** Note that a call got no response: from now on the server is asked until it responds, and can search. */
   async lost() {
     if (!this.responds) return;
     this.responds = false;
@@ -31,7 +31,7 @@ class Live extends EventTarget {
     this.dispatchEvent(new Event("lost"));
     while (!this.responds) {
       await new Promise((resolve) => setTimeout(resolve, AGAIN));
-      this.responds = await api.status().then(() => true, () => false);
+      this.responds = await api.status().then(({ collection }) => collection.indexed > 0, () => false);
     }
     if (!document.hidden) this.#listen();
     this.dispatchEvent(new Event("back"));

@@ -1,6 +1,6 @@
 // The page: which view is shown, the state of the collection, and the connection.
 
-import { NoAnswer, api } from "./api.js";
+import { api } from "./api.js";
 import { h, set, toast } from "./dom.js";
 import { live } from "./live.js";
 import { Search } from "./search.js";
@@ -23,10 +23,13 @@ function showCollection(told) {
   const { indexing: now } = told;
   const running = now.state === "running";
   indexing.hidden = now.state === "finished" && !told.unreadable;
-  const bar = h("progress", { max: Math.max(1, now.total), value: now.done, "aria-label": words.collection.indexing(now.done, now.total) });
+  const far = words.collection.indexing(now.done, now.total);
+  const bar = h("progress", { max: Math.max(1, now.total), value: now.done, "aria-label": far });
+  const failed = now.state === "failed" && words.collection.failed;
+  const unreadable = told.unreadable > 0 && words.collection.unreadable(told.unreadable);
   const text = running
-    ? [words.collection.indexing(now.done, now.total), words.collection.left(now.seconds_left), words.collection.soFar]
-    : [now.state === "failed" && words.collection.failed, now.message, told.unreadable > 0 && words.collection.unreadable(told.unreadable)];
+    ? [far, words.collection.left(now.seconds_left), words.collection.soFar]
+    : [failed, now.message, unreadable];
   indexing.replaceChildren(...[running && bar, h("span", {}, text.filter(Boolean).join(" · "))].filter(Boolean));
   about.textContent = words.collection.size(told.name, told.images);
   about.title = told.root;
@@ -35,7 +38,8 @@ function showCollection(told) {
 
 function showAdvice({ first_steps: first, advice: text }) {
   advice.replaceChildren();
-  if (first && text) advice.append(h("div", { class: "banner" }, h("strong", {}, words.collection.adviceTitle), " ", text));
+  const title = h("strong", {}, words.collection.adviceTitle);
+  if (first && text) advice.append(h("div", { class: "banner" }, title, " ", text));
 }
 
 function showLost() {
@@ -73,7 +77,7 @@ async function route() {
     const told = await api.search(id);
     if (mine === turn) go(told);
   } catch (error) {
-    if (error instanceof NoAnswer) return again();
+    if (error.status !== 404) return again();
     toast(words.noSuch, "error");
     location.hash = "";
   }
@@ -86,7 +90,7 @@ function showStart() {
   place.replaceChildren(start(status, go));
 }
 
-/** Try what did not work once more, when the server is back. */
+/** Try what did not work once more, when the server is back, or ready. */
 function again() {
   live.addEventListener("back", () => route(), { once: true });
   live.lost();

@@ -20,12 +20,12 @@ export class Progress {
     const { rounds, remaining, hint } = progress;
     const last = rounds.at(-1);
     const facts = [
-      [words.progress.found, progress.found.toLocaleString("en")],
+      [words.progress.found, words.number(progress.found)],
       last && [words.progress.precision(last.round), words.progress.hits(last.yes, last.asked)],
       remaining && [words.progress.remaining, this.#remaining(remaining)],
-      [words.progress.irrelevant, progress.irrelevant.toLocaleString("en")],
-      [words.progress.unsure, progress.unsure.toLocaleString("en")],
-      [words.progress.left, left.toLocaleString("en")],
+      [words.progress.irrelevant, words.number(progress.irrelevant)],
+      [words.progress.unsure, words.number(progress.unsure)],
+      [words.progress.left, words.number(left)],
       [words.progress.time, words.progress.seconds(progress.seconds)],
     ];
     this.element.replaceChildren(
@@ -44,7 +44,8 @@ export class Progress {
   }
 
   #figure(rounds) {
-    const cells = ({ round, asked, yes, precision, found }) => [round, asked, yes, words.progress.percent(precision), found];
+    const { percent } = words.progress;
+    const cells = ({ round, asked, yes, precision, found }) => [round, asked, yes, percent(precision), found];
     const row = (tag, values) => h("tr", {}, values.map((value) => h(tag, {}, String(value))));
     const head = h("thead", {}, h("tr", {}, words.progress.columns.map((name) => h("th", { scope: "col" }, name))));
     const body = h("tbody", {}, rounds.map((round) => row("td", cells(round))));

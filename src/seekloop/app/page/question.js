@@ -98,11 +98,19 @@ export class Question {
     const { question, unanswered } = this.search;
     const boxes = question.some(asksBox);
     const goes = this.auto.checked && this.#answered && question.length > 0 && !unanswered && !boxes;
-    const done = goes ? words.question.wait : boxes ? words.question.boxes : words.question.all;
-    this.state.textContent = !question.length ? words.question.none : unanswered ? words.question.left(unanswered) : done;
+    this.state.textContent = this.#said(goes, boxes);
     this.nextButton.disabled = !question.length || this.element.hasAttribute("aria-busy");
     set(this.element, "data-ready", question.length > 0 && !unanswered);
     if (goes && !this.element.hasAttribute("aria-busy")) this.#timer = setTimeout(() => this.#ready(), MOMENT);
+  }
+
+  /** What is left to do. */
+  #said(goes, boxes) {
+    const { question, unanswered } = this.search;
+    if (!question.length) return words.question.none;
+    if (unanswered) return words.question.left(unanswered);
+    if (boxes) return words.question.boxes;
+    return goes ? words.question.wait : words.question.all;
   }
 
   /** Go on, but not behind an open dialog. */

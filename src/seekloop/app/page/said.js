@@ -17,7 +17,7 @@ export class Said {
 
   constructor(search, view) {
     Object.assign(this, { search, view });
-    const options = ["all", ...KINDS].map((kind) => h("option", { value: kind }, words.said.options[kind] ?? words.said.all));
+    const options = ["all", ...KINDS].map((kind) => h("option", { value: kind }, words.said.options[kind]));
     this.kind = h("select", { id: "said-kind", onchange: () => this.#show() }, options);
     this.list = h("ul", { class: "said-list", "aria-label": words.said.list });
     this.end = h("div", { class: "end" });

@@ -3,11 +3,13 @@
 import { NoAnswer, Refused, api } from "./api.js";
 import { live } from "./live.js";
 
+const WRONG = [404, 422]; // statuses that say that an answer itself cannot be kept
+
 /**
  * The state of one search. Answers show at once and are kept in this tab until the server has them.
  *
- * Events: `change` whenever anything is different, `answered` when it was answered here, `round` when a question came, `order` when the ranking may have
- * changed, `refused` with a sentence as `detail`, `gone` when the search was deleted.
+ * Events: `change` whenever anything is different, `answered` when it was answered here, `round` when a question came,
+ * `order` when the ranking may have changed, `refused` with a sentence as `detail`, `gone` when the search was deleted.
  */
 export class Search extends EventTarget {
   #outbox; // answers that the server has not confirmed, by image
@@ -164,14 +166,22 @@ export class Search extends EventTarget {
     return result;
   }
 
-  #failed(error) {
+  async #failed(error) {
     if (error instanceof NoAnswer) live.lost();
-    else if (error instanceof Refused && error.status === 404) this.dispatchEvent(new Event("gone"));
+    else if (error.status === 404 && (await this.#isGone())) this.dispatchEvent(new Event("gone"));
     else {
       this.#goesOn = null;
       this.dispatchEvent(new CustomEvent("refused", { detail: error.message }));
     }
     return false;
+  }
+
+  /** Whether it is the search that is missing, and not an image. */
+  #isGone() {
+    return api.search(this.id).then(
+      () => false,
+      (error) => error.status === 404,
+    );
   }
 
   /** The search that an operation gives, or as another tab has left it. */
@@ -209,10 +219,12 @@ export class Search extends EventTarget {
       const answers = batch.map(({ name, answer, box }) => ({ name, answer, box }));
       return await api.answers(this.id, this.told.version, answers);
     } catch (error) {
-      if (error instanceof NoAnswer || error.status === 404) throw error;
+      const wrong = error instanceof Refused && WRONG.includes(error.status);
+      if (!wrong) throw error instanceof Refused ? new NoAnswer(error.message) : error; // they are kept and sent again
       if (batch.length === 1) {
-        this.#failed(error);
-        return api.search(this.id);
+        const told = await api.search(this.id);
+        await this.#failed(error);
+        return told;
       }
     }
     let told = this.told;

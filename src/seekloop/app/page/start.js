@@ -90,13 +90,14 @@ function earlier(onsearch) {
 
 function entry({ id, title, changed, round, found, example, words: text }) {
   const name = title || text || words.earlier.untitled;
+  const blank = h("span", { class: "picture blank", "aria-hidden": "true" });
   return h(
     "li",
     {},
     h(
       "a",
       { href: `#search=${encodeURIComponent(id)}`, "aria-label": words.earlier.open(name) },
-      example ? thumbnail(example.name, example.box).element : h("span", { class: "picture blank", "aria-hidden": "true" }),
+      example ? thumbnail(example.name, example.box).element : blank,
       h(
         "span",
         { class: "what" },

@@ -1,6 +1,7 @@
 // All words of the page.
 
-const many = (count, one, more) => `${count.toLocaleString("en")} ${count === 1 ? one : more}`;
+const number = (value) => Math.round(value).toLocaleString("en");
+const many = (count, one, more) => `${number(count)} ${count === 1 ? one : more}`;
 const photographs = (count) => many(count, "photograph", "photographs");
 const percent = (fraction) => `${Math.round(100 * fraction)} %`;
 const clock = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
@@ -15,18 +16,21 @@ export const words = {
   skip: "Skip to the photographs",
   sentence: (text) => text.slice(0, 1).toUpperCase() + text.slice(1),
   refused: (status) => `The server refused this (${status}).`,
-  lost: "The server does not respond. Nothing is lost: your answers are kept here and sent as soon as it is back.",
+  lost:
+    "The server does not respond, or is not ready yet. Nothing is lost: " +
+    "your answers are kept here and sent as soon as it is back.",
   lostWaiting: (count) => `${many(count, "answer waits", "answers wait")} to be sent.`,
   back: "The server responds again.",
   gone: "This search was deleted.",
   noSuch: "There is no such search any more.",
   photographs,
+  number,
   when: (text) => (text ? clock.format(new Date(text)) : ""),
   month: (text) => (text ? monthName.format(new Date(`${text}-01T00:00:00Z`)) : "Without a date"),
 
   collection: {
     size: (name, images) => `${name}: ${photographs(images)}`,
-    indexing: (done, total) => `Looking at the photographs: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}`,
+    indexing: (done, total) => `Looking at the photographs: ${number(done)} of ${number(total)}`,
     left: (seconds) =>
       seconds === null || seconds === undefined
         ? ""
@@ -46,11 +50,11 @@ export const words = {
     tabs: { folders: "Folders", dates: "Dates", groups: "Overview", words: "Words", file: "A file" },
     tabsLabel: "Ways to choose a photograph",
     all: "All photographs",
-    folder: (name, images) => `${name} (${images.toLocaleString("en")})`,
+    folder: (name, images) => `${name} (${number(images)})`,
     up: "Path of the folder",
     month: "Month",
-    anyMonth: (total) => `Any month (${total.toLocaleString("en")})`,
-    monthOption: (name, images) => `${name} (${images.toLocaleString("en")})`,
+    anyMonth: (total) => `Any month (${number(total)})`,
+    monthOption: (name, images) => `${name} (${number(images)})`,
     none: "There are no photographs here.",
     more: "Loading more",
     groups: "One typical photograph for each group of similar ones. Choose a group to see all of it.",
@@ -72,7 +76,7 @@ export const words = {
     title: "Earlier searches",
     none: "None yet. Every search is kept here, with each answer.",
     untitled: "Untitled search",
-    summary: (round, found) => `Round ${round}, ${found.toLocaleString("en")} found`,
+    summary: (round, found) => `Round ${round}, ${number(found)} found`,
     open: (title) => `Go on with ${title}`,
     import: "Import a search",
   },
@@ -82,7 +86,8 @@ export const words = {
     how: "Drag to draw. Drag edges and corners to correct. Keys: arrows move, shift + arrows size, Enter accepts.",
     at: (box) =>
       box
-        ? `Box: left ${percent(box[0])}, top ${percent(box[1])}, width ${percent(box[2] - box[0])}, height ${percent(box[3] - box[1])}`
+        ? `Box: left ${percent(box[0])}, top ${percent(box[1])}, ` +
+          `width ${percent(box[2] - box[0])}, height ${percent(box[3] - box[1])}`
         : "No box: the whole picture",
     whole: "Whole picture",
     named: "Name of the search",
@@ -96,7 +101,7 @@ export const words = {
   search: {
     toSearches: "Searches",
     round: (round) => `Round ${round}`,
-    found: (count) => `${count.toLocaleString("en")} found`,
+    found: (count) => `${number(count)} found`,
     words: (text) => `Words: ${text}`,
     criterion: "Which photographs to ask about",
     otherCriteria: "Other",
@@ -115,13 +120,15 @@ export const words = {
     forked: "This is the copy.",
     finish: "Write a report",
     finishTitle: "Write a report",
-    finishAbout: "Repeats the search from its answers, and writes its tables and figures to a folder. The search stays as it is.",
+    finishAbout:
+      "Repeats the search from its answers, and writes tables and figures to a folder. The search stays as it is.",
     finishGo: "Write",
     finished: "The report was written",
     finishedAt: (folder) => `The report is in ${folder}`,
     remove: "Delete",
     removeTitle: "Delete this search?",
-    removeAbout: (title, answers) => `“${title}” and its ${many(answers, "answer", "answers")} will be gone for good.`,
+    removeAbout: (title, answers) =>
+      `“${title}” and its ${many(answers, "answer", "answers")} will be gone for good.`,
     keys: "Keys",
     learning: "Learning",
     untitled: "Untitled search",
@@ -154,7 +161,7 @@ export const words = {
     answered: (answer) => answered[answer] ?? "not answered",
     said: (file, answer) => (answer ? `${file}: ${answered[answer]}` : `${file}: answer withdrawn`),
     saidMany: (count, answer) => `${photographs(count)}: ${answered[answer]}`,
-    selected: (count) => `${count.toLocaleString("en")} selected`,
+    selected: (count) => `${number(count)} selected`,
     clear: "Clear selection",
     select: "Select",
     open: "Open large",
@@ -193,13 +200,13 @@ export const words = {
     cut: "Cut-off",
     cutValue: (count) => `${photographs(count)} above the line`,
     first: "First",
-    of: (total) => `of ${total.toLocaleString("en")}`,
-    atZero: (count) => `At score 0 (${count.toLocaleString("en")})`,
+    of: (total) => `of ${number(total)}`,
+    atZero: (count) => `At score 0 (${number(count)})`,
     accept: "Accept all above",
     acceptTitle: "Accept all above the line?",
     acceptAbout: (unanswered, above) =>
-      `${photographs(unanswered)} without an answer, of ${above.toLocaleString("en")} above the line, will be answered yes.`,
-    acceptGo: (count) => `Answer yes to ${count.toLocaleString("en")}`,
+      `${photographs(unanswered)} without an answer, of ${number(above)} above the line, will be answered yes.`,
+    acceptGo: (count) => `Answer yes to ${number(count)}`,
     acceptNone: "All photographs above the line are answered already.",
     none: "There is no ranking yet.",
   },
@@ -207,13 +214,12 @@ export const words = {
   said: {
     list: "Answers, newest first",
     show: "Show",
-    all: "All",
     none: "Nothing yet.",
     round: (round) => (round ? `Round ${round}` : "At the start"),
     revoke: "Withdraw",
     revokeOf: (file) => `Withdraw the answer to ${file}`,
     correct: (file) => `Answer to ${file}`,
-    options: { yes: "yes", no: "no", unsure: "unsure", example: "example" },
+    options: { all: "all", yes: "yes", no: "no", unsure: "unsure", example: "example" },
   },
 
   progress: {
@@ -224,11 +230,13 @@ export const words = {
     hits: (yes, asked) => `${yes} of ${asked}`,
     time: "Time answering",
     seconds: (seconds) =>
-      seconds < 90 ? many(Math.round(seconds), "second", "seconds") : many(Math.round(seconds / 60), "minute", "minutes"),
+      seconds < 90
+        ? many(Math.round(seconds), "second", "seconds")
+        : many(Math.round(seconds / 60), "minute", "minutes"),
     remaining: "Probably still to be found",
-    remainingValue: (estimate) => `about ${Math.round(estimate).toLocaleString("en")}`,
+    remainingValue: (estimate) => `about ${number(estimate)}`,
     remainingRange: (low, high) =>
-      `between ${Math.round(low).toLocaleString("en")} and ${Math.round(high).toLocaleString("en")}`,
+      `between ${number(low)} and ${number(high)}`,
     left: "Not answered yet",
     curve: "Found by round",
     curveText: (rounds) => `Found after each round: ${rounds.map(({ found }) => found).join(", ")}`,
@@ -251,7 +259,10 @@ export const words = {
     above: (count) => `Also what is above the cut-off of the ranking (${photographs(count)})`,
     go: "Export",
     written: (files, folder, skipped) =>
-      [`${many(files, "file was", "files were")} written to ${folder}`, skipped.length && `left out: ${skipped.join(", ")}`]
+      [
+        `${many(files, "file was", "files were")} written to ${folder}`,
+        skipped.length > 0 && `left out: ${skipped.join(", ")}`,
+      ]
         .filter(Boolean)
         .join("; "),
     downloaded: (name) => `${name} was downloaded.`,

@@ -25,11 +25,12 @@ export class Working {
     Object.assign(this, { status, search, onsearch, onleave });
     this.question = new Question(search);
     this.ranking = new Ranking(search);
+    const look = (item) => view(search, () => [item], 0);
     this.tabs = new Tabs(
       words.panels.label,
       [
         { name: "ranking", text: words.panels.ranking, content: () => this.ranking.element },
-        { name: "said", text: words.panels.said, content: () => new Said(search, (item) => view(search, () => [item], 0)).element },
+        { name: "said", text: words.panels.said, content: () => new Said(search, look).element },
         { name: "progress", text: words.panels.progress, content: () => new Progress(search).element },
       ],
       { chosen: settings.get("panel", "ranking"), onchange: (name) => settings.set("panel", name) },
@@ -89,8 +90,12 @@ export class Working {
     this.main2 = [first, second]
       .filter(Boolean)
       .map(({ name, label }) => button(words.sentence(label), choose(name), { "data-criterion": name }));
-    const checked = ({ name }) => name === this.search.told.criterion;
-    const entries = () => others.map((one) => ({ text: words.sentence(one.label), act: choose(one.name), checked: checked(one) }));
+    const entry = ({ name, label }) => ({
+      text: words.sentence(label),
+      act: choose(name),
+      checked: name === this.search.told.criterion,
+    });
+    const entries = () => others.map(entry);
     this.others = others;
     this.other = others.length
       ? menu(words.search.otherCriteria, entries, { "aria-label": words.search.otherCriteriaLabel })
