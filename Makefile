@@ -9,7 +9,7 @@ FAISS := $(if $(GPU),faiss-gpu,faiss-cpu)
 STAMP := $(VENV)/.installed
 RAY := $(VENV)/.installed-ray
 
-.PHONY: demo test slow lint bench notebooks docs wheel clean
+.PHONY: demo demo-app test slow lint bench notebooks docs wheel clean
 
 $(STAMP): pyproject.toml constraints-cpu.txt
 	@echo "Installing into $(VENV): $(if $(GPU),6,3) GB, some minutes the first time"
@@ -28,6 +28,10 @@ $(RAY): $(STAMP)
 demo: $(STAMP)
 	$(BIN)/seekloop retrieve -m experiment=demo
 	$(BIN)/seekloop report runs/demo by=representation
+
+# The page on the built-in scenes, with words about digits; Ctrl-C ends it, and every answer is kept.
+demo-app: $(STAMP)
+	$(BIN)/seekloop serve collection=scenes backbone=tiny_clip text=tiny_clip
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -q -n 2

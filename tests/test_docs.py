@@ -47,6 +47,7 @@ def check_command(name, arguments):
         return
     assert name in COMPOSED
     own, arguments = "--config-dir=conf" in arguments, with_words(arguments) if name == "search" else arguments
+    arguments = [word for word in arguments if "=" in word] if name == "replay" else arguments  # the rest is a session
     overrides = [word for word in arguments if not word.startswith("-") and not (own and word.startswith("criterion="))]
     resolve(name, [word.split(",")[0] for word in overrides])
 

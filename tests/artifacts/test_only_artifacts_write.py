@@ -18,7 +18,6 @@ EXCEPTIONS = {
     ("images/generated/pasted.py", "write_text"): "the same",
     ("app/export.py", "open"): "a copy of a photograph, to where no file is",
     **{(f"app/{name}.py", "save"): "into memory" for name in ("uploads", "heatmap", "thumbnails")},
-    ("commands/indexing.py", "open"): "a pipe",
     ("loop/sessions.py", "sqlite3"): "sessions, whose events are transactions: the library keeps them whole",
     ("training/pretraining.py", "to_parquet"): "into the draft that the writer hands out",
     ("logs/files.py", "write_table"): "into memory",

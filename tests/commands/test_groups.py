@@ -28,7 +28,7 @@ def test_the_likely_key_comes_first():
     told = known_keys("retrieve", ["loop.budgets=3"], missing("loop.budgets"))
     assert told == (
         "There is no loop.budgets. Did you mean loop.budget? "
-        "Known below loop: budget, classes, negatives, queries, rounds."
+        "Known below loop: budget, classes, negatives, queries, rounds, stop."
     )
 
 

@@ -10,14 +10,13 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from seekloop.commands import recipes
-from seekloop.commands.compose import loop_parts, resolve
+from seekloop.commands.compose import loop_parts, resolve, simulation, stop_rule
 from seekloop.commands.configs import load_entry
 from seekloop.commands.extract import prepare
 from seekloop.commands.learn import parts_of
 from seekloop.commands.parts import build
 from seekloop.commands.retrieve import simulated_user
 from seekloop.contracts.recipe import Recipe, settings
-from seekloop.protocol.simulation import Simulation
 from tests.commands.runs import EXTRACTED, SMALL, folder_of, places, seekloop, worked
 
 
@@ -25,9 +24,8 @@ def recipe_of(*overrides):
     """The recipe of a run of `retrieve`, and the words of its name."""
     config = resolve("retrieve", [*SMALL, *overrides])
     parts, extraction = loop_parts(config), prepare(config)
-    simulation = Simulation(**config.loop, **config.metrics, seed=config.seed)
-    user = simulated_user(config, parts, extraction.collection.annotations)
-    return recipes.retrieval(parts, simulation, user, extraction.plan)
+    user, rule = simulated_user(config, parts, extraction.collection.annotations), stop_rule(config, parts.criterion)
+    return recipes.retrieval(parts, simulation(config), user, extraction.plan, rule=rule)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +48,7 @@ def test_what_cannot_change_a_result_is_no_part_of_it(plain, change):
     ["seed=1", "grid=2x2", "loop.queries=2", "loop.budget=2", "loop.rounds=2", "loop.classes=['1']", "loop.negatives=4",
      "metrics.clusters=5", "criterion=top", "classifier.cost=2", "classifier=svm_sklearn",
      "representation/local=one_proto", "representation/fusion=concat", "user.missed=0.1",
-     "prior=similarity", "engine.precision=float64",
+     "prior=similarity", "engine.precision=float64", "loop/stop=recall",
      "trainer.batch_size=4", "pooling=mean", "collection.seed=1", "store.dtype=float32", "regions.finest=8x8"],
 )  # fmt: skip
 def test_what_changes_a_result_is_a_part_of_it(plain, change):

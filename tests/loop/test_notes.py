@@ -199,7 +199,7 @@ def test_progress_holds_the_answers_of_each_round_with_the_scores_they_were_aske
     second = search.ask()
     search.answer({second[2].image: True})
     turns = search.progress.turns
-    assert [turn.criterion for turn in turns] == ["nearest", "person", "top"]
+    assert [turn.criterion for turn in turns] == ["nearest", "by hand", "top"]
     assert [turn.image.tolist() for turn in turns] == [[i.image for i in first[:2]], [other], [second[2].image]]
     assert [turn.answer.tolist() for turn in turns] == [[1, 0], [-1], [1]]
     assert turns[0].score.tolist() == pytest.approx([item.score for item in first[:2]])

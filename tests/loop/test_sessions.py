@@ -544,6 +544,9 @@ def test_a_replay_names_the_first_question_that_comes_out_otherwise():
     whole = replayed(machine, search.events, images=images, criteria=CRITERIA)
     assert (whole.questions, whole.unchecked, whole.differs) == (len(later), len(asked) - len(later), None)
     same(view(whole.session), view(search))
+    everything = replayed(machine, search.events, images=images, criteria=CRITERIA, others=[part(EARLIER)])
+    assert (everything.questions, everything.unchecked, everything.differs) == (len(asked), 0, None)
+    same(view(everything.session), view(search))
     first, *rest = search.events[later[1]].images
     other = Asked((replace(first, score=math.nextafter(first.score, 9)), *rest))
     changed = [*search.events[: later[1]], other, *search.events[later[1] + 1 :]]

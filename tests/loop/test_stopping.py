@@ -25,7 +25,9 @@ from seekloop.loop.stopping import (
     by_sample,
     captures,
     criterion_name,
+    hint,
     progress_of,
+    shown,
     turn_of,
 )
 from seekloop.metrics.remaining import Estimate, calibrated, chao_rivest, sampled
@@ -82,7 +84,7 @@ def test_unsure_answers_are_no_part_of_a_sample():
 
 
 def test_no_more_remain_than_can_be_asked_about():
-    """2 images are left of 12; a check of 9 found all relevant: 11 of 11, minus 9, and a search that found none since."""
+    """2 images are left of 12 after a check of 9 that were all relevant: 11 of 11, minus 9."""
     estimate = by_sample(search(turn("random", *[1] * 9), images=12))
     assert (estimate.value, estimate.high) == (2.0, 2.0)
 
@@ -94,27 +96,29 @@ def test_without_a_check_a_sample_says_nothing():
 
 def test_probabilities_come_from_scores_before_their_answers_were_learnt():
     """The present scores of answered images, here all 0, say nothing; unsure answers are left out."""
-    scores = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 9.0]
-    asked = turn("pf_mmr", -1, 1, -1, 1, 1, 1, 0, scores=scores)
-    more = turn("pf_mmr", 1, -1, first=7, scores=[1.5, -3.0])
+    first = turn("pf_mmr", -1, 1, -1, 1, 0, scores=[-2.0, -1.0, 0.0, 1.0, 9.0])
+    more = turn("pf_mmr", 1, 1, 1, first=5, scores=[2.0, 3.0, 1.5]), turn("top", -1, first=8, scores=[-3.0])
     told = torch.tensor([-1, 1, -1, 1, 1, 1, 1, -1]) == 1
-    given = torch.tensor([*scores[:6], 1.5, -3.0])
-    progress = search(asked, more)
-    assert by_platt(progress) == calibrated(given, told, progress.scores[progress.candidate])
-    assert int(progress.candidate.sum()) == 90
-    rising = calibrated(given, told, progress.scores[progress.candidate], calibration="isotonic")
-    assert by_isotonic(progress) == rising != by_platt(progress)
+    given = torch.tensor([-2.0, -1, 0, 1, 2, 3, 1.5, -3]), told, torch.tensor([0, 0, 0, 0, 1, 1, 1, 2])
+    picked = turn("by hand", 1, 1, 1, first=9, scores=[-9.0, -9.0, -9.0])
+    progress = search(first, *more, picked)
+    rest = progress.scores[progress.candidate]
+    assert len(rest) == 87
+    assert by_platt(progress) == calibrated(*given, rest)
+    assert by_isotonic(progress) == calibrated(*given, rest, calibration="isotonic") != by_platt(progress)
 
 
-def test_probabilities_need_five_finds_and_answers_of_both_kinds():
+def test_probabilities_need_five_finds_answers_of_both_kinds_and_three_turns():
+    once, none = turn("pf_mmr", -1, first=20), turn("pf_mmr", 1, first=30)
     assert by_platt(search()) is None
-    assert by_platt(search(turn("pf_mmr", 1, 1, 1, 1, -1, -1))) is None
-    assert by_platt(search(turn("pf_mmr", 1, 1, 1, 1, 1))) is None
-    assert by_platt(search(turn("pf_mmr", 1, 1, 1, 1, 1, -1))) is not None
+    assert by_platt(search(turn("pf_mmr", 1, 1, 1, -1), once, none)) is None
+    assert by_platt(search(turn("pf_mmr", 1, 1, 1, 1), none, turn("pf_mmr", 1, first=40))) is None
+    assert by_platt(search(turn("pf_mmr", 1, 1, 1, 1, 1, -1), once)) is None
+    assert by_platt(search(turn("pf_mmr", 1, 1, 1, 1), once, none)) is not None
 
 
 def test_captures_are_asked_for_where_a_bound_is_wanted():
-    """f_1 = 4, f_2 = 1, one that nobody would have proposed: Chao says 3 - 1 (tests/metrics). Four finds are too few."""
+    """f_1 = 4, f_2 = 1, one that nobody would have proposed: Chao says 3 - 1. Four finds are too few."""
     rows = [[False] * 3, *[[True, False, False]] * 4, [True, True, False]]
     progress = search(turn("pf_mmr", *[1] * 6), read_captures=lambda: torch.tensor(rows))
     assert by_chao(progress).value == pytest.approx(2)
@@ -135,8 +139,8 @@ def answered(answers, images):
 def test_no_member_of_the_committee_judges_an_image_that_it_was_taught():
     """Image 2 lies by itself, e_3; images without an answer lie a little towards the example, e_1.
 
-    Who was taught that it is relevant ranks it first: w = (e_1 + e_3) / 2 + e_1, so 0.5 against 0.3 of those without an answer.
-    Who was not has w = 2 e_1 and ranks it behind them: 0 against 0.4. Only the latter counts.
+    Who was taught that it is relevant ranks it first: w = (e_1 + e_3) / 2 + e_1, so 0.5 against 0.3 of the others. Who
+    was not has w = 2 e_1 and ranks it behind them: 0 against 0.4. Only the latter counts.
     """
     images = [[1.0, 0, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], *[[-1.0, 0, 0, 0]] * 5, *[[0.2, 0.0, 0.0, 0.98]] * 12]
     search_loop, state = answered({2: 1, 3: -1, 4: -1, 5: -1, 6: -1, 7: -1}, images)
@@ -165,7 +169,7 @@ def says(monkeypatch, high):
     """Let the sample say how many remain at most; returns the confidences that it was asked for."""
     asked = []
 
-    def estimate(progress, confidence):
+    def estimate(_, confidence):
         asked.append(confidence)
         return None if high is None else Estimate(0, 1, high, "a guess")
 
@@ -175,7 +179,7 @@ def says(monkeypatch, high):
 
 @pytest.mark.parametrize(("high", "stop"), [(2, True), (2.01, False)])
 def test_recall_is_reached_when_the_upper_end_says_so(monkeypatch, high, stop):
-    """8 found, 2 remain at most: 8 / 10 is the goal. One-sided confidence 0.9 is that of a two-sided interval of 0.8."""
+    """8 found, 2 remain at most: 8 / 10 is the goal. The upper end of 0.8, two-sided, is that of 0.9, one-sided."""
     asked = says(monkeypatch, high)
     progress = search(turn("pf_mmr", *[1] * 7))
     verdict = Recall("sample", goal=0.8, confidence=0.9)(progress)
@@ -190,8 +194,9 @@ def test_without_an_estimate_recall_goes_on(monkeypatch):
 
 
 def test_answers_in_a_row_are_counted_over_turns_from_the_last_find():
-    """+ - - | - unsure -: five since the find. The check between them counts for nothing, whatever it found."""
-    progress = search(turn("top", 1, -1, -1), turn("random", 1, 1, first=3), turn("top", -1, 0, -1, first=5))
+    """+ - - | - unsure -: five since the find. Neither the check between them nor what was picked by hand counts."""
+    between = turn("random", 1, 1, first=3), turn("by hand", 1, -1, first=8)
+    progress = search(turn("top", 1, -1, -1), *between, turn("top", -1, 0, -1, first=5))
     assert WithoutFind(5)(progress) == Verdict(True, "5 answers in a row without a find")
     assert WithoutFind(6)(progress) == Verdict(False, "5 answers in a row without a find, of 6")
     assert not WithoutFind(3)(search(turn("top", -1, -1, -1, 1))).stop
@@ -263,3 +268,24 @@ def test_progress_of_a_search_is_that_of_its_state():
     progress = progress_of(search_loop, replace(state), 0, ())
     assert (progress.found, progress.left) == (2, 7)
     assert torch.equal(progress.scores, state.scores[0])
+
+
+def test_a_page_shows_and_promises_what_a_check_tells():
+    """30 of 100 images found, 60 drawn without one: of 70 images at most 1 - 0.05^(1/60) = 4.9 % remain, 3.4 images.
+
+    31 with the example: 31 / 34.4 = 90 % is promised. Before the check nothing is.
+    """
+    finds = turn("pf_mmr", *[1] * 30)
+    checked = search(finds, turn("random", *[-1] * 60, first=30), images=101)
+    assert shown(checked) == by_sample(checked)
+    assert hint(checked) == Verdict(
+        True, "at least 90% of the relevant images are found (95% sure by a random sample of 60)"
+    )
+    assert shown(search(finds)) is None
+    assert hint(search(finds)) == Verdict(False, "")
+
+
+def test_a_row_without_a_find_is_a_hint_to_check_not_to_stop():
+    row = "20 answers in a row without a find: a check of the rest would tell what remains"
+    assert hint(search(turn("pf_mmr", 1, *[-1] * 20))) == Verdict(False, row)
+    assert hint(search(turn("pf_mmr", 1, *[-1] * 19))) == Verdict(False, "")

@@ -53,9 +53,11 @@ def test_scores_that_tell_nothing_give_every_image_the_share_of_relevant_answers
     Isotonic regression takes the answers as they are: 0.4 * 20 = 8.
     """
     told = torch.tensor([True] * 4 + [False] * 6)
-    platt = calibrated(torch.zeros(10), told, torch.zeros(20))
+    platt = calibrated(torch.zeros(10), told, torch.arange(10), torch.zeros(20))
     assert platt.value == pytest.approx(20 * (4 * 5 / 6 + 6 / 8) / 10, rel=1e-4)
-    assert calibrated(torch.zeros(10), told, torch.zeros(20), calibration="isotonic").value == pytest.approx(8.0)
+    assert calibrated(
+        torch.zeros(10), told, torch.arange(10), torch.zeros(20), calibration="isotonic"
+    ).value == pytest.approx(8.0)
     assert platt.low < 5 < 12 < platt.high
 
 
@@ -64,6 +66,7 @@ def test_isotonic_probabilities_by_hand():
     estimate = calibrated(
         torch.tensor([0.0, 1, 2, 3]),
         torch.tensor([False, True, False, True]),
+        torch.arange(4),
         torch.tensor([-9.0, 1.5, 9.0]),
         calibration="isotonic",
     )
@@ -78,8 +81,8 @@ def logistic(count, seed):
 
 
 def test_neither_unit_nor_zero_of_the_scores_matters():
-    (scores, told), rest = logistic(60, 1), logistic(200, 2)[0]
-    plain, moved = calibrated(scores, told, rest), calibrated(3 * scores - 5, told, 3 * rest - 5)
+    (scores, told), one, rest = logistic(60, 1), torch.arange(60), logistic(200, 2)[0]
+    plain, moved = calibrated(scores, told, one, rest), calibrated(3 * scores - 5, told, one, 3 * rest - 5)
     assert [moved.low, moved.value, moved.high] == pytest.approx([plain.low, plain.value, plain.high], rel=1e-3)
 
 
@@ -88,19 +91,28 @@ def test_where_the_model_is_right_the_interval_of_probabilities_holds():
     held = 0
     for seed in range(40):
         (scores, told), (rest, remaining) = logistic(150, seed), logistic(400, 1000 + seed)
-        estimate = calibrated(scores, told, rest, seed=seed)
+        estimate = calibrated(scores, told, torch.arange(150), rest, seed=seed)
         held += estimate.low <= int(remaining.sum()) <= estimate.high
     assert held >= 34
 
 
 def test_answers_that_the_scores_part_give_finite_probabilities():
     """Without Platt's targets the slope would be infinite, and an image at 0 would count 0 or 1."""
-    told = torch.tensor([False] * 5 + [True] * 5)
-    estimate = calibrated(torch.tensor([-1.0] * 5 + [1.0] * 5), told, torch.zeros(100))
-    assert estimate.value == pytest.approx(50, abs=0.1)
-    assert calibrated(torch.tensor([-1.0] * 5 + [1.0] * 5), told, torch.ones(100)).value == pytest.approx(
-        600 / 7, rel=1e-3
-    )
+    scores, told = torch.tensor([-1.0] * 5 + [1.0] * 5), torch.tensor([False] * 5 + [True] * 5)
+    assert calibrated(scores, told, torch.arange(10), torch.zeros(100)).value == pytest.approx(50, abs=0.1)
+    assert calibrated(scores, told, torch.arange(10), torch.ones(100)).value == pytest.approx(600 / 7, rel=1e-3)
+
+
+def test_rounds_are_drawn_whole():
+    """Ten answers in two rounds, the relevant ones in the first: a sample with both kinds has both rounds, once each.
+
+    So nothing is uncertain but the chance, of 4000 images at 1/2. Ten rounds of one answer each leave more uncertain.
+    """
+    scores, told = torch.zeros(10), torch.tensor([True] * 5 + [False] * 5)
+    whole = calibrated(scores, told, torch.arange(10) // 5, torch.zeros(4000))
+    apart = calibrated(scores, told, torch.arange(10), torch.zeros(4000))
+    assert whole.high - whole.low == pytest.approx(2 * 1.96 * math.sqrt(4000 / 4), rel=0.01)
+    assert apart.high - apart.low > 5 * (whole.high - whole.low)
 
 
 def test_platts_function_is_that_of_scikit_learn_with_soft_targets():
@@ -112,12 +124,12 @@ def test_platts_function_is_that_of_scikit_learn_with_soft_targets():
     doubled = np.repeat([1, 0], len(scores)), np.concatenate([target, 1 - target])
     solver.fit(np.tile(scores.numpy(), 2)[:, None], doubled[0], sample_weight=doubled[1])
     expected = solver.predict_proba(rest.numpy()[:, None])[:, 1].sum()
-    assert calibrated(scores, told, rest).value == pytest.approx(expected, rel=1e-4)
+    assert calibrated(scores, told, torch.arange(80), rest).value == pytest.approx(expected, rel=1e-4)
 
 
 def test_answers_of_one_kind_calibrate_nothing():
     with pytest.raises(ValueError, match="answers of both kinds"):
-        calibrated(torch.zeros(3), torch.tensor([True] * 3), torch.zeros(3))
+        calibrated(torch.zeros(3), torch.tensor([True] * 3), torch.arange(3), torch.zeros(3))
 
 
 def test_chaos_bound_by_hand():

@@ -7,9 +7,10 @@ from seekloop.app import models
 from seekloop.contracts.problems import many
 from seekloop.contracts.records import Answer
 from seekloop.loop import events as happened
+from seekloop.loop import stopping
 from seekloop.loop.session import Session
 from seekloop.loop.sessions import Listed
-from seekloop.loop.stopping import Progress, by_sample
+from seekloop.loop.stopping import Progress
 
 SAID: Mapping[str, models.Said] = {Answer.RELEVANT: "yes", Answer.IRRELEVANT: "no", Answer.UNSURE: "unsure"}
 
@@ -89,12 +90,12 @@ def progress(session: Session, remaining: models.Remaining | None, hint: str) ->
 
 
 def remaining(progress: Progress) -> tuple[models.Remaining | None, str]:
-    """How many images remain to be found, and a hint when to stop."""
-    estimate = by_sample(progress)
+    """How many images remain to be found, where that holds, and a hint when to stop, or to check the rest."""
+    estimate, told = stopping.shown(progress), stopping.hint(progress).why
     if estimate is None:
-        return None, ""
+        return None, told
     low, value, high = math.floor(estimate.low), round(estimate.value), math.ceil(estimate.high)
-    return models.Remaining(low=low, estimate=value, high=high, method=estimate.method), ""
+    return models.Remaining(low=low, estimate=value, high=high, method=estimate.method), told
 
 
 def criterion(session: Session, names: Mapping[str, object]) -> str:

@@ -18,7 +18,7 @@ from seekloop.commands.sessions import database
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.contracts.errors import ConfigError, StoreError
 from seekloop.contracts.problems import many
-from seekloop.contracts.protocols import Collection, Criterion, Descriptors
+from seekloop.contracts.protocols import Collection, Criterion
 from seekloop.contracts.recipe import Recipe, settings
 from seekloop.logs.console import Console
 from seekloop.logs.run_folder import RunFolder, RunState
@@ -78,16 +78,31 @@ def replay(config: DictConfig) -> float:
         raise ConfigError("session", None, why, fix)
     with database(config.sessions) as sessions:
         id = sessions.find(str(config.session))
-        session, collection = rebuilt(config, sessions, id, Console().say)
+        found = rebuilt(config, sessions, id, Console().say)
         title = sessions.kept(id, events=False).title
-    left = leave_run(config, session, id=id, title=title, collection=collection)
+    left = leave_run(config, found.session, id=id, title=title, collection=found.collection, others=found.others)
     if left.replay.differs is not None:
         raise StoreError(f"{left.replay.said}. Other versions or settings computed it; its run is {left.folder}")
     return left.precision
 
 
-def rebuilt(config: DictConfig, sessions: Sessions, id: str, say: Callable[[str], None]) -> tuple[Session, Collection]:
-    """The session over the descriptors that a config names, and their images; nothing is added to its events.
+@dataclass(frozen=True)
+class Rebuilt:
+    """A session over the images of now; nothing is added to its events.
+
+    Attributes:
+        session: itself.
+        collection: the images.
+        others: its loop over fewer of its uploads, as it was before these were given, and the names of the images.
+    """
+
+    session: Session
+    collection: Collection
+    others: Sequence[tuple[Loop, Images]]
+
+
+def rebuilt(config: DictConfig, sessions: Sessions, id: str, say: Callable[[str], None]) -> Rebuilt:
+    """Build the loop of a session again, over the descriptors that a config names and the uploads that it was given.
 
     Raises:
         ConfigError: if the choices do not fit together.
@@ -99,22 +114,23 @@ def rebuilt(config: DictConfig, sessions: Sessions, id: str, say: Callable[[str]
     extraction = prepare(config)
     collection, chosen = extraction.collection, loop_parts(config)
     store = described(extraction, config.grid, say)
-    indexed = Indexed(collection, store, Images.of(collection))
 
-    def loop_over(descriptors: Descriptors) -> Loop:
-        return chosen.loop(descriptors, config.seed, say, reranker_over(config, descriptors, say))
+    def over(indexed: Indexed) -> tuple[Loop, Images]:
+        reranker = reranker_over(config, indexed.descriptors, say)
+        return chosen.loop(indexed.descriptors, config.seed, say, reranker), indexed.images
 
-    events = sessions.open(id, settings(loop_over(store))).read()
+    steps = [Indexed(collection, store, Images.of(collection))]
+    events = sessions.open(id, settings(over(steps[0])[0])).read()
     uploads = Uploads(page_folder(config) / "uploads")
-    outside = [name for name in examples_of(events) if indexed.images.position(name) is None]
-    outside = [name for name in dict.fromkeys(outside) if uploads.find(name) is not None]
-    if outside:
-        added = uploads.collection(outside)
-        described_too = described(replace(extraction, collection=added), config.grid, say)
-        indexed = indexed.followed_by(added, described_too, outside)
-    loop = loop_over(indexed.descriptors)
+    outside = [name for name in dict.fromkeys(examples_of(events)) if steps[0].images.position(name) is None]
+    outside = [name for name in outside if uploads.find(name) is not None]
+    for count in range(1, len(outside) + 1):
+        added = uploads.collection(outside[:count])
+        descriptors = described(replace(extraction, collection=added), config.grid, say)
+        steps.append(steps[0].followed_by(added, descriptors, outside[:count]))
+    *others, (loop, images) = [over(step) for step in steps]
     criteria = criteria_of(events, loop.criterion)
-    return Session(loop, MemoryLog(events), images=indexed.images, criteria=criteria), collection
+    return Rebuilt(Session(loop, MemoryLog(events), images=images, criteria=criteria), collection, others)
 
 
 def page_folder(config: DictConfig) -> Path:
@@ -152,7 +168,13 @@ class Left:
 
 
 def leave_run(
-    config: DictConfig, session: Session, *, id: str, title: str, collection: Collection | None = None
+    config: DictConfig,
+    session: Session,
+    *,
+    id: str,
+    title: str,
+    collection: Collection | None = None,
+    others: Sequence[tuple[Loop, Images]] = (),
 ) -> Left:
     """Replay a session, and write the run that it is: tables, figures, W&B if asked for.
 
@@ -164,12 +186,13 @@ def leave_run(
         id: of the session.
         title: given by a person.
         collection: gives the pictures of figures; None: there are none.
+        others: the loop over other images that questions may have been asked over, and their names.
 
     Raises:
         BusyError: if another process is writing the run.
     """
     console, events = Console(), list(session.events)
-    done = replayed(session.loop, events, images=session.images, criteria=session.criteria)
+    done = replayed(session.loop, events, images=session.images, criteria=session.criteria, others=others)
     console.say(done.said)
     counted = tally(events)
     summary = _summary(counted, done, events, session.images.count)

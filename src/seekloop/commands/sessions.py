@@ -169,8 +169,9 @@ def _export(name: str, options: Mapping[str, str], overrides: Sequence[str]) -> 
             _write(target, export.as_json(kept, id), f"{len(kept.events)} events")
             return
         config = resolve("replay", overrides_of(sessions, id, overrides))
-        session, collection = rebuilt(config, sessions, id, Console().say)
-    rows = export.exported(session, collection, **cut)
+        found = rebuilt(config, sessions, id, Console().say)
+    collection = found.collection
+    rows = export.exported(found.session, collection, **cut)
     if format in ENDINGS:
         sizes = export.sizes(collection, rows)
         content = export.as_csv(rows, sizes) if format == "csv" else export.as_coco(rows, sizes, title)

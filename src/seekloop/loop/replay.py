@@ -17,7 +17,7 @@ class Replay:
     Attributes:
         session: after all events, in memory.
         questions: how many came out as they were asked, images, regions and scores bit for bit.
-        unchecked: how many were asked over other images than there are now, before the collection grew or shrank.
+        unchecked: how many were asked over images that are not known now, before the collection grew or shrank.
         differs: number of the first event that came out otherwise; None: there is none.
         why: that event, in a sentence; empty where there is none.
     """
@@ -43,6 +43,7 @@ def replayed(
     *,
     images: Images | None = None,
     criteria: Mapping[str, Criterion] | None = None,
+    others: Sequence[tuple[Loop, Images]] = (),
 ) -> Replay:
     """Repeat a session event by event, and ask every question again.
 
@@ -51,30 +52,33 @@ def replayed(
         events: of the session.
         images: names of the collection's images.
         criteria: by name, those that the session changed to.
+        others: the same parts over other images that questions may have been asked over, and their names.
 
     Raises:
         ValueError: if the events are no search, or change to a criterion that is not among these.
     """
-    asked = [number for number, event in enumerate(events) if isinstance(event, Asked)]
-    listed = [number for number, event in enumerate(events) if isinstance(event, Started | CollectionGrown)]
-    first = listed[-1] + 1 if listed else 0
+    images = images or Images(loop.descriptors.images)
+    known = {names.listing: (machine, names) for machine, names in (*others, (loop, images))}
 
-    def after(count: int) -> Session:
-        return Session(loop, MemoryLog(events[:count]), images=images, criteria=criteria)
+    def after(count: int, machine: Loop, names: Images) -> Session:
+        return Session(machine, MemoryLog(events[:count]), images=names, criteria=criteria)
 
-    session = after(first)
-    if len(session.events) > first:  # the images are others now
-        return Replay(after(len(events)), 0, len(asked))
-    unchecked = sum(number < first for number in asked)
-    for number, event in enumerate(events[first:], first):
-        if isinstance(event, Asked):
+    session, questions, unchecked = None, 0, 0
+    for number, event in enumerate(events):
+        if isinstance(event, Started | CollectionGrown):
+            there = known.get(event.collection)
+            session = None if there is None else after(number + 1, *there)
+        elif session is None:
+            unchecked += isinstance(event, Asked)
+        elif isinstance(event, Asked):
             session.ask()
             if session.events[-1] != event:
                 why = _difference(number, event, session.events[-1])
-                return Replay(after(len(events)), asked.index(number) - unchecked, unchecked, number, why)
+                return Replay(after(len(events), loop, images), questions, unchecked, number, why)
+            questions += 1
         else:
             session._happen(event, session._now)
-    return Replay(session, len(asked) - unchecked, unchecked)
+    return Replay(session or after(len(events), loop, images), questions, unchecked)
 
 
 def _difference(number: int, was: Asked, now: Event) -> str:

@@ -25,12 +25,11 @@ from seekloop.loop.events import Box, Event, Log, MemoryLog
 from seekloop.loop.items import Images, Item
 from seekloop.loop.shortlist import Shortlisted, require_by_score
 from seekloop.loop.state import State
-from seekloop.loop.stopping import Progress, Turn, criterion_name, progress_of
+from seekloop.loop.stopping import BY_HAND, Progress, Turn, criterion_name, progress_of
 from seekloop.representations.local import GLOBAL, best_overlap
 
 GivenBox = Sequence[float | int] | np.ndarray | Tensor
 MUCH_OUTSIDE = 1.0  # a drawn box may leave the image a little, in fractions of it
-A_PERSON = "person"  # who chose the images that no criterion asked about
 COLD = (happened.Started, happened.Revoked, happened.ExampleAdded, happened.CollectionGrown)
 
 
@@ -400,7 +399,7 @@ class Session:
         """The search so far, as estimators of what remains and rules see it."""
         own, turns = criterion_name(self.loop.criterion), list[Turn]()
         for one in self.rounds:
-            turns += [self._turn(one.criterion or own, one.replies), self._turn(A_PERSON, one.others)]
+            turns += [self._turn(one.criterion or own, one.replies), self._turn(BY_HAND, one.others)]
         return progress_of(self.loop, self._now.state, 0, [turn for turn in turns if len(turn.image)])
 
     def _turn(self, criterion: str, replies: Sequence[happened.Reply]) -> Turn:

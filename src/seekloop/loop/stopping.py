@@ -20,10 +20,14 @@ from seekloop.metrics.remaining import Calibration, Estimate, calibrated, chao, 
 
 RANDOM = "random"
 """Name of the criterion whose questions are a random sample of what is left: the check of the rest."""
+BY_HAND = "by hand"
+"""In place of a criterion's name: a person chose the images. What was picked by looking calibrates nothing."""
 MEMBERS = 4
 """Members of the committee: two classifiers each are eight, as many as one pass serves without holding the store."""
 FEWEST = 5
 """Found images below which nothing but a random sample is estimated from."""
+FEWEST_TURNS = 3
+"""Turns below which no calibration is learnt."""
 Inside = Annotated[float, Interval(gt=0, lt=1)]
 """A share of the whole, neither none nor all."""
 
@@ -33,7 +37,7 @@ class Turn:
     """Answers of one round, in the order asked.
 
     Attributes:
-        criterion: name of what chose the images, as in `criterion=pf_mmr`; any other word where a person did.
+        criterion: name of what chose the images, as in `criterion=pf_mmr`; BY_HAND where a person did.
         image: positions in the collection.
         answer: +1 relevant, -1 irrelevant, 0 unsure.
         score: decision values when they were asked about, before the answers were learnt from.
@@ -113,15 +117,18 @@ def by_isotonic(progress: Progress, confidence: float = 0.95) -> Estimate | None
 
 def _by_probability(calibration: Calibration, progress: Progress, confidence: float) -> Estimate | None:
     """Calibrate on the scores that images had when they were asked about."""
-    if not progress.turns:
+    turns = [turn for turn in progress.turns if turn.criterion != BY_HAND]
+    if len(turns) < FEWEST_TURNS:
         return None
-    answers = torch.cat([turn.answer for turn in progress.turns])
-    scores = torch.cat([turn.score for turn in progress.turns])[answers != 0]
-    relevant = answers[answers != 0] == 1
+    answers, scores = torch.cat([turn.answer for turn in turns]), torch.cat([turn.score for turn in turns])
+    sizes = torch.tensor([len(turn.answer) for turn in turns])
+    round_ = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+    known, rest = answers != 0, progress.scores[progress.candidate]
+    relevant = answers[known] == 1
     if int(relevant.sum()) < FEWEST or relevant.all():
         return None
-    rest = progress.scores[progress.candidate]
-    return calibrated(scores, relevant, rest[rest.isfinite()], confidence, calibration=calibration)
+    given = (scores[known], relevant, round_[known], rest[rest.isfinite()])
+    return calibrated(*given, confidence, calibration=calibration)
 
 
 def by_chao(progress: Progress, confidence: float = 0.95) -> Estimate | None:
@@ -257,7 +264,9 @@ class Recall:
 
 @component
 class WithoutFind:
-    """Stop after a number of answers in a row without a find. Random questions do not count: they search for nothing.
+    """Stop after a number of answers in a row without a find.
+
+    Answers to random questions do not count, they search for nothing; nor do images that a person chose.
 
     Args:
         answers: how many; unsure counts as one.
@@ -266,7 +275,7 @@ class WithoutFind:
     answers: Count = 50
 
     def __call__(self, progress: Progress) -> Verdict:
-        told = [turn.answer for turn in progress.turns if turn.criterion != RANDOM]
+        told = [turn.answer for turn in progress.turns if turn.criterion not in (RANDOM, BY_HAND)]
         finds = torch.cat([torch.zeros(0), *told]) == 1
         row = len(finds) - 1 - int(finds.nonzero().max()) if finds.any() else len(finds)
         enough = row >= self.answers
@@ -353,3 +362,22 @@ def turn_of(round_: Round, position: int, criterion: str) -> Turn:
     asked = round_.question.image[position]
     answer = torch.tensor([told[image] for image in asked.tolist()], dtype=torch.long)
     return Turn(criterion, asked, answer, round_.question.score[position].cpu())
+
+
+ENOUGH = Recall("sample")
+"""Rule of the hint to stop: only what a random sample promises held in every setting of `experiments/stopping`."""
+CHECK = WithoutFind(20)
+"""Rule of the hint to check the rest: a row without a find was often far from the end there."""
+
+
+def shown(progress: Progress) -> Estimate | None:
+    """Estimate what remains as a page may show it: by the check of the rest; None before one."""
+    return by_sample(progress)
+
+
+def hint(progress: Progress) -> Verdict:
+    """Say to a person whether to stop, or to check the rest; `why` is empty where there is nothing to say."""
+    enough, row = ENOUGH(progress), CHECK(progress)
+    if enough.stop:
+        return enough
+    return Verdict(False, f"{row.why}: a check of the rest would tell what remains" if row.stop else "")

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Calibration = Literal["platt", "isotonic"]
-RESAMPLES = 50  # bootstrap samples of the answers that a calibration is learnt from
+RESAMPLES = 50  # bootstrap samples of the rounds that a calibration is learnt from
 NEWTON_STEPS = 30
+RIDGE = np.array([1e-9, 0.0, 0.0, 1e-9])  # added to the curvature, which one score alone leaves singular
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def sampled(relevant: int, sample: int, candidates: int, confidence: float = 0.9
 def calibrated(
     scores: Float[Tensor, " k"],
     relevant: Bool[Tensor, " k"],
+    round_: Int[Tensor, " k"],
     rest: Float[Tensor, " n"],
     confidence: float = 0.95,
     *,
@@ -98,12 +100,13 @@ def calibrated(
     A calibration maps scores to probabilities. It is learnt from scores that images had *before* their answers were
     learnt from. A criterion that chooses by score alone does not bias it where there are answers; at scores that were
     never asked about it extrapolates, and there nothing corrects it. The interval is that of the mixture `F` over B
-    bootstrap samples of the answers: uncertain calibration, and by the normal approximation of the Poisson-binomial
-    distribution the chance that remains.
+    bootstrap samples: uncertain calibration, and by the normal approximation of the Poisson-binomial distribution the
+    chance that remains. Drawn are whole rounds, because the scores of a round are of one classifier.
 
     Args:
         scores: of images with an answer, before it was learnt from.
         relevant: their answers; some are, some are not.
+        round_: in which each was asked about.
         rest: scores of the images without an answer.
         confidence: of the interval.
         calibration: platt, a logistic function (with Platt's smoothed targets), or isotonic, any rising function.
@@ -117,7 +120,7 @@ def calibrated(
     if relevant.all() or not relevant.any():
         raise ValueError("a calibration needs answers of both kinds")
     given, told, others = (one.double().numpy() for one in (scores, relevant, rest))
-    weights = np.stack([np.ones(len(told)), *_resampled(told, np.random.default_rng(seed))])
+    weights = np.stack([np.ones(len(told)), *_resampled(told, round_.numpy(), np.random.default_rng(seed))])
     curves = {"platt": _platt, "isotonic": _isotonic}[calibration](given, told, weights)
     sums = np.array([_moments(curve(others)) for curve in curves])
     value, (low, high) = float(sums[0, 0]), _mixture_interval(sums[1:], confidence, len(others))
@@ -140,12 +143,12 @@ def _platt(
     design = np.stack([(scores - centre) / unit, np.ones(len(scores))], axis=1)
     positives, negatives = (weights @ part for part in (relevant, 1 - relevant))
     targets = np.where(relevant > 0, ((positives + 1) / (positives + 2))[:, None], (1 / (negatives + 2))[:, None])
-    found = np.zeros((len(weights), 2))
+    found, pairs = np.zeros((len(weights), 2)), (design[:, :, None] * design[:, None]).reshape(-1, 4)
     for _ in range(NEWTON_STEPS):
         chances = expit(found @ design.T)
         slope = (weights * (targets - chances)) @ design
-        bend = np.einsum("bk,ki,kj->bij", weights * chances * (1 - chances), design, design) + np.eye(2) * 1e-9
-        found += np.clip(np.linalg.solve(bend, slope[:, :, None])[:, :, 0], -1, 1)
+        bend = (weights * chances * (1 - chances)) @ pairs + RIDGE
+        found += np.clip(np.linalg.solve(bend.reshape(-1, 2, 2), slope[:, :, None])[:, :, 0], -1, 1)
 
     def curve(slope: float, intercept: float) -> Curve:
         return lambda others: expit(slope * (others - centre) / unit + intercept)
@@ -164,11 +167,14 @@ def _isotonic(
     return [one.predict for one in fitted]
 
 
-def _resampled(relevant: Float[np.ndarray, " k"], rng: np.random.Generator) -> list[Float[np.ndarray, " k"]]:
-    """How often each answer is drawn by each bootstrap sample; all samples have answers of both kinds."""
+def _resampled(
+    relevant: Float[np.ndarray, " k"], round_: Int[np.ndarray, " k"], rng: np.random.Generator
+) -> list[Float[np.ndarray, " k"]]:
+    """How often each answer is drawn by each bootstrap sample of rounds; all samples have answers of both kinds."""
+    rounds, member = np.unique(round_, return_inverse=True)
     drawn: list[Float[np.ndarray, " k"]] = []
     while len(drawn) < RESAMPLES:
-        times = np.bincount(rng.integers(len(relevant), size=len(relevant)), minlength=len(relevant)).astype(float)
+        times = np.bincount(rng.integers(len(rounds), size=len(rounds)), minlength=len(rounds)).astype(float)[member]
         drawn += [times] if 0 < times @ relevant < times.sum() else []
     return drawn
 

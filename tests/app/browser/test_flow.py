@@ -54,14 +54,16 @@ def test_a_person_with_a_mouse_finds_a_digit(window, shown, server):
     assert all(one["answer"] in ("yes", "no", "example") for one in ranking(window)[:12])
 
     window.page.get_by_role("tab", name="Said so far").click()
-    wrong = next(one for one in window.server.get(f"/api/searches/{window.id}/answers")["answers"] if one["round"] == 1)
-    row = window.find(f".said-list li:has([title='{wrong['path']}'])")
+    answers = window.server.get(f"/api/searches/{window.id}/answers")["answers"]
+    one, other = [one["path"] for one in answers if (one["round"], one["answer"]) == (1, "no")][:2]
+    row, withdrawn = (window.find(f".said-list li:has([title='{path}'])") for path in (one, other))
     row.get_by_role("combobox").select_option("unsure")
     expect(row).to_have_attribute("data-answer", "unsure")
     assert window.told["progress"]["unsure"] == 1
-    row.get_by_role("button", name="Withdraw").click()
-    expect(row).to_have_count(0)
-    assert window.told["progress"]["unsure"] == 0
+    before = window.told["progress"]["irrelevant"]
+    withdrawn.get_by_role("button", name="Withdraw").click()
+    expect(withdrawn).to_have_count(0)
+    assert window.told["progress"]["irrelevant"] == before - 1
 
     window.button("Add an example").click()
     spare = next(path for path in others if path not in said(window))
@@ -231,27 +233,88 @@ def test_the_ranking_goes_on_while_one_scrolls_to_the_last_image(window, shown):
     assert window.page.evaluate(seen) == names
 
 
-def test_a_file_that_is_dropped_begins_a_search_and_may_be_in_no_folder(window, scenes, tmp_path):
+@pytest.mark.parametrize("way", ["chosen", "dropped"])
+def test_a_file_of_ones_own_begins_a_search(window, scenes, tmp_path, way):
     scenes.read(0).crop((0, 0, 200, 150)).save(tmp_path / "mine.png")
     window.open()
     window.page.get_by_role("tab", name="A file").click()
-    window.find("#photograph").set_input_files(tmp_path / "mine.png")
+    if way == "chosen":
+        window.find("#photograph").set_input_files(tmp_path / "mine.png")
+    else:
+        drop = "(b) => { const d = new DataTransfer(); d.items.add(new File([new Uint8Array(b)], 'mine.png')); return d; }"
+        dropped = window.page.evaluate_handle(drop, list((tmp_path / "mine.png").read_bytes()))
+        window.page.dispatch_event(".choosing", "drop", {"dataTransfer": dropped})
     expect(window.find("dialog .editor")).to_be_visible()
     window.button("Search").click()
     expect(window.cards).to_have_count(10)
     assert window.told["examples"][0]["path"].endswith("mine.png")
 
 
+def test_a_round_that_is_undone_comes_back_with_its_answers_and_stays(window, shown):
+    first = next(iter(shown[DIGIT]))
+    window.begin(first, shown[DIGIT][first])
+    names = window.question()
+    for index in range(10):
+        window.answer(index, "no")
+    window.expect_round(2)
+    window.button("Undo").click()
+    window.expect_round(1)
+    assert (window.question(), window.answered()) == (names, ["no"] * 10)
+    window.page.wait_for_timeout(1500)
+    window.expect_round(1)
+    window.answer(3, "unsure")  # now it is answered again, and goes on
+    window.expect_round(2)
+    assert window.told["progress"]["unsure"] == 1
+
+
+def test_an_exported_search_is_imported_as_another(window, shown, tmp_path):
+    first = next(iter(shown[DIGIT]))
+    id = window.begin(first, shown[DIGIT][first], title="to and fro")
+    window.by_hand()
+    for index, answer in enumerate(["yes", "no", "unsure"]):
+        window.answer(index, answer)
+    window.button("Next round").click()
+    window.expect_round(2)
+    window.button("Export").click()
+    window.page.get_by_label("JSON").check()
+    with window.page.expect_download() as download:
+        window.button("Export").click()
+    download.value.save_as(tmp_path / "search.json")
+    before = said(window)
+    window.page.get_by_role("link", name="Searches").click()
+    window.find("#import").set_input_files(tmp_path / "search.json")
+    expect(window.cards).to_have_count(10)
+    assert window.id != id
+    assert said(window) == before
+    assert window.told["title"] == "to and fro"
+
+
+def test_a_report_of_the_search_is_written(window, shown, server):
+    first = next(iter(shown[DIGIT]))
+    window.begin(first, shown[DIGIT][first])
+    for index in range(10):
+        window.answer(index, "no")
+    window.expect_round(2)
+    window.button("More").click()
+    window.page.get_by_role("menuitem", name="Write a report").click()
+    window.button("Write").click()
+    expect(window.page.get_by_role("heading", name="The report was written")).to_be_visible(timeout=30_000)
+    folder = server.folder / window.find("dialog p").first.inner_text().removeprefix("The report is in ")
+    assert (folder / "config.yaml").exists()
+
+
 def test_a_criterion_is_changed_by_the_switch_and_in_the_menu(window, shown):
     first = next(iter(shown[DIGIT]))
     window.begin(first, shown[DIGIT][first])
-    window.page.get_by_role("button", name="Teach me").click()
-    expect(window.page.get_by_role("button", name="Teach me")).to_have_attribute("aria-pressed", "true")
-    assert window.told["criterion"] == "uncertainty"
+    second, last = [window.server.get("/api/status")["criteria"][place] for place in (1, -1)]
+    switch = window.button(second["label"].capitalize())
+    switch.click()
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    assert window.told["criterion"] == second["name"]
     window.page.get_by_role("button", name="Other ways to choose the photographs").click()
-    window.press("ArrowDown", "Enter")
-    expect(window.find(".switch .with-menu > button")).to_have_text("Check the rest")
-    assert window.told["criterion"] == "random"
+    window.press("End", "Enter")
+    expect(window.find(".switch .with-menu > button")).to_have_text(last["label"].capitalize())
+    assert window.told["criterion"] == last["name"]
     assert window.question() == [one["name"] for one in window.told["question"]]
 
 

@@ -78,8 +78,13 @@ class Window:
 
     @property
     def told(self):
-        """The search, as the server knows it."""
+        """The search, as the server knows it once it has all answers."""
+        self.settle()
         return self.server.get(f"/api/searches/{self.id}")
+
+    def settle(self):
+        """Wait until no answer is on its way."""
+        self.page.wait_for_function("() => sessionStorage.length === 0")
 
     @property
     def cards(self):

@@ -32,7 +32,8 @@ class AnswerCard {
     this.element = h(
       "div",
       { class: "card", role: "group", "data-name": item.name },
-      h("div", { class: "frame" }, this.photo, this.badge, this.choose, this.boxes),
+      h("div", { class: "frame" }, this.photo, this.badge, this.choose),
+      this.boxes,
       h("div", { class: "caption", "aria-hidden": "true" }, this.score, this.file),
       this.answers.element,
     );

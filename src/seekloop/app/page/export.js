@@ -25,14 +25,14 @@ export async function exportSearch(search, cut) {
 }
 
 async function written(id, format, first) {
-  const { files, folder } = await api.write(id, { format, above: null, first });
-  return words.export.written(Array.isArray(files) ? files.length : files, folder);
+  const { files, folder, skipped } = await api.write(id, { format, above: null, first });
+  return words.export.written(files, folder, skipped);
 }
 
 async function downloaded(id, format, first) {
   const response = await api.download(id, { format, first });
-  const named = /filename="?([^";]+)"?/.exec(response.headers.get("Content-Disposition") ?? "");
-  const name = named ? named[1] : `${words.name}.${format}`;
+  const named = /filename\*=utf-8''([^;]+)/.exec(response.headers.get("Content-Disposition") ?? "");
+  const name = named ? decodeURIComponent(named[1]) : `${words.name}.${format}`;
   const address = URL.createObjectURL(await response.blob());
   h("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);

@@ -9,6 +9,7 @@ const MOMENT = 900; // milliseconds in which the last answer can still be change
 
 export class Question {
   #timer = null;
+  #answered = false; // since the question came, or came back: only then does it go on by itself
 
   constructor(search) {
     this.search = search;
@@ -41,6 +42,11 @@ export class Question {
     );
     search.addEventListener("change", () => this.#update());
     search.addEventListener("round", () => this.#came());
+    search.addEventListener("answered", () => (this.#answered = true));
+    search.addEventListener("order", () => {
+      this.#answered = false;
+      this.#plan();
+    });
     this.cards.replace(search.question);
     this.#update();
   }
@@ -73,6 +79,7 @@ export class Question {
 
   #came() {
     const focused = this.cards.grid.has(document.activeElement) || document.activeElement === document.body;
+    this.#answered = false;
     this.cards.replace(this.search.question);
     this.#update();
     announce(words.question.came(this.search.round, this.search.question.length));
@@ -90,7 +97,7 @@ export class Question {
     clearTimeout(this.#timer);
     const { question, unanswered } = this.search;
     const boxes = question.some(asksBox);
-    const goes = this.auto.checked && question.length > 0 && !unanswered && !boxes;
+    const goes = this.auto.checked && this.#answered && question.length > 0 && !unanswered && !boxes;
     const done = goes ? words.question.wait : boxes ? words.question.boxes : words.question.all;
     this.state.textContent = !question.length ? words.question.none : unanswered ? words.question.left(unanswered) : done;
     this.nextButton.disabled = !question.length || this.element.hasAttribute("aria-busy");

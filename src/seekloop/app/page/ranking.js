@@ -53,21 +53,13 @@ export class Ranking {
     this.zero = button("", () => this.#choose(this.listing.above), { class: "quiet small" });
     this.accept = button(words.ranking.accept, () => this.#accept(), { class: "accept small" });
     this.end = h("div", { class: "end" });
-    this.element = h(
-      "div",
-      { class: "ranking" },
-      h(
-        "div",
-        { class: "cut-bar" },
-        h("label", { for: "cut-first" }, words.ranking.first, " ", this.first),
-        this.total,
-        this.zero,
-        this.accept,
-      ),
-      this.cards.bar,
-      this.cards.element,
-      this.end,
-    );
+    this.bar = h("div", { class: "cut-bar", hidden: true }, [
+      h("label", { for: "cut-first" }, words.ranking.first, " ", this.first),
+      this.total,
+      this.zero,
+      this.accept,
+    ]);
+    this.element = h("div", { class: "ranking" }, this.bar, this.cards.bar, this.cards.element, this.end);
     this.first.addEventListener("change", () => this.#choose(Number(this.first.value)));
     this.line.addEventListener("keydown", (event) => this.#key(event));
     this.line.addEventListener("pointerdown", (event) => this.#drag(event));
@@ -88,6 +80,7 @@ export class Ranking {
     const { done } = await attempt(() => listing.reach(PAGE).then(() => true));
     if (!done || turn !== this.#turn) return;
     this.listing = listing;
+    this.bar.hidden = false;
     this.#sentinel?.disconnect();
     this.cards.replace(listing.items.slice(0, PAGE).map((item) => this.search.seen(item)));
     if (!this.#chosen) this.#cut = listing.above;

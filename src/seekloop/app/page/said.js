@@ -1,6 +1,6 @@
 // What was said so far: every answer, to be corrected or withdrawn.
 
-import { api, pictures } from "./api.js";
+import { api } from "./api.js";
 import { attempt } from "./dialogs.js";
 import { button, h, whenNear } from "./dom.js";
 import { fileName, score, thumbnail } from "./picture.js";
@@ -62,13 +62,8 @@ export class Said {
 
   #row(item) {
     const file = fileName(item.path);
-    const picture = thumbnail(item.name, item.box);
-    if (item.answer === "example") {
-      // An example may be an uploaded photograph, which has a picture inside its search only.
-      picture.image.addEventListener("error", () => this.#uploaded(picture, item), { once: true });
-    }
     const photo = button("", () => this.view(item), { class: "photo", "aria-label": `${words.answer.open}: ${file}` });
-    photo.append(picture.element);
+    photo.append(thumbnail(item.name, item.box).element);
     return h(
       "li",
       { "data-answer": item.answer },
@@ -86,11 +81,6 @@ export class Said {
         title: words.said.revoke,
       }),
     );
-  }
-
-  #uploaded(picture, item) {
-    picture.element.classList.remove("broken");
-    picture.image.src = pictures.large(item.name, this.search.id);
   }
 
   #correct(item, file) {

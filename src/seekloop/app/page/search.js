@@ -6,7 +6,7 @@ import { live } from "./live.js";
 /**
  * The state of one search. Answers show at once and are kept in this tab until the server has them.
  *
- * Events: `change` whenever anything is different, `round` when a question came, `order` when the ranking may have
+ * Events: `change` whenever anything is different, `answered` when it was answered here, `round` when a question came, `order` when the ranking may have
  * changed, `refused` with a sentence as `detail`, `gone` when the search was deleted.
  */
 export class Search extends EventTarget {
@@ -80,6 +80,7 @@ export class Search extends EventTarget {
       this.#outbox.set(one.name, { name: one.name, answer: one.answer, box: one.box ?? null, action });
     }
     this.#keep();
+    this.dispatchEvent(new Event("answered"));
     this.#changed();
     this.#flush();
   }
@@ -149,8 +150,7 @@ export class Search extends EventTarget {
 
   #change(operation) {
     return this.after(async () => {
-      this.#adopt(await operation());
-      this.dispatchEvent(new Event("order"));
+      this.#adopt(await operation(), true);
     });
   }
 
@@ -227,14 +227,14 @@ export class Search extends EventTarget {
     });
   }
 
-  #adopt(told) {
+  #adopt(told, reorders = false) {
     const before = this.told;
     this.told = told;
     const names = (one) => one.question.map((item) => item.name).join();
     const asks = before.round !== told.round || names(before) !== names(told);
     this.#changed();
     if (asks) this.dispatchEvent(new Event("round"));
-    if (asks || before.examples.length !== told.examples.length) this.dispatchEvent(new Event("order"));
+    if (asks || reorders || before.examples.length !== told.examples.length) this.dispatchEvent(new Event("order"));
   }
 
   #changed() {

@@ -68,8 +68,8 @@ function earlier(onsearch) {
     const [chosen] = input.files;
     input.value = "";
     if (!chosen) return;
-    const { done, why } = await attempt(async () => onsearch(await api.read(chosen)));
-    toast(done ? words.earlier.imported : why, done ? "status" : "error");
+    const { why } = await attempt(async () => onsearch(await api.read(chosen)));
+    if (why) toast(why, "error");
   });
   const load = async () => {
     const { searches } = await api.searches();

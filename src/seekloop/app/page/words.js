@@ -75,7 +75,6 @@ export const words = {
     summary: (round, found) => `Round ${round}, ${found.toLocaleString("en")} found`,
     open: (title) => `Go on with ${title}`,
     import: "Import a search",
-    imported: "The search was imported.",
   },
 
   box: {
@@ -251,7 +250,10 @@ export const words = {
     },
     above: (count) => `Also what is above the cut-off of the ranking (${photographs(count)})`,
     go: "Export",
-    written: (files, folder) => `${many(files, "file was", "files were")} written to ${folder}`,
+    written: (files, folder, skipped) =>
+      [`${many(files, "file was", "files were")} written to ${folder}`, skipped.length && `left out: ${skipped.join(", ")}`]
+        .filter(Boolean)
+        .join("; "),
     downloaded: (name) => `${name} was downloaded.`,
   },
 

@@ -178,8 +178,9 @@ export class Working {
     const act = async () => void (told = await api.finish(this.search.id));
     const { finishTitle, finishAbout, finishGo, finished } = words.search;
     if (!(await confirm(finishTitle, finishAbout, finishGo, act))) return;
-    const files = h("ul", { class: "files" }, (told.files ?? []).map((file) => h("li", {}, file)));
-    await modal({ title: finished, label: "small", content: h("div", {}, h("p", {}, words.search.finishedAt(told.run)), files) });
+    const files = h("ul", { class: "files" }, told.files.map((file) => h("li", {}, file)));
+    const about = [words.search.finishedAt(told.run), words.sentence(told.said)].map((text) => h("p", {}, text));
+    await modal({ title: finished, label: "small", content: h("div", {}, about, files) });
   }
 
   async #remove() {
