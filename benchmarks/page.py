@@ -38,6 +38,7 @@ from seekloop.app.api import Server
 from seekloop.app.events import News
 from seekloop.app.library import Indexed, Library, Parts
 from seekloop.app.models import Status
+from seekloop.app.pictures import Pictures
 from seekloop.app.searches import Searches
 from seekloop.app.served import Served
 from seekloop.app.uploads import Uploads
@@ -112,14 +113,17 @@ def page(asked: argparse.Namespace, store: Store, painted: Painted) -> Iterator[
     images = Images.of(painted)
     library.grow(Indexed(painted, store, images))
     folder = Path(tempfile.mkdtemp(dir=asked.stores))
+    uploads = Uploads(folder / "uploads")
+    pictures = Pictures(library, uploads, folder / "page")
     searches = Searches(
         Sessions(folder / "sessions.sqlite"),
         library,
-        Uploads(folder / "uploads"),
+        uploads,
         lambda id, version: news.tell({"kind": "search", "id": id, "version": version}),
+        pictures.warm,
     )
     status: Callable[[], Status] = nothing
-    served = Served(library, searches, searches.uploads, news, status, folder / "page", folder / "exports")
+    served = Served(library, searches, pictures, news, status, folder / "exports")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

@@ -13,6 +13,7 @@ from seekloop.app import models
 from seekloop.app.api import make_app
 from seekloop.app.events import News
 from seekloop.app.library import Indexed, Library, Parts
+from seekloop.app.pictures import Pictures
 from seekloop.app.searches import Searches
 from seekloop.app.served import Served
 from seekloop.app.uploads import Uploads
@@ -115,8 +116,11 @@ def make_served(folder: Path, budget: int = 5, criteria=None) -> Served:
     def tell(id, version):
         news.tell({"kind": "search", "id": id, "version": version})
 
-    searches = Searches(Sessions(folder / "sessions.sqlite"), library, uploads, tell)
-    return Served(library, searches, uploads, news, lambda: status(library), folder / "page", folder / "exports")
+    pictures = Pictures(library, uploads, folder / "page")
+    searches = Searches(
+        Sessions(folder / "sessions.sqlite"), library, uploads, tell, lambda names: pictures.warm(names)
+    )
+    return Served(library, searches, pictures, news, lambda: status(library), folder / "exports")
 
 
 def status(library: Library) -> models.Status:

@@ -1,8 +1,9 @@
 import pytest
+from PIL import Image
 
 from seekloop.images import files
 from seekloop.images.folder import ImageFolder
-from seekloop.images.part import part
+from seekloop.images.part import part, within
 
 
 @pytest.fixture
@@ -56,3 +57,21 @@ def test_remembered_contents_are_contents(tmp_path, save_image, monkeypatch):
         album = ImageFolder(tmp_path / "album", white=white, cache=tmp_path / "cache")
         assert album.contents() == album.remembered_contents()
     assert ImageFolder(tmp_path / "album").remembered_contents() == [None]
+
+
+def test_photographs_behind_links_that_lead_out_of_the_folder_are_left_out_and_counted(tmp_path):
+    root, outside = tmp_path / "photos", tmp_path / "elsewhere"
+    for folder in (root / "own", outside):
+        folder.mkdir(parents=True)
+    for file, colour in ((root / "a.png", "red"), (root / "own" / "b.png", "blue"), (outside / "c.png", "lime")):
+        Image.new("RGB", (8, 8), colour).save(file)
+    (root / "linked").symlink_to(outside)
+    (root / "alias.png").symlink_to(outside / "c.png")
+    (root / "again").symlink_to(root / "own")
+    everything = ImageFolder(root)
+    assert len(everything.paths) == 3
+    kept = within(everything)
+    assert kept.paths == ("a.png", "own/b.png")
+    (told,) = [one for one in kept.problems if "serve.links" in one.what]
+    assert told.count == 1
+    assert within(kept) is kept

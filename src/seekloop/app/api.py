@@ -14,10 +14,11 @@ from fastapi.staticfiles import StaticFiles
 from seekloop.app.routes import answers, collection, exports, searches
 from seekloop.app.safety import Guard
 from seekloop.app.searches import MissingError
-from seekloop.app.served import Served, Shown
+from seekloop.app.served import Served
 from seekloop.app.uploads import UploadError
 from seekloop.artifacts.folder import BusyError
 from seekloop.contracts.errors import ConfigError, StoreError, UnreadableImageError
+from seekloop.loop.sessions import NoSessionError, OtherPartsError
 
 PAGE = Path(__file__).parent / "page"
 STATUSES: Mapping[type[Exception], int] = {
@@ -26,6 +27,8 @@ STATUSES: Mapping[type[Exception], int] = {
     BusyError: 409,
     UploadError: 422,  # or its own
     UnreadableImageError: 422,
+    NoSessionError: 404,
+    OtherPartsError: 409,
     StoreError: 500,
     ValueError: 422,
     OSError: 500,
@@ -70,7 +73,7 @@ def make_app(served: Served, *, hosts: frozenset[str] = frozenset(), token: str 
         yield
 
     app = FastAPI(title="seekloop", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
-    app.state.served, app.state.shown = served, Shown(served)
+    app.state.served = served
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, explained(status))
     app.add_exception_handler(RequestValidationError, misunderstood)

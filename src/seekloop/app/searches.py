@@ -138,7 +138,7 @@ class Search:
             state = self.session.state
             if self._ranked is None or self._ranked[0] is not state:
                 count, scores = len(self.indexed.collection.paths), self.session.scores
-                order = torch.tensor(self.session.ranking(), dtype=torch.long)
+                order = self.session.order()
                 order = order[(order < count) & scores[order].isfinite()]
                 self._ranked = state, order, int((scores[order] > 0).sum())
             return self._ranked[1], self._ranked[2]
@@ -230,12 +230,19 @@ class Searches:
         library: what is searched.
         uploads: pictures from outside the collection.
         changed: is told the id and the version of a search that has changed.
+        foreseen: is told the names of images that will probably be shown next.
     """
 
     def __init__(
-        self, sessions: Sessions, library: Library, uploads: Uploads, changed: Callable[[str, int], None]
+        self,
+        sessions: Sessions,
+        library: Library,
+        uploads: Uploads,
+        changed: Callable[[str, int], None],
+        foreseen: Callable[[Sequence[str]], None] = lambda _: None,
     ) -> None:
-        self.sessions, self.library, self.uploads, self.changed = sessions, library, uploads, changed
+        self.sessions, self.library, self.uploads = sessions, library, uploads
+        self.changed, self.foreseen = changed, foreseen
         self._open: OrderedDict[str, Search] = OrderedDict()
         self._lock = threading.Lock()
         self._opening: dict[str, threading.Lock] = {}
@@ -353,7 +360,11 @@ class Searches:
     def learn_ahead(self, search: Search) -> None:
         """Fit the answers so far in the background, if nothing is being fitted for this search already."""
         if not search.learning and search.session.pending:
-            self._background.submit(search.prepare)
+            self._background.submit(self._learn_ahead, search)
+
+    def _learn_ahead(self, search: Search) -> None:
+        search.prepare()
+        self.foreseen([one.image for one in search.session.foreseen])
 
     def picture(self, search: Search, name: str) -> Image.Image:
         """The whole picture of an image of a search, or of one of its uploads.

@@ -26,9 +26,13 @@ from seekloop.commands.cli import interrupted_by_sigterm
 from seekloop.commands.compose import plain
 from seekloop.commands.composed import explained
 from seekloop.commands.extract import prepare
+from seekloop.commands.parts import build
+from seekloop.contracts.protocols import Collection
 from seekloop.extraction.estimate import seconds_per_image
 from seekloop.extraction.growing import Growing, divided
 from seekloop.extraction.plan import Extraction
+from seekloop.images.files import FileCollection
+from seekloop.images.part import within
 from seekloop.images.walk import stamp
 from seekloop.lightning.progress import told
 from seekloop.logs.console import duration
@@ -51,6 +55,17 @@ def program(config: DictConfig, weights: str) -> Program:
     """
     first = json.dumps({"config": plain(config), "weights": weights})
     return Program((sys.executable, "-m", "seekloop.commands.indexing"), first)
+
+
+def collection_of(config: DictConfig) -> Collection:
+    """The images that a config serves: without those outside its folder, to which links lead, unless it wants them.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+    collection: Collection = build(config, "collection")
+    everything = OmegaConf.select(config, "serve.links", default=True)
+    return collection if everything or not isinstance(collection, FileCollection) else within(collection)
 
 
 class Reports:
@@ -138,7 +153,7 @@ class Indexer:
         """Describe what is missing, part by part."""
         reports = self.reports
         reports.state("running", "looking at the collection")
-        stage = prepare(self.config)
+        stage = prepare(self.config, collection_of(self.config))
         parts = divided(stage)
         reports.begin(parts.known, len(stage.collection.paths))
         self._estimate(stage, parts)

@@ -22,7 +22,7 @@ from seekloop.backbones.weights import hub
 from seekloop.commands import compose
 from seekloop.commands.checks import check_chooses
 from seekloop.commands.compose import choices
-from seekloop.commands.extract import prepare
+from seekloop.commands.extract import prepare, report_problems
 from seekloop.commands.parts import build
 from seekloop.commands.task import section
 from seekloop.commands.texts import check_space, encoder_of
@@ -67,7 +67,7 @@ class Settings:
         port: port to listen on; 0: a free one.
         token: word that every request needs; None: none on the machine's own address, else a random one.
         open: whether the page is opened in the browser.
-        watch: whether new files are looked for while the page is open.
+        links: whether photographs outside the collection's folder, to which links in it lead, are searched and shown.
         upload_megabytes: largest file that is taken as an example.
         upload_megapixels: largest picture that is taken.
 
@@ -79,7 +79,7 @@ class Settings:
     port: Annotated[int, Interval(ge=0, le=65535)] = 7332
     token: str | None = None
     open: bool = True
-    watch: bool = True
+    links: bool = False
     upload_megabytes: Count = 64
     upload_megapixels: Count = 128
 
@@ -144,14 +144,16 @@ class Page:
         from seekloop.app.events import News
         from seekloop.app.indexing import Indexing
         from seekloop.app.library import Library
+        from seekloop.app.pictures import Pictures
         from seekloop.app.searches import Searches
         from seekloop.app.served import Served
         from seekloop.app.uploads import Uploads
-        from seekloop.commands.indexing import program
+        from seekloop.commands.indexing import collection_of, program
         from seekloop.loop.sessions import Sessions
 
         self.config, self.say = config, say
-        self.extraction = prepare(config)
+        self.extraction = prepare(config, collection_of(config))
+        report_problems(self.extraction.collection.problems, Console())
         self.library, news = Library(parts_of(config, self.extraction, say)), News()
         folder = Path(config.store_dir) / "page"
         limits = chosen.upload_megabytes * 1_000_000, chosen.upload_megapixels * 1_000_000
@@ -163,10 +165,11 @@ class Page:
         def progressed(_: object) -> None:
             news.tell({"kind": "indexing", **self.status().collection.model_dump()})
 
-        searches = Searches(Sessions(config.sessions), self.library, uploads, changed)
-        self.served = Served(
-            self.library, searches, uploads, news, self.status, cache=folder, exports=Path(config.exports_dir)
+        pictures = Pictures(self.library, uploads, folder)
+        searches = Searches(
+            Sessions(config.sessions), self.library, uploads, changed, lambda names: pictures.warm(names)
         )
+        self.served = Served(self.library, searches, pictures, news, self.status, Path(config.exports_dir))
         self.indexing = Indexing(program(config, weights), self.described, progressed, say)
 
     def described(self, store: "IndexedStore") -> None:
@@ -179,10 +182,12 @@ class Page:
 
     def collection(self, store: "IndexedStore") -> Collection:
         """The images of a store: all of the collection as it is now, or a part of it."""
+        from seekloop.commands.indexing import collection_of
+
         known = self.extraction.collection
         if tuple(known.paths) == store.paths:
             return known
-        fresh: Collection = build(self.config, "collection")
+        fresh = collection_of(self.config)
         if tuple(fresh.paths) == store.paths:
             return fresh
         position = {path: image for image, path in enumerate(fresh.paths)}

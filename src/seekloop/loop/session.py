@@ -103,6 +103,7 @@ class Session:
         self._moment = clock()
         self._shown: tuple[State, Float[Tensor, " n"]] | None = None
         self._prepared: tuple[tuple[Event, ...], State] | None = None
+        self._foreseen: tuple[State, Criterion | None, tuple[happened.Shown, ...]] | None = None
         known = [e.collection for e in self.events if isinstance(e, happened.Started | happened.CollectionGrown)]
         if known[-1] == self.images.listing:
             self._now = self._stands(self.events, None)
@@ -169,16 +170,23 @@ class Session:
     def ask(self) -> list[Item]:
         """Images to look at next, in the order to look; the same until something but a note happens."""
         if self._now.question is None:
-            state = self._without(self._now.state, self._now.pending)
-            proposed = self.loop.propose(state, self._now.criterion, budget=self.budget)
-            columns = (proposed.image, proposed.region, proposed.score, proposed.box_wanted)
-            shown = [
-                happened.Shown(self.images.name(image), region, score, self._region_box(image, region), wanted)
-                for image, region, score, wanted in zip(*(column[0].tolist() for column in columns), strict=True)
-            ]
-            self._happen(happened.Asked(tuple(shown)), self._now)
+            state, foreseen = self._without(self._now.state, self._now.pending), self._foreseen
+            if foreseen is not None and foreseen[0] is state and foreseen[1] is self._now.criterion:
+                shown = foreseen[2]
+            else:
+                shown = self._chosen(state, self._now.criterion)
+            self._happen(happened.Asked(shown), self._now)
             self._moment = self.clock()
         return [self._item(one) for one in self._now.question or ()]
+
+    def _chosen(self, state: State, criterion: Criterion | None) -> tuple[happened.Shown, ...]:
+        """The images that the criterion asks about in a state."""
+        proposed = self.loop.propose(state, criterion, budget=self.budget)
+        columns = (proposed.image, proposed.region, proposed.score, proposed.box_wanted)
+        return tuple(
+            happened.Shown(self.images.name(image), region, score, self._region_box(image, region), wanted)
+            for image, region, score, wanted in zip(*(column[0].tolist() for column in columns), strict=True)
+        )
 
     def answer(self, replies: Mapping[int, object]) -> None:
         """Take answers to some of the images asked about, and learn from them. Their seconds are measured.
@@ -223,11 +231,18 @@ class Session:
             self._happen(happened.Noted(self._replies(replies), tuple(names)), self._now)
 
     def prepare(self) -> None:
-        """Fit in advance what `advance` would take in now; nothing happens otherwise."""
+        """Fit and choose in advance what `advance` and `ask` would now; nothing happens otherwise."""
         now = self._now
         updates = (*now.updates, self._answered(now.pending))
         if now.pending and (self._prepared is None or self._prepared[0] != updates):
-            self._prepared = updates, self._state(updates, now)
+            state = self._state(updates, now)
+            self._prepared = updates, state
+            self._foreseen = state, now.criterion, self._chosen(state, now.criterion)
+
+    @property
+    def foreseen(self) -> tuple[happened.Shown, ...]:
+        """The next question, as far as it was prepared for the answers so far."""
+        return () if self._foreseen is None else self._foreseen[2]
 
     def advance(self) -> None:
         """Take in the answers that were noted, and learn from them; nothing happens without any."""
@@ -337,9 +352,13 @@ class Session:
         """Positions of the images, most likely first, equal scores by position; the re-ranker's, if there is one."""
         scores = self._seen()
         if top is None or top >= len(scores):
-            return scores.argsort(descending=True, stable=True).tolist()
+            return self.order().tolist()
         everything = torch.ones(1, len(scores), dtype=torch.bool, device=scores.device)
         return lowest_first(-scores[None], everything, top)[0].tolist()
+
+    def order(self) -> Int[Tensor, " n"]:
+        """The whole ranking."""
+        return self._seen().argsort(descending=True, stable=True).cpu()
 
     def _seen(self) -> Float[Tensor, " n"]:
         """Scores of the ranking that the person sees, ranked again once for each state."""
@@ -467,8 +486,9 @@ class Session:
         fitted without a warm start. So only the fits since the last such update are repeated, and they give the same
         bits.
         """
-        if self._prepared is not None and self._prepared[0] == updates:
-            return self._prepared[1]
+        prepared = self._prepared  # another thread may prepare the next one meanwhile
+        if prepared is not None and prepared[0] == updates:
+            return prepared[1]
         cold = self._cold(updates)
         if before is not None and before.updates == updates:
             return before.state

@@ -85,6 +85,14 @@ class Kept:
     events: Sequence[Event] = field(default=())
 
 
+class NoSessionError(StoreError):
+    """There is no session of this id."""
+
+
+class OtherPartsError(StoreError):
+    """A session began with other parts than those that would go on with it."""
+
+
 class Sessions:
     """A database of any number of sessions, for any number of threads and processes.
 
@@ -161,7 +169,7 @@ class Sessions:
         changed = [] if parts is None else sorted(name for name in known if known[name] != parts.get(name))
         if changed := [name for name in changed if '"once"' not in json.dumps(parts.get(name))]:
             remedy = "Use the parts it began with, or start a new session."
-            raise StoreError(f"the session {id} in {self.path} began with another {', '.join(changed)}. {remedy}")
+            raise OtherPartsError(f"the session {id} in {self.path} began with another {', '.join(changed)}. {remedy}")
         return SessionLog(self, id, self._count(id))
 
     def find(self, word: str) -> str:
@@ -194,7 +202,7 @@ class Sessions:
         with self._reading() as connection:
             row = connection.execute("SELECT title, parts, about FROM sessions WHERE id = ?", (id,)).fetchone()
             if row is None:
-                raise StoreError(f"{self.path} holds no session {id}: it was removed, or is in another file.")
+                raise NoSessionError(f"{self.path} holds no session {id}: it was removed, or is in another file.")
             return Kept(row[0], json.loads(row[1]), json.loads(row[2]), self.events(id) if events else ())
 
     def about(self, id: str) -> Mapping[str, Json]:
@@ -272,14 +280,14 @@ class Sessions:
                 connection.execute("INSERT INTO events (session, number, at, event) VALUES (?, ?, ?, ?)", row)
             except sqlite3.IntegrityError as error:
                 if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-                    raise StoreError(f"the session {id} was removed from {self.path} meanwhile.") from error
+                    raise NoSessionError(f"the session {id} was removed from {self.path} meanwhile.") from error
                 why = f"the session {id} in {self.path} has gone on elsewhere: another window or process added to it"
                 raise BusyError(f"{why}. Nothing is lost: open it again, and repeat the last step.") from error
 
     def _change(self, id: str, statement: str, values: tuple[str, ...]) -> None:
         with self._changing() as connection:
             if connection.execute(statement, values).rowcount == 0:
-                raise StoreError(f"{self.path} holds no session {id}: it was removed, or is in another file.")
+                raise NoSessionError(f"{self.path} holds no session {id}: it was removed, or is in another file.")
 
     def _event(self, id: str, number: int, text: str) -> Event:
         try:

@@ -39,9 +39,9 @@ def go_on(search: Found, here: Here, seen: models.Seen) -> Response | models.Sea
 def revoke(search: Found, here: Here, some: models.Names) -> models.SearchOut:
     """Take answers back."""
     with still_ours(here, search), search.changing() as session:
-        waiting = [search.position(name) for name in some.names if name in session.pending]
-        taken_in = [search.position(name) for name in some.names if name not in session.pending]
-        session.note({}, withdrawn=waiting)
+        images = [search.position(name) for name in some.names]
+        session.note({}, withdrawn=[image for image in images if search.name(image) in session.pending])
+        taken_in = [image for image in images if search.name(image) in session.said]  # also where a note corrected it
         if taken_in:
             session.revoke(taken_in)
     return changed(here, search)

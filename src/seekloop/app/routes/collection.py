@@ -8,8 +8,9 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from seekloop.app import models
+from seekloop.app.pictures import LARGE, SMALL
 from seekloop.app.searches import MissingError
-from seekloop.app.served import ERRORS, FOR_EVER, LARGE, NOT_KEPT, SMALL, After, Count, Here, Now
+from seekloop.app.served import ERRORS, FOR_EVER, NOT_KEPT, After, Count, Here, Now
 from seekloop.app.uploads import UploadError
 
 FileName = Annotated[str, Header(max_length=1000)]
@@ -81,8 +82,8 @@ async def upload(
     here: Here, request: Request, x_filename: Annotated[str, Header(max_length=1000)] = "upload"
 ) -> models.Uploaded:
     """Take a picture from outside the collection, to begin a search with."""
-    data = await limited(request, here.uploads.limit_bytes)
-    return models.Uploaded.model_validate(await run_in_threadpool(here.uploads.add, data, unquote(x_filename)))
+    data = await limited(request, here.pictures.uploads.limit_bytes)
+    return models.Uploaded.model_validate(await run_in_threadpool(here.pictures.uploads.add, data, unquote(x_filename)))
 
 
 async def limited(request: Request, limit: int) -> bytes:
