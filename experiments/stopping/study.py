@@ -71,7 +71,8 @@ def play(path: Path, name: str, overrides: list[str], faults: list[str]) -> None
                 turns[position] += (turn_of(done, position, criterion_name(loop.criterion)),)
             progress = progress_of(loop, after, position, turns[position])
             rows.append({"data": name, "user": who, "round": done.number, **measured(progress, one)})
-    pd.DataFrame(rows).to_csv(path, mode="a", header=not path.exists(), index=False)
+    before = [pd.read_csv(path)] if path.exists() else []
+    pd.concat([*before, pd.DataFrame(rows)]).to_csv(path, index=False)
 
 
 def measured(progress: Progress, search: Told) -> dict[str, object]:
@@ -192,10 +193,10 @@ def candidates(rows: pd.DataFrame) -> Iterator[tuple[str, float | None, pd.Serie
 
 
 def by_part(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of searches under way, told apart by how much of the whole they have found."""
+    """Rows of searches under way: all, then told apart by how much of the whole they have found."""
     share = rows["found"] / (rows["found"] + rows["remain"])
     part = pd.cut(share, [0, 0.5, 0.8, 1.0], labels=["to 50 %", "50 to 80 %", "over 80 %"]).astype(str)
-    return rows.assign(part=part)[rows["round"] > 0]
+    return pd.concat([rows.assign(part=one)[rows["round"] > 0] for one in ("all", part)])
 
 
 TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {

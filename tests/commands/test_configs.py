@@ -56,7 +56,8 @@ STABLE_KEYS = [
     "runs_dir",
     "store_dir",
 ]
-ARGUMENTS = {"folder", "by", "run", "build", "cycle", "shown"}  # of commands that take no config, and of Python's build
+ARGUMENTS = {"folder", "by", "run", "build", "cycle", "shown", "import", "to", "format"}
+"""Arguments of commands that take no config, and of Python's build."""
 
 
 def keys_of(entry):
@@ -105,7 +106,9 @@ def named_keys():
 
 def test_every_config_key_named_in_an_error_exists():
     """A message that sends the reader to a key that is not there is worse than none."""
-    configs = [resolve(command, []) for command in ("retrieve", "learn", "search", "detect", "finetune")]
+    configs = [
+        resolve(command, []) for command in ("retrieve", "learn", "search", "detect", "finetune", "serve", "replay")
+    ]
     groups = {str(path.parent.relative_to(CONF)): set() for path in ENTRIES}
     for path in ENTRIES:
         groups[str(path.parent.relative_to(CONF))] |= set(load_entry(path)) | keys_of(path)

@@ -146,7 +146,7 @@ def test_the_help_shows_the_groups_of_the_command_in_the_order_of_the_data():
 
 def test_every_group_has_its_line_in_the_help():
     shown = {group for groups in LINES.values() for group in groups}
-    for command in ("extract", "check", "retrieve", "learn", "search", "detect", "finetune"):
+    for command in ("extract", "check", "retrieve", "learn", "search", "detect", "finetune", "serve", "replay"):
         assert set(groups_of(command)) <= shown
 
 

@@ -1,4 +1,6 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -281,6 +283,11 @@ def test_a_page_shows_and_promises_what_a_check_tells():
     assert hint(checked) == Verdict(
         True, "at least 90% of the relevant images are found (95% sure by a random sample of 60)"
     )
+    begun = search(finds, turn("random", *[-1] * 10, first=30), turn("pf_mmr", *[-1] * 20, first=40), images=101)
+    assert hint(begun).why.startswith(
+        "at least 63% of the relevant images are found (95% sure by a random sample of 10)"
+    )
+    assert not hint(begun).stop
     assert shown(search(finds)) is None
     assert hint(search(finds)) == Verdict(False, "")
 
@@ -289,3 +296,13 @@ def test_a_row_without_a_find_is_a_hint_to_check_not_to_stop():
     row = "20 answers in a row without a find: a check of the rest would tell what remains"
     assert hint(search(turn("pf_mmr", 1, *[-1] * 20))) == Verdict(False, row)
     assert hint(search(turn("pf_mmr", 1, *[-1] * 19))) == Verdict(False, "")
+
+
+def test_the_example_of_the_page_runs(capsys):
+    """80 found, 300 left, no find among 120: (1 - p)^120 = 0.025 at the upper end of 420 images, 12.7 of them."""
+    page = (Path(__file__).parents[2] / "docs" / "stopping.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    exec(code, {})
+    estimate, why = capsys.readouterr().out.splitlines()
+    assert f"value=0.0, high={420 * (1 - 0.025 ** (1 / 120)):.6f}" in estimate
+    assert why == "at least 89% of the relevant images are found (95% sure by a random sample of 120)"

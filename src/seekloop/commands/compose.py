@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -23,12 +23,13 @@ from seekloop.loop.prior import Prior
 from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score
 from seekloop.loop.stopping import Rule, criterion_name
 from seekloop.loop.vectors import ClassifiedVectors, recipe_of
-from seekloop.protocol.simulation import Simulation
-from seekloop.protocol.stopping import check_rule
 from seekloop.representations.representation import Representation
 from seekloop.store.index import open_index
 from seekloop.store.index_settings import BUILT_BY, IndexSettings
 from seekloop.store.reader import Store
+
+if TYPE_CHECKING:
+    from seekloop.protocol.simulation import Simulation
 
 
 def resolve(command: str, overrides: Sequence[str]) -> DictConfig:
@@ -112,12 +113,14 @@ def loop_parts(config: DictConfig) -> LoopParts:
     return LoopParts(**parts, index=index, shortlist=sizes)
 
 
-def simulation(config: DictConfig) -> Simulation:
+def simulation(config: DictConfig) -> "Simulation":
     """The numbers of the simulated searches of a `retrieve` config.
 
     Raises:
         ConfigError: if one is out of its range.
     """
+    from seekloop.protocol.simulation import Simulation
+
     numbers = {key: value for key, value in config.loop.items() if key != "stop"}
     return Simulation(**numbers, **config.metrics, seed=config.seed)
 
@@ -128,6 +131,8 @@ def stop_rule(config: DictConfig, criterion: Criterion) -> Rule | None:
     Raises:
         ConfigError: if it could never say stop with this criterion.
     """
+    from seekloop.protocol.stopping import check_rule
+
     rule: Rule | None = build(config, "loop.stop")
     if rule is not None:
         check_rule(rule, criterion_name(criterion))

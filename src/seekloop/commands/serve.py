@@ -311,6 +311,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()  # now: whoever comes next is told that the port is taken
         except OSError as error:
             fix = "Choose another with serve.port=..., 0 for a free one; or end the program that has it."
             raise ConfigError("serve.port", f"{host}:{port}", error.strerror or str(error), fix) from error

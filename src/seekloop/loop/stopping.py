@@ -365,9 +365,9 @@ def turn_of(round_: Round, position: int, criterion: str) -> Turn:
 
 
 ENOUGH = Recall("sample")
-"""Rule of the hint to stop: only what a random sample promises held in every setting of `experiments/stopping`."""
+"""Rule of the hint to stop: a random sample's intervals alone held in every setting of `experiments/stopping`."""
 CHECK = WithoutFind(20)
-"""Rule of the hint to check the rest: a row without a find was often far from the end there."""
+"""Rule of the hint to check the rest: after such a row there was 86 % found in one collection, 36 % in another."""
 
 
 def shown(progress: Progress) -> Estimate | None:
@@ -376,8 +376,8 @@ def shown(progress: Progress) -> Estimate | None:
 
 
 def hint(progress: Progress) -> Verdict:
-    """Say to a person whether to stop, or to check the rest; `why` is empty where there is nothing to say."""
-    enough, row = ENOUGH(progress), CHECK(progress)
-    if enough.stop:
-        return enough
+    """Say to a person how much a check promises, or when to make one; `why` is empty where there is nothing to say."""
+    if shown(progress) is not None:
+        return ENOUGH(progress)
+    row = CHECK(progress)
     return Verdict(False, f"{row.why}: a check of the rest would tell what remains" if row.stop else "")
