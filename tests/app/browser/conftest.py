@@ -5,16 +5,10 @@ import shutil
 import pytest
 
 from seekloop.images.generated.scenes import Scenes
-
-pytest.importorskip("playwright", reason="the browser's tests need playwright: pip install playwright")
-pytest.importorskip("fastapi", reason="the browser's tests need the extra: pip install 'seekloop[app]'")
-
-from playwright.sync_api import sync_playwright
-
 from tests.app.browser.servers import Server
-from tests.app.browser.windows import WIDE, Window
 
 IMAGES = 120
+WIDE = {"width": 1280, "height": 800}
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,11 +22,13 @@ QUIET = [
 
 @pytest.fixture(scope="session")
 def browser():
+    pytest.importorskip("fastapi", reason="the browser's tests need the extra: pip install 'seekloop[app]'")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser's tests need playwright")
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("the browser's tests need Debian's chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, headless=True, args=QUIET)
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=chromium, headless=True, args=QUIET)
         yield running
         running.close()
 
@@ -53,6 +49,8 @@ def server(browser, tmp_path_factory):  # noqa: ARG001 - without a browser none 
 @pytest.fixture
 def windows(browser):
     """Make windows of a server; none may complain, or ask anybody else."""
+    from tests.app.browser.windows import Window
+
     contexts, opened = [], []
 
     def make(server, *, beside=None, size=WIDE, scheme="light"):

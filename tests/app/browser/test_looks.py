@@ -1,7 +1,8 @@
 """Everybody can use it: assistive technology, sizes, light and dark."""
 
 import pytest
-from playwright.sync_api import expect
+
+expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
 
 TABLET = {"width": 820, "height": 1180}
 LARGE = {"width": 1280, "height": 800}

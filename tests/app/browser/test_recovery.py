@@ -1,9 +1,10 @@
 """Nothing is lost: reloads, a killed server, several windows."""
 
 import pytest
-from playwright.sync_api import expect
 
 from tests.app.browser.servers import Server
+
+expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
 
 EVIL = "<img src=x onerror=document.body.id='evil'>&amp;\"'.png"
 

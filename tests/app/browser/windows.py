@@ -2,9 +2,10 @@
 
 from urllib.parse import urlsplit
 
-from playwright.sync_api import expect
+import pytest
 
-WIDE = {"width": 1280, "height": 800}
+expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
+
 CONTENT = "()=>[...document.querySelectorAll('.question .card')].map((card) => card.dataset.name)"
 
 
