@@ -111,11 +111,11 @@ def serve(config: DictConfig) -> None:
         require(module, "app")
     from seekloop.app.safety import is_loopback
 
-    chosen, console = section(config, "serve", Settings), Console()
+    chosen, asking, console = section(config, "serve", Settings), section(config, "loop", Asking), Console()
     token = chosen.token or ("" if is_loopback(chosen.host) else secrets.token_urlsafe(18))
     weights = hub.fetching(choices().get("backbone", ""))
     with hub.offline(weights), listening(chosen.host, chosen.port) as listener:
-        page = Page(config, chosen, weights, console.say)
+        page = Page(config, chosen, asking, weights, console.say)
         page.indexing.start()
         address = (
             f"http://{shown_host(chosen.host)}:{listener.getsockname()[1]}/{f'?token={quote(token)}' if token else ''}"
@@ -136,11 +136,14 @@ class Page:
     Args:
         config: of `seekloop serve`.
         chosen: numbers of the server.
+        asking: numbers of every search.
         weights: the command that fetches the backbone's weights, which the page never does.
         say: where messages for people go.
     """
 
-    def __init__(self, config: DictConfig, chosen: Settings, weights: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: DictConfig, chosen: Settings, asking: Asking, weights: str, say: Callable[[str], None]
+    ) -> None:
         from seekloop.app.events import News
         from seekloop.app.indexing import Indexing
         from seekloop.app.library import Library
@@ -154,7 +157,7 @@ class Page:
         self.config, self.say = config, say
         self.extraction = prepare(config, collection_of(config))
         report_problems(self.extraction.collection.problems, Console())
-        self.library, news = Library(parts_of(config, self.extraction, say)), News()
+        self.library, news = Library(parts_of(config, asking, self.extraction, say)), News()
         folder = Path(config.store_dir) / "page"
         limits = chosen.upload_megabytes * 1_000_000, chosen.upload_megapixels * 1_000_000
         uploads = Uploads(folder / "uploads", *limits)
@@ -224,13 +227,13 @@ class Page:
         )
 
 
-def parts_of(config: DictConfig, extraction: Extraction, say: Callable[[str], None]) -> "Parts":
+def parts_of(config: DictConfig, asking: Asking, extraction: Extraction, say: Callable[[str], None]) -> "Parts":
     """The parts of every search of a page."""
     from seekloop.app.library import Parts
     from seekloop.app.models import Finished
     from seekloop.commands.replay import leave_run
 
-    chosen, asking = compose.loop_parts(config), section(config, "loop", Asking)
+    chosen = compose.loop_parts(config)
     check_chooses(chosen.criterion)
     own = choices().get("criterion", "own")
     criteria: dict[str, Criterion] = {own: chosen.criterion}

@@ -40,6 +40,8 @@ def revoke(search: Found, here: Here, some: models.Names) -> models.SearchOut:
     """Take answers back."""
     with still_ours(here, search), search.changing() as session:
         images = [search.position(name) for name in some.names]
+        if stray := [search.path(image) for image in images if search.name(image) not in session.said]:
+            raise ValueError(f"{', '.join(stray[:3])} have no answer that could be taken back")
         session.note({}, withdrawn=[image for image in images if search.name(image) in session.pending])
         taken_in = [image for image in images if search.name(image) in session.said]  # also where a note corrected it
         if taken_in:
