@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 import seekloop
-from seekloop.commands.compose import build_loop, resolve, simulation
+from seekloop.commands.compose import build_loop, resolve
 from seekloop.commands.parts import build
+from seekloop.commands.simulated import simulation_of
 from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Query
 from seekloop.loop.engine import ANSWER_CODE
@@ -50,7 +51,7 @@ def play(path: Path, name: str, overrides: list[str], faults: list[str]) -> None
     """Play the searches of one user."""
     store = seekloop.extract(*[one for one in overrides if one.split("=")[0].split(".")[0] in DESCRIBED])
     config = resolve("retrieve", [*overrides, *faults])
-    asked, loop, known = simulation(config), build_loop(config, store), store.collection.annotations
+    asked, loop, known = simulation_of(config), build_loop(config, store), store.collection.annotations
     queries, _ = asked.draw(known, store.readable, ())
     user = build(config, "user", annotations=known, seed=asked.seed, draws_boxes=loop.representation.local.uses_boxes)
     truth = known.relevance(store.images)

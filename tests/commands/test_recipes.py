@@ -10,12 +10,13 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from seekloop.commands import recipes
-from seekloop.commands.compose import loop_parts, resolve, simulation, stop_rule
+from seekloop.commands.compose import loop_parts, resolve
 from seekloop.commands.configs import load_entry
 from seekloop.commands.extract import prepare
 from seekloop.commands.learn import parts_of
 from seekloop.commands.parts import build
 from seekloop.commands.retrieve import simulated_user
+from seekloop.commands.simulated import simulation_of, stop_rule
 from seekloop.contracts.recipe import Recipe, settings
 from tests.commands.runs import EXTRACTED, SMALL, folder_of, places, seekloop, worked
 
@@ -25,7 +26,7 @@ def recipe_of(*overrides):
     config = resolve("retrieve", [*SMALL, *overrides])
     parts, extraction = loop_parts(config), prepare(config)
     user, rule = simulated_user(config, parts, extraction.collection.annotations), stop_rule(config, parts.criterion)
-    return recipes.retrieval(parts, simulation(config), user, extraction.plan, rule=rule)
+    return recipes.retrieval(parts, simulation_of(config), user, extraction.plan, rule=rule)
 
 
 @pytest.fixture(scope="module")

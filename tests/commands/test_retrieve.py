@@ -19,7 +19,8 @@ SUMMARY_KEYS |= {"classes", "queries", "rounds", "budget", "images"}
 def test_a_run_leaves_its_config_tables_and_figures(finished):
     folder = finished[0]
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config["loop"] == {"queries": 1, "negatives": 5, "rounds": 3, "budget": 3, "classes": ["1", "3"]}
+    numbers = {"queries": 1, "negatives": 5, "rounds": 3, "budget": 3, "classes": ["1", "3"]}
+    assert config["loop"] == {**numbers, "stop": {}}
     assert config["choices"]["criterion"] == "uncertainty"
     rounds = pd.read_parquet(folder / "rounds.parquet")
     assert [name for name in ROUND_COLUMNS if name not in rounds] == []

@@ -5,9 +5,10 @@ import json
 import pandas as pd
 import pytest
 
-from seekloop.commands.compose import resolve, stop_rule
+from seekloop.commands.compose import resolve
 from seekloop.commands.groups import by_groups
 from seekloop.commands.python import simulate
+from seekloop.commands.simulated import stop_rule
 from seekloop.criteria.scores import Random, Top
 from seekloop.loop.stopping import AllOf, AnyOf, Recall, WithoutFind
 from tests.commands.runs import SMALL, folder_of, places, refused, seekloop, worked

@@ -12,10 +12,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from seekloop.artifacts.files import make_folder, write_bytes
-from seekloop.commands.compose import simulation
 from seekloop.commands.extract import prepare, report_collection, report_problems
 from seekloop.commands.parts import build
 from seekloop.commands.queries import asked_by_words
+from seekloop.commands.simulated import simulation_of
 from seekloop.commands.texts import check_space
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.problems import counted, many
@@ -164,7 +164,7 @@ def searches(config: DictConfig, collection: Collection, plan: Plan) -> list[str
         return ["no simulated searches: there are no annotated objects"]
     everything = torch.ones(len(collection.paths), dtype=torch.bool)
     try:
-        planned = simulation(config)
+        planned = simulation_of(config)
         queries, left_out = planned.draw(known, everything, collection.problems)
     except ConfigError as error:
         return [f"no simulated searches: {error}"]

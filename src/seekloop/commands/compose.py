@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -21,15 +21,11 @@ from seekloop.loop.engine import Loop
 from seekloop.loop.placement import Engine
 from seekloop.loop.prior import Prior
 from seekloop.loop.shortlist import Shortlist, ShortlistSizes, require_by_score
-from seekloop.loop.stopping import Rule, criterion_name
 from seekloop.loop.vectors import ClassifiedVectors, recipe_of
 from seekloop.representations.representation import Representation
 from seekloop.store.index import open_index
 from seekloop.store.index_settings import BUILT_BY, IndexSettings
 from seekloop.store.reader import Store
-
-if TYPE_CHECKING:
-    from seekloop.protocol.simulation import Simulation
 
 
 def resolve(command: str, overrides: Sequence[str]) -> DictConfig:
@@ -111,32 +107,6 @@ def loop_parts(config: DictConfig) -> LoopParts:
     index = None if config.store.index is None else IndexSettings(config.store.index, **given)
     parts = {name: build(config, name) for name in ("representation", "classifier", "criterion", "engine", "prior")}
     return LoopParts(**parts, index=index, shortlist=sizes)
-
-
-def simulation(config: DictConfig) -> "Simulation":
-    """The numbers of the simulated searches of a `retrieve` config.
-
-    Raises:
-        ConfigError: if one is out of its range.
-    """
-    from seekloop.protocol.simulation import Simulation
-
-    numbers = {key: value for key, value in config.loop.items() if key != "stop"}
-    return Simulation(**numbers, **config.metrics, seed=config.seed)
-
-
-def stop_rule(config: DictConfig, criterion: Criterion) -> Rule | None:
-    """The rule that stops the searches of a `retrieve` config; None where nothing does.
-
-    Raises:
-        ConfigError: if it could never say stop with this criterion.
-    """
-    from seekloop.protocol.stopping import check_rule
-
-    rule: Rule | None = build(config, "loop.stop")
-    if rule is not None:
-        check_rule(rule, criterion_name(criterion))
-    return rule
 
 
 def build_loop(config: DictConfig, descriptors: Descriptors) -> Loop:

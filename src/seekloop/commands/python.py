@@ -429,12 +429,13 @@ def simulate(descriptors: Descriptors, annotations: Annotations, *overrides: str
     import pandas as pd
 
     from seekloop.commands.queries import asked_by_words
+    from seekloop.commands.simulated import simulation_of, stop_rule
     from seekloop.protocol.scoreboard import Scoreboard
     from seekloop.protocol.stopping import Stops
 
     config = _config("retrieve", overrides)
-    asked, loop = compose.simulation(config), _loop(config, descriptors)
-    rule = compose.stop_rule(config, loop.criterion)
+    asked, loop = simulation_of(config), _loop(config, descriptors)
+    rule = stop_rule(config, loop.criterion)
     last = int(annotations.image.max()) if len(annotations.image) else -1
     if last >= descriptors.images:
         why = f"they are of {last + 1} images or more, and descriptors are there of {descriptors.images}"

@@ -7,12 +7,12 @@ from omegaconf import DictConfig
 
 from seekloop.commands import recipes
 from seekloop.commands.checks import check
-from seekloop.commands.compose import LoopParts, loop_parts, stop_rule
-from seekloop.commands.compose import simulation as simulation_of
+from seekloop.commands.compose import LoopParts, loop_parts
 from seekloop.commands.extract import described, prepare, report_collection
 from seekloop.commands.parts import build
 from seekloop.commands.queries import Asked, asked_by_words
 from seekloop.commands.reranking import reranking_of
+from seekloop.commands.simulated import simulation_of, stop_rule
 from seekloop.commands.task import Outcome, Run, Task, refuse
 from seekloop.commands.texts import check_space
 from seekloop.commands.whitening import refuse_whitening, whitening_of
