@@ -34,7 +34,7 @@ def folder(scenes, tmp_path):
 @pytest.fixture
 def mortal(folder, tmp_path):
     """A server that may be killed, over a folder."""
-    server = Server(tmp_path, "collection=folder", f"collection.root={folder}", "serve.watch=false")
+    server = Server(tmp_path, "collection=folder", f"collection.root={folder}")
     yield server.start()
     server.stop()
 
