@@ -53,6 +53,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.round
 	$(BIN)/python -m benchmarks.round --grids 4x4 --dims 384 --index ivf --reference-rounds 0
 	$(BIN)/python -m benchmarks.round --grids 4x4 --dims 384 --index ivfpq --reference-rounds 0
+	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.extract --backbone dinov2_s --random-weights --images 256
 	$(BIN)/python -m benchmarks.propagation

@@ -77,6 +77,13 @@ def round_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     return (size(settings), words(settings), *map(milliseconds, seconds), found["peak_gib"], found["ap"], listed(found))
 
 
+def page_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
+    measured = [found[what][number] for what in ("next", "with_thumbnails") for number in ("median", "p95")]
+    obvious = found["obvious"]["with_thumbnails"]["median"] if "obvious" in found else ""
+    parts = [*measured, found["answer"]["median"], found["ranking"]["median"], obvious]
+    return (size(settings), *map(milliseconds, parts), found.get("ratio", ""), found["peak_gib"])
+
+
 def held_row(settings: dict[str, Any], found: dict[str, Any]) -> Cells:
     parts = [found["parts"][part]["median"] for part in ("fit", "score", "select")]
     seconds = [found["first_page"], found["round"]["median"], found["round"]["p95"], *parts]
@@ -219,6 +226,24 @@ TABLES: dict[str, list[tuple[str, Row, Sequence[str]]]] = {
                 "peak GiB",
                 "AP at the end",
                 "index: scored in a round; against exact",
+            ],
+        )
+    ],
+    "page": [
+        (
+            "The page: from the last answer to the next ten photographs, in milliseconds",
+            page_row,
+            [
+                "n x m x d",
+                "next ten",
+                "p95",
+                "with thumbnails",
+                "p95 with them",
+                "an answer",
+                "a page of the ranking",
+                "obvious, with thumbnails",
+                "ratio",
+                "peak GiB",
             ],
         )
     ],

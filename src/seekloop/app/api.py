@@ -35,6 +35,7 @@ STATUSES: Mapping[type[Exception], int] = {
 }
 """Errors whose message says it all, and the statuses of their replies."""
 GRACE_SECONDS = 2  # that requests under way have to end
+KEPT_SECONDS = 75  # that a connection stays open while a person looks at photographs
 
 
 class Server(uvicorn.Server):
@@ -48,7 +49,13 @@ class Server(uvicorn.Server):
 
     def __init__(self, served: Served, *, hosts: frozenset[str] = frozenset(), token: str = "") -> None:
         app = make_app(served, hosts=hosts, token=token)
-        config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=GRACE_SECONDS)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=KEPT_SECONDS,
+        )
         super().__init__(config)
         self.served = served
 

@@ -308,7 +308,8 @@ class Loop:
         parts = [scorer] if self.engine.together else [scorer.select(torch.tensor([p])) for p in range(searches)]
         scores = torch.empty(searches, len(images), dtype=self.engine.dtype, device=self.engine.device)
         first = 0
-        for some in self._placed.split(images, searches):
+        products = isinstance(scorer, LinearScorer) and self.representation.streams(scorer.weights)
+        for some in self._placed.split(images, searches, products=products):
             block = self._placed.read(some, self.representation.local.uses_regions)
             scores[:, first : first + len(some)] = torch.cat([p.of_block(block, self.representation) for p in parts])
             first += len(some)

@@ -14,7 +14,7 @@ from seekloop.contracts.declared import Positive, component
 from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Descriptors
 from seekloop.contracts.recipe import NOT_IN_RECIPE
-from seekloop.contracts.records import ArrayBlock, Block
+from seekloop.contracts.records import FEW_QUERIES, ArrayBlock, Block
 
 GIB = 2**30
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -109,11 +109,28 @@ class Placed:
         """All images, in order, as many at a time as should be worked on together."""
         return self.split(torch.arange(self.images), searches)
 
-    def split(self, images: Int[Tensor, " k"], searches: int) -> Iterator[Int[Tensor, " b"]]:
-        """Some images, as many at a time as should be worked on together."""
+    def split(self, images: Int[Tensor, " k"], searches: int, *, products: bool = False) -> Iterator[Int[Tensor, " b"]]:
+        """Some images, as many at a time as should be worked on together.
+
+        Args:
+            images: which.
+            searches: for so many.
+            products: whether nothing but products with descriptors is asked for. A few of them, made straight from
+                files, take no memory but their own.
+        """
         limit = min(BLOCK_BYTES[torch.device(self.engine.device).type], max(self._memory // 8, 1))
-        per_image = self.rows / max(self.images, 1) * (self.dim + searches) * self.engine.dtype.itemsize
+        streamed = products and searches <= FEW_QUERIES and self._streams and bool((images.diff() == 1).all())
+        width = searches if streamed else self.dim + searches
+        per_image = self.rows / max(self.images, 1) * width * self.engine.dtype.itemsize
         return iter(torch.split(images, max(1, int(limit / per_image))))
+
+    @property
+    def _streams(self) -> bool:
+        """Whether reads of images that follow each other come straight from files."""
+        if self._held is not None or self.elsewhere or self.engine.dtype != torch.float32:
+            return False
+        asked = getattr(self.source, "streams", None)
+        return asked is not None and bool(asked(self.local))
 
     def hold(self) -> None:
         """Bring everything here once, if it fits."""

@@ -87,6 +87,10 @@ class Representation:
         mean = total / block.offsets.diff().clamp(min=1).to(total.device)[:, None]
         return F.normalize(mean, dim=1) if self.local.renorm else mean
 
+    def streams(self, weights: Float[Tensor, "q e"]) -> bool:
+        """Whether hyperplanes score images by products alone, without a look at the descriptors."""
+        return self.fusion.split(weights) is not None and not self.local.scores_prototype
+
     def of_hyperplanes(
         self, block: Block, weights: Float[Tensor, "q e"], intercept: Float[Tensor, " q"]
     ) -> Float[Tensor, "q b"]:

@@ -66,8 +66,7 @@ class Store:
         """
         if len(images) and (int(images.min()) < 0 or int(images.max()) >= self.images):
             raise IndexError(f"image positions must lie in [0, {self.images}), got {int(images.min())}..{images.max()}")
-        as_stored = self.manifest.dtype == "float16" and (not local or self.grids == self.manifest.grids)
-        if as_stored and len(images) and bool((images.diff() == 1).all()):
+        if self.streams(local) and len(images) and bool((images.diff() == 1).all()):
             return self._mapped(images, local)
         global_ = unit_length(_gather(self._global, self._starts, images))
         if not local:
@@ -78,6 +77,10 @@ class Store:
             return ArrayBlock(images, global_, cells.flatten(0, 1), offsets)
         rows, offsets = self._ragged(images, self.regions.offsets)
         return ArrayBlock(images, global_, unit_length(_gather(self._local, self._rows, rows)), offsets)
+
+    def streams(self, local: bool) -> bool:
+        """Whether products with images that follow each other are made straight from the files, without a copy."""
+        return self.manifest.dtype == "float16" and (not local or self.grids == self.manifest.grids)
 
     def _mapped(self, images: Int[Tensor, " b"], local: bool) -> "MappedBlock":
         """Images that follow each other, as they are stored."""
