@@ -20,6 +20,7 @@ from seekloop.contracts.randomness import generator
 from seekloop.contracts.records import Answer, Example, Feedback, Query, Text
 from seekloop.criteria.selection import lowest_first
 from seekloop.loop import events as happened
+from seekloop.loop import history
 from seekloop.loop.engine import ANSWER_CODE, Loop
 from seekloop.loop.events import Box, Event, Log, MemoryLog
 from seekloop.loop.items import Images, Item
@@ -30,7 +31,6 @@ from seekloop.representations.local import GLOBAL, best_overlap
 
 GivenBox = Sequence[float | int] | np.ndarray | Tensor
 MUCH_OUTSIDE = 1.0  # a drawn box may leave the image a little, in fractions of it
-COLD = (happened.Started, happened.Revoked, happened.ExampleAdded, happened.CollectionGrown)
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,6 @@ class _Standing:
     criterion: Criterion | None
     question: tuple[happened.Shown, ...] | None
     pending: Mapping[str, happened.Reply]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Answers of one round.
-
-    Attributes:
-        criterion: name of the criterion that chose the question; empty: the loop's own.
-        replies: answers to the question, in its order.
-        others: answers to other images that were taken in with them.
-    """
-
-    criterion: str
-    replies: tuple[happened.Reply, ...]
-    others: tuple[happened.Reply, ...]
 
 
 class Session:
@@ -398,20 +383,9 @@ class Session:
         return self._now.question
 
     @property
-    def rounds(self) -> list[Answers]:
+    def rounds(self) -> list[history.Answers]:
         """Answers that count, by the rounds in which they were taken in; neither revoked nor corrected since."""
-        criterion, asked, rounds, said = "", tuple[str, ...](), list[Answers](), self.said
-        for _, event in happened.standing(self.events):
-            if isinstance(event, happened.CriterionChanged):
-                criterion = event.criterion
-            elif isinstance(event, happened.Asked):
-                asked = tuple(one.image for one in event.images)
-            elif isinstance(event, happened.Answered):
-                counting = [one for one in event.replies if said.get(one.image) == (one, len(rounds) + 1)]
-                replies, others = ([one for one in counting if (one.image in asked) == of] for of in (True, False))
-                rounds.append(Answers(criterion, tuple(replies), tuple(others)))
-                asked = ()
-        return rounds
+        return list(history.rounds(self.events, self.said))
 
     @property
     def progress(self) -> Progress:
@@ -436,21 +410,7 @@ class Session:
     @property
     def said(self) -> dict[str, tuple[happened.Reply, int | None]]:
         """The answer that counts for each image, in the order given, and its round; None where it waits for one."""
-        said: dict[str, tuple[happened.Reply, int | None]] = {}
-        number = 0
-        for _, event in happened.standing(self.events):
-            gone: tuple[str, ...] = ()
-            if isinstance(event, happened.Answered):
-                number, gone = number + 1, tuple(one.image for one in event.replies)
-            elif isinstance(event, happened.Revoked):
-                gone = event.images
-            elif isinstance(event, happened.ExampleAdded):
-                gone = (event.example.image,)
-            said = {image: one for image, one in said.items() if image not in set(gone)}
-            if isinstance(event, happened.Answered):
-                said |= {one.image: (one, number) for one in event.replies}
-        waiting = {image: (one, None) for image, one in self.pending.items()}
-        return {image: one for image, one in said.items() if image not in waiting} | waiting
+        return history.said(self.events, self.pending)
 
     @property
     def query(self) -> Query:
@@ -474,22 +434,22 @@ class Session:
         live = [event for _, event in happened.standing(events)]
         changes = [event.criterion for event in live if isinstance(event, happened.CriterionChanged)]
         criterion = self._criterion(changes[-1]) if changes else None
-        updates = tuple(event for event in live if isinstance(event, (*COLD, happened.Answered)))
+        updates = history.updates(live)
         last = next(event for event in reversed(live) if not isinstance(event, happened.Noted))
         question = last.images if isinstance(last, happened.Asked) else None
-        return _Standing(updates, self._state(updates, before), criterion, question, self._pending(live))
+        waiting = {image: one for image, one in history.pending(live).items() if self._there(image) is not None}
+        return _Standing(updates, self._state(updates, before), criterion, question, waiting)
 
     def _state(self, updates: tuple[Event, ...], before: _Standing | None) -> State:
         """State of the loop after these updates.
 
-        What changes rows that were there before (`COLD`, and answers that correct others) makes the classifier be
-        fitted without a warm start. So only the fits since the last such update are repeated, and they give the same
-        bits.
+        What changes rows that were there before (`history.cold_start`) makes the classifier be fitted without a warm
+        start. So only the fits since the last such update are repeated, and they give the same bits.
         """
         prepared = self._prepared  # another thread may prepare the next one meanwhile
         if prepared is not None and prepared[0] == updates:
             return prepared[1]
-        cold = self._cold(updates)
+        cold = history.cold_start(updates)
         if before is not None and before.updates == updates:
             return before.state
         if before is not None and before.updates == updates[:-1] and cold < len(updates) - 1:
@@ -501,32 +461,6 @@ class Session:
         for event in updates[cold + 1 :]:
             state = self.loop.fit(self.loop.learn(state, [self._feedback(event)]))
         return self.loop.scored(state, budget=self.budget)
-
-    def _cold(self, updates: Sequence[Event]) -> int:
-        """Position of the last update that changes rows that were there before."""
-        cold, known = 0, set[str]()
-        for number, event in enumerate(updates):
-            if isinstance(event, happened.Answered):
-                images = {one.image for one in event.replies}
-                cold = number if images & known else cold
-                known |= images
-            else:
-                cold = number
-                known |= set(event.presumed) if isinstance(event, happened.Started) else set()
-        return cold
-
-    def _pending(self, live: Sequence[Event]) -> dict[str, happened.Reply]:
-        """Notes since the last answers were taken in, of images that are there."""
-        pending: dict[str, happened.Reply] = {}
-        for event in live:
-            if isinstance(event, happened.Answered):
-                pending.clear()
-            elif isinstance(event, happened.ExampleAdded):
-                pending.pop(event.example.image, None)
-            elif isinstance(event, happened.Noted):
-                pending |= {one.image: one for one in event.replies}
-                pending = {image: one for image, one in pending.items() if image not in event.withdrawn}
-        return {image: one for image, one in pending.items() if self._there(image) is not None}
 
     def _without(self, state: State, pending: Mapping[str, happened.Reply]) -> State:
         """The state where images whose answers wait for a fit are no candidates."""
