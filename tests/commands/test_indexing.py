@@ -88,6 +88,7 @@ def test_a_folder_is_indexed_in_parts_killed_and_goes_on_with_new_files(album):
     assert not served.alive
 
 
+@pytest.mark.slow
 def test_it_ends_when_its_server_is_killed(album):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE

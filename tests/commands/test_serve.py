@@ -64,6 +64,7 @@ def test_settings_out_of_their_range_are_refused_by_name(tmp_path, setting):
     assert setting.partition("=")[0] in outcome.err
 
 
+@pytest.mark.slow
 def test_where_others_can_reach_it_a_token_is_printed_and_needed(tmp_path, processes):
     """And Ctrl-C ends it at once, though a window listens for news."""
     process = processes.start("serve", *SMALL, *places(tmp_path), "serve.port=0", "serve.host=0.0.0.0")

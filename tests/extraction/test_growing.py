@@ -78,6 +78,13 @@ def test_sizes_of_parts_by_hand():
     assert sizes(86, known=86) == [86]
 
 
+def test_parts_no_larger_than_what_is_searched_already_are_left_out(tmp_path):
+    """Of 40 images in batches of 2: 16, then all; a folder that has shrunk is one part."""
+    folder, root = tmp_path / "stores", pictures(tmp_path / "album", range(40))
+    sizes = {n: [len(one.collection.paths) for one in divided(stage(folder, root), n).parts] for n in (0, 15, 16, 60)}
+    assert sizes == {0: [16, 40], 15: [16, 40], 16: [40], 60: [40]}
+
+
 def test_every_part_holds_the_one_before_and_the_known_ones():
     parts = steps(86, [7, 70, 71], 2)
     assert parts[0] == [7, 70, 71]

@@ -129,6 +129,7 @@ class Indexer:
 
     def __init__(self, config: DictConfig, reports: Reports, looking: threading.Event) -> None:
         self.config, self.reports, self.looking = config, reports, looking
+        self.searched = 0
         root = OmegaConf.select(config, "collection.root")
         self.root = None if root is None else Path(root).expanduser().absolute()
 
@@ -154,13 +155,13 @@ class Indexer:
         reports = self.reports
         reports.state("running", "looking at the collection")
         stage = prepare(self.config, collection_of(self.config))
-        parts = divided(stage)
+        parts = divided(stage, self.searched)
         reports.begin(parts.known, len(stage.collection.paths))
         self._estimate(stage, parts)
         with told(reports.progress):
             reports.part()
             for store in parts.stores(reports.say):
-                reports.done = len(store.paths)
+                reports.done = self.searched = len(store.paths)
                 superseded = [str(folder) for folder in store.superseded]
                 about = {"folder": str(store.folder), "paths": store.paths, "whole": store.whole}
                 reports.write({"kind": "store", **about, "superseded": superseded})

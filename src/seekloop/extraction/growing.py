@@ -68,11 +68,15 @@ class Growing:
             yield GrownStore(folder, tuple(stage.collection.paths), whole, superseded)
 
 
-def divided(stage: Extraction) -> Growing:
+def divided(stage: Extraction, searched: int = 0) -> Growing:
     """Divide a stage into growing parts.
 
     A collection that is none of files, or whose regions differ between images, has one part: of the others, rows of
     one store are taken over into the next, batch for batch, so that no image is described twice.
+
+    Args:
+        stage: of the whole collection.
+        searched: number of images that are searched already; parts that are no larger are left out.
     """
     collection = stage.collection
     if not isinstance(collection, FileCollection):
@@ -83,7 +87,7 @@ def divided(stage: Extraction) -> Growing:
         return Growing((stage,), 0, root)
     known = _known(collection, first)
     *some, _ = steps(len(collection.paths), known, block)
-    parts = [replace(stage, collection=part(collection, positions)) for positions in some]
+    parts = [replace(stage, collection=part(collection, positions)) for positions in some if len(positions) > searched]
     return Growing((*parts, stage), len(known), root)
 
 
