@@ -37,7 +37,7 @@ class News:
                 window.put_nowait(text)
 
     async def stream(self) -> AsyncIterator[str]:
-        """What a window reads; a line now and then keeps the connection."""
+        """Stream the news to one window; a line now and then keeps the connection."""
         window: asyncio.Queue[str | None] = asyncio.Queue()
         self._windows.add(window)
         try:

@@ -196,7 +196,7 @@ def _json_bytes(content: object) -> bytes:
 
 @dataclass(frozen=True)
 class Written:
-    """What an export has written.
+    """Files that an export has written.
 
     Attributes:
         paths: of the files.

@@ -30,7 +30,7 @@ class Imported:
 
     @property
     def said(self) -> str:
-        """What came of it, in a sentence."""
+        """The import in a sentence."""
         lost = f"; {self.missing} of its images are not in this collection and count no more" if self.missing else ""
         return f"{self.events} events imported as session {self.id}{lost}"
 

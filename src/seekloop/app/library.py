@@ -1,4 +1,4 @@
-"""The collection as a page knows it: what can be searched now, and the parts that searches are made of."""
+"""The collection of a page: the images that can be searched now, and the parts of every search."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ class Indexed:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a page is made of, by whoever composes it.
+    """Parts of a page, handed in by whoever composes it.
 
     Attributes:
         loop: makes a loop over descriptors.
@@ -84,7 +84,7 @@ class Library:
 
     @property
     def indexed(self) -> Indexed:
-        """What can be searched now.
+        """Images that can be searched now.
 
         Raises:
             ConfigError: if nothing can.

@@ -1,4 +1,4 @@
-"""What the page and its server tell each other: the shapes of requests and replies."""
+"""Requests and replies between the page and its server."""
 
 from typing import Annotated, Literal
 
@@ -338,7 +338,7 @@ class CriterionOut(Reply):
 
 
 class Status(Reply):
-    """What this server serves."""
+    """Collection, network and choices of a server."""
 
     collection: CollectionOut
     backbone: BackboneOut

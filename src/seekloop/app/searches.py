@@ -436,7 +436,7 @@ class Searches:
             search.indexed = indexed
 
     def _with_uploads(self, names: Sequence[str]) -> Indexed:
-        """What can be searched, with those of these images behind it that were uploaded."""
+        """Images that can be searched, followed by the uploads among these names."""
         indexed = self.library.indexed
         outside = [name for name in dict.fromkeys(names) if indexed.images.position(name) is None]
         outside = [name for name in outside if self.uploads.find(name) is not None]

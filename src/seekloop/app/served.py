@@ -55,7 +55,7 @@ class Served:
 
 
 def served_by(request: Request) -> Served:
-    """What the server of a request serves."""
+    """Everything behind the server of a request."""
     found: Served = request.app.state.served
     return found
 

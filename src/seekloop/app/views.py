@@ -53,7 +53,7 @@ def box_of(corners: list[float]) -> models.Box:
 
 
 def rounds(session: Session) -> list[models.Round]:
-    """What each round found; precision is that of the images asked about, without those of which nobody is sure."""
+    """Finds of each round; precision is that of the images asked about, without those of which nobody is sure."""
     found, out = {example.image for example in session.query.examples}, list[models.Round]()
     for number, answers in enumerate(session.rounds, start=1):
         asked = [SAID[one.answer] for one in answers.replies]

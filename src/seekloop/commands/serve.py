@@ -199,7 +199,7 @@ class Page:
         return part(fresh, [position[path] for path in store.paths])
 
     def status(self) -> "Status":
-        """What the page tells of itself."""
+        """State of the server, for its page."""
         from seekloop.app import models
 
         state, collection = self.indexing.state, self.extraction.collection
@@ -272,7 +272,7 @@ def criterion(name: str) -> Criterion:
 
 
 def encoding(config: DictConfig, extraction: Extraction) -> Callable[[str], Text] | None:
-    """What gives words their vector; None where no encoder of texts is chosen.
+    """Encoder of words; None where none is chosen.
 
     Raises:
         ConfigError: if it does not go with the backbone.

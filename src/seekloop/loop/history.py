@@ -1,4 +1,4 @@
-"""What the events of a session say by themselves: which answers count, in which round, and which wait for one."""
+"""Answers of a session, derived from its events: which count, in which round, and which wait for one."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

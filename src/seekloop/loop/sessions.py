@@ -206,7 +206,7 @@ class Sessions:
             return Kept(row[0], json.loads(row[1]), json.loads(row[2]), self.events(id) if events else ())
 
     def about(self, id: str) -> Mapping[str, Json]:
-        """What a session began with, beside its parts."""
+        """Settings that a session began with, beside its parts."""
         return self.kept(id, events=False).about
 
     def events(self, id: str) -> list[Event]:

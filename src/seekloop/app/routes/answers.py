@@ -1,4 +1,4 @@
-"""What a person says in a search."""
+"""Answers of a person, and everything else that changes a search."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

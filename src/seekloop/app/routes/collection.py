@@ -1,4 +1,4 @@
-"""What the collection holds, and its pictures."""
+"""Contents of the collection, and its pictures."""
 
 from typing import Annotated, Literal
 from urllib.parse import unquote

@@ -60,7 +60,7 @@ def answers(search: Found) -> models.AnswersOut:
 
 @router.get("/searches/{id}/images/{name}/heatmap", response_class=Response)
 def heatmap(search: Found, here: Here, name: str) -> Response:
-    """What every part of an image scores, to lay over its picture."""
+    """Scores of the parts of an image, to lay over its picture."""
     picture, image = here.searches.picture(search, name), search.position(name)
     scores = heat(search.session, here.library.backbone(), picture, image)
     return Response(render(scores, picture.size), media_type="image/png", headers=NOT_KEPT)
