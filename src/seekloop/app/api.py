@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
+from seekloop.app.library import NotReadyError
 from seekloop.app.routes import answers, collection, exports, searches
 from seekloop.app.safety import Guard
 from seekloop.app.searches import MissingError
@@ -23,6 +24,7 @@ from seekloop.loop.sessions import NoSessionError, OtherPartsError
 PAGE = Path(__file__).parent / "page"
 STATUSES: Mapping[type[Exception], int] = {
     MissingError: 404,
+    NotReadyError: 409,
     ConfigError: 409,
     BusyError: 409,
     UploadError: 422,  # or its own

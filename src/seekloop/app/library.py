@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seekloop.app.models import Finished
-from seekloop.contracts.errors import ConfigError
 from seekloop.contracts.protocols import Backbone, Collection, Criterion, Descriptors
 from seekloop.contracts.recipe import Json, settings
 from seekloop.contracts.records import Text
@@ -58,7 +57,7 @@ class Parts:
     backbone: Callable[[], Backbone]
     describe: Callable[[Collection], Descriptors]
     encode: Callable[[str], Text] | None = None
-    negatives: int = 5
+    negatives: int = 0
     budget: int = 10
     about: Mapping[str, Json] = field(default_factory=dict)
     leave_run: "LeaveRun | None" = None
@@ -66,6 +65,10 @@ class Parts:
 
 LeaveRun = Callable[[Session, str, str, Collection], Finished]
 """A session, its id, its title and its images to the run that it leaves."""
+
+
+class NotReadyError(Exception):
+    """Nothing of the collection can be searched yet."""
 
 
 class Library:
@@ -87,11 +90,10 @@ class Library:
         """Images that can be searched now.
 
         Raises:
-            ConfigError: if nothing can.
+            NotReadyError: if none can.
         """
         if self._indexed is None:
-            fix = "Wait for the first photographs; the page shows how far it is."
-            raise ConfigError("collection", "being indexed", "nothing of it can be searched yet", fix)
+            raise NotReadyError("the photographs are not ready yet: the first of them are being looked at")
         return self._indexed
 
     @property

@@ -38,7 +38,7 @@ class Pictures:
         """The same, of what can be searched now.
 
         Raises:
-            ConfigError: if nothing can.
+            NotReadyError: if none can.
         """
         indexed = self.library.indexed
         with self._lock:

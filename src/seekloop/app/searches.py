@@ -346,8 +346,10 @@ class Searches:
         Raises:
             MissingError: if there is none.
         """
-        self._known(id)
-        return self.get(self.sessions.fork(id))
+        title = self._known(id).title
+        copy = self.sessions.fork(id)
+        self.sessions.rename(copy, f"{title} (copy)")
+        return self.get(copy)
 
     def listed(self, id: str) -> Listed:
         """Title and times of a search.

@@ -64,7 +64,7 @@ def pictured(request: Request) -> Pictures:
     """Pictures, folders and groups of what can be searched now.
 
     Raises:
-        ConfigError: if nothing can.
+        NotReadyError: if none can.
     """
     return served_by(request).pictures.now()
 

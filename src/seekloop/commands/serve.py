@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import hydra
+import psutil
 from annotated_types import Ge, Interval
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -89,14 +90,14 @@ class Asking:
     """Numbers of every search.
 
     Args:
-        negatives: random images that a search presumes not to show the object, until a person says otherwise.
+        negatives: random images that a search presumes not to show the object, and never asks about.
         budget: images of a question.
 
     Raises:
         ConfigError: if an argument is out of its range.
     """
 
-    negatives: Annotated[int, Ge(0)] = 5
+    negatives: Annotated[int, Ge(0)] = 0
     budget: Count = 10
 
 
@@ -208,7 +209,7 @@ class Page:
         text = choices().get("text", "none")
         return models.Status(
             collection=models.CollectionOut(
-                name=collection.name,
+                name=collection.root.name if isinstance(collection, FileCollection) else collection.name,
                 root=str(collection.root) if isinstance(collection, FileCollection) else "",
                 images=max(state.total, len(collection.paths)),
                 indexed=0 if ready is None else ready.images.count,
@@ -296,8 +297,12 @@ def opened(folder: Path, grid: str) -> Store:
 
 
 def shown_host(host: str) -> str:
-    """The address to open, for an address to listen on."""
-    return "localhost" if host in ANY else f"[{host}]" if ":" in host else host
+    """The address to open, for an address to listen on: for all of a machine's, the first that others reach."""
+    if host in ANY:
+        found = [one for addresses in psutil.net_if_addrs().values() for one in addresses]
+        reached = [one.address for one in found if one.family == socket.AF_INET and not one.address.startswith("127.")]
+        return reached[0] if reached else "localhost"
+    return f"[{host}]" if ":" in host else host
 
 
 def hosts_of(host: str) -> frozenset[str]:

@@ -153,7 +153,10 @@ class Session:
         return session
 
     def ask(self) -> list[Item]:
-        """Images to look at next, in the order to look; the same until something but a note happens."""
+        """Images to look at next, in the order to look.
+
+        They stay while answers are noted and the collection grows, but for images that are gone.
+        """
         if self._now.question is None:
             state, foreseen = self._without(self._now.state, self._now.pending), self._foreseen
             if foreseen is not None and foreseen[0] is state and foreseen[1] is self._now.criterion:
@@ -435,8 +438,11 @@ class Session:
         changes = [event.criterion for event in live if isinstance(event, happened.CriterionChanged)]
         criterion = self._criterion(changes[-1]) if changes else None
         updates = history.updates(live)
-        last = next(event for event in reversed(live) if not isinstance(event, happened.Noted))
-        question = last.images if isinstance(last, happened.Asked) else None
+        keeping = (happened.Noted, happened.CollectionGrown)  # a question is not taken from under the hand
+        last = next((event for event in reversed(live) if not isinstance(event, keeping)), live[0])
+        question = None
+        if isinstance(last, happened.Asked):
+            question = tuple(one for one in last.images if self._there(one.image) is not None) or None
         waiting = {image: one for image, one in history.pending(live).items() if self._there(image) is not None}
         return _Standing(updates, self._state(updates, before), criterion, question, waiting)
 

@@ -256,7 +256,7 @@ class Recall:
         share = progress.found / max(progress.found + estimate.high, 1)
         sure = f"{self.confidence:.0%} sure by {estimate.method}"
         told = f"at least {share:.0%} of the relevant images are found ({sure})"
-        return Verdict(share >= self.goal, told if share >= self.goal else f"{told}, and {self.goal:.0%} are asked for")
+        return Verdict(share >= self.goal, told if share >= self.goal else f"{told}; the goal is {self.goal:.0%}")
 
     def works_with(self, criterion: str) -> bool:
         return self.estimator != "sample" or criterion == RANDOM

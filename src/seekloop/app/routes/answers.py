@@ -10,6 +10,7 @@ from seekloop.app import models, views
 from seekloop.app.searches import Search
 from seekloop.app.served import ERRORS, Found, Here, Served, changed, shown
 from seekloop.artifacts.folder import BusyError
+from seekloop.contracts.problems import many
 
 router = APIRouter(prefix="/api", responses=ERRORS)
 
@@ -82,7 +83,7 @@ def accept(search: Found, here: Here, cut: models.Accepted) -> models.SearchOut:
     with still_ours(here, search):
         count = search.accept(cut)
     here.searches.learn_ahead(search)
-    return changed(here, search, notice=f"{count:,} photographs answered {cut.answer}")
+    return changed(here, search, notice=f"{many(count, 'photograph', 'photographs')} answered {cut.answer}")
 
 
 @contextmanager

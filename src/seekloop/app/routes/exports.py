@@ -80,6 +80,7 @@ def finish(search: Found, here: Here, _: models.Nothing) -> models.Finished:
         raise ValueError("this server leaves no runs")
     title = here.searches.listed(search.id).title
     with search.changing() as session:
+        session.advance()  # answers that wait belong to it, too
         return leave_run(session, search.id, title, search.indexed.collection)
 
 

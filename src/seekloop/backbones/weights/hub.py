@@ -39,9 +39,9 @@ def fetch(name: str, pretrained: Any) -> Path:  # noqa: ANN401 - timm's Pretrain
         return cached
     if constants.HF_HUB_OFFLINE:
         why = "nothing is fetched here" if _commands else "HF_HUB_OFFLINE is set"
-        raise _unavailable(name, f"its weights are not in the cache and {why}")
+        raise _unavailable(name, f"they are not in the cache, and {why}")
     if not reachable(constants.ENDPOINT):
-        raise _unavailable(name, f"its weights are not in the cache and {constants.ENDPOINT} cannot be reached")
+        raise _unavailable(name, f"they are not in the cache, and {constants.ENDPOINT} cannot be reached")
     file = _first(repository, revision or None, files, local=False)
     if not file:
         raise _unavailable(name, f"{repository} on the hub has none of {', '.join(files)}, or does not give them")
@@ -135,5 +135,5 @@ def _first(repository: str, revision: str | None, files: tuple[str, ...], *, loc
 
 
 def _unavailable(name: str, why: str) -> ConfigError:
-    fix = f"Either {remedy()}, or give a file with checkpoint=<path>."
-    return ConfigError("checkpoint", None, f"the weights of {name} are needed, and {why}", fix)
+    fix = f"Either {remedy()}, or give their file as the key that is named here."
+    return ConfigError("checkpoint", None, f"the weights of {name} are missing: {why}", fix)
