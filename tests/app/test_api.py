@@ -318,7 +318,8 @@ def test_a_copy_goes_on_by_itself(page):
     assert paths(copy["question"]) == paths(search["question"])
     assert ranking(page, copy)["images"] == ranking(page, search)["images"]
     page.round(copy)
-    assert page.get(f"searches/{search['id']}") == {**search, "title": copy["title"]}
+    assert copy["title"] == f"{search['title']} (copy)"
+    assert page.get(f"searches/{search['id']}") == search
     assert len(page.get("searches")["searches"]) == 2
 
 

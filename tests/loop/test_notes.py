@@ -5,6 +5,7 @@ import torch
 
 from seekloop.criteria.scores import Top
 from seekloop.loop.events import Answered, MemoryLog, Noted
+from seekloop.loop.items import Images
 from seekloop.loop.session import Session
 from seekloop.representations.fusion import NoFusion
 from seekloop.representations.local import All
@@ -208,3 +209,16 @@ def test_progress_holds_the_answers_of_each_round_with_the_scores_they_were_aske
     search.revoke([first[0].image])
     assert search.progress.found == 2
     assert [turn.image.tolist() for turn in search.progress.turns] == [[first[1].image], [other], [second[2].image]]
+
+
+def test_a_question_stays_while_the_collection_grows_but_for_images_that_are_gone():
+    names = [f"content {image}" for image in range(60)]
+    search = session(images=Images(60, names))
+    question = asked(search)
+    search.note({question[0]: True})
+    others = [name if image != question[1] else "another photograph" for image, name in enumerate(names)]
+    search.grow(loop(WORLD.descriptors, REGIONS), Images(60, others))
+    assert asked(search) == [question[0], *question[2:]]
+    assert set(search.pending) == {names[question[0]]}
+    search.advance()
+    assert [one.image for one in search.rounds[0].replies] == [names[question[0]]]

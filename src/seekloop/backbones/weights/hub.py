@@ -135,5 +135,5 @@ def _first(repository: str, revision: str | None, files: tuple[str, ...], *, loc
 
 
 def _unavailable(name: str, why: str) -> ConfigError:
-    fix = f"Either {remedy()}, or give their file as the key that is named here."
+    fix = f"Either {remedy()}, or give a file with backbone.checkpoint=<path>."
     return ConfigError("checkpoint", None, f"the weights of {name} are missing: {why}", fix)
