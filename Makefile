@@ -34,7 +34,7 @@ demo-app: $(STAMP)
 	$(BIN)/seekloop serve collection=scenes backbone=tiny_clip text=tiny_clip
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 slow: $(RAY)
 	$(BIN)/python -m pytest -q -m slow

@@ -360,8 +360,8 @@ class Searches:
         return self._known(id)
 
     def learn_ahead(self, search: Search) -> None:
-        """Fit the answers so far in the background, if nothing is being fitted for this search already."""
-        if not search.learning and search.session.pending:
+        """Fit the answers so far in the background; what is fitted already is not fitted again."""
+        if search.session.pending:
             self._background.submit(self._learn_ahead, search)
 
     def _learn_ahead(self, search: Search) -> None:

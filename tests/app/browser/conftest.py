@@ -1,12 +1,14 @@
 """Debian's chromium, a server on the built-in scenes, and windows that must not complain."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
 from seekloop.images.generated.scenes import Scenes
 from tests.app.browser.servers import Server
 
+HERE = Path(__file__).parent
 IMAGES = 120
 WIDE = {"width": 1280, "height": 800}
 QUIET = [
@@ -18,6 +20,13 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def pytest_collection_modifyitems(items):
+    """One worker runs all of them, so that one browser and one server are started."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest.fixture(scope="session")
