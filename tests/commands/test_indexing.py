@@ -57,6 +57,7 @@ def described(said: list[str]) -> list[int]:
     return [int(line.rsplit(", ", 1)[1].split()[0]) for line in said if line.endswith("are described")]
 
 
+@pytest.mark.slow
 def test_a_folder_is_indexed_in_parts_killed_and_goes_on_with_new_files(album):
     """First 16 images, then all 40. Killed and started anew it describes the one that is new, and no other."""
     stores, said = [], []
