@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,18 @@ SAID = {"relevant": "yes", "irrelevant": "no", "unsure": "unsure"}
 FORMAT, VERSION = "seekloop session", 1
 COLUMNS = ("path", "answer", "round", "score", "rank", "x0", "y0", "x1", "y1", "box", "width", "height")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # beginnings of cells that spreadsheets compute
+SLUG = 40  # letters of a title in the name of a file
 KEY = "to"  # of the commands' options: where an export goes
+
+
+def slug(title: str, untitled: str = "search") -> str:
+    """A title as a part of a file's name.
+
+    Example:
+        >>> slug("Red bus / 1962"), slug("../..")
+        ('Red_bus_1962', 'search')
+    """
+    return re.sub(r"\W+", "_", title)[:SLUG].strip("_") or untitled
 
 
 @dataclass(frozen=True)

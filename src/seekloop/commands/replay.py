@@ -1,7 +1,6 @@
 """`seekloop replay`: a person's session, played again event by event and compared, and the run that it is."""
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from seekloop.app.export import slug
 from seekloop.commands.compose import choices, loop_parts, plain
 from seekloop.commands.extract import described, prepare
 from seekloop.commands.recipes import named
@@ -31,7 +31,6 @@ from seekloop.loop.sessions import Sessions, written
 from seekloop.protocol.kinds import SESSIONS
 from seekloop.protocol.sessions import Tally, tables, tally
 
-SLUG = 40  # letters of the title in the run's name
 APART = {"sessions", "session", "exports_dir", "runs_dir", "experiment_name", "serve", "loop"}
 APART |= {"wandb", "force", "verify"}
 """Keys of what a session was begun with that its replay does not need."""
@@ -196,7 +195,7 @@ def leave_run(
     console.say(done.said)
     counted = tally(events)
     summary = _summary(counted, done, events, session.images.count)
-    words, recipe = [_slug(title) or "session"], Recipe("run", {"command": SESSIONS.command, "session": id})
+    words, recipe = [slug(title, "session")], Recipe("run", {"command": SESSIONS.command, "session": id})
     folder = RunFolder(Path(config.runs_dir) / config.experiment_name / named(words, recipe), SESSIONS)
     gone_on = folder.state() is RunState.DONE and folder.summary().get("digest") != summary["digest"]
     whole = {"force": bool(config.get("force")) or gone_on, "session": id}
@@ -235,13 +234,3 @@ def _summary(counted: Tally, done: Replay, events: Sequence[Event], images: int)
         "differs": done.differs,
         "digest": hashlib.blake2b("\n".join(map(written, events)).encode() + done.said.encode()).hexdigest()[:32],
     }
-
-
-def _slug(title: str) -> str:
-    """A title as a part of a folder's name.
-
-    Example:
-        >>> _slug("Red bus / 1962")
-        'Red_bus_1962'
-    """
-    return re.sub(r"\W+", "_", title)[:SLUG].strip("_")

@@ -1,7 +1,6 @@
 """`seekloop session`: list, show, export, import, copy and remove the searches of people."""
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ USAGE = (
 OPTIONS = {"sessions": "sessions.sqlite", "format": "", "to": "", "above": "", "first": "", "lightroom": "false"}
 FORMATS = ("csv", "json", "coco", "xmp", "links", "copies")
 ENDINGS = {"csv": ".csv", "json": ".json", "coco": ".json"}
-SLUG = 40  # letters of a title in the name of a file or a folder
 
 
 def session(arguments: Sequence[str]) -> None:
@@ -164,7 +162,7 @@ def _export(name: str, options: Mapping[str, str], overrides: Sequence[str]) -> 
         id = sessions.find(name)
         kept = sessions.kept(id)
         title = kept.title or id[:8]
-        target = options["to"] or re.sub(r"\W+", "_", title)[:SLUG] + ENDINGS.get(format, "")
+        target = options["to"] or export.slug(title) + ENDINGS.get(format, "")
         if format == "json":
             _write(target, export.as_json(kept, id), f"{len(kept.events)} events")
             return

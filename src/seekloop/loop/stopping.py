@@ -216,7 +216,7 @@ def _proposed(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule says of a search, and why in a sentence."""
+    """Decision of a rule about a search: whether to stop, and the reason in a sentence."""
 
     stop: bool
     why: str

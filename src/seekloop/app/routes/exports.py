@@ -1,6 +1,5 @@
 """A search in files: for other programs, for another machine, and as a run."""
 
-import re
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -27,7 +26,7 @@ router = APIRouter(prefix="/api", responses=ERRORS)
 def download(search: Found, here: Here, format: Format, above: Score = None, first: First = None) -> Response:
     """Images found, and those of the ranking down to a cut-off, as a file; `json` is the session itself."""
     title = here.searches.listed(search.id).title
-    headers = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(slug(title) + ENDINGS[format])}"}
+    headers = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(export.slug(title) + ENDINGS[format])}"}
     content = contents(search, here, title, format, models.CutOff(above=above, first=first))
     return Response(content, media_type=KINDS.get(format, "application/json"), headers=headers | NOT_KEPT)
 
@@ -48,7 +47,7 @@ def contents(search: Search, here: Here, title: str, format: Format, cut: models
 def put(search: Found, here: Here, wanted: models.ExportIn) -> models.Written:
     """Put links to the photographs, or copies of them, into a folder on this machine."""
     title = here.searches.listed(search.id).title
-    folder = here.exports / f"{slug(title)}-{search.id[:8]}-{wanted.format}"
+    folder = here.exports / f"{export.slug(title)}-{search.id[:8]}-{wanted.format}"
     copies = wanted.format == "copies"
     done = export.place(search.exported(wanted), search.indexed.collection, folder, copies=copies)
     return models.Written(folder=str(folder.absolute()), files=len(done.paths), skipped=done.skipped)
@@ -82,13 +81,3 @@ def finish(search: Found, here: Here, _: models.Nothing) -> models.Finished:
     with search.changing() as session:
         session.advance()  # answers that wait belong to it, too
         return leave_run(session, search.id, title, search.indexed.collection)
-
-
-def slug(title: str) -> str:
-    """A title as a part of a file's name.
-
-    Example:
-        >>> slug("Red bus / 1962"), slug("../..")
-        ('Red_bus_1962', 'search')
-    """
-    return re.sub(r"\W+", "_", title)[:40].strip("_") or "search"
